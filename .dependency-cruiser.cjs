@@ -1,0 +1,47 @@
+/** Dependencies point one way: services -> shared; the pure core imports nothing but its own files and types. */
+module.exports = {
+  forbidden: [
+    {
+      name: 'core-is-pure',
+      comment:
+        'shared/raft, shared/merge and shared/clock are synchronous and pure: no package, no Node module, no adapter.',
+      severity: 'error',
+      from: { path: '^shared/(raft|merge|clock)/' },
+      to: { pathNot: '^shared/(raft|merge|clock)/', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'shared-knows-no-service',
+      severity: 'error',
+      from: { path: '^shared/' },
+      to: { path: '^(services|test|deploy)/' },
+    },
+    {
+      name: 'services-are-strangers',
+      comment: 'Services meet over NATS only; main.ts alone starts several of them.',
+      severity: 'error',
+      from: { path: '^services/([^/]+)/' },
+      to: { path: '^services/', pathNot: '^services/$1/' },
+    },
+    {
+      name: 'production-knows-no-test',
+      severity: 'error',
+      from: { path: '^(services|shared|deploy)/' },
+      to: { path: '^test/' },
+    },
+    {
+      name: 'no-cycles',
+      comment: 'Types may refer to each other; code may not.',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    { name: 'no-unresolved', severity: 'error', from: {}, to: { couldNotResolve: true } },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: 'shared/wire/generated' },
+    tsPreCompilationDeps: 'specify',
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'types', 'default'] },
+  },
+};

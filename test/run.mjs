@@ -1,0 +1,91 @@
+/**
+ * The test command (`npm test`, `npm run verify`): every check in its order, nothing changed in the work tree but build output.
+ * Ends with one line `N passed, N failed` over all of them, and exits non-zero when anything failed.
+ *
+ *     node test/run.mjs              all
+ *     node test/run.mjs unit sim     only the named ones
+ */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const report = mkdtempSync(join(tmpdir(), 'craft-test-'));
+
+/** A check that is a command: it counts as one, passed when it exits with 0. */
+const command = (name, line, minutes = 5) => ({ name, line, minutes });
+/** A folder of vitest files: each test counts. */
+const tests = (name, folder, minutes = 10) => {
+  const file = join(report, `${name}.json`);
+  const line = `npx vitest run ${folder} --reporter=default --reporter=json --outputFile.json=${file}`;
+  return { name, line, minutes, file };
+};
+
+const CHECKS = [
+  command('lint', 'npm run --silent lint'),
+  command('types', 'npm run --silent build:all'),
+  command('layers', 'npm run --silent layers'),
+  tests('unit', 'test/unit'),
+  tests('contract', 'test/contract'),
+  tests('simulation', 'test/simulation'),
+  tests('integration', 'test/integration'),
+  command('quick-start', 'npm run --silent demo'),
+];
+
+function run({ line, minutes }) {
+  return new Promise((resolve) => {
+    // A group of its own, so that a check that hangs ends with everything that it has started.
+    const child = spawn(line, { shell: true, stdio: ['ignore', 'inherit', 'inherit'], detached: true });
+    const timer = setTimeout(() => {
+      console.log(`took longer than ${minutes} minutes`);
+      process.kill(-child.pid, 'SIGKILL');
+    }, minutes * 60_000);
+    child.on('exit', (code) => {
+      clearTimeout(timer);
+      resolve(code ?? 1);
+    });
+  });
+}
+
+/** Counts of a check: its tests where it reports them, else itself. A run that reports no test has failed. */
+function count({ file }, exitCode) {
+  if (file === undefined) return exitCode === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+  let passed = 0;
+  let failed = 0;
+  try {
+    const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(file, 'utf8'));
+    passed = numPassedTests;
+    failed = numFailedTests;
+  } catch {
+    // No report: the runner itself has failed, which counts below.
+  }
+  if (failed === 0 && (exitCode !== 0 || passed === 0)) failed = 1;
+  return { passed, failed };
+}
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !CHECKS.some((check) => check.name === name));
+if (unknown.length > 0) {
+  console.error(`no such check: ${unknown}; there are ${CHECKS.map((check) => check.name).join(' ')}`);
+  process.exit(2);
+}
+
+const total = { passed: 0, failed: 0 };
+const summary = [];
+for (const check of CHECKS) {
+  if (wanted.length > 0 && !wanted.includes(check.name)) continue;
+  console.log(`\n=== ${check.name}`);
+  const startMs = performance.now();
+  const exitCode = await run(check);
+  const { passed, failed } = count(check, exitCode);
+  total.passed += passed;
+  total.failed += failed;
+  const seconds = ((performance.now() - startMs) / 1_000).toFixed(1);
+  summary.push(
+    `${check.name.padEnd(12)} ${String(passed).padStart(5)} passed ${String(failed).padStart(4)} failed ${seconds.padStart(7)} s`,
+  );
+}
+rmSync(report, { recursive: true, force: true });
+console.log(`\n${summary.join('\n')}\n`);
+console.log(`${total.passed} passed, ${total.failed} failed`);
+process.exit(total.failed === 0 ? 0 : 1);
