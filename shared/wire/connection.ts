@@ -1,0 +1,45 @@
+/** How every service connects to NATS. */
+import { readFile } from 'node:fs/promises';
+import { type ConnectionOptions, connect, credsAuthenticator, type NatsConnection } from 'nats';
+
+export interface NatsOptions {
+  readonly natsUrl: string;
+  readonly natsCreds: string | undefined;
+}
+
+/**
+ * Connects, and keeps trying for ever afterwards: a server of a NATS cluster that is gone must not stop a service.
+ * `name` is shown by the NATS server's own monitoring. Rejects when the first connection cannot be made.
+ */
+export async function connectNats(options: NatsOptions, name: string): Promise<NatsConnection> {
+  const settings: ConnectionOptions = {
+    ...natsAddress(options.natsUrl),
+    name,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 100,
+    reconnectJitter: 100,
+    waitOnFirstConnect: true,
+    pingInterval: 10_000,
+    // A stack trace for every request, in case it fails, costs more than the request.
+    noAsyncTraces: true,
+  };
+  if (options.natsCreds !== undefined) {
+    settings.authenticator = credsAuthenticator(await readFile(options.natsCreds));
+  }
+  return connect(settings);
+}
+
+/** What the NATS client needs to connect to these servers: addresses with commas between, credentials in any of them. */
+export function natsAddress(urls: string): Pick<ConnectionOptions, 'servers' | 'user' | 'pass'> {
+  const addresses = urls.split(',').map((url) => parseAddress(url.trim()));
+  const { user, pass } = addresses.find((address) => address.user !== undefined) ?? {};
+  return { servers: addresses.map(({ server }) => server), ...(user !== undefined && { user, pass: pass ?? '' }) };
+}
+
+/** Splits `nats://user:password@host:port`: the NATS client does not look for credentials there. */
+function parseAddress(url: string): { server: string; user?: string; pass?: string } {
+  const match = /^([a-z]+:\/\/)?([^:@/]+)(?::([^@/]*))?@(.+)$/.exec(url);
+  if (match === null) return { server: url };
+  const [, scheme = '', user = '', pass = '', host = ''] = match;
+  return { server: `${scheme}${host}`, user: decodeURIComponent(user), pass: decodeURIComponent(pass) };
+}

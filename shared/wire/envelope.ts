@@ -1,0 +1,154 @@
+/**
+ * Envelopes between servers: `craft.v1.Envelope` <-> shared/raft messages. Decoding validates everything that the core takes
+ * for granted; whatever does not fit is a WireError, never a half-filled object.
+ */
+import type { LogEntry } from '../raft/entry.js';
+import type { AppendEntries, Closed, Envelope, Message, MessageBody, Refusal } from '../raft/message.js';
+import { concatBlock, decodeBlock } from './entry-block.js';
+import './protobuf.js';
+import { craft } from './generated/craft.js';
+import { WireError } from './wire-error.js';
+
+const pb = craft.v1;
+
+const REFUSALS: readonly Refusal[] = ['none', 'log-mismatch', 'clock'];
+
+export function encodeEnvelope(envelope: Envelope): Uint8Array {
+  return pb.Envelope.encode({
+    from: envelope.from,
+    groups: envelope.groups,
+    sentAt: envelope.sentAt,
+    echoSentAt: envelope.echoSentAt,
+    echoHeld: envelope.echoHeldUs,
+    messages: envelope.messages.map(encodeMessage),
+    barrierAsks: [...envelope.barrierAsks],
+    barrierAnswers: [...envelope.barrierAnswers],
+    closeUpTo: envelope.closeUpTo,
+  }).finish();
+}
+
+function encodeMessage(message: Message): craft.v1.IGroupMessage {
+  const { group, term, body } = message;
+  switch (body.type) {
+    case 'append':
+      return { group, term, appendEntries: encodeAppend(body) };
+    case 'append-reply':
+      return { group, term, appendReply: { ...body, refusal: REFUSALS.indexOf(body.refusal) } };
+    case 'vote':
+      return { group, term, voteRequest: body };
+    case 'vote-reply':
+      return { group, term, voteReply: body };
+    case 'timeout-now':
+      return { group, term, timeoutNow: {} };
+  }
+}
+
+function encodeAppend(append: AppendEntries): craft.v1.IAppendEntries {
+  const { prevIndex, prevTerm, commitIndex, closed, quorumClosed, round, entries } = append;
+  const fields: craft.v1.IAppendEntries = { prevIndex, prevTerm, commitIndex, closed, quorumClosed, round };
+  if (entries.length > 0) fields.entries = concatBlock(entries);
+  return fields;
+}
+
+/** Throws WireError. `to`: the server that received it. */
+export function decodeEnvelope(bytes: Uint8Array, to: string): Envelope {
+  const decoded = decode(bytes);
+  if (decoded.from === '') throw new WireError('an envelope without a sender');
+  const { from } = decoded;
+  return {
+    from,
+    groups: decoded.groups,
+    sentAt: safe(decoded.sentAt),
+    echoSentAt: safe(decoded.echoSentAt),
+    echoHeldUs: safe(decoded.echoHeld),
+    messages: decoded.messages.map((message) => {
+      const group = message.group ?? 0;
+      if (group >= decoded.groups) throw new WireError(`no group ${group}`);
+      return { group, from, to, term: safe(message.term), body: decodeBody(message) };
+    }),
+    barrierAsks: decoded.barrierAsks.map(safe),
+    barrierAnswers: decoded.barrierAnswers.map(({ id, timestamp }) => ({ id: safe(id), timestamp: safe(timestamp) })),
+    closeUpTo: safe(decoded.closeUpTo),
+  };
+}
+
+function decode(bytes: Uint8Array): craft.v1.Envelope {
+  try {
+    return pb.Envelope.decode(bytes);
+  } catch (cause) {
+    throw new WireError('not an envelope', { cause });
+  }
+}
+
+function decodeBody(message: craft.v1.IGroupMessage): MessageBody {
+  const { appendEntries, appendReply, voteRequest, voteReply, timeoutNow } = message;
+  if (appendEntries) return decodeAppend(appendEntries, safe(message.term));
+  if (appendReply) {
+    const refusal = REFUSALS[appendReply.refusal ?? 0];
+    if (refusal === undefined) throw new WireError(`unknown refusal ${appendReply.refusal}`);
+    return {
+      type: 'append-reply',
+      refusal,
+      matchIndex: safe(appendReply.matchIndex),
+      conflictTerm: safe(appendReply.conflictTerm),
+      conflictIndex: safe(appendReply.conflictIndex),
+      promised: safe(appendReply.promised),
+      round: safe(appendReply.round),
+    };
+  }
+  if (voteRequest) {
+    return {
+      type: 'vote',
+      preVote: voteRequest.preVote ?? false,
+      transfer: voteRequest.transfer ?? false,
+      lastIndex: safe(voteRequest.lastIndex),
+      lastTerm: safe(voteRequest.lastTerm),
+    };
+  }
+  if (voteReply) {
+    return {
+      type: 'vote-reply',
+      preVote: voteReply.preVote ?? false,
+      granted: voteReply.granted ?? false,
+      promised: safe(voteReply.promised),
+    };
+  }
+  if (timeoutNow) return { type: 'timeout-now' };
+  throw new WireError('a message of unknown type');
+}
+
+function decodeAppend(append: craft.v1.IAppendEntries, term: number): AppendEntries {
+  const prevIndex = safe(append.prevIndex);
+  const prevTerm = safe(append.prevTerm);
+  const entries =
+    append.entries && append.entries.length > 0 ? decodeBlock(append.entries, prevIndex + 1) : ([] as LogEntry[]);
+  let lastTerm = prevTerm;
+  let lastTimestamp = 0;
+  for (const entry of entries) {
+    // What a correct leader cannot send must not reach the core, which would take it for a broken invariant.
+    if (entry.term < lastTerm || entry.term > term) throw new WireError(`entry ${entry.index} of term ${entry.term}`);
+    if (entry.timestamp <= lastTimestamp) throw new WireError(`timestamp of entry ${entry.index} does not increase`);
+    lastTerm = entry.term;
+    lastTimestamp = entry.timestamp;
+  }
+  return {
+    type: 'append',
+    prevIndex,
+    prevTerm,
+    entries,
+    commitIndex: safe(append.commitIndex),
+    closed: decodeClosed(append.closed),
+    quorumClosed: decodeClosed(append.quorumClosed),
+    round: safe(append.round),
+  };
+}
+
+function decodeClosed(closed: craft.v1.IClosed | null | undefined): Closed | null {
+  return closed ? { timestamp: safe(closed.timestamp), index: safe(closed.index) } : null;
+}
+
+function safe(value: number | null | undefined): number {
+  const number = value ?? 0;
+  if (!Number.isSafeInteger(number) || number < 0) throw new WireError(`number ${number} out of range`);
+  return number;
+}

@@ -1,0 +1,65 @@
+/** Every NATS subject and stream name of a cluster, in one place. */
+import type { GroupId, ServerId } from '../raft/entry.js';
+
+/** The queue group that every server with a leader joins for `<c>.cmd.>`. */
+export const LEADERS_QUEUE = 'leaders';
+/** The queue group of all appliers for `<c>.query.>`. */
+export const APPLIERS_QUEUE = 'appliers';
+
+export class Subjects {
+  constructor(readonly cluster: string) {}
+
+  /**
+   * Whether a service may answer there. NATS does not hold the reply subject of a request against the requester's permissions:
+   * an answer to a subject of this cluster, or of NATS itself, would be a message that a service sends in the client's name.
+   */
+  isReply(subject: string): boolean {
+    return !subject.startsWith('$') && !subject.startsWith(`${this.cluster}.`);
+  }
+  /** Any leader takes the command. */
+  command(name: string): string {
+    return `${this.cluster}.cmd.${name}`;
+  }
+  commands(): string {
+    return `${this.cluster}.cmd.>`;
+  }
+  /** The leader of one group takes the command. */
+  groupCommand(group: GroupId, name: string): string {
+    return `${this.cluster}.group.${group}.cmd.${name}`;
+  }
+  /** A read, answered by any applier. */
+  query(name: string): string {
+    return `${this.cluster}.query.${name}`;
+  }
+  /** Answers when the database of one server shows every write acknowledged before (T6). */
+  sync(server: ServerId): string {
+    return `${this.cluster}.sync.${server}`;
+  }
+  /** Raft messages to one server. */
+  rpc(server: ServerId): string {
+    return `${this.cluster}.rpc.${server}`;
+  }
+  /** The merger's long poll at its own server's replica. */
+  feed(server: ServerId): string {
+    return `${this.cluster}.feed.${server}`;
+  }
+  /** An applier asks its own server's replica when it may read (T6). */
+  barrier(server: ServerId): string {
+    return `${this.cluster}.barrier.${server}`;
+  }
+  /** Appliers compare running checksums here (T4). */
+  checkpoint(): string {
+    return `${this.cluster}.checkpoint`;
+  }
+  /** `admin("status")` is heard by every server, `admin("status", "s1")` by one. */
+  admin(verb: string, server?: ServerId): string {
+    return server === undefined ? `${this.cluster}.admin.${verb}` : `${this.cluster}.admin.${verb}.${server}`;
+  }
+  /** The stream with the merged log of one server, and the one subject that it stores. */
+  logStream(server: ServerId): string {
+    return `${this.cluster.toUpperCase()}_LOG_${server}`;
+  }
+  logSubject(server: ServerId): string {
+    return `${this.cluster}.log.${server}`;
+  }
+}
