@@ -1,0 +1,206 @@
+/**
+ * The merged log: a k-way merge of the groups' committed logs by timestamp (T4).
+ *
+ *   group 0   ──▶ [12:00.003] [12:00.007]                     watermark 12:00.007 ┐
+ *   group 1   ──▶ [12:00.004]                                 watermark 12:00.006 ├─▶ lowest watermark 12:00.005
+ *   group 2   ──▶                                             watermark 12:00.005 ┘
+ *                      │
+ *                      ▼   smallest (timestamp, group) first, as long as it is <= every group's watermark
+ *   merged    ──▶ 1: [12:00.003 g0]   2: [12:00.004 g1]       [12:00.007 g0] waits until groups 1 and 2 pass it
+ *
+ * A watermark says that no entry at or below it is still to come from its group (T3); so an entry that is at or below all of
+ * them, and the smallest of the queues' heads, has its final place. No-ops and configurations take no place: they are
+ * consumed as soon as they are at the head of their queue, since nobody orders anything against them.
+ *
+ * Pure and synchronous. What it emits depends only on the groups' logs, not on when or in which pieces they arrive.
+ */
+import { EntryKind, type GroupId, type Index, type LogEntry, type Timestamp } from '../raft/entry.js';
+import { EMPTY_CHECKSUM, RunningChecksum } from './checksum.js';
+
+/** Running checksums are compared between servers at multiples of this merged index. */
+export const CHECKPOINT_INTERVAL = 1_000;
+
+/** Where a merge stands; enough to go on from. */
+export interface MergePosition {
+  /** Merged index of the last entry emitted; 0 at the beginning. */
+  readonly mergedIndex: Index;
+  readonly checksum: string;
+  /** For each group the index of the last entry consumed. */
+  readonly positions: readonly Index[];
+}
+
+export interface MergedRun {
+  readonly firstMergedIndex: Index;
+  readonly groups: GroupId[];
+  readonly entries: LogEntry[];
+  readonly checkpoints: { mergedIndex: Index; checksum: string }[];
+  /** Where the merge stands after this run. */
+  readonly after: MergePosition;
+}
+
+interface Queue {
+  /** Entries that have arrived and are not consumed, from `head` on. */
+  entries: LogEntry[];
+  head: number;
+  /** Index of the last entry consumed. */
+  consumed: Index;
+  /** Index of the last entry that has arrived. */
+  arrived: Index;
+  /** Size of the entries that have arrived and are not consumed. */
+  bytes: number;
+  watermark: Timestamp;
+}
+
+/** The position before the first entry of any group. */
+export function mergeStart(groups: number): MergePosition {
+  return { mergedIndex: 0, checksum: EMPTY_CHECKSUM, positions: new Array<Index>(groups).fill(0) };
+}
+
+export class Merge {
+  private readonly queues: Queue[];
+  private readonly checksum: RunningChecksum;
+  private mergedIndex: Index;
+
+  constructor(position: MergePosition) {
+    this.mergedIndex = position.mergedIndex;
+    this.checksum = new RunningChecksum(position.checksum);
+    this.queues = position.positions.map((consumed) => ({
+      entries: [],
+      head: 0,
+      consumed,
+      arrived: consumed,
+      bytes: 0,
+      watermark: 0,
+    }));
+  }
+
+  /**
+   * Takes in committed entries of one group and its watermark. Entries that have arrived before are skipped; a gap after
+   * what has arrived means that the caller lost something and is refused with an error.
+   */
+  offer(group: GroupId, entries: readonly LogEntry[], watermark: Timestamp): void {
+    const queue = this.queue(group);
+    for (const entry of entries) {
+      if (entry.index <= queue.arrived) continue;
+      if (entry.index !== queue.arrived + 1) {
+        throw new Error(`group ${group}: entry ${entry.index} offered after ${queue.arrived}`);
+      }
+      queue.arrived = entry.index;
+      queue.entries.push(entry);
+      queue.bytes += entry.bytes.length;
+    }
+    if (watermark > queue.watermark) queue.watermark = watermark;
+    this.consumeUnordered(queue);
+  }
+
+  /** Emits up to `entriesMax` entries or `bytesMax` bytes (at least one entry) that have their final place, or null. */
+  take(entriesMax: number, bytesMax: number): MergedRun | null {
+    const lowest = this.lowestWatermark();
+    const groups: GroupId[] = [];
+    const entries: LogEntry[] = [];
+    const checkpoints: { mergedIndex: Index; checksum: string }[] = [];
+    const firstMergedIndex = this.mergedIndex + 1;
+    let bytes = 0;
+    while (entries.length < entriesMax && bytes < bytesMax) {
+      const group = this.smallestHead();
+      if (group === null) break;
+      const queue = this.queue(group);
+      const entry = queue.entries[queue.head];
+      if (entry === undefined || entry.timestamp > lowest) break;
+      if (entries.length > 0 && bytes + entry.bytes.length > bytesMax) break;
+      this.shift(queue, entry);
+      this.consumeUnordered(queue);
+      this.mergedIndex += 1;
+      this.checksum.add(group, entry.index, entry.bytes);
+      if (this.mergedIndex % CHECKPOINT_INTERVAL === 0) {
+        checkpoints.push({ mergedIndex: this.mergedIndex, checksum: this.checksum.toString() });
+      }
+      groups.push(group);
+      entries.push(entry);
+      bytes += entry.bytes.length;
+    }
+    if (entries.length === 0) return null;
+    return { firstMergedIndex, groups, entries, checkpoints, after: this.position() };
+  }
+
+  position(): MergePosition {
+    return {
+      mergedIndex: this.mergedIndex,
+      checksum: this.checksum.toString(),
+      positions: this.queues.map((queue) => queue.consumed),
+    };
+  }
+
+  /**
+   * For each group the first index that has not arrived yet; 0 for a group with `bytesPerGroupMax` waiting already: no
+   * more of it is wanted until the others let it go on. This bounds memory without ever starving the group that the
+   * merge waits for.
+   */
+  wanted(bytesPerGroupMax: number): Index[] {
+    return this.queues.map((queue) => (queue.bytes >= bytesPerGroupMax ? 0 : queue.arrived + 1));
+  }
+
+  watermarks(): Timestamp[] {
+    return this.queues.map((queue) => queue.watermark);
+  }
+
+  /** The largest timestamp that waits for other groups to close up to it (T5); 0 when nothing waits. */
+  waitingFor(): Timestamp {
+    let largest = 0;
+    for (const queue of this.queues) {
+      const last = queue.entries[queue.entries.length - 1];
+      if (queue.head < queue.entries.length && last !== undefined && last.timestamp > largest) {
+        largest = last.timestamp;
+      }
+    }
+    return largest > this.lowestWatermark() ? largest : 0;
+  }
+
+  private smallestHead(): GroupId | null {
+    let best: GroupId | null = null;
+    let bestTimestamp = Number.POSITIVE_INFINITY;
+    for (let group = 0; group < this.queues.length; group++) {
+      const queue = this.queue(group);
+      const head = queue.entries[queue.head];
+      // Strictly smaller: of equal timestamps the smaller group goes first, on every server.
+      if (head !== undefined && head.timestamp < bestTimestamp) {
+        best = group;
+        bestTimestamp = head.timestamp;
+      }
+    }
+    return best;
+  }
+
+  private lowestWatermark(): Timestamp {
+    let lowest = Number.POSITIVE_INFINITY;
+    for (const queue of this.queues) if (queue.watermark < lowest) lowest = queue.watermark;
+    return lowest;
+  }
+
+  private consumeUnordered(queue: Queue): void {
+    let entry = queue.entries[queue.head];
+    while (entry !== undefined && entry.kind !== EntryKind.command) {
+      this.shift(queue, entry);
+      entry = queue.entries[queue.head];
+    }
+  }
+
+  private shift(queue: Queue, entry: LogEntry): void {
+    queue.consumed = entry.index;
+    queue.head += 1;
+    queue.bytes -= entry.bytes.length;
+    if (queue.head === queue.entries.length) {
+      queue.entries = [];
+      queue.head = 0;
+    } else if (queue.head >= 1_024 && queue.head * 2 > queue.entries.length) {
+      queue.entries = queue.entries.slice(queue.head);
+      queue.head = 0;
+    }
+  }
+
+  private queue(group: GroupId): Queue {
+    const queue = this.queues[group];
+    if (queue === undefined) throw new Error(`no group ${group}`);
+    return queue;
+  }
+}

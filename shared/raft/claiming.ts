@@ -1,0 +1,72 @@
+/** How a leader closes its group (T2, T5): when it claims, and what it makes of the voters' promises. */
+import type { ServerId, Timestamp } from './entry.js';
+import { quorumSize } from './options.js';
+import { sendAppend } from './replicating.js';
+import type { GroupState, Leadership } from './state.js';
+
+/**
+ * T5: claims when somebody waits for a timestamp above what is closed, and nothing of the own log in flight is above it
+ * (that entry's commit would do). At most one claim per interval. The claim itself goes up to the clock, so that it covers
+ * what the other groups have appended meanwhile. A claim that the promise limit does not cover yet waits for a write.
+ */
+export function claimIfWanted(state: GroupState, leadership: Leadership, nowMs: number): void {
+  const { clock, promiseLimit, closeIntervalMs } = state.options;
+  const wanted = leadership.closeWanted;
+  if (wanted <= (leadership.closed?.timestamp ?? 0) || wanted <= state.log.lastTimestamp) {
+    leadership.closeWanted = 0;
+    return;
+  }
+  // T2: after the no-op of this term; once that is committed a quorum has accepted this leader's clock as well, so a
+  // wrong one cannot push the promises, which are kept for ever, out of reach.
+  if (state.commitIndex < leadership.noOpIndex || !clock.mayLead()) return;
+  if (wanted > clock.bound()) {
+    leadership.closeWanted = 0;
+    return;
+  }
+  if (nowMs - leadership.closedAtMs < closeIntervalMs) return;
+  const timestamp = Math.min(Math.max(clock.peek(), wanted), clock.bound());
+  if (!promiseLimit.covers(timestamp)) {
+    promiseLimit.need(timestamp);
+    if (!promiseLimit.covers(wanted)) return;
+  }
+  const closed = { timestamp: promiseLimit.covers(timestamp) ? timestamp : wanted, index: state.log.lastIndex };
+  leadership.closeWanted = 0;
+  leadership.closedAtMs = nowMs;
+  leadership.closed = closed;
+  leadership.floor = Math.max(leadership.floor, closed.timestamp);
+  clock.observe(closed.timestamp);
+  state.closing.claim(closed, state.server);
+  countPromises(state, leadership, nowMs);
+  for (const peer of leadership.followers.keys()) sendAppend(state, leadership, peer, nowMs, true);
+}
+
+/** When the next claim may be made, or null when none is wanted (milliseconds, monotonic). */
+export function nextClaimMs(state: GroupState): number | null {
+  const { leadership } = state;
+  if (leadership === null || leadership.closeWanted === 0 || state.commitIndex < leadership.noOpIndex) return null;
+  return leadership.closedAtMs + state.options.closeIntervalMs;
+}
+
+export function onFollowerPromised(
+  state: GroupState,
+  leadership: Leadership,
+  voter: ServerId,
+  promised: Timestamp,
+  nowMs: number,
+): void {
+  if (leadership.closed === null) return;
+  state.closing.onPromised(voter, promised);
+  countPromises(state, leadership, nowMs);
+}
+
+/** T3: what a quorum has promised counts here, and is announced where followers cannot tell by themselves. */
+function countPromises(state: GroupState, leadership: Leadership, nowMs: number): void {
+  const { configuration } = state;
+  const newest = state.closing.countQuorum(configuration.voters, quorumSize(configuration));
+  if (newest === null) return;
+  state.settle();
+  const canTellThemselves = quorumSize(configuration) <= 2 && configuration.learners.length === 0;
+  if (canTellThemselves || newest.timestamp <= (leadership.quorumClosed?.timestamp ?? 0)) return;
+  leadership.quorumClosed = newest;
+  for (const peer of leadership.followers.keys()) sendAppend(state, leadership, peer, nowMs, true);
+}

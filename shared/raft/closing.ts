@@ -1,0 +1,139 @@
+/**
+ * Closed timestamps and promises of one group at one server: T2 and T3.
+ *
+ * A leader claims (c, i): "what I append after index i has a timestamp > c". A voter that accepts the claim promises c: its
+ * vote carries the promise, and a new leader starts above the promises of the quorum that elected it.
+ *
+ * T3: c counts at a server once (1) a quorum of the group's voters has durably promised >= c in that term, and (2) the
+ * server's commit index is >= i. Then no entry with a timestamp <= c can still be committed beyond what this server knows
+ * to be committed:
+ *   - the leader of that term stamps above c from then on, by its claim;
+ *   - a leader of a later term was elected by a quorum, which shares a voter with the promising quorum; that voter's
+ *     vote carried its promise (it voted after it promised, since a voter of a later term accepts no claim of an older
+ *     one), so the new leader stamps above c;
+ *   - an entry of an older term beyond i cannot be committed any more: index i is committed with an entry of the
+ *     claiming term (the claim is made after that term's no-op), so every later leader has that entry, and no log with it
+ *     carries an entry of an older term behind it.
+ * Promises survive crashes because each is <= the durable promise limit, which a restarted server takes as its promise.
+ *
+ * Claims of an older term are forgotten when the term changes: a quorum is counted within one term, and "index i is
+ * committed" means the claiming leader's entry only while nobody else can have replaced it.
+ */
+import { assert } from './assert.js';
+import type { Index, ServerId, Timestamp } from './entry.js';
+import type { Closed } from './message.js';
+import type { PromiseLimit } from './promise.js';
+
+/**
+ * Claims that wait for their quorum or their index. One too many takes the place of the newest: the oldest must stay, since it
+ * is the next to count; with a long round trip it would otherwise always be gone when its promises arrive.
+ */
+const CLAIMS_MAX = 64;
+
+interface Claim {
+  readonly closed: Closed;
+  /** Whether a quorum is known to have promised it; this server's own promise must be durable besides. */
+  hasQuorum: boolean;
+  /** Whether the own promise is part of that quorum. */
+  readonly countsSelf: boolean;
+}
+
+export class Closing {
+  private promisedTo: Timestamp;
+  private claims: Claim[] = [];
+  /** Largest closed timestamp that counts here (T3). */
+  private valid: Timestamp = 0;
+  /** Leader only: what each voter has promised in this term. */
+  private readonly promises = new Map<ServerId, Timestamp>();
+
+  constructor(
+    private readonly limit: PromiseLimit,
+    /** After a restart the limit stands for whatever was promised before (T2). */
+    promised: Timestamp,
+  ) {
+    this.promisedTo = promised;
+  }
+
+  /** promised[g]: what a vote of this server carries. */
+  get promised(): Timestamp {
+    return this.promisedTo;
+  }
+
+  /** Largest closed timestamp that counts at this server. */
+  get validTimestamp(): Timestamp {
+    return this.valid;
+  }
+
+  /** A new term, or a new role: claims of the old one are void. */
+  reset(): void {
+    this.claims = [];
+    this.promises.clear();
+  }
+
+  /** T2, voter: records the promise. It may be told of only once the limit covers it, which the next write sees to. */
+  promise(timestamp: Timestamp): void {
+    if (timestamp > this.promisedTo) this.promisedTo = timestamp;
+    this.limit.need(timestamp);
+  }
+
+  /** Follower: a claim that came with the leader's message. `hasQuorum` when leader and self are one, or it was announced. */
+  heard(closed: Closed, hasQuorum: boolean, countsSelf: boolean): void {
+    if (closed.timestamp <= this.valid) return;
+    const known = this.claims.find((claim) => claim.closed.timestamp === closed.timestamp);
+    if (known === undefined) this.remember({ closed, hasQuorum, countsSelf });
+    else if (hasQuorum && !known.hasQuorum) this.replace(known, { closed, hasQuorum, countsSelf });
+  }
+
+  /** Leader: its own claim; its promise is durable already. */
+  claim(closed: Closed, self: ServerId): void {
+    assert(this.limit.covers(closed.timestamp), 'T2: a leader promises durably before it claims');
+    if (closed.timestamp > this.promisedTo) this.promisedTo = closed.timestamp;
+    this.promises.set(self, closed.timestamp);
+    this.remember({ closed, hasQuorum: false, countsSelf: true });
+  }
+
+  /** Leader: a voter's reply in this term says what it has durably promised. */
+  onPromised(voter: ServerId, timestamp: Timestamp): void {
+    if (timestamp > (this.promises.get(voter) ?? 0)) this.promises.set(voter, timestamp);
+  }
+
+  /** Leader: the newest claim that a quorum of `voters` has promised, or null. */
+  countQuorum(voters: readonly ServerId[], quorum: number): Closed | null {
+    let newest: Closed | null = null;
+    for (const claim of this.claims) {
+      if (!claim.hasQuorum) {
+        let count = 0;
+        for (const voter of voters) if ((this.promises.get(voter) ?? 0) >= claim.closed.timestamp) count += 1;
+        claim.hasQuorum = count >= quorum;
+      }
+      if (claim.hasQuorum) newest = claim.closed;
+    }
+    return newest;
+  }
+
+  /** T3: moves the valid closed timestamp; to be called when the commit index, a quorum or the durable limit moved. */
+  settle(commitIndex: Index): void {
+    let settled = 0;
+    for (let i = 0; i < this.claims.length; i++) {
+      const claim = this.claims[i];
+      if (claim === undefined || !claim.hasQuorum || claim.closed.index > commitIndex) continue;
+      if (claim.countsSelf && !this.limit.covers(claim.closed.timestamp)) continue;
+      if (claim.closed.timestamp > this.valid) this.valid = claim.closed.timestamp;
+      settled = i + 1;
+    }
+    // An earlier claim is contained in a later one that counts: its timestamp is not greater.
+    if (settled > 0) this.claims.splice(0, settled);
+  }
+
+  private remember(claim: Claim): void {
+    // Messages may arrive out of order; the list is kept in the order of the timestamps.
+    let at = this.claims.length;
+    while (at > 0 && (this.claims[at - 1]?.closed.timestamp ?? 0) > claim.closed.timestamp) at -= 1;
+    this.claims.splice(at, 0, claim);
+    if (this.claims.length > CLAIMS_MAX) this.claims.splice(this.claims.length - 2, 1);
+  }
+
+  private replace(old: Claim, claim: Claim): void {
+    this.claims[this.claims.indexOf(old)] = claim;
+  }
+}

@@ -1,0 +1,148 @@
+/** Elections: Raft sections 5.2 and 5.4.1, pre-vote and leader stickiness (dissertation 9.6, 4.2.3), promises in votes (T2). */
+import { becomeLeader } from './leading.js';
+import type { Message, VoteReply, VoteRequest } from './message.js';
+import { quorumSize } from './options.js';
+import type { GroupState } from './state.js';
+
+/** The election timeout has passed: asks whether an election could be won before it disturbs anybody with a new term. */
+export function onElectionTimeout(state: GroupState, nowMs: number): void {
+  state.electionDeadlineMs = state.randomDeadline(nowMs);
+  if (!mayCampaign(state)) return;
+  campaign(state, { preVote: true, transfer: false }, nowMs);
+}
+
+/** The leader hands over (dissertation, section 3.10): no pre-vote, and voters do not protect the old leader. */
+export function onTimeoutNow(state: GroupState, nowMs: number): void {
+  if (!mayCampaign(state)) return;
+  campaign(state, { preVote: false, transfer: true }, nowMs);
+}
+
+/** A server whose clock, or whose floor, is too far off does not lead; it says so and waits. */
+function mayCampaign(state: GroupState): boolean {
+  if (!state.isVoter) return false;
+  const { clock } = state.options;
+  const floor = Math.max(state.log.lastTimestamp, state.closing.promised);
+  if (clock.mayLead() && floor <= clock.bound()) return true;
+  state.events.push({ type: 'clock-refused', what: 'campaign', timestamp: floor });
+  return false;
+}
+
+function campaign(state: GroupState, kind: { preVote: boolean; transfer: boolean }, nowMs: number): void {
+  const { preVote } = kind;
+  const nextTerm = state.term + 1;
+  if (!preVote) {
+    state.closing.reset();
+    state.term = nextTerm;
+    state.votedFor = state.server;
+    state.hardStateChanged = true;
+  }
+  state.role = preVote ? 'pre-candidate' : 'candidate';
+  state.leader = null;
+  state.electionDeadlineMs = state.randomDeadline(nowMs);
+  state.candidacy = { ...kind, granted: new Set(), floor: Math.max(state.log.lastTimestamp, state.closing.promised) };
+  const request: VoteRequest = {
+    type: 'vote',
+    preVote,
+    transfer: kind.transfer,
+    lastIndex: state.log.lastIndex,
+    lastTerm: state.log.lastTerm,
+  };
+  for (const voter of state.configuration.voters) {
+    // A real vote of its own must be durable before anybody can count it: the request waits for the same write.
+    if (voter !== state.server) state.send(voter, request, preVote ? 'now' : 'durable', nextTerm);
+  }
+  if (preVote) {
+    state.candidacy.granted.add(state.server);
+    maybeWin(state, nowMs);
+  }
+}
+
+/** The candidate's own vote of `term` has become durable. */
+export function onOwnVoteDurable(state: GroupState, term: number, nowMs: number): void {
+  if (state.role !== 'candidate' || state.term !== term || state.candidacy === null) return;
+  state.candidacy.granted.add(state.server);
+  maybeWin(state, nowMs);
+}
+
+export function onVoteRequest(state: GroupState, message: Message, request: VoteRequest, nowMs: number): void {
+  const hasLeader = state.role === 'leader' || nowMs - state.leaderHeardAtMs < state.options.electionTimeoutMs;
+  if (hasLeader && !request.transfer && message.term > state.term) {
+    // Whoever hears from a leader helps nobody to replace it; a server that was cut off must not disturb the rest.
+    if (request.preVote) replyVote(state, message, request, false, 'now');
+    return;
+  }
+  if (!request.preVote && message.term > state.term) state.becomeFollower(message.term, null, nowMs);
+  if (message.term < state.term) {
+    replyVote(state, message, request, false, 'now');
+    return;
+  }
+  const { log } = state;
+  const isUpToDate =
+    request.lastTerm > log.lastTerm || (request.lastTerm === log.lastTerm && request.lastIndex >= log.lastIndex);
+  if (request.preVote) {
+    replyVote(state, message, request, isUpToDate && message.term > state.term, 'now');
+    return;
+  }
+  const isFree = state.votedFor === null || state.votedFor === message.from;
+  if (!isUpToDate || !isFree || state.role !== 'follower') {
+    replyVote(state, message, request, false, 'now');
+    return;
+  }
+  if (state.votedFor === null) {
+    state.votedFor = message.from;
+    state.hardStateChanged = true;
+  }
+  state.electionDeadlineMs = state.randomDeadline(nowMs);
+  // The promise that the vote carries must be durable as well; after a restart it would be the limit otherwise.
+  state.options.promiseLimit.need(state.closing.promised);
+  replyVote(state, message, request, true, 'durable');
+}
+
+function replyVote(
+  state: GroupState,
+  message: Message,
+  request: VoteRequest,
+  granted: boolean,
+  when: 'now' | 'durable',
+): void {
+  const reply: VoteReply = {
+    type: 'vote-reply',
+    preVote: request.preVote,
+    granted,
+    promised: state.closing.promised,
+  };
+  // A granted pre-vote is about the term asked for; a refusal tells the own term, so that the asker can catch up.
+  state.send(message.from, reply, when, granted ? message.term : state.term);
+}
+
+export function onVoteReply(state: GroupState, message: Message, reply: VoteReply, nowMs: number): void {
+  const { candidacy } = state;
+  if (candidacy === null || candidacy.preVote !== reply.preVote) return;
+  const termAsked = candidacy.preVote ? state.term + 1 : state.term;
+  if (!reply.granted || message.term !== termAsked) return;
+  if (!state.configuration.voters.includes(message.from)) return;
+  candidacy.granted.add(message.from);
+  candidacy.floor = Math.max(candidacy.floor, reply.promised);
+  maybeWin(state, nowMs);
+}
+
+function maybeWin(state: GroupState, nowMs: number): void {
+  const { candidacy } = state;
+  if (candidacy === null || candidacy.granted.size < quorumSize(state.configuration)) return;
+  // The votes brought clock samples along: whoever is wrong may know it only now.
+  if (!mayCampaign(state)) {
+    state.becomeFollower(state.term, null, nowMs);
+    return;
+  }
+  if (candidacy.preVote) {
+    campaign(state, { preVote: false, transfer: false }, nowMs);
+    return;
+  }
+  // What the voters have promised may lie beyond the clock's bound; such a leader could not stamp anything acceptable.
+  if (candidacy.floor > state.options.clock.bound()) {
+    state.events.push({ type: 'clock-refused', what: 'floor', timestamp: candidacy.floor });
+    state.becomeFollower(state.term, null, nowMs);
+    return;
+  }
+  becomeLeader(state, candidacy.floor, nowMs);
+}

@@ -1,0 +1,48 @@
+/**
+ * What a group's log is made of. Plain data: the consensus core imports nothing, so this file is also where the rest of
+ * the system takes the basic vocabulary from.
+ */
+
+/** Name of a server, for example `s1`. */
+export type ServerId = string;
+/** Number of a group, 0 .. K-1. */
+export type GroupId = number;
+/** Raft term; 0 before the first election. */
+export type Term = number;
+/** Index in one group's log; the first entry has index 1. */
+export type Index = number;
+/** Integer microseconds since the Unix epoch, < 2^53. */
+export type Timestamp = number;
+
+/** Values are those of `craft.v1.EntryKind` on the wire. */
+export const EntryKind = { noOp: 1, configuration: 2, command: 3 } as const;
+export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
+
+/** One entry of a group's log. */
+export interface LogEntry {
+  readonly index: Index;
+  readonly term: Term;
+  readonly timestamp: Timestamp;
+  readonly kind: EntryKind;
+  /**
+   * The entry as a frame of `craft.v1.EntryBlock` (tag, length, `Entry`): encoded once by the leader that stamped it and
+   * carried unchanged everywhere. Frames laid end to end are a valid block. Never modified.
+   */
+  readonly bytes: Uint8Array;
+}
+
+/** Encodes a frame of `EntryBlock`; given to the core so that it stays free of the wire format. Must be pure. */
+export type EncodeEntry = (term: Term, timestamp: Timestamp, kind: EntryKind, body: Uint8Array) => Uint8Array;
+
+/** What a server must never forget about a group (Raft paper, figure 2), and the commit index, which is only a hint. */
+export interface HardState {
+  readonly term: Term;
+  readonly votedFor: ServerId | null;
+  readonly commitIndex: Index;
+}
+
+/** The members of a group. Learners receive the log and do not vote. */
+export interface Configuration {
+  readonly voters: readonly ServerId[];
+  readonly learners: readonly ServerId[];
+}

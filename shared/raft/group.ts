@@ -1,0 +1,258 @@
+/**
+ * The consensus core of ONE group at one server: Raft (Ongaro and Ousterhout, 2014; Ongaro's dissertation) with timestamped
+ * entries (T1), promises and closed timestamps (T2, T3).
+ *
+ * Synchronous and pure: events go in by the methods, effects come out by the `take...` methods, time and randomness are
+ * inputs. The owner does the effects in this way, and in no other:
+ *
+ *     takeMessages()   -> send at once
+ *     takeWrite()      -> hand the write to the log store; when it is durable: send its `after` messages, then call
+ *                         `written(write)`. One write at a time; while it runs the next one collects here.
+ *     takeEvents()     -> what the owner wants to know; `read` is answered with `entriesRead`.
+ *
+ * So "only after it is durable" is part of the data: a vote, a success reply and a promise leave in `after`.
+ */
+import { claimIfWanted, nextClaimMs } from './claiming.js';
+import { onElectionTimeout, onOwnVoteDurable, onTimeoutNow, onVoteReply, onVoteRequest } from './election.js';
+import type { HardState, Index, LogEntry, ServerId, Term, Timestamp } from './entry.js';
+import { onAppendEntries } from './following.js';
+import {
+  mostComplete,
+  onAppendReply,
+  onOwnLogDurable,
+  type Proposal,
+  type ProposalRefusal,
+  propose,
+  tickLeader,
+  transfer,
+} from './leading.js';
+import type { Message } from './message.js';
+import { type GroupOptions, quorumSize } from './options.js';
+import { sendEntries } from './replicating.js';
+import { type GroupEvent, GroupState, type RestoredGroup, type Role } from './state.js';
+
+export interface GroupWrite {
+  readonly hardState?: HardState;
+  readonly truncateFrom?: Index;
+  readonly entries?: readonly LogEntry[];
+}
+
+/** A write and what may happen once it, and every write before it, is durable. */
+export interface PendingWrite {
+  /** Null when only messages wait: they may leave as soon as the writes before are durable. */
+  readonly write: GroupWrite | null;
+  readonly after: readonly Message[];
+  /** The role and log end that the write attests. */
+  readonly term: Term;
+  readonly lastIndex: Index;
+}
+
+export class Group {
+  private readonly state: GroupState;
+
+  constructor(options: GroupOptions, restored: RestoredGroup | null, nowMs: number) {
+    this.state = new GroupState(options, restored, nowMs);
+  }
+
+  /** Time has passed; to be called every few tens of milliseconds (milliseconds, monotonic). */
+  tick(nowMs: number): void {
+    const { state } = this;
+    if (state.role === 'leader') tickLeader(state, nowMs);
+    else if (nowMs >= state.electionDeadlineMs) onElectionTimeout(state, nowMs);
+    state.log.shrink(Math.min(state.commitIndex, state.unsavedFrom), state.options.windowBytesMax);
+  }
+
+  /** A message of another replica of this group. Any order, loss and duplication is fine. */
+  receive(message: Message, nowMs: number): void {
+    const { state } = this;
+    const { body } = message;
+    if (message.to !== state.server || message.group !== state.options.group) return;
+    switch (body.type) {
+      case 'append':
+        onAppendEntries(state, message, body, nowMs);
+        break;
+      case 'vote':
+        onVoteRequest(state, message, body, nowMs);
+        break;
+      case 'vote-reply':
+        if (!this.isNewerTerm(message, body.granted && body.preVote, nowMs)) onVoteReply(state, message, body, nowMs);
+        break;
+      case 'append-reply':
+        if (this.isNewerTerm(message, false, nowMs) || message.term < state.term) break;
+        onAppendReply(state, message, body, nowMs);
+        break;
+      case 'timeout-now':
+        if (message.term === state.term && state.leader === message.from) onTimeoutNow(state, nowMs);
+        break;
+    }
+  }
+
+  /** Raft section 5.1; the term of a granted pre-vote is only the one that was asked for. */
+  private isNewerTerm(message: Message, isHypothetical: boolean, nowMs: number): boolean {
+    if (isHypothetical || message.term <= this.state.term) return false;
+    this.state.becomeFollower(message.term, null, nowMs);
+    return true;
+  }
+
+  /**
+   * Appends commands, in order, as leader. Returns their entries, or why nothing was appended: `not-leader` (also while
+   * leadership is being handed over), `overloaded` (too much is uncommitted) or `clock`.
+   */
+  propose(proposals: readonly Proposal[], nowMs: number): readonly LogEntry[] | ProposalRefusal {
+    return propose(this.state, proposals, nowMs);
+  }
+
+  /** Somebody waits for this group to close up to `timestamp` (T5); ignored unless it leads. */
+  closeUpTo(timestamp: Timestamp, nowMs: number): void {
+    const { leadership } = this.state;
+    if (leadership === null) return;
+    if (timestamp > leadership.closeWanted) leadership.closeWanted = timestamp;
+    claimIfWanted(this.state, leadership, nowMs);
+  }
+
+  /** When to call `closeUpTo(0)` again because a close had to wait for its interval; null when none waits. */
+  nextClaimMs(): number | null {
+    return nextClaimMs(this.state);
+  }
+
+  /** Hands leadership to `target`, or to the most complete follower. False when this replica cannot. */
+  transfer(target: ServerId | null, nowMs: number): boolean {
+    const { leadership } = this.state;
+    if (leadership === null) return false;
+    const to = target ?? mostComplete(this.state, leadership, nowMs);
+    return to !== null && transfer(this.state, to, nowMs);
+  }
+
+  takeMessages(): Message[] {
+    return this.state.outbox.splice(0);
+  }
+
+  takeEvents(): GroupEvent[] {
+    return this.state.events.splice(0);
+  }
+
+  /** What must become durable next, or null when there is nothing and nobody waits. */
+  takeWrite(): PendingWrite | null {
+    const { state } = this;
+    const after = state.outboxDurable.splice(0);
+    const hasEntries = state.unsavedFrom <= state.log.lastIndex;
+    const isDirty = state.hardStateChanged || state.truncateFrom !== null || hasEntries;
+    if (!isDirty && after.length === 0) return null;
+    const attest = { after, term: state.term, lastIndex: state.log.lastIndex };
+    if (!isDirty) return { write: null, ...attest };
+    const write: GroupWrite = {
+      // The commit index is only a hint for a restart, so it rides along and never causes a write.
+      hardState: { term: state.term, votedFor: state.votedFor, commitIndex: state.commitIndex },
+      ...(state.truncateFrom === null ? {} : { truncateFrom: state.truncateFrom }),
+      ...(hasEntries
+        ? { entries: state.log.slice(state.unsavedFrom, state.log.lastIndex, Number.POSITIVE_INFINITY) }
+        : {}),
+    };
+    state.hardStateChanged = false;
+    state.truncateFrom = null;
+    state.unsavedFrom = state.log.lastIndex + 1;
+    return { write, ...attest };
+  }
+
+  /** The write of `pending`, and every one before it, is durable; so is the promise limit of the same write. */
+  written(pending: PendingWrite, nowMs: number): void {
+    const { state } = this;
+    if (pending.write !== null && pending.term === state.term) {
+      onOwnVoteDurable(state, pending.term, nowMs);
+      // A leader only appends in its term, so what was written in this term is still its log.
+      onOwnLogDurable(state, pending.lastIndex, nowMs);
+    }
+    this.limitRaised(nowMs);
+  }
+
+  /** The durable promise limit has moved: claims that waited for it go on, and own promises may count (T2, T3). */
+  limitRaised(nowMs: number): void {
+    const { state } = this;
+    state.settle();
+    if (state.leadership !== null) claimIfWanted(state, state.leadership, nowMs);
+  }
+
+  /** Answers a `read` event: entries from the log store for a follower that lags behind the window. */
+  entriesRead(follower: ServerId, entries: readonly LogEntry[], nowMs: number): void {
+    const { state } = this;
+    const progress = state.leadership?.followers.get(follower);
+    if (!state.leadership || progress?.state !== 'reading') return;
+    progress.state = 'probe';
+    const isWanted = entries[0]?.index === progress.nextIndex;
+    if (!isWanted) return;
+    // A read-back piece goes out as a probe: its reply asks for the next piece.
+    sendEntries(state, state.leadership, progress, follower, entries, nowMs);
+  }
+
+  get role(): Role {
+    return this.state.role;
+  }
+  get term(): Term {
+    return this.state.term;
+  }
+  get leader(): ServerId | null {
+    return this.state.leader;
+  }
+  get commitIndex(): Index {
+    return this.state.commitIndex;
+  }
+  get lastIndex(): Index {
+    return this.state.log.lastIndex;
+  }
+  get lastTimestamp(): Timestamp {
+    return this.state.log.lastTimestamp;
+  }
+  /**
+   * The largest timestamp of the log that a quorum vouches for: the last one once something of this term is committed, so that
+   * a quorum has accepted its leader's clock; else what is committed.
+   */
+  get trustedTimestamp(): Timestamp {
+    const { term, commitIndex, log } = this.state;
+    return log.termAt(commitIndex) === term ? log.lastTimestamp : (log.at(commitIndex)?.timestamp ?? 0);
+  }
+  /** Timestamp of the last command in the log, committed or not (T5). */
+  get lastCommandTimestamp(): Timestamp {
+    return this.state.lastCommandTimestamp;
+  }
+  /** Index of the last command at or below the commit index; 0 for none (T6). */
+  get lastCommittedCommand(): Index {
+    return this.state.lastCommittedCommand;
+  }
+  /** Whether these servers hold a quorum of the configuration in force. */
+  isQuorum(servers: ReadonlySet<ServerId>): boolean {
+    const { configuration } = this.state;
+    return configuration.voters.filter((voter) => servers.has(voter)).length >= quorumSize(configuration);
+  }
+  /** No entry at or below this is still to come beyond the commit index (T3). */
+  get watermark(): Timestamp {
+    return this.state.watermark;
+  }
+  get promised(): Timestamp {
+    return this.state.closing.promised;
+  }
+  /** Largest own claim while leading; 0 otherwise. */
+  get closed(): Timestamp {
+    return this.state.leadership?.closed?.timestamp ?? 0;
+  }
+  /** Whether proposals are taken now. */
+  get isTaking(): boolean {
+    return this.state.leadership !== null && this.state.leadership.transferTo === null;
+  }
+  get uncommittedBytes(): number {
+    return this.state.leadership?.uncommittedBytes ?? 0;
+  }
+  get firstInWindow(): Index {
+    return this.state.log.firstInWindow;
+  }
+  termAt(index: Index): Term {
+    return this.state.log.termAt(index);
+  }
+  /** The entry at `index` when it is in the window. */
+  at(index: Index): LogEntry | undefined {
+    return this.state.log.at(index);
+  }
+  /** Entries from .. to of the window, at least one, up to `bytesMax`. */
+  slice(from: Index, to: Index, bytesMax: number): readonly LogEntry[] {
+    return this.state.log.slice(from, to, bytesMax);
+  }
+}

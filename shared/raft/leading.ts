@@ -1,0 +1,254 @@
+/** What a leader does: takes proposals, commits, keeps its leadership honest (Raft sections 5.3, 5.4.2; dissertation 6.2, 3.10). */
+import { assert } from './assert.js';
+import { claimIfWanted, onFollowerPromised } from './claiming.js';
+import { EntryKind, type Index, type LogEntry, type ServerId, type Timestamp } from './entry.js';
+import type { AppendReply, Message } from './message.js';
+import { quorumSize } from './options.js';
+import { Progress } from './progress.js';
+import { broadcast, sendAppend } from './replicating.js';
+import type { GroupState, Leadership } from './state.js';
+
+const NO_BODY = new Uint8Array(0);
+
+/** `floor`: maximum of the last log timestamp and the promises of the electing quorum (T2). */
+export function becomeLeader(state: GroupState, floor: Timestamp, nowMs: number): void {
+  assert(state.role === 'candidate', 'only a candidate becomes leader');
+  const followers = new Map<ServerId, Progress>();
+  for (const peer of [...state.configuration.voters, ...state.configuration.learners]) {
+    if (peer !== state.server) followers.set(peer, new Progress(state.log.lastIndex + 1, nowMs));
+  }
+  state.role = 'leader';
+  state.leader = state.server;
+  state.candidacy = null;
+  state.closing.reset();
+  state.options.clock.observe(floor);
+  state.leadership = {
+    followers,
+    noOpIndex: state.log.lastIndex + 1,
+    durableIndex: 0,
+    undurableSinceMs: null,
+    uncommittedBytes: state.log.bytesAfter(state.commitIndex),
+    floor,
+    closed: null,
+    quorumClosed: null,
+    closeWanted: 0,
+    closedAtMs: Number.NEGATIVE_INFINITY,
+    transferTo: null,
+    transferUntilMs: 0,
+    preferredReadySinceMs: null,
+  };
+  state.events.push({ type: 'became-leader', term: state.term });
+  stamp(state, state.leadership, [{ kind: EntryKind.noOp, body: NO_BODY }], nowMs);
+  broadcast(state, state.leadership, nowMs);
+}
+
+export interface Proposal {
+  readonly kind: EntryKind;
+  /** Encoded `Command` or `Configuration`. */
+  readonly body: Uint8Array;
+}
+
+/** Why nothing was appended. */
+export type ProposalRefusal = 'not-leader' | 'overloaded' | 'clock';
+
+/** Appends proposals in their order and sends them on; all or none of them. Returns the entries, or why not. */
+export function propose(
+  state: GroupState,
+  proposals: readonly Proposal[],
+  nowMs: number,
+): readonly LogEntry[] | ProposalRefusal {
+  const { leadership } = state;
+  if (leadership === null || leadership.transferTo !== null) return 'not-leader';
+  if (leadership.uncommittedBytes >= state.options.uncommittedBytesMax) return 'overloaded';
+  const { clock } = state.options;
+  // A clock that was set just now is noticed before the next tick takes the leadership away.
+  if (!clock.mayLead()) return 'clock';
+  if (Math.max(clock.peek(), leadership.floor) + proposals.length > clock.bound()) return 'clock';
+  const entries = stamp(state, leadership, proposals, nowMs);
+  broadcast(state, leadership, nowMs);
+  return entries;
+}
+
+function stamp(
+  state: GroupState,
+  leadership: Leadership,
+  proposals: readonly Proposal[],
+  nowMs: number,
+): readonly LogEntry[] {
+  const { clock, encodeEntry } = state.options;
+  const entries: LogEntry[] = [];
+  for (const { kind, body } of proposals) {
+    // T1, T2: greater than the last entry, than every promise of the electing quorum and than every own claim.
+    const timestamp = Math.max(clock.now(), leadership.floor + 1);
+    leadership.floor = timestamp;
+    const bytes = encodeEntry(state.term, timestamp, kind, body);
+    leadership.uncommittedBytes += bytes.length;
+    entries.push({ index: state.log.lastIndex + 1 + entries.length, term: state.term, timestamp, kind, bytes });
+  }
+  clock.observe(leadership.floor);
+  leadership.undurableSinceMs ??= nowMs;
+  state.append(entries);
+  return entries;
+}
+
+export function onAppendReply(state: GroupState, message: Message, reply: AppendReply, nowMs: number): void {
+  const { leadership } = state;
+  const progress = leadership?.followers.get(message.from);
+  if (!leadership || progress === undefined) return;
+  progress.heardAtMs = nowMs;
+  onFollowerPromised(state, leadership, message.from, reply.promised, nowMs);
+  switch (reply.refusal) {
+    case 'none':
+      assert(reply.matchIndex <= state.log.lastIndex, 'a follower matches only what the leader has');
+      onMatch(state, progress, reply.matchIndex);
+      maybeCommit(state, leadership, nowMs);
+      break;
+    case 'log-mismatch':
+      if (progress.isCurrent(reply.round)) progress.fallBack(retryIndex(state, reply));
+      break;
+    case 'clock':
+      // It stays where it is until clocks are right again; the next heartbeat probes anew.
+      if (progress.isCurrent(reply.round)) progress.fallBack(progress.matchIndex + 1);
+      return;
+  }
+  sendAppend(state, leadership, message.from, nowMs);
+  maybeFinishTransfer(state, leadership);
+}
+
+/** A commit that was told while the follower's log was not known to reach it is told again; else it would wait for a heartbeat. */
+function onMatch(state: GroupState, progress: Progress, matchIndex: Index): void {
+  const hasMore = matchIndex > progress.matchIndex;
+  progress.onMatch(matchIndex);
+  if (hasMore && progress.commitReached < Math.min(state.commitIndex, progress.matchIndex)) progress.commitSent = 0;
+}
+
+/** Fast back-off: skips a whole term a round trip (Raft section 5.3, end). */
+function retryIndex(state: GroupState, reply: AppendReply): Index {
+  if (reply.conflictTerm === 0) return Math.min(reply.conflictIndex, state.log.lastIndex + 1);
+  const lastOfTerm = state.log.lastIndexOfTerm(reply.conflictTerm);
+  return lastOfTerm > 0 && lastOfTerm >= reply.conflictIndex ? lastOfTerm + 1 : reply.conflictIndex;
+}
+
+/** The own log up to `index` has become durable. */
+export function onOwnLogDurable(state: GroupState, index: Index, nowMs: number): void {
+  const { leadership } = state;
+  if (leadership === null || index <= leadership.durableIndex) return;
+  leadership.durableIndex = index;
+  leadership.undurableSinceMs = index < state.log.lastIndex ? nowMs : null;
+  maybeCommit(state, leadership, nowMs);
+}
+
+/** Raft section 5.4.2: an index is committed when a quorum has it durably and its entry is of the current term. */
+function maybeCommit(state: GroupState, leadership: Leadership, nowMs: number): void {
+  const { voters } = state.configuration;
+  const matches = voters.map((voter) =>
+    voter === state.server ? leadership.durableIndex : (leadership.followers.get(voter)?.matchIndex ?? 0),
+  );
+  matches.sort((a, b) => b - a);
+  const index = matches[quorumSize(state.configuration) - 1] ?? 0;
+  if (index <= state.commitIndex || index < leadership.noOpIndex) return;
+  for (let i = state.commitIndex + 1; i <= index; i++) {
+    leadership.uncommittedBytes -= state.log.at(i)?.bytes.length ?? 0;
+  }
+  state.setCommitIndex(index);
+  // Followers merge too: they learn of it at once, with whatever else goes to them.
+  broadcast(state, leadership, nowMs);
+}
+
+export function tickLeader(state: GroupState, nowMs: number): void {
+  const { leadership } = state;
+  if (leadership === null) return;
+  const { options } = state;
+  if (!hearsQuorum(state, leadership, nowMs) || isDiskHung(state, leadership, nowMs)) {
+    state.becomeFollower(state.term, null, nowMs);
+    return;
+  }
+  if (leadership.transferTo !== null && nowMs >= leadership.transferUntilMs) leadership.transferTo = null;
+  for (const [peer, progress] of leadership.followers) {
+    if (nowMs - progress.sentAtMs < options.heartbeatMs) continue;
+    progress.allowProbe();
+    sendAppend(state, leadership, peer, nowMs, true);
+  }
+  maybeHandBack(state, leadership, nowMs);
+  claimIfWanted(state, leadership, nowMs);
+}
+
+/** Check-quorum (dissertation, section 6.2): a leader that hears from no quorum stops leading. */
+function hearsQuorum(state: GroupState, leadership: Leadership, nowMs: number): boolean {
+  const heard = state.configuration.voters.filter((voter) => {
+    const progress = leadership.followers.get(voter);
+    return voter === state.server || (progress && nowMs - progress.heardAtMs < state.options.electionTimeoutMs);
+  });
+  return heard.length >= quorumSize(state.configuration);
+}
+
+/** A leader whose own writes make no progress for an election timeout stops leading, though its heartbeats still go out. */
+function isDiskHung(state: GroupState, leadership: Leadership, nowMs: number): boolean {
+  const since = leadership.undurableSinceMs;
+  return since !== null && nowMs - since >= state.options.electionTimeoutMs;
+}
+
+/** Leadership moves to the preferred server once that has been well and complete for a while, or away from a bad clock. */
+function maybeHandBack(state: GroupState, leadership: Leadership, nowMs: number): void {
+  const { clock, preferredLeader, handBackAfterMs } = state.options;
+  if (!clock.mayLead() || leadership.floor > clock.bound()) {
+    state.events.push({ type: 'clock-refused', what: 'lead', timestamp: leadership.floor });
+    // What this leader has stamped wrongly nobody accepts: then it cannot hand over a complete log, and just stops leading.
+    const best = mostComplete(state, leadership, nowMs);
+    const isComplete = best !== null && leadership.followers.get(best)?.matchIndex === state.log.lastIndex;
+    if (isComplete) transfer(state, best, nowMs);
+    else if (leadership.transferTo === null) state.becomeFollower(state.term, null, nowMs);
+    return;
+  }
+  if (preferredLeader === state.server || leadership.transferTo !== null) return;
+  const progress = leadership.followers.get(preferredLeader);
+  const isReady =
+    progress !== undefined &&
+    state.configuration.voters.includes(preferredLeader) &&
+    nowMs - progress.heardAtMs < state.options.heartbeatMs * 3 &&
+    progress.state === 'pipeline' &&
+    progress.matchIndex >= state.commitIndex;
+  if (!isReady) leadership.preferredReadySinceMs = null;
+  else leadership.preferredReadySinceMs ??= nowMs;
+  const since = leadership.preferredReadySinceMs;
+  if (since !== null && nowMs - since >= handBackAfterMs) {
+    leadership.preferredReadySinceMs = null;
+    transfer(state, preferredLeader, nowMs);
+  }
+}
+
+/** The voter with the longest log that has been heard from lately, or null. */
+export function mostComplete(state: GroupState, leadership: Leadership, nowMs: number): ServerId | null {
+  let best: ServerId | null = null;
+  let bestMatch = -1;
+  for (const [peer, progress] of leadership.followers) {
+    if (!state.configuration.voters.includes(peer)) continue;
+    if (nowMs - progress.heardAtMs >= state.options.electionTimeoutMs) continue;
+    if (progress.matchIndex > bestMatch) {
+      best = peer;
+      bestMatch = progress.matchIndex;
+    }
+  }
+  return best;
+}
+
+/** Dissertation, section 3.10: stop taking proposals, bring the target up to date, tell it to stand. False when it cannot be. */
+export function transfer(state: GroupState, target: ServerId, nowMs: number): boolean {
+  const { leadership } = state;
+  if (leadership === null || !leadership.followers.has(target)) return false;
+  if (!state.configuration.voters.includes(target)) return false;
+  if (leadership.transferTo !== null) return leadership.transferTo === target;
+  leadership.transferTo = target;
+  leadership.transferUntilMs = nowMs + state.options.electionTimeoutMs;
+  sendAppend(state, leadership, target, nowMs);
+  maybeFinishTransfer(state, leadership);
+  return true;
+}
+
+function maybeFinishTransfer(state: GroupState, leadership: Leadership): void {
+  const target = leadership.transferTo;
+  if (target === null) return;
+  if (leadership.followers.get(target)?.matchIndex === state.log.lastIndex) {
+    state.send(target, { type: 'timeout-now' }, 'now');
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * The log of one group as its replica holds it in memory: a window of the last entries, and the term of every index.
+ *
+ * Only the window keeps entries; older ones are in the log store and are read back when a follower or the merger lags.
+ * Terms are kept as runs, so that the log-matching check (Raft section 5.3) works for any index without a read.
+ */
+import { assert } from './assert.js';
+import type { Index, LogEntry, Term, Timestamp } from './entry.js';
+
+/** A run of entries of one term, up to the next run. */
+interface TermRun {
+  readonly term: Term;
+  readonly firstIndex: Index;
+}
+
+export interface RestoredLog {
+  readonly lastIndex: Index;
+  readonly termStarts: readonly TermRun[];
+  readonly tail: readonly LogEntry[];
+}
+
+export const EMPTY_LOG: RestoredLog = { lastIndex: 0, termStarts: [], tail: [] };
+
+export class RaftLog {
+  private readonly runs: TermRun[];
+  /** Entries firstInWindow .. lastIndex. */
+  private window: LogEntry[];
+  private windowBytes: number;
+  private slices = { from: 0, to: 0, entries: [] as readonly LogEntry[] };
+
+  constructor(restored: RestoredLog) {
+    this.runs = [...restored.termStarts];
+    this.window = [...restored.tail];
+    this.windowBytes = restored.tail.reduce((sum, entry) => sum + entry.bytes.length, 0);
+    this.last = restored.lastIndex;
+    const tailEnd = restored.tail[restored.tail.length - 1];
+    assert(
+      restored.lastIndex === 0 || tailEnd?.index === restored.lastIndex,
+      'a restored log brings its last entry along',
+    );
+  }
+
+  private last: Index;
+
+  get lastIndex(): Index {
+    return this.last;
+  }
+
+  get lastTerm(): Term {
+    return this.runs[this.runs.length - 1]?.term ?? 0;
+  }
+
+  /** Timestamp of the last entry; 0 for an empty log. */
+  get lastTimestamp(): Timestamp {
+    return this.window[this.window.length - 1]?.timestamp ?? 0;
+  }
+
+  get firstInWindow(): Index {
+    return this.last - this.window.length + 1;
+  }
+
+  /** Term of the entry at `index`; 0 for index 0 or past the end. */
+  termAt(index: Index): Term {
+    if (index > this.last) return 0;
+    for (let i = this.runs.length - 1; i >= 0; i--) {
+      const run = this.runs[i];
+      if (run !== undefined && run.firstIndex <= index) return run.term;
+    }
+    return 0;
+  }
+
+  /** First index of the run of equal terms that holds `index`. */
+  firstIndexOfRun(index: Index): Index {
+    for (let i = this.runs.length - 1; i >= 0; i--) {
+      const run = this.runs[i];
+      if (run !== undefined && run.firstIndex <= index) return run.firstIndex;
+    }
+    return 1;
+  }
+
+  /** Last index with this term, or 0 when the log has none. */
+  lastIndexOfTerm(term: Term): Index {
+    for (let i = this.runs.length - 1; i >= 0; i--) {
+      const run = this.runs[i];
+      if (run === undefined || run.term > term) continue;
+      if (run.term < term) return 0;
+      return (this.runs[i + 1]?.firstIndex ?? this.last + 1) - 1;
+    }
+    return 0;
+  }
+
+  /** The entry at `index` when it is in the window. */
+  at(index: Index): LogEntry | undefined {
+    return this.window[index - this.firstInWindow];
+  }
+
+  append(entries: readonly LogEntry[]): void {
+    for (const entry of entries) {
+      assert(entry.index === this.last + 1, 'entries are appended without a gap');
+      assert(entry.term >= this.lastTerm, 'terms never decrease in a log (Raft section 5.3)');
+      assert(entry.timestamp > this.lastTimestamp, () => `T1: timestamp of ${entry.index} does not increase`);
+      if (entry.term > this.lastTerm) this.runs.push({ term: entry.term, firstIndex: entry.index });
+      this.window.push(entry);
+      this.windowBytes += entry.bytes.length;
+      this.last = entry.index;
+    }
+  }
+
+  /** Drops every entry from `index` on. */
+  truncateFrom(index: Index): void {
+    assert(index >= this.firstInWindow, 'only entries of the window are truncated');
+    const dropped = this.window.splice(index - this.firstInWindow);
+    for (const entry of dropped) this.windowBytes -= entry.bytes.length;
+    this.last = index - 1;
+    while ((this.runs[this.runs.length - 1]?.firstIndex ?? 0) >= index) this.runs.pop();
+    this.slices = { from: 0, to: 0, entries: [] };
+  }
+
+  /**
+   * Entries from .. to (inclusive) of the window, cut after the one that reaches `bytesMax`; at least one. The same
+   * range asked for again gives the same array, so that an encoder can keep what it made of it.
+   */
+  slice(from: Index, to: Index, bytesMax: number): readonly LogEntry[] {
+    const start = from - this.firstInWindow;
+    assert(start >= 0, 'a slice lies in the window');
+    let end = start;
+    for (let bytes = 0; end <= to - this.firstInWindow && bytes < bytesMax; end++) {
+      const entry = this.window[end];
+      if (entry === undefined) break;
+      bytes += entry.bytes.length;
+      if (bytes > bytesMax && end > start) break;
+    }
+    const last = this.firstInWindow + end - 1;
+    if (this.slices.from !== from || this.slices.to !== last) {
+      this.slices = { from, to: last, entries: this.window.slice(start, end) };
+    }
+    return this.slices.entries;
+  }
+
+  /** Size of the entries after `index`, all of which are in the window. */
+  bytesAfter(index: Index): number {
+    let bytes = 0;
+    for (let i = Math.max(0, index + 1 - this.firstInWindow); i < this.window.length; i++) {
+      bytes += this.window[i]?.bytes.length ?? 0;
+    }
+    return bytes;
+  }
+
+  /** Forgets entries below `keepFrom` while the window is larger than `bytesMax`; they stay in the log store. */
+  shrink(keepFrom: Index, bytesMax: number): void {
+    if (this.windowBytes <= bytesMax) return;
+    let drop = 0;
+    let bytes = this.windowBytes;
+    // Half of the room is freed at once: moving the window's array entry by entry would cost its length every time.
+    while (bytes > bytesMax / 2 && this.firstInWindow + drop < keepFrom) {
+      bytes -= this.window[drop]?.bytes.length ?? 0;
+      drop += 1;
+    }
+    if (drop === 0) return;
+    this.window = this.window.slice(drop);
+    this.windowBytes = bytes;
+  }
+}

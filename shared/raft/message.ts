@@ -1,0 +1,99 @@
+/** What the replicas of one group say to each other. Plain data; `shared/wire` turns it into protobuf and back. */
+import type { GroupId, Index, LogEntry, ServerId, Term, Timestamp } from './entry.js';
+
+/** "What this leader appends after `index` has a greater timestamp than `timestamp`" (T2). */
+export interface Closed {
+  readonly timestamp: Timestamp;
+  readonly index: Index;
+}
+
+/** Raft section 5.3; a heartbeat is one without entries. */
+export interface AppendEntries {
+  readonly type: 'append';
+  readonly prevIndex: Index;
+  readonly prevTerm: Term;
+  readonly entries: readonly LogEntry[];
+  readonly commitIndex: Index;
+  readonly closed: Closed | null;
+  /** The newest close that a quorum is known to have promised (T3); only sent where a quorum is more than two. */
+  readonly quorumClosed: Closed | null;
+  /**
+   * Grows with every message to this follower in this term; echoed in the reply. 0: the message only tells of a commit,
+   * no reply is wanted (a loss shows at the next message that wants one).
+   */
+  readonly round: number;
+}
+
+/** Why a follower did not append. `clock`: a timestamp lies beyond its clock's bound. */
+export type Refusal = 'none' | 'log-mismatch' | 'clock';
+
+export interface AppendReply {
+  readonly type: 'append-reply';
+  readonly refusal: Refusal;
+  /** With `none`: everything up to here equals the leader's log and is durable. */
+  readonly matchIndex: Index;
+  /** With `log-mismatch`: the term of the conflicting entry, 0 when the log is shorter. */
+  readonly conflictTerm: Term;
+  /** With `log-mismatch`: first index of that term, or the index after the end of the log. */
+  readonly conflictIndex: Index;
+  /** The largest closed timestamp that the sender has durably promised (T2). */
+  readonly promised: Timestamp;
+  readonly round: number;
+}
+
+/** Raft section 5.2; pre-vote as in section 9.6 of the dissertation. */
+export interface VoteRequest {
+  readonly type: 'vote';
+  readonly preVote: boolean;
+  readonly lastIndex: Index;
+  readonly lastTerm: Term;
+  /** The leader itself asked for this election (dissertation, section 3.10). */
+  readonly transfer: boolean;
+}
+
+export interface VoteReply {
+  readonly type: 'vote-reply';
+  readonly preVote: boolean;
+  readonly granted: boolean;
+  /** What the voter has promised: the floor of a leader that this vote elects is at least this (T2). */
+  readonly promised: Timestamp;
+}
+
+/** "Stand for election now" (dissertation, section 3.10). */
+export interface TimeoutNow {
+  readonly type: 'timeout-now';
+}
+
+export type MessageBody = AppendEntries | AppendReply | VoteRequest | VoteReply | TimeoutNow;
+
+/** A message on its way: `term` is the sender's term, or the term it would have for a pre-vote. */
+export interface Message {
+  readonly group: GroupId;
+  readonly from: ServerId;
+  readonly to: ServerId;
+  readonly term: Term;
+  readonly body: MessageBody;
+}
+
+/** All messages of one turn for one peer, with what a round-trip clock sample needs. */
+export interface Envelope {
+  readonly from: ServerId;
+  readonly groups: number;
+  /** Sender's physical clock (microseconds). */
+  readonly sentAt: Timestamp;
+  /** sentAt of the newest envelope that the sender had from the receiver, 0 for none, and how long it was held (µs). */
+  readonly echoSentAt: Timestamp;
+  readonly echoHeldUs: number;
+  readonly messages: readonly Message[];
+  /** Read barriers that the receiver is asked about, and answers to such asks (T6). */
+  readonly barrierAsks: readonly number[];
+  readonly barrierAnswers: readonly BarrierAnswer[];
+  /** The sender waits for every group to close up to this; 0 when it does not. */
+  readonly closeUpTo: Timestamp;
+}
+
+/** Answer to a read barrier's ask: the largest timestamp of a command that the sender has appended in any group. */
+export interface BarrierAnswer {
+  readonly id: number;
+  readonly timestamp: Timestamp;
+}

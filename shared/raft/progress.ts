@@ -1,0 +1,90 @@
+/** What a leader knows of one follower: Raft section 5.3, with a bounded pipeline in the manner of dissertation section 10.2.1. */
+import type { Index } from './entry.js';
+
+interface Inflight {
+  readonly lastIndex: Index;
+  readonly bytes: number;
+}
+
+export class Progress {
+  /** Highest index known to equal the leader's log and to be durable at the follower. */
+  matchIndex: Index = 0;
+  nextIndex: Index;
+  /**
+   * `probe`: nothing is known of the follower's log yet, one message at a time; `pipeline`: messages follow each other
+   * without waiting; `reading`: what it needs is being read back from the log store.
+   */
+  state: 'probe' | 'pipeline' | 'reading' = 'probe';
+  /** When the follower was last heard from, and last sent to (milliseconds, monotonic). */
+  heardAtMs: number;
+  sentAtMs = Number.NEGATIVE_INFINITY;
+  /** Commit index that the follower was last told, and how much of it what was sent then could reach. */
+  commitSent: Index = 0;
+  commitReached: Index = 0;
+  private round = 0;
+  /** Refusals of earlier rounds are stale: the leader has fallen back since. */
+  private roundMin = 0;
+  private probeSent = false;
+  private inflight: Inflight[] = [];
+  private inflightBytes = 0;
+
+  constructor(nextIndex: Index, nowMs: number) {
+    this.nextIndex = nextIndex;
+    // A new leader gives everybody an election timeout to be heard from.
+    this.heardAtMs = nowMs;
+  }
+
+  /** Whether entries may be sent now. */
+  hasRoom(messagesMax: number, bytesMax: number): boolean {
+    if (this.state === 'pipeline') return this.inflight.length < messagesMax && this.inflightBytes < bytesMax;
+    return this.state === 'probe' && !this.probeSent;
+  }
+
+  nextRound(): number {
+    this.round += 1;
+    return this.round;
+  }
+
+  onSent(lastIndex: Index, bytes: number): void {
+    if (this.state === 'probe') {
+      this.probeSent = true;
+      return;
+    }
+    this.inflight.push({ lastIndex, bytes });
+    this.inflightBytes += bytes;
+    this.nextIndex = lastIndex + 1;
+  }
+
+  /** A lost probe would silence the leader for ever; with every heartbeat another one may go. */
+  allowProbe(): void {
+    this.probeSent = false;
+  }
+
+  onMatch(index: Index): void {
+    while (true) {
+      const first = this.inflight[0];
+      if (first === undefined || first.lastIndex > index) break;
+      this.inflight.shift();
+      this.inflightBytes -= first.bytes;
+    }
+    if (index > this.matchIndex) this.matchIndex = index;
+    if (this.nextIndex <= this.matchIndex) this.nextIndex = this.matchIndex + 1;
+    if (this.state === 'probe') this.state = 'pipeline';
+    this.probeSent = false;
+  }
+
+  /** Whether a refusal of this round says something new. */
+  isCurrent(round: number): boolean {
+    return round >= this.roundMin;
+  }
+
+  /** Goes back to `nextIndex` and probes from there. */
+  fallBack(nextIndex: Index): void {
+    this.nextIndex = Math.max(nextIndex, this.matchIndex + 1);
+    this.state = 'probe';
+    this.probeSent = false;
+    this.roundMin = this.round + 1;
+    this.inflight = [];
+    this.inflightBytes = 0;
+  }
+}

@@ -1,0 +1,264 @@
+/**
+ * Plays a transcript: a script of a few words a line, each followed by what the replicas of one group answered to it. In the
+ * manner of etcd's interaction tests: readable, exact, rewritten with UPDATE_TRANSCRIPTS=1.
+ *
+ *   cluster A B C …          a group on these servers; A is the preferred leader
+ *   pieces                   from then on one entry a message (before `cluster`)
+ *   pass MS                  time passes; everybody alive gets a tick
+ *   campaign S               the election timeout of S passes (and of nobody else)
+ *   deliver [FROM TO]        messages arrive, and those that they cause, until none is left; only that link when one is named
+ *   step [FROM TO]           the same without those that they cause
+ *   drop [FROM TO]           messages on their way are lost
+ *   propose S TEXT …         commands for the leader S
+ *   close S MS               somebody waits for S's group to close up to MS after the start
+ *   transfer S T             leadership goes from S to T
+ *   clock S MS               the wall clock of S is this much off from now on
+ *   stall S | write S        the disk of S stops, and does its work again
+ *   crash S | restart S      loses what is not on disk; comes back with what is
+ *   status                   what everybody has
+ */
+import { ClockGuard } from '../../../shared/clock/guard.js';
+import { EntryKind, type HardState, type LogEntry } from '../../../shared/raft/entry.js';
+import { Group, type PendingWrite } from '../../../shared/raft/group.js';
+import type { Message } from '../../../shared/raft/message.js';
+import { GROUP_DEFAULTS } from '../../../shared/raft/options.js';
+import { PromiseLimit } from '../../../shared/raft/promise.js';
+import { encodeEntry } from '../../../shared/wire/entry-block.js';
+
+const EPOCH_US = 1_790_000_000_000_000;
+const WINDOW_US = 250_000;
+
+interface Disk {
+  hardState: HardState;
+  entries: LogEntry[];
+  limit: number;
+}
+
+interface Node {
+  readonly name: string;
+  readonly disk: Disk;
+  group: Group | null;
+  clock: ClockGuard;
+  limit: PromiseLimit;
+  offsetMs: number;
+  isStalled: boolean;
+}
+
+export class Transcript {
+  private readonly nodes = new Map<string, Node>();
+  private wires: Message[] = [];
+  private nowMs = 0;
+  private appendBytesMax: number = GROUP_DEFAULTS.appendBytesMax;
+  private output: string[] = [];
+
+  /** Runs one line and returns what it gave. */
+  run(line: string): string[] {
+    this.output = [];
+    const [verb = '', ...words] = line.trim().split(/\s+/);
+    this.execute(verb, words);
+    return this.output;
+  }
+
+  private execute(verb: string, words: readonly string[]): void {
+    const [a = '', b = ''] = words;
+    if (verb === 'pieces') this.appendBytesMax = 1;
+    else if (verb === 'cluster') for (const name of words) this.add(name, words);
+    else if (verb === 'pass') this.pass(Number(a));
+    else if (verb === 'campaign') this.campaign(a);
+    else if (verb === 'deliver') while (this.step(a, b)) this.settle();
+    else if (verb === 'step') this.step(a, b);
+    else if (verb === 'drop') for (const message of this.take(a, b)) this.say(`lost: ${show(message)}`);
+    else if (verb === 'propose') this.propose(a, words.slice(1));
+    else if (verb === 'close') this.group(a).closeUpTo(EPOCH_US + Number(b) * 1_000, this.nowMs);
+    else if (verb === 'transfer') this.say(this.group(a).transfer(b, this.nowMs) ? 'begun' : 'refused');
+    else if (verb === 'clock') this.node(a).offsetMs = Number(b);
+    else if (verb === 'stall') this.node(a).isStalled = true;
+    else if (verb === 'write') this.node(a).isStalled = false;
+    else if (verb === 'crash') this.node(a).group = null;
+    else if (verb === 'restart') this.start(this.node(a));
+    else if (verb === 'status') this.status();
+    else throw new Error(`unknown: ${verb}`);
+    this.settle();
+  }
+
+  private add(name: string, all: readonly string[]): void {
+    const disk = { hardState: { term: 0, votedFor: null, commitIndex: 0 }, entries: [], limit: 0 };
+    const node = {
+      name,
+      disk,
+      group: null,
+      offsetMs: 0,
+      isStalled: false,
+      clock: newClock(),
+      limit: new PromiseLimit(0, WINDOW_US),
+    };
+    this.nodes.set(name, node);
+    if (this.nodes.size === all.length) for (const one of this.nodes.values()) this.start(one);
+  }
+
+  private start(node: Node): void {
+    const { disk } = node;
+    node.clock = newClock();
+    node.limit = new PromiseLimit(disk.limit, WINDOW_US);
+    this.advance(node);
+    const names = [...this.nodes.keys()];
+    const termStarts = disk.entries
+      .filter(({ term }, at) => term !== disk.entries[at - 1]?.term)
+      .map(({ term, index }) => ({ term, firstIndex: index }));
+    const { hardState } = disk;
+    const restored = { hardState, lastIndex: disk.entries.length, termStarts, tail: [...disk.entries] };
+    const options = {
+      ...GROUP_DEFAULTS,
+      appendBytesMax: this.appendBytesMax,
+      group: 0,
+      server: node.name,
+      bootstrap: { voters: names, learners: [] },
+      preferredLeader: names[0] ?? '',
+      clock: node.clock,
+      promiseLimit: node.limit,
+      encodeEntry,
+      // Timeouts never pass by themselves within a script's time: `campaign` says when.
+      random: () => 1_000,
+    };
+    const isNew = disk.entries.length === 0 && hardState.term === 0;
+    node.group = new Group(options, isNew ? null : restored, this.nowMs);
+  }
+
+  private advance(node: Node): void {
+    node.clock.advance(EPOCH_US + (this.nowMs + node.offsetMs) * 1_000, this.nowMs);
+  }
+
+  private pass(ms: number): void {
+    this.nowMs += ms;
+    for (const node of this.nodes.values()) this.advance(node);
+    for (const { group } of this.nodes.values()) group?.tick(this.nowMs);
+  }
+
+  private campaign(name: string): void {
+    // Long enough for nobody to protect a leader that has gone silent (check-quorum is up to `pass`).
+    this.nowMs += GROUP_DEFAULTS.electionTimeoutMs;
+    for (const node of this.nodes.values()) this.advance(node);
+    const group = this.group(name);
+    const state = Reflect.get(group, 'state') as { electionDeadlineMs: number };
+    state.electionDeadlineMs = this.nowMs;
+    group.tick(this.nowMs);
+  }
+
+  private propose(name: string, texts: readonly string[]): void {
+    const proposals = texts.map((text) => ({ kind: EntryKind.command, body: new TextEncoder().encode(text) }));
+    const result = this.group(name).propose(proposals, this.nowMs);
+    if (typeof result === 'string') this.say(`refused: ${result}`);
+  }
+
+  private take(from: string, to: string): Message[] {
+    const isMeant = (message: Message) => from === '' || (message.from === from && message.to === to);
+    const taken = this.wires.filter(isMeant);
+    this.wires = this.wires.filter((message) => !isMeant(message));
+    return taken;
+  }
+
+  /** False when there was nothing to deliver. */
+  private step(from: string, to: string): boolean {
+    const taken = this.take(from, to);
+    for (const message of taken) {
+      const receiver = this.node(message.to);
+      this.say(receiver.group === null ? `${show(message)} (nobody there)` : show(message));
+      this.advance(receiver);
+      receiver.group?.receive(message, this.nowMs);
+      this.settle();
+    }
+    return taken.length > 0;
+  }
+
+  /** Does what the groups want done, until they want nothing: disks that are not stalled write at once. */
+  private settle(): void {
+    for (let moved = true; moved; ) {
+      moved = false;
+      for (const node of this.nodes.values()) {
+        if (node.group === null) continue;
+        this.wires.push(...node.group.takeMessages());
+        for (const event of node.group.takeEvents())
+          this.say(`${node.name}: ${event.type}${'term' in event ? ` in term ${event.term}` : ''}`);
+        if (node.isStalled) continue;
+        const pending = node.group.takeWrite();
+        if (pending === null && !node.limit.isNeeded) continue;
+        this.write(node, node.group, pending);
+        moved = true;
+      }
+    }
+  }
+
+  private write(node: Node, group: Group, pending: PendingWrite | null): void {
+    const write = pending?.write ?? null;
+    const limit = node.limit.forWrite(group.trustedTimestamp, write !== null);
+    if (limit !== null) {
+      node.disk.limit = limit;
+      node.limit.written(limit);
+    }
+    if (write?.hardState) node.disk.hardState = write.hardState;
+    if (write?.truncateFrom !== undefined) node.disk.entries.length = write.truncateFrom - 1;
+    node.disk.entries.push(...(write?.entries ?? []));
+    if (pending !== null) {
+      this.wires.push(...pending.after);
+      group.written(pending, this.nowMs);
+    }
+    if (limit !== null) group.limitRaised(this.nowMs);
+  }
+
+  private status(): void {
+    for (const { name, group, disk } of this.nodes.values()) {
+      if (group === null) {
+        this.say(`${name} is down, its disk has term ${disk.hardState.term}, ${disk.entries.length} entries`);
+        continue;
+      }
+      const terms = Array.from({ length: group.lastIndex }, (_, at) => group.termAt(at + 1)).join(' ');
+      const times = `watermark ${time(group.watermark)}, promised ${time(group.promised)}`;
+      this.say(`${name} ${group.role} in term ${group.term}, log [${terms}], committed ${group.commitIndex}, ${times}`);
+    }
+  }
+
+  private say(line: string): void {
+    this.output.push(line);
+  }
+
+  private node(name: string): Node {
+    const node = this.nodes.get(name);
+    if (node === undefined) throw new Error(`no server ${name}`);
+    return node;
+  }
+
+  private group(name: string): Group {
+    const { group } = this.node(name);
+    if (group === null) throw new Error(`${name} is down`);
+    return group;
+  }
+}
+
+function newClock(): ClockGuard {
+  return new ClockGuard({ offsetUsMax: 500_000, promiseWindowUs: WINDOW_US });
+}
+
+/** Milliseconds since the start of the script. */
+function time(timestamp: number): string {
+  return timestamp < EPOCH_US / 2 ? '-' : `${(timestamp - EPOCH_US) / 1_000}ms`;
+}
+
+function show({ from, to, term, body }: Message): string {
+  const head = `${from}->${to} t${term} ${body.type}`;
+  switch (body.type) {
+    case 'append': {
+      const entries = body.entries.map((entry) => `${entry.index}/t${entry.term}@${time(entry.timestamp)}`).join(' ');
+      const closed = body.closed === null ? '' : ` closed ${time(body.closed.timestamp)} at ${body.closed.index}`;
+      const quorum = body.quorumClosed === null ? '' : ` by quorum ${time(body.quorumClosed.timestamp)}`;
+      return `${head} after ${body.prevIndex}/t${body.prevTerm} [${entries}] commit ${body.commitIndex}${closed}${quorum}`;
+    }
+    case 'append-reply':
+      return `${head} ${body.refusal === 'none' ? `match ${body.matchIndex}` : `${body.refusal} ${body.conflictIndex}/t${body.conflictTerm}`} promised ${time(body.promised)}`;
+    case 'vote':
+      return `${head}${body.preVote ? ' (pre)' : ''}${body.transfer ? ' (transfer)' : ''} log ${body.lastIndex}/t${body.lastTerm}`;
+    case 'vote-reply':
+      return `${head}${body.preVote ? ' (pre)' : ''} ${body.granted ? 'yes' : 'no'} promised ${time(body.promised)}`;
+    case 'timeout-now':
+      return head;
+  }
+}
