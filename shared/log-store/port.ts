@@ -1,0 +1,87 @@
+/**
+ * LogStore: the durable logs of all groups of one server, behind one writer.
+ *
+ * Contract, held by test/contract/log-store for every adapter:
+ *  - `write` is atomic over all groups of the batch and durable when its promise resolves: a crash leaves either all of
+ *    it or nothing, and batches survive in the order in which they were given (a prefix of them).
+ *  - one `write` at a time: the caller awaits it before it gives the next one. A second concurrent call is a programming
+ *    error and throws.
+ *  - `read` may run at any time and sees every write that has resolved.
+ *  - a failed `write` rejects with LogStoreWriteError and has changed nothing that `load` or `read` can see;
+ *    the store stays usable, and the caller may try the same batch again.
+ *  - a damaged record makes `load`, `write` (of a truncation) or `read` reject with LogStoreCorruptError, which names
+ *    where; nothing is dropped silently.
+ */
+import type { GroupId, HardState, Index, LogEntry, Term, Timestamp } from '../raft/entry.js';
+
+export interface GroupWrite {
+  readonly group: GroupId;
+  /** Replaces the stored hard state. */
+  readonly hardState?: HardState;
+  /** First drop every entry with an index >= this one (suffix truncation, Raft section 5.3). */
+  readonly truncateFrom?: Index;
+  /** Then append these: contiguous, the first one directly after the last stored entry. Stored as one record. */
+  readonly entries?: readonly LogEntry[];
+}
+
+export interface WriteBatch {
+  readonly groups: readonly GroupWrite[];
+  /** Replaces the bound on every promise of this server (T2); never goes down. Microseconds since the Unix epoch. */
+  readonly promiseLimit?: Timestamp;
+}
+
+/** A maximal run of entries of one term: entries from `firstIndex` up to the next run have `term`. */
+export interface TermStart {
+  readonly term: Term;
+  readonly firstIndex: Index;
+}
+
+export interface LoadedGroup {
+  readonly hardState: HardState;
+  readonly lastIndex: Index;
+  /** In order of index; empty for an empty log. Small: it grows with the number of elections, not of entries. */
+  readonly termStarts: readonly TermStart[];
+  /** The last entries of the log, contiguous up to lastIndex: at least those from hardState.commitIndex on. */
+  readonly tail: readonly LogEntry[];
+}
+
+export interface LoadedState {
+  readonly promiseLimit: Timestamp;
+  /** One for every group that was ever written; a group without an element is new. */
+  readonly groups: ReadonlyMap<GroupId, LoadedGroup>;
+}
+
+export interface LogStore {
+  /** Reads what a restart needs. Called once, before the first write. */
+  load(): Promise<LoadedState>;
+  write(batch: WriteBatch): Promise<void>;
+  /**
+   * Entries of one group from `from` on, contiguous, at least one when `from` exists, stopping after the entry that
+   * reaches `bytesMax` or at `to` (inclusive); empty when `from` is past the end.
+   */
+  read(group: GroupId, from: Index, to: Index, bytesMax: number): Promise<LogEntry[]>;
+  /** Waits for a running write, then releases files. The store cannot be used afterwards. */
+  close(): Promise<void>;
+}
+
+/** The write did not become durable (disk full, I/O error); nothing of it is visible. */
+export class LogStoreWriteError extends Error {
+  readonly code = 'LOG_STORE_WRITE';
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'LogStoreWriteError';
+  }
+}
+
+/** Stored bytes are not what was written. `location` is the file or folder and the record. */
+export class LogStoreCorruptError extends Error {
+  readonly code = 'LOG_STORE_CORRUPT';
+  constructor(
+    readonly location: string,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(`${message} (${location})`, options);
+    this.name = 'LogStoreCorruptError';
+  }
+}

@@ -1,0 +1,82 @@
+/** The adapters under test, each with the ways to open it again. */
+import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { LevelLogStore } from '../../../shared/log-store/level.js';
+import { MemoryLogStore } from '../../../shared/log-store/memory.js';
+import type { LogStore } from '../../../shared/log-store/port.js';
+
+export const IDENTITY = { cluster: 'test', server: 's1', groups: 3 };
+
+export interface Subject {
+  readonly store: LogStore;
+  /** The store as it is found after an orderly stop. */
+  reopen(): Promise<Subject>;
+  /** The store as it is found after the process has gone without a word. */
+  crash(): Promise<Subject>;
+}
+
+export interface Adapter {
+  readonly name: string;
+  make(): Promise<Subject>;
+  cleanUp(): Promise<void>;
+}
+
+/** Own temporary folders, removed by `cleanUp`. */
+export class Folders {
+  readonly #made: string[] = [];
+  async make(): Promise<string> {
+    const folder = await mkdtemp(join(tmpdir(), 'craft-log-store-'));
+    this.#made.push(folder);
+    return folder;
+  }
+  async copy(from: string): Promise<string> {
+    const folder = await this.make();
+    await cp(from, folder, { recursive: true });
+    return folder;
+  }
+  async cleanUp(): Promise<void> {
+    for (const folder of this.#made.splice(0)) await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function memoryAdapter(): Adapter {
+  // A stopped store's memory stands for its disk.
+  const subject = (store: MemoryLogStore): Subject => ({
+    store,
+    reopen: async () => {
+      await store.close();
+      return subject(store.crash());
+    },
+    crash: async () => subject(store.crash()),
+  });
+  return { name: 'memory', make: async () => subject(new MemoryLogStore()), cleanUp: async () => undefined };
+}
+
+function levelAdapter(): Adapter {
+  const folders = new Folders();
+  const open: LogStore[] = [];
+  const subject = async (folder: string): Promise<Subject> => {
+    const store = await LevelLogStore.open({ ...IDENTITY, folder });
+    open.push(store);
+    return {
+      store,
+      reopen: async () => {
+        await store.close();
+        return subject(folder);
+      },
+      // The files as they are now, without whatever closing would still do.
+      crash: async () => subject(await folders.copy(folder)),
+    };
+  };
+  return {
+    name: 'level',
+    make: async () => subject(await folders.make()),
+    cleanUp: async () => {
+      for (const store of open.splice(0)) await store.close();
+      await folders.cleanUp();
+    },
+  };
+}
+
+export const adapters: readonly Adapter[] = [memoryAdapter(), levelAdapter()];
