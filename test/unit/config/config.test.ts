@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { applierConfig, ConfigError, commonConfig, replicaConfig } from '../../../shared/config/config.js';
+import { VERSION } from '../../../shared/config/version.js';
+
+const minimal = { CRAFT_SERVER: 's1', CRAFT_SERVERS: 's1,s2,s3' };
+
+describe('configuration', () => {
+  it('has defaults that run', () => {
+    expect(replicaConfig(minimal)).toMatchObject({ cluster: 'craft', groups: 3, servers: ['s1', 's2', 's3'] });
+  });
+
+  it.each([
+    [{ CRAFT_SERVER: 's9' }, /CRAFT_SERVER: s9 is not one of/],
+    [{ CRAFT_SERVERS: 's1,s1' }, /CRAFT_SERVERS/],
+    [{ CRAFT_CLUSTER: 'a.b' }, /CRAFT_CLUSTER/],
+    [{ CRAFT_GROUPS: '0' }, /CRAFT_GROUPS/],
+    [{ CRAFT_GROUPS: 'three' }, /CRAFT_GROUPS/],
+  ])('names the variable that is wrong: %o', (wrong, message) => {
+    expect(() => commonConfig({ ...minimal, ...wrong })).toThrow(message);
+    expect(() => commonConfig({ ...minimal, ...wrong })).toThrow(ConfigError);
+  });
+
+  it('refuses an election timeout that heartbeats cannot keep', () => {
+    const wrong = { ...minimal, CRAFT_ELECTION_TIMEOUT_MS: '200', CRAFT_HEARTBEAT_MS: '100' };
+    expect(() => replicaConfig(wrong)).toThrow(/three times/);
+  });
+
+  it('wants a database for the applier', () => {
+    expect(() => applierConfig(minimal)).toThrow(/CRAFT_DATABASE_URL/);
+  });
+
+  it('knows the version of the package', () => {
+    const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+    expect(VERSION).toBe(version);
+  });
+});
