@@ -1,0 +1,186 @@
+/**
+ * The merger service: the feed of its own server's replica in, the merged-log stream out. All decisions are in core.ts; this
+ * file does them, and starts again from the stream's last message whenever it is in doubt.
+ */
+import { type Msg, type NatsConnection, TimeoutError } from '@nats-io/nats-core';
+import type { CommonConfig } from '../../shared/config/config.js';
+import type { Service } from '../../shared/config/service.js';
+import type { MergedRun } from '../../shared/merge/merge.js';
+import { EntryKind } from '../../shared/raft/entry.js';
+import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
+import { BATCH_SIZES, type Metrics, openMetrics } from '../../shared/telemetry/metrics.js';
+import { spanTimeUs } from '../../shared/telemetry/time.js';
+import { createTracing, type Tracing } from '../../shared/telemetry/tracing.js';
+import { traceparentOf } from '../../shared/wire/command.js';
+import { connectNats } from '../../shared/wire/connection.js';
+import { entryBody } from '../../shared/wire/entry-block.js';
+import { decodeFeedReply, encodeFeedRequest } from '../../shared/wire/feed.js';
+import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
+import { Subjects } from '../../shared/wire/subjects.js';
+import { type FetchEffect, MergerCore } from './core.js';
+import { MergedLogStream } from './stream.js';
+
+/** How long one poll of the feed may wait for something to merge (milliseconds). */
+const POLL_MS = 5_000;
+const PUBLISH_MS_MAX = 5_000;
+/** Between two tries when the replica or the stream is not there (milliseconds). */
+const RETRY_MS = 100;
+
+/** Starts the merger of `config.server`. Rejects when NATS or the stream cannot be opened. */
+export async function startMerger(config: CommonConfig): Promise<Service> {
+  const logger = createLogger({ service: 'merger', server: config.server, level: config.logLevel });
+  const connection = await connectNats(config, `craft-merger-${config.server}`);
+  const subjects = new Subjects(config.cluster);
+  const warn = warnOccasionally(logger);
+  const stream = await MergedLogStream.open(connection, {
+    name: subjects.logStream(config.server),
+    subject: subjects.logSubject(config.server),
+    groups: config.groups,
+    warn,
+  });
+  const metrics = await openMetrics({ service: 'merger', server: config.server, port: config.metricsPort });
+  const tracing = createTracing({
+    service: 'merger',
+    server: config.server,
+    cluster: config.cluster,
+    onExportError: (error) => warn('span export failed', error),
+  });
+  return new MergerService(config, subjects, connection, stream, logger, metrics, tracing);
+}
+
+class MergerService implements Service {
+  readonly name = 'merger';
+  readonly failed: Promise<Error>;
+  private fail: (error: Error) => void = () => undefined;
+  private core: MergerCore | null = null;
+  private isStopping = false;
+  private readonly running: Promise<void>;
+  private readonly warn;
+  private readonly batchSizes;
+  private readonly fenced;
+
+  constructor(
+    private readonly config: CommonConfig,
+    private readonly subjects: Subjects,
+    private readonly connection: NatsConnection,
+    private readonly stream: MergedLogStream,
+    private readonly logger: Logger,
+    private readonly metrics: Metrics,
+    private readonly tracing: Tracing,
+  ) {
+    this.failed = new Promise((resolve) => {
+      this.fail = resolve;
+    });
+    this.warn = warnOccasionally(logger);
+    this.batchSizes = metrics.histogram(
+      'merged_batch_entries',
+      'Entries in one message of the merged log',
+      BATCH_SIZES,
+    );
+    this.fenced = metrics.counter('merger_restarts_total', 'Times that the merger started again from the stream');
+    metrics.gauge('merged_index', 'Merged index of the last entry published', () => {
+      return this.core?.position().mergedIndex ?? 0;
+    });
+    void connection.closed().then((error) => {
+      if (!this.isStopping) this.fail(new Error('the NATS connection is closed for good', { cause: error }));
+    });
+    this.running = this.run().catch((error: unknown) => {
+      logger.fatal({ err: error }, 'the merger cannot go on');
+      this.fail(error instanceof Error ? error : new Error(String(error)));
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.isStopping = true;
+    await this.connection.close();
+    await this.running;
+    await this.tracing.stop();
+    await this.metrics.close();
+  }
+
+  /** One life of the core after the other: each begins where the stream ends. */
+  private async run(): Promise<void> {
+    while (!this.isStopping) {
+      try {
+        const position = await this.stream.position();
+        this.logger.info({ mergedIndex: position.mergedIndex }, 'merging');
+        await this.live(new MergerCore(position));
+      } catch (error) {
+        if (this.isStopping) return;
+        this.warn('merger starts again from the stream', error);
+        this.fenced.add();
+        await pause(RETRY_MS);
+      }
+    }
+  }
+
+  /** Runs a core until something fails; rejects with the reason. */
+  private live(core: MergerCore): Promise<void> {
+    this.core = core;
+    return new Promise((_, reject) => {
+      let isOver = false;
+      const end = (error: unknown) => {
+        isOver = true;
+        reject(error instanceof Error ? error : new Error(String(error)));
+      };
+      const step = () => {
+        if (isOver) return;
+        try {
+          for (const effect of core.next()) {
+            if (effect.type === 'publish') this.publish(core, effect.run).then(step, end);
+            else this.fetch(core, effect).then(step, end);
+          }
+        } catch (error) {
+          end(error);
+        }
+      };
+      step();
+    });
+  }
+
+  private async publish(core: MergerCore, run: MergedRun): Promise<void> {
+    const startUs = spanTimeUs();
+    await this.stream.publish(encodeMergedBatch(run), PUBLISH_MS_MAX);
+    this.batchSizes.observe(run.entries.length);
+    core.published();
+    if (this.tracing.enabled) this.trace(run, startUs);
+  }
+
+  private async fetch(core: MergerCore, effect: FetchEffect): Promise<void> {
+    const subject = this.subjects.feed(this.config.server);
+    let reply: Msg;
+    try {
+      reply = await this.connection.request(subject, encodeFeedRequest(effect), { timeout: POLL_MS });
+    } catch (error) {
+      if (this.isStopping) throw error;
+      // An idle cluster lets the poll run out; a replica that is away answers at once, in the negative.
+      if (!isTimeout(error)) {
+        this.warn('the replica does not answer', error);
+        await pause(RETRY_MS);
+      }
+      core.fetchFailed();
+      return;
+    }
+    core.fed(decodeFeedReply(reply.data, this.config.groups));
+  }
+
+  private trace(run: MergedRun, startUs: number): void {
+    const endUs = spanTimeUs();
+    for (const [i, entry] of run.entries.entries()) {
+      const traceparent = entry.kind === EntryKind.command ? traceparentOf(entryBody(entry)) : '';
+      if (traceparent === '') continue;
+      const { index, term, timestamp } = entry;
+      const mergedIndex = run.firstMergedIndex + i;
+      const where = { group: run.groups[i] ?? 0, index, term, timestamp, mergedIndex };
+      this.tracing.recordSpan('craft.merge', traceparent, startUs, endUs, where);
+    }
+  }
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'TimeoutError' || error.cause instanceof TimeoutError);
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,120 @@
+/**
+ * The merged-log stream of one server: the only state that a merger has. Every message is published with the sequence that
+ * it must follow, so of two mergers at work at once one is refused; nothing is ever there twice or missing.
+ */
+import {
+  JetStreamApiError,
+  type JetStreamClient,
+  type JetStreamManager,
+  jetstream,
+  jetstreamManager,
+  RetentionPolicy,
+  StorageType,
+} from '@nats-io/jetstream';
+import type { NatsConnection } from '@nats-io/nats-core';
+import { type MergePosition, mergeStart } from '../../shared/merge/merge.js';
+import type { WarnOccasionally } from '../../shared/telemetry/log.js';
+import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
+import { WireError } from '../../shared/wire/wire-error.js';
+
+/** Error codes of the JetStream API (nats-server's errors.json). */
+const STREAM_NOT_FOUND = 10_059;
+const WRONG_LAST_SEQUENCE = 10_071;
+const WRONG_LAST_SEQUENCE_CONSTANT = 10_164;
+
+/** Somebody else has published to the stream: another merger of this server is at work. */
+export class StreamFencedError extends Error {
+  readonly code = 'STREAM_FENCED';
+}
+
+export class MergedLogStream {
+  private lastSequence = 0;
+
+  private constructor(
+    private readonly client: JetStreamClient,
+    private readonly manager: JetStreamManager,
+    private readonly name: string,
+    private readonly subject: string,
+    private readonly groups: number,
+    private readonly warn: WarnOccasionally,
+  ) {}
+
+  static async open(
+    connection: NatsConnection,
+    options: { name: string; subject: string; groups: number; warn: WarnOccasionally },
+  ): Promise<MergedLogStream> {
+    const manager = await jetstreamManager(connection);
+    const stream = new MergedLogStream(
+      jetstream(connection),
+      manager,
+      options.name,
+      options.subject,
+      options.groups,
+      options.warn,
+    );
+    await stream.create();
+    return stream;
+  }
+
+  /** Where the stream ends: read at every start, and after a publish whose outcome is unknown. */
+  async position(): Promise<MergePosition> {
+    // A stream that was lost is made anew, and written again from the groups' logs (T10).
+    await this.create();
+    const { state } = await this.manager.streams.info(this.name);
+    this.lastSequence = state.last_seq;
+    for (let sequence = state.last_seq; sequence >= state.first_seq && state.messages > 0; sequence--) {
+      const message = await this.manager.streams.getMessage(this.name, { seq: sequence });
+      const after = message === null ? undefined : this.decode(message.data, sequence);
+      if (after === undefined) continue;
+      if (after.positions.length !== this.groups) {
+        throw new Error(`stream ${this.name} is of ${after.positions.length} groups, this cluster has ${this.groups}`);
+      }
+      return after;
+    }
+    return mergeStart(this.groups);
+  }
+
+  /** Whoever may publish to the subject can put anything into the stream: what is no batch is passed over, as readers do. */
+  private decode(data: Uint8Array, sequence: number): MergePosition | undefined {
+    try {
+      return decodeMergedBatch(data).after;
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.warn('a message of the merged-log stream is no merged batch', { sequence, reason: error.message });
+      return undefined;
+    }
+  }
+
+  /** Resolves when the stream has it. Rejects with StreamFencedError when the stream has gone on without us. */
+  async publish(data: Uint8Array, timeoutMs: number): Promise<void> {
+    try {
+      const expect = { lastSequence: this.lastSequence };
+      const ack = await this.client.publish(this.subject, data, { expect, timeout: timeoutMs });
+      this.lastSequence = ack.seq;
+    } catch (error) {
+      const code = error instanceof JetStreamApiError ? error.code : 0;
+      if (code === WRONG_LAST_SEQUENCE || code === WRONG_LAST_SEQUENCE_CONSTANT) {
+        throw new StreamFencedError(`stream ${this.name} has gone on past ${this.lastSequence}`, { cause: error });
+      }
+      throw error;
+    }
+  }
+
+  private async create(): Promise<void> {
+    try {
+      await this.manager.streams.info(this.name);
+      return;
+    } catch (error) {
+      if (!(error instanceof JetStreamApiError) || error.code !== STREAM_NOT_FOUND) throw error;
+    }
+    await this.manager.streams.add({
+      name: this.name,
+      subjects: [this.subject],
+      // Rebuildable from the groups' logs: one replica, and no fsync a message, is enough.
+      num_replicas: 1,
+      storage: StorageType.File,
+      retention: RetentionPolicy.Limits,
+      allow_direct: true,
+    });
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * Commands from clients: from a NATS message to a queued command, and the replica's part of the answers (T7, T9).
+ *
+ * Everything that can be refused is refused here, before anything is appended, with a typed error. What the applier answers
+ * (`applied`, the default) leaves no trace in this service: the reply subject travels in the entry.
+ */
+import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { prepareCommand, type StateMachineContract } from '../../shared/engine/registry.js';
+import type { GroupId, Timestamp } from '../../shared/raft/entry.js';
+import { spanTimeUs } from '../../shared/telemetry/time.js';
+import type { CommandSpan, Tracing } from '../../shared/telemetry/tracing.js';
+import { encodeCommand, type ReplyFormat } from '../../shared/wire/command.js';
+import { CraftError } from '../../shared/wire/errors.js';
+import { encodeError, encodeSuccess, type Reply } from '../../shared/wire/reply.js';
+import type { Acknowledgement, CommandRefusal, Placed, QueuedCommand } from './core/effect.js';
+
+/** A command on its way into a log, with what is needed to answer it. */
+export interface ClientCommand extends QueuedCommand {
+  readonly name: string;
+  /** Where this service answers; empty when the applier does, or nobody waits. */
+  readonly reply: string;
+  readonly format: ReplyFormat;
+  readonly span: CommandSpan | undefined;
+  /** When it was queued (microseconds), for a sampled command; else 0. */
+  readonly stampedAtUs: Timestamp;
+}
+
+/** What the headers of a command say. */
+interface Envelope {
+  readonly id: string;
+  readonly acknowledgement: Acknowledgement;
+  readonly after: Timestamp;
+  readonly format: ReplyFormat;
+  readonly traceparent: string | undefined;
+}
+
+export interface IngressOptions {
+  readonly server: string;
+  readonly contract: StateMachineContract;
+  /** Largest payload (bytes). */
+  readonly payloadBytesMax: number;
+}
+
+/** Longest idempotency id (characters). */
+const ID_LENGTH_MAX = 256;
+
+const NO_HEADERS: Envelope = { id: '', acknowledgement: 'applied', after: 0, format: 'json', traceparent: undefined };
+
+export class Ingress {
+  constructor(
+    private readonly options: IngressOptions,
+    private readonly connection: NatsConnection,
+    private readonly tracing: Tracing,
+    /** Queues a command; returns why not, or null. */
+    private readonly offer: (group: GroupId, command: ClientCommand, after: Timestamp) => CommandRefusal | null,
+  ) {}
+
+  /** Takes a message for the given group; answers at once when it is refused. */
+  take(message: Msg, name: string, group: GroupId): void {
+    const replyTo = message.reply ?? '';
+    let format: ReplyFormat = 'json';
+    let span: CommandSpan | undefined;
+    try {
+      format = formatOf(message);
+      const head = readHeaders(message, format);
+      const payload = this.validate(name, message.data, format);
+      const stampedAtUs = this.tracing.enabled ? spanTimeUs() : 0;
+      span = this.tracing.enabled ? this.tracing.startCommand(head.traceparent, stampedAtUs) : undefined;
+      const isAppliers = head.acknowledgement === 'applied';
+      const body = encodeCommand({
+        name,
+        payload,
+        id: head.id,
+        server: this.options.server,
+        reply: isAppliers ? replyTo : '',
+        traceparent: span?.traceparent ?? '',
+        replyFormat: format,
+      });
+      const { acknowledgement } = head;
+      const reply = isAppliers ? '' : replyTo;
+      const isWatched = span !== undefined;
+      const command = { body, acknowledgement, isWatched, name, reply, format, span, stampedAtUs };
+      const refusal = this.offer(group, command, head.after);
+      if (refusal !== null) throw refusalError(refusal);
+    } catch (error) {
+      span?.end(spanTimeUs(), { command: name, error: error instanceof CraftError ? error.code : 'INTERNAL' });
+      this.answer(replyTo, encodeError(error, format));
+      if (!(error instanceof CraftError)) throw error;
+    }
+  }
+
+  /** T7: `committed` and `ordered` are answered here, before execution. */
+  acknowledge(group: GroupId, { command, timestamp }: Placed<ClientCommand>): void {
+    if (command.reply !== '') this.answer(command.reply, encodeSuccess({ group, timestamp }, command.format));
+  }
+
+  /** Nothing was appended: a definite refusal. `replyTo` of an `applied` command is in its body only. */
+  refuse(replyTo: string, format: ReplyFormat, reason: CommandRefusal): void {
+    this.answer(replyTo, encodeError(refusalError(reason), format));
+  }
+
+  /** The entry may or may not become committed (T9). */
+  answerUnknown(replyTo: string, format: ReplyFormat): void {
+    const message = 'leadership was lost before the command was committed: it may or may not be executed';
+    this.answer(replyTo, encodeError(new CraftError('TIMEOUT_UNKNOWN', message), format));
+  }
+
+  private validate(name: string, data: Uint8Array, format: ReplyFormat): Uint8Array {
+    const { payloadBytesMax, contract } = this.options;
+    if (data.length > payloadBytesMax) {
+      throw new CraftError('PAYLOAD_TOO_LARGE', `payload of ${data.length} bytes, at most ${payloadBytesMax}`);
+    }
+    return prepareCommand(contract, name, data, format);
+  }
+
+  private answer(replyTo: string, reply: Reply): void {
+    if (replyTo === '') return;
+    this.connection.publish(replyTo, reply.data, reply.headers === undefined ? {} : { headers: reply.headers });
+  }
+}
+
+function formatOf(message: Msg): ReplyFormat {
+  const type = message.headers?.get('Content-Type') ?? '';
+  if (type === '' || type.startsWith('application/json')) return 'json';
+  if (type.startsWith('application/protobuf')) return 'protobuf';
+  throw new CraftError(
+    'INVALID_ARGUMENT',
+    `Content-Type: ${type} is neither application/json nor application/protobuf`,
+  );
+}
+
+function readHeaders(message: Msg, format: ReplyFormat): Envelope {
+  const { headers } = message;
+  if (headers === undefined) return NO_HEADERS;
+  const id = headers.get('Nats-Msg-Id');
+  if (id.length > ID_LENGTH_MAX || id.includes('\0')) {
+    throw new CraftError('INVALID_ARGUMENT', `Nats-Msg-Id: at most ${ID_LENGTH_MAX} characters, none of them NUL`);
+  }
+  return {
+    id,
+    acknowledgement: readAcknowledgement(headers.get('Craft-Ack')),
+    after: readAfter(headers.get('Craft-After')),
+    format,
+    traceparent: headers.get('traceparent') || undefined,
+  };
+}
+
+function readAcknowledgement(text: string): Acknowledgement {
+  if (text === '' || text === 'applied') return 'applied';
+  if (text === 'ordered' || text === 'committed') return text;
+  throw new CraftError('INVALID_ARGUMENT', `Craft-Ack: ${text} is not one of applied, ordered, committed`);
+}
+
+function readAfter(text: string): Timestamp {
+  if (text === '') return 0;
+  const after = Number(text);
+  if (!/^\d{1,16}$/.test(text) || !Number.isSafeInteger(after)) {
+    throw new CraftError('INVALID_ARGUMENT', `Craft-After: ${text} is no timestamp in microseconds`);
+  }
+  return after;
+}
+
+function refusalError(reason: CommandRefusal): CraftError {
+  switch (reason) {
+    case 'not-leader':
+      return new CraftError('NOT_LEADER', 'this server does not lead the group now');
+    case 'overloaded':
+      return new CraftError('OVERLOADED', 'too much is waiting to be committed; try again later');
+    case 'clock':
+      return new CraftError('UNAVAILABLE', "this server's clock is too far ahead to stamp commands");
+    case 'after-beyond-bound':
+      return new CraftError('INVALID_ARGUMENT', "Craft-After lies beyond the bound of this server's clock");
+  }
+}

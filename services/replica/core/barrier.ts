@@ -1,0 +1,103 @@
+/**
+ * Read barriers: linearizable reads at any server without a leader (T6).
+ *
+ * A barrier asks every server for the largest timestamp that it has appended in any group and takes the maximum T over a
+ * quorum. A write that was acknowledged before the barrier began is on a quorum, which meets this one: so its timestamp is
+ * <= T, whatever the clocks do. Once every watermark here has reached T, all that will ever lie at or below T is committed here: the
+ * barrier then gives, for each group, the index up to which the state machine must have applied before it may be read.
+ */
+import type { ServerId, Timestamp } from '../../../shared/raft/entry.js';
+import type { BarrierAnswer } from '../../../shared/raft/message.js';
+
+interface Barrier {
+  readonly request: number;
+  readonly answered: Set<ServerId>;
+  timestamp: Timestamp;
+  hasQuorum: boolean;
+  /** When the others were last asked, or told what this barrier waits for (milliseconds). */
+  askedAtMs: number;
+}
+
+/** Barriers under way at once; an applier has one, and a few may be left by appliers that are gone. */
+const BARRIERS_MAX = 64;
+
+export class Barriers {
+  private readonly byId = new Map<number, Barrier>();
+
+  constructor(
+    private readonly server: ServerId,
+    /** Ids of different lives of a server must differ: an answer to an older life's ask says nothing about now. */
+    private nextId: number,
+    private readonly isQuorum: (servers: ReadonlySet<ServerId>) => boolean,
+  ) {}
+
+  /** Begins a barrier. False when there are too many. */
+  begin(request: number, ownTimestamp: Timestamp): boolean {
+    if (this.byId.size >= BARRIERS_MAX) return false;
+    const answered = new Set([this.server]);
+    this.byId.set(this.nextId++, {
+      request,
+      answered,
+      timestamp: ownTimestamp,
+      hasQuorum: this.isQuorum(answered),
+      askedAtMs: Number.NEGATIVE_INFINITY,
+    });
+    return true;
+  }
+
+  remove(request: number): void {
+    for (const [id, barrier] of this.byId) if (barrier.request === request) this.byId.delete(id);
+  }
+
+  answer(from: ServerId, { id, timestamp }: BarrierAnswer): void {
+    const barrier = this.byId.get(id);
+    if (barrier === undefined || barrier.hasQuorum) return;
+    barrier.answered.add(from);
+    barrier.timestamp = Math.max(barrier.timestamp, timestamp);
+    barrier.hasQuorum = this.isQuorum(barrier.answered);
+  }
+
+  /** Ids to ask `peer` for now; asked again after `intervalMs`, since messages may be lost. */
+  asks(nowMs: number, intervalMs: number): { id: number; missing: (peer: ServerId) => boolean }[] {
+    const asks: { id: number; missing: (peer: ServerId) => boolean }[] = [];
+    for (const [id, barrier] of this.byId) {
+      if (barrier.hasQuorum || nowMs - barrier.askedAtMs < intervalMs) continue;
+      barrier.askedAtMs = nowMs;
+      asks.push({ id, missing: (peer) => !barrier.answered.has(peer) });
+    }
+    return asks;
+  }
+
+  /** The largest timestamp that a barrier waits for; 0 when none does (T6: it may close up to T). */
+  get waitingFor(): Timestamp {
+    let largest = 0;
+    for (const barrier of this.byId.values()) if (barrier.hasQuorum) largest = Math.max(largest, barrier.timestamp);
+    return largest;
+  }
+
+  /**
+   * What to ask the others to close up to, or 0: they close by themselves when they know of the entry, so only a barrier that
+   * has been waiting for a while says so, and not more often than every `intervalMs`.
+   */
+  nudge(lowestWatermark: Timestamp, nowMs: number, intervalMs: number): Timestamp {
+    let largest = 0;
+    for (const barrier of this.byId.values()) {
+      if (!barrier.hasQuorum || barrier.timestamp <= lowestWatermark) continue;
+      if (nowMs - barrier.askedAtMs < intervalMs) continue;
+      barrier.askedAtMs = nowMs;
+      largest = Math.max(largest, barrier.timestamp);
+    }
+    return largest;
+  }
+
+  /** Requests whose barrier is passed: every watermark has reached its timestamp. */
+  passed(lowestWatermark: Timestamp): number[] {
+    const requests: number[] = [];
+    for (const [id, barrier] of this.byId) {
+      if (!barrier.hasQuorum || barrier.timestamp > lowestWatermark) continue;
+      requests.push(barrier.request);
+      this.byId.delete(id);
+    }
+    return requests;
+  }
+}

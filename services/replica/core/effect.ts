@@ -1,0 +1,73 @@
+/**
+ * What the replica core wants done. The one executor is services/replica/runner.ts (and, in tests, the simulator); it does
+ * the effects in the order in which they come.
+ */
+import type { WriteBatch } from '../../../shared/log-store/port.js';
+import type { GroupId, Index, LogEntry, ServerId, Term, Timestamp } from '../../../shared/raft/entry.js';
+import type { Envelope } from '../../../shared/raft/message.js';
+import type { GroupFeed } from './feed.js';
+
+/** When the client wants its answer (T7). */
+export type Acknowledgement = 'applied' | 'ordered' | 'committed';
+
+/** A command on its way into a log. The executor may hang more onto it (where to answer, for example). */
+export interface QueuedCommand {
+  /** Encoded `craft.v1.Command`. */
+  readonly body: Uint8Array;
+  readonly acknowledgement: Acknowledgement;
+  /** The core is to report its commit although nobody waits for the acknowledgement (tracing). */
+  readonly isWatched: boolean;
+}
+
+/** Why a command was not appended: a definite answer (T9). */
+export type CommandRefusal = 'not-leader' | 'overloaded' | 'clock' | 'after-beyond-bound';
+
+export interface Placed<C extends QueuedCommand> {
+  readonly command: C;
+  readonly index: Index;
+  readonly term: Term;
+  readonly timestamp: Timestamp;
+}
+
+export type Effect<C extends QueuedCommand> =
+  /** Publish; may be lost. */
+  | { readonly type: 'send'; readonly to: ServerId; readonly envelope: Envelope }
+  /** Make durable, then call `written`, or `writeFailed`. Never two at a time. */
+  | { readonly type: 'write'; readonly batch: WriteBatch }
+  /** Read from the log store, then call `readDone` with the same effect and the entries (none when it failed). */
+  | ReadEffect
+  /** Nothing was appended for these. */
+  | { readonly type: 'refused'; readonly commands: readonly C[]; readonly reason: CommandRefusal }
+  /** Committed: a quorum has it durably. Answers `committed` (T7). Only for watched or waiting commands. */
+  | { readonly type: 'committed'; readonly group: GroupId; readonly placed: Placed<C> }
+  /** Its place in the merged log is final: answers `ordered` (T7). */
+  | { readonly type: 'ordered'; readonly group: GroupId; readonly placed: Placed<C> }
+  | { readonly type: 'leading'; readonly group: GroupId; readonly term: Term }
+  | LostEffect<C>
+  /** A read barrier is passed: the state may be read once, in each group, the command with this index is applied (T6). */
+  | { readonly type: 'barrier'; readonly request: number; readonly positions: readonly Index[] }
+  /** Answers one feed request. */
+  | { readonly type: 'feed'; readonly request: number; readonly groups: readonly GroupFeed[] }
+  /** A clock is so far off that something was refused. */
+  | { readonly type: 'clock-refused'; readonly group: GroupId; readonly what: string; readonly timestamp: Timestamp };
+
+export interface ReadEffect {
+  readonly type: 'read';
+  readonly group: GroupId;
+  readonly from: Index;
+  readonly to: Index;
+  readonly bytesMax: number;
+  /** A follower that lags, or null for the feed. */
+  readonly follower: ServerId | null;
+}
+
+/** Leadership ended: the fate of what is not committed is unknown from now on (T9). */
+export interface LostEffect<C extends QueuedCommand> {
+  readonly type: 'lost';
+  readonly group: GroupId;
+  readonly term: Term;
+  /** The end of the log that was not committed, some of it perhaps appended by earlier leaders. */
+  readonly uncommitted: readonly LogEntry[];
+  /** The watched and waiting commands among it. */
+  readonly inDoubt: readonly Placed<C>[];
+}

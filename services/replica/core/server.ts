@@ -1,0 +1,449 @@
+/**
+ * All groups of one server behind one log store and one clock: pure and synchronous, like the groups themselves.
+ *
+ * The owner calls `advance` with the time, gives what has happened (`receive`, `offer`, `poll`, `written`, `readDone`,
+ * `tick`), then calls `run` and does the effects that it returns. Everything that happened in between makes one turn:
+ * messages for one peer leave in one envelope, and all that must become durable goes into one write. While a write is in
+ * flight the next turn's messages, proposals and writes collect, so batches form by themselves.
+ */
+import { ClockGuard } from '../../../shared/clock/guard.js';
+import type { GroupWrite, LoadedState, WriteBatch } from '../../../shared/log-store/port.js';
+import { EntryKind, type GroupId, type LogEntry, type ServerId, type Timestamp } from '../../../shared/raft/entry.js';
+import { Group, type PendingWrite } from '../../../shared/raft/group.js';
+import type { BarrierAnswer, Envelope, Message } from '../../../shared/raft/message.js';
+import type { GroupOptions } from '../../../shared/raft/options.js';
+import { PromiseLimit } from '../../../shared/raft/promise.js';
+import { Barriers } from './barrier.js';
+import type { CommandRefusal, Effect, QueuedCommand, ReadEffect } from './effect.js';
+import { Feed, type FeedRequest } from './feed.js';
+import { Links } from './links.js';
+import { Watching } from './watching.js';
+
+export interface ServerOptions
+  extends Omit<GroupOptions, 'group' | 'server' | 'bootstrap' | 'preferredLeader' | 'clock' | 'promiseLimit'> {
+  readonly server: ServerId;
+  /** The servers that the cluster starts with; group i prefers server i mod N. */
+  readonly servers: readonly ServerId[];
+  readonly groups: number;
+  /** Largest distance of the own clock from the reference time while leading (microseconds). */
+  readonly clockOffsetUsMax: number;
+  /** How far ahead of the clock the promise limit is raised (microseconds, T2). */
+  readonly promiseWindowUs: number;
+  /** Most bytes of entries in one envelope (one message at least): what the transport carries, with room to spare. */
+  readonly envelopeBytesMax: number;
+  /** Most commands that are stamped in one go. */
+  readonly proposalsMax: number;
+}
+
+/** Queued and uncommitted together are bounded by uncommittedBytesMax. */
+interface Queue<C> {
+  commands: C[];
+  bytes: number;
+  /** The largest timestamp that one of them is to come after (T7). */
+  after: Timestamp;
+}
+
+/** What one turn has for one peer. */
+export interface Outgoing {
+  readonly messages: Message[];
+  readonly barrierAsks: number[];
+  readonly barrierAnswers: BarrierAnswer[];
+  closeUpTo: Timestamp;
+}
+
+/** Messages in their order, cut where their entries would be more than `bytesMax`; one piece at least, one message in each. */
+function piecesOf(messages: readonly Message[], bytesMax: number): Message[][] {
+  let piece: Message[] = [];
+  const pieces = [piece];
+  let bytes = 0;
+  for (const message of messages) {
+    const size = message.body.type === 'append' ? blockLength(message.body.entries) : 0;
+    if (bytes > 0 && bytes + size > bytesMax) {
+      piece = [];
+      pieces.push(piece);
+      bytes = 0;
+    }
+    piece.push(message);
+    bytes += size;
+  }
+  return pieces;
+}
+
+function blockLength(entries: readonly LogEntry[]): number {
+  let length = 0;
+  for (const entry of entries) length += entry.bytes.length;
+  return length;
+}
+
+/** Commands of one group that wait to be reported; while a group has no leader, `ordered` ones of the others pile up. */
+const WATCHED_MAX = 65_536;
+
+/** How long a barrier waits for an answer before it asks again (milliseconds). */
+const BARRIER_INTERVAL_MS = 50;
+
+/** What one group put into a write, and what waits for it. */
+interface GroupPending {
+  readonly group: Group;
+  readonly write: PendingWrite;
+}
+
+export class ReplicaCore<C extends QueuedCommand> {
+  readonly groups: readonly Group[];
+  readonly clock: ClockGuard;
+  private readonly limit: PromiseLimit;
+  private readonly links: Links;
+  private readonly feed: Feed;
+  private readonly queues: Queue<C>[];
+  private readonly watching: Watching<C>[];
+  private readonly effects: Effect<C>[] = [];
+  private readonly barriers: Barriers;
+  private readonly outbox = new Map<ServerId, Outgoing>();
+  /** The largest timestamp that a barrier of some other server waits for (T6). */
+  private closeUpToElsewhere: Timestamp = 0;
+  private inFlight: { batch: WriteBatch; pending: readonly GroupPending[]; limit: Timestamp | null } | null = null;
+  private physical: Timestamp;
+  private nowMs: number;
+
+  constructor(
+    private readonly options: ServerOptions,
+    loaded: LoadedState,
+    time: { physical: Timestamp; nowMs: number },
+  ) {
+    this.physical = time.physical;
+    this.nowMs = time.nowMs;
+    this.clock = new ClockGuard({
+      offsetUsMax: options.clockOffsetUsMax,
+      promiseWindowUs: options.promiseWindowUs,
+    });
+    this.clock.advance(time.physical, time.nowMs);
+    this.limit = new PromiseLimit(loaded.promiseLimit, options.promiseWindowUs);
+    const bootstrap = { voters: options.servers, learners: [] };
+    this.groups = Array.from({ length: options.groups }, (_, group) => {
+      const preferredLeader = options.servers[group % options.servers.length] ?? options.server;
+      const { clock, limit: promiseLimit } = this;
+      const groupOptions = { ...options, group, bootstrap, preferredLeader, clock, promiseLimit };
+      return new Group(groupOptions, loaded.groups.get(group) ?? null, time.nowMs);
+    });
+    this.links = new Links(options.server, options.groups, this.clock);
+    this.feed = new Feed(this.groups);
+    const firstBarrier = Math.floor(options.random() * 2 ** 40);
+    this.barriers = new Barriers(options.server, firstBarrier, (servers) =>
+      this.groups.every((group) => group.isQuorum(servers)),
+    );
+    this.queues = this.groups.map(() => ({ commands: [], bytes: 0, after: 0 }));
+    this.watching = this.groups.map(() => new Watching());
+  }
+
+  /** To be called first in a turn: physical time (microseconds since the epoch) and monotonic time (milliseconds). */
+  advance(physical: Timestamp, nowMs: number): void {
+    this.physical = physical;
+    this.nowMs = nowMs;
+    this.clock.advance(physical, nowMs);
+  }
+
+  /** Timers of all groups; every few tens of milliseconds. */
+  tick(): void {
+    for (const group of this.groups) group.tick(this.nowMs);
+  }
+
+  /** An envelope of a peer. One of another shape of cluster is ignored; false says so. */
+  receive(envelope: Envelope): boolean {
+    if (envelope.groups !== this.options.groups || envelope.from === this.options.server) return false;
+    this.links.receive(envelope, this.physical, this.nowMs);
+    for (const message of envelope.messages) this.groups[message.group]?.receive(message, this.nowMs);
+    for (const id of envelope.barrierAsks) {
+      this.outgoing(envelope.from).barrierAnswers.push({ id, timestamp: this.largestCommandTimestamp() });
+    }
+    for (const answer of envelope.barrierAnswers) this.barriers.answer(envelope.from, answer);
+    // An ask beyond the bound can wait until it is asked again; remembered, it would hide every smaller one.
+    if (envelope.closeUpTo <= this.clock.bound()) {
+      this.closeUpToElsewhere = Math.max(this.closeUpToElsewhere, envelope.closeUpTo);
+    }
+    return true;
+  }
+
+  /**
+   * Queues a command for the group's log. Returns why not, or null; the effects then tell what becomes of it. `after`: a
+   * timestamp that the entry must come after (T7), 0 for none.
+   */
+  offer(group: GroupId, command: C, after: Timestamp): CommandRefusal | null {
+    const core = this.groups[group];
+    const queue = this.queues[group];
+    if (core === undefined || queue === undefined || !core.isTaking) return 'not-leader';
+    if (queue.bytes + core.uncommittedBytes + command.body.length > this.options.uncommittedBytesMax) {
+      return 'overloaded';
+    }
+    if ((this.watching[group]?.size ?? 0) >= WATCHED_MAX) return 'overloaded';
+    if (after > this.clock.bound()) return 'after-beyond-bound';
+    queue.after = Math.max(queue.after, after);
+    queue.commands.push(command);
+    queue.bytes += command.body.length;
+    return null;
+  }
+
+  /** A merger's long poll; answered by a `feed` effect with the same number. */
+  poll(request: number, feed: FeedRequest): void {
+    this.feed.add(request, feed);
+  }
+
+  forgetPoll(request: number): void {
+    this.feed.remove(request);
+  }
+
+  /**
+   * Begins a read barrier (T6): a `barrier` effect with the same number says when this server may read, and from where on.
+   * False when too many are under way.
+   */
+  barrier(request: number): boolean {
+    return this.barriers.begin(request, this.largestCommandTimestamp());
+  }
+
+  forgetBarrier(request: number): void {
+    this.barriers.remove(request);
+  }
+
+  /** The write in flight is durable. */
+  written(): void {
+    const { inFlight } = this;
+    if (inFlight === null) throw new Error('no write is in flight');
+    this.inFlight = null;
+    if (inFlight.limit !== null) this.limit.written(inFlight.limit);
+    this.release(inFlight.pending);
+    if (inFlight.limit !== null) for (const group of this.groups) group.limitRaised(this.nowMs);
+  }
+
+  /** The write in flight has failed and changed nothing: the same batch is to be tried again. */
+  retryWrite(): void {
+    if (this.inFlight === null) throw new Error('no write is in flight');
+    this.effects.push({ type: 'write', batch: this.inFlight.batch });
+  }
+
+  /** What a `read` effect found; no entries when the store failed, the need comes back by itself. */
+  readDone(effect: ReadEffect, entries: readonly LogEntry[]): void {
+    if (effect.follower === null) this.feed.onRead(effect, entries);
+    else this.groups[effect.group]?.entriesRead(effect.follower, entries, this.nowMs);
+  }
+
+  /** Hands every leadership of this server to somebody else, as far as that can be (graceful stop). */
+  handOver(): void {
+    for (const group of this.groups) group.transfer(null, this.nowMs);
+  }
+
+  transfer(group: GroupId, target: ServerId | null): boolean {
+    return this.groups[group]?.transfer(target, this.nowMs) ?? false;
+  }
+
+  /** When to call `run` again although nothing happens: a close waits for its interval (milliseconds, monotonic). */
+  nextWakeMs(): number | null {
+    let next: number | null = null;
+    for (const group of this.groups) {
+      const at = group.nextClaimMs();
+      if (at !== null && (next === null || at < next)) next = at;
+    }
+    return next;
+  }
+
+  /** T7: every entry at or below this has its final place in the merged log as soon as it is committed. */
+  lowestWatermark(): Timestamp {
+    let lowest = Number.POSITIVE_INFINITY;
+    for (const group of this.groups) lowest = Math.min(lowest, group.watermark);
+    return lowest;
+  }
+
+  /** Ends the turn: everything that is to be done now, in order. */
+  run(): Effect<C>[] {
+    // A write that turns out to be empty releases messages, which may move things on; so until nothing moves.
+    do {
+      if (this.inFlight === null) this.stampQueued();
+      this.closeOnDemand();
+      this.collectEvents();
+    } while (this.inFlight === null && this.startWrite());
+    this.collectMessages();
+    this.flush();
+    this.report();
+    return this.effects.splice(0);
+  }
+
+  private stampQueued(): void {
+    for (const [id, queue] of this.queues.entries()) {
+      if (queue.commands.length === 0) continue;
+      const commands = queue.commands.splice(0, this.options.proposalsMax);
+      queue.bytes = queue.commands.reduce((sum, command) => sum + command.body.length, 0);
+      // T7: now, not when they came, since the clock may have been taken back meanwhile.
+      if (!this.clock.observe(queue.after)) {
+        this.effects.push({ type: 'refused', commands, reason: 'clock' });
+        if (queue.commands.length === 0) queue.after = 0;
+        continue;
+      }
+      if (queue.commands.length === 0) queue.after = 0;
+      const proposals = commands.map(({ body }) => ({ kind: EntryKind.command, body }));
+      const result = this.groups[id]?.propose(proposals, this.nowMs) ?? 'not-leader';
+      if (typeof result === 'string') {
+        this.effects.push({ type: 'refused', commands, reason: result });
+        continue;
+      }
+      for (const [i, entry] of result.entries()) {
+        const command = commands[i];
+        if (command === undefined || (!command.isWatched && command.acknowledgement === 'applied')) continue;
+        const { index, term, timestamp } = entry;
+        this.watching[id]?.add({ command, index, term, timestamp });
+      }
+    }
+  }
+
+  /** Leadership is gone: what was only queued is in no log, and its clients need not wait for a write to hear so. */
+  private refuseQueued(id: GroupId): void {
+    const queue = this.queues[id];
+    if (queue === undefined || queue.commands.length === 0) return;
+    this.effects.push({ type: 'refused', commands: queue.commands, reason: 'not-leader' });
+    queue.commands = [];
+    queue.bytes = 0;
+    queue.after = 0;
+  }
+
+  /** T5: every group that this server leads closes up to what the other groups have, or what a merger waits for. */
+  private closeOnDemand(): void {
+    const bound = this.clock.bound();
+    const asked = [this.feed.waitingFor, this.barriers.waitingFor, this.closeUpToElsewhere];
+    // Nobody closes beyond the clock's bound; who waits for that waits for the clocks.
+    const waitingFor = Math.max(...asked.filter((timestamp) => timestamp <= bound), 0);
+    for (const [id, group] of this.groups.entries()) {
+      if (group.role !== 'leader') continue;
+      // What is queued is stamped when the write in flight is done, and that does as well as a close.
+      if (this.inFlight !== null && (this.queues[id]?.commands.length ?? 0) > 0) continue;
+      let wanted = waitingFor;
+      for (const other of this.groups) {
+        const timestamp = other.lastCommandTimestamp;
+        if (other !== group && timestamp <= bound) wanted = Math.max(wanted, timestamp);
+      }
+      if (wanted > group.lastTimestamp && wanted > group.closed) group.closeUpTo(wanted, this.nowMs);
+    }
+  }
+
+  private collectEvents(): void {
+    for (const [id, group] of this.groups.entries()) {
+      for (const event of group.takeEvents()) {
+        switch (event.type) {
+          case 'became-leader':
+            this.effects.push({ type: 'leading', group: id, term: event.term });
+            break;
+          case 'lost-leadership': {
+            this.refuseQueued(id);
+            const inDoubt = this.watching[id]?.dropUncommitted() ?? [];
+            const { term, uncommitted } = event;
+            this.effects.push({ type: 'lost', group: id, term, uncommitted, inDoubt });
+            break;
+          }
+          case 'read': {
+            const { follower, from, to } = event;
+            const bytesMax = this.options.appendBytesMax;
+            this.effects.push({ type: 'read', group: id, from, to, bytesMax, follower });
+            break;
+          }
+          case 'clock-refused':
+            this.effects.push({ ...event, group: id });
+            break;
+        }
+      }
+    }
+  }
+
+  /** Gives the next write to the store. True when nothing had to be written but something could be released. */
+  private startWrite(): boolean {
+    const pending: GroupPending[] = [];
+    const groups: GroupWrite[] = [];
+    for (const [id, group] of this.groups.entries()) {
+      const write = group.takeWrite();
+      if (write === null) continue;
+      pending.push({ group, write });
+      if (write.write !== null) groups.push({ group: id, ...write.write });
+    }
+    const limit = this.limit.forWrite(this.trustedTimestamp(), groups.length > 0);
+    if (groups.length === 0 && limit === null) {
+      this.release(pending);
+      return pending.length > 0;
+    }
+    const batch: WriteBatch = limit === null ? { groups } : { groups, promiseLimit: limit };
+    this.inFlight = { batch, pending, limit };
+    this.effects.push({ type: 'write', batch });
+    return false;
+  }
+
+  private trustedTimestamp(): Timestamp {
+    let largest = 0;
+    for (const group of this.groups) largest = Math.max(largest, group.trustedTimestamp);
+    return largest;
+  }
+
+  private release(pending: readonly GroupPending[]): void {
+    for (const { group, write } of pending) {
+      for (const message of write.after) this.enqueue(message);
+      group.written(write, this.nowMs);
+    }
+  }
+
+  private collectMessages(): void {
+    for (const group of this.groups) for (const message of group.takeMessages()) this.enqueue(message);
+    for (const { id, missing } of this.barriers.asks(this.nowMs, BARRIER_INTERVAL_MS)) {
+      for (const peer of this.peers()) if (missing(peer)) this.outgoing(peer).barrierAsks.push(id);
+    }
+    const closeUpTo = this.barriers.nudge(this.lowestWatermark(), this.nowMs, BARRIER_INTERVAL_MS);
+    if (closeUpTo > 0) for (const peer of this.peers()) this.outgoing(peer).closeUpTo = closeUpTo;
+  }
+
+  private peers(): readonly ServerId[] {
+    return this.options.servers.filter((server) => server !== this.options.server);
+  }
+
+  private largestCommandTimestamp(): Timestamp {
+    let largest = 0;
+    for (const group of this.groups) largest = Math.max(largest, group.lastCommandTimestamp);
+    return largest;
+  }
+
+  private outgoing(to: ServerId): Outgoing {
+    let outgoing = this.outbox.get(to);
+    if (outgoing === undefined) {
+      outgoing = { messages: [], barrierAsks: [], barrierAnswers: [], closeUpTo: 0 };
+      this.outbox.set(to, outgoing);
+    }
+    return outgoing;
+  }
+
+  private enqueue(message: Message): void {
+    this.outgoing(message.to).messages.push(message);
+  }
+
+  private flush(): void {
+    for (const [to, outgoing] of this.outbox) {
+      // What is not a message goes once, with the first piece.
+      let besides: Omit<Outgoing, 'messages'> = outgoing;
+      for (const messages of piecesOf(outgoing.messages, this.options.envelopeBytesMax)) {
+        const { barrierAsks, barrierAnswers, closeUpTo } = besides;
+        const contents = { messages, barrierAsks, barrierAnswers, closeUpTo };
+        this.effects.push({ type: 'send', to, envelope: this.links.wrap(to, contents, this.physical) });
+        besides = { barrierAsks: [], barrierAnswers: [], closeUpTo: 0 };
+      }
+    }
+    this.outbox.clear();
+  }
+
+  private report(): void {
+    const lowest = this.lowestWatermark();
+    for (const [id, watching] of this.watching.entries()) {
+      const group = this.groups[id];
+      if (group === undefined) continue;
+      for (const placed of watching.committed(group.commitIndex)) {
+        this.effects.push({ type: 'committed', group: id, placed });
+      }
+      for (const placed of watching.ordered(lowest)) this.effects.push({ type: 'ordered', group: id, placed });
+    }
+    for (const request of this.barriers.passed(lowest)) {
+      const positions = this.groups.map((group) => group.lastCommittedCommand);
+      this.effects.push({ type: 'barrier', request, positions });
+    }
+    const { answers, reads } = this.feed.serve();
+    this.effects.push(...reads);
+    for (const { request, groups } of answers) this.effects.push({ type: 'feed', request, groups });
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * Commands of one led group that somebody is to be told of when they are committed or ordered (T7). Commands that are
+ * answered by the applier, and are not traced, are not in here: nothing is kept for them.
+ */
+import type { Index, Timestamp } from '../../../shared/raft/entry.js';
+import type { Placed, QueuedCommand } from './effect.js';
+
+export class Watching<C extends QueuedCommand> {
+  private toCommit: Placed<C>[] = [];
+  private toOrder: Placed<C>[] = [];
+
+  get size(): number {
+    return this.toCommit.length + this.toOrder.length;
+  }
+
+  add(placed: Placed<C>): void {
+    this.toCommit.push(placed);
+  }
+
+  /** Commands up to `commitIndex`, in order, that had not been reported as committed. */
+  committed(commitIndex: Index): Placed<C>[] {
+    const count = countWhile(this.toCommit, (placed) => placed.index <= commitIndex);
+    if (count === 0) return [];
+    const done = this.toCommit.splice(0, count);
+    for (const placed of done) if (placed.command.acknowledgement === 'ordered') this.toOrder.push(placed);
+    return done;
+  }
+
+  /** Committed commands whose place is final: every group's watermark has reached their timestamp. */
+  ordered(lowestWatermark: Timestamp): Placed<C>[] {
+    const count = countWhile(this.toOrder, (placed) => placed.timestamp <= lowestWatermark);
+    return count === 0 ? [] : this.toOrder.splice(0, count);
+  }
+
+  /** Leadership is lost: what is not committed is in doubt. What is committed still becomes ordered. */
+  dropUncommitted(): Placed<C>[] {
+    return this.toCommit.splice(0);
+  }
+}
+
+function countWhile<T>(list: readonly T[], condition: (item: T) => boolean): number {
+  let count = 0;
+  for (const item of list) {
+    if (!condition(item)) break;
+    count += 1;
+  }
+  return count;
+}

@@ -1,0 +1,344 @@
+/**
+ * The replica service: all groups of one server. This file only connects the parts: the log store, the core with its
+ * runner, and the NATS subjects for Raft messages, commands, the merger's feed and administration.
+ */
+
+import { join } from 'node:path';
+import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { ConfigError, type ReplicaConfig } from '../../shared/config/config.js';
+import type { Service } from '../../shared/config/service.js';
+import { VERSION } from '../../shared/config/version.js';
+import { loadStateMachine } from '../../shared/engine/registry.js';
+import { LevelLogStore } from '../../shared/log-store/level.js';
+import type { LogStore } from '../../shared/log-store/port.js';
+import { EntryKind, type GroupId } from '../../shared/raft/entry.js';
+import { GROUP_DEFAULTS } from '../../shared/raft/options.js';
+import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
+import { type Metrics, openMetrics } from '../../shared/telemetry/metrics.js';
+import { createTracing } from '../../shared/telemetry/tracing.js';
+import { encodeBarrierReply } from '../../shared/wire/barrier.js';
+import { decodeCommand } from '../../shared/wire/command.js';
+import { connectNats } from '../../shared/wire/connection.js';
+import { encodeEntry, entryBody } from '../../shared/wire/entry-block.js';
+import { decodeEnvelope, encodeEnvelope } from '../../shared/wire/envelope.js';
+import { decodeFeedRequest, encodeFeedReply } from '../../shared/wire/feed.js';
+import { Subjects } from '../../shared/wire/subjects.js';
+import { WireError } from '../../shared/wire/wire-error.js';
+import { type ClientCommand, Ingress } from './commands.js';
+import type { Effect, LostEffect } from './core/effect.js';
+import type { FeedRequest } from './core/feed.js';
+import { ReplicaCore } from './core/server.js';
+import { completeTails } from './restore.js';
+import { type Clocks, Runner, SYSTEM_CLOCKS } from './runner.js';
+import { serverStatus } from './status.js';
+import { LeaderSubscriptions } from './subscriptions.js';
+import { ReplicaTracing } from './tracing.js';
+import { Waiting } from './waiting.js';
+
+const PROMISE_WINDOW_US = 250_000;
+const PROPOSALS_MAX = 4_096;
+const ENVELOPE_BYTES_MAX = 512 * 1024;
+/** Of a message around its entries: envelope, headers, merged batch. */
+const MESSAGE_OVERHEAD_BYTES = 128 * 1024;
+/** How long a graceful stop waits for its leaderships to be taken over (milliseconds). */
+const HAND_OVER_MS_MAX = 3_000;
+
+type Told = Exclude<Effect<ClientCommand>, { type: 'send' | 'write' | 'read' }>;
+
+/** Starts the replica of `config.server`. Rejects when NATS or the log store cannot be opened. */
+export async function startReplica(config: ReplicaConfig): Promise<Service> {
+  const logger = createLogger({ service: 'replica', server: config.server, level: config.logLevel });
+  const contract = await loadStateMachine(config.stateMachine);
+  const store = await LevelLogStore.open({
+    folder: join(config.dataDir, 'log'),
+    cluster: config.cluster,
+    server: config.server,
+    groups: config.groups,
+  });
+  try {
+    const loaded = await completeTails(store, await store.load());
+    const connection = await connectNats(config, `craft-replica-${config.server}`);
+    requirePayload(connection, Math.max(ENVELOPE_BYTES_MAX, config.payloadBytesMax) + MESSAGE_OVERHEAD_BYTES);
+    const core = new ReplicaCore<ClientCommand>(
+      {
+        ...GROUP_DEFAULTS,
+        server: config.server,
+        servers: config.servers,
+        groups: config.groups,
+        electionTimeoutMs: config.electionTimeoutMs,
+        heartbeatMs: config.heartbeatMs,
+        uncommittedBytesMax: config.uncommittedBytesMax,
+        clockOffsetUsMax: config.clockOffsetMaxMs * 1_000,
+        promiseWindowUs: PROMISE_WINDOW_US,
+        proposalsMax: PROPOSALS_MAX,
+        envelopeBytesMax: ENVELOPE_BYTES_MAX,
+        encodeEntry,
+        random: Math.random,
+      },
+      loaded,
+      { physical: SYSTEM_CLOCKS.physical(), nowMs: SYSTEM_CLOCKS.monotonicMs() },
+    );
+    const metrics = await openMetrics({ service: 'replica', server: config.server, port: config.metricsPort });
+    return new ReplicaService(config, connection, store, core, contract, logger, metrics);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+/** What the services send each other must fit into a message of this NATS server. */
+function requirePayload(connection: NatsConnection, bytes: number): void {
+  const max = connection.info?.max_payload ?? 0;
+  if (max >= bytes) return;
+  throw new ConfigError(
+    `wrong configuration: max_payload of the NATS server is ${max} bytes, needed are ${bytes}: raise it, or lower CRAFT_PAYLOAD_BYTES_MAX`,
+  );
+}
+
+class ReplicaService implements Service {
+  readonly name = 'replica';
+  readonly failed: Promise<Error>;
+  private fail: (error: Error) => void = () => undefined;
+  private readonly subjects: Subjects;
+  private readonly runner: Runner<ClientCommand>;
+  private readonly ingress: Ingress;
+  private readonly leading: LeaderSubscriptions;
+  private readonly feed: Waiting<FeedRequest>;
+  private readonly barriers: Waiting<undefined>;
+  private readonly tracing;
+  private readonly spans: ReplicaTracing;
+  private readonly warn;
+  private readonly malformed;
+  private readonly commands;
+  private readonly refused;
+  private isStopping = false;
+  private hasFailed = false;
+
+  constructor(
+    private readonly config: ReplicaConfig,
+    private readonly connection: NatsConnection,
+    private readonly store: LogStore,
+    private readonly core: ReplicaCore<ClientCommand>,
+    contract: Awaited<ReturnType<typeof loadStateMachine>>,
+    private readonly logger: Logger,
+    private readonly metrics: Metrics,
+    clocks: Clocks = SYSTEM_CLOCKS,
+  ) {
+    this.failed = new Promise((resolve) => {
+      this.fail = resolve;
+    });
+    this.subjects = new Subjects(config.cluster);
+    this.warn = warnOccasionally(logger);
+    this.malformed = metrics.counter('malformed_messages_total', 'Messages on internal subjects that were dropped');
+    this.commands = metrics.counter('commands_total', 'Commands received from clients');
+    this.refused = metrics.counter('commands_refused_total', 'Commands refused after they were queued');
+    this.tracing = createTracing({
+      service: 'replica',
+      server: config.server,
+      cluster: config.cluster,
+      onExportError: (error) => this.warn('span export failed', error),
+    });
+    this.spans = new ReplicaTracing(this.tracing, (group) => core.groups[group]?.role === 'leader');
+    this.runner = new Runner<ClientCommand>(
+      core,
+      store,
+      {
+        send: (to, envelope) => this.publish(this.subjects.rpc(to), encodeEnvelope(envelope)),
+        tell: (effect) => this.onEffect(effect),
+        onWrite: (effect) => this.spans.onWrite(effect.batch),
+        onStoreError: (error) => this.warn('log store failed; nothing is acknowledged until it recovers', error),
+        onFatal: (error) => this.onFatal(error),
+      },
+      clocks,
+    );
+    const { server, payloadBytesMax } = config;
+    this.ingress = new Ingress(
+      { server, contract, payloadBytesMax },
+      connection,
+      this.tracing,
+      (group, command, after) => this.offer(group, command, after),
+    );
+    this.leading = new LeaderSubscriptions(connection, this.subjects, (message, name, group) => {
+      this.commands.add();
+      if (!this.mayAnswer(message)) return;
+      this.guard('command', () => this.ingress.take(message, name, group));
+    });
+    this.feed = new Waiting(
+      (id, request: FeedRequest) => this.runner.happen((core) => core.poll(id, request)),
+      (id) => this.runner.happen((core) => core.forgetPoll(id)),
+    );
+    this.barriers = new Waiting(
+      (id) => this.runner.happen((core) => core.barrier(id)),
+      (id) => this.runner.happen((core) => core.forgetBarrier(id)),
+    );
+    this.observe();
+    this.subscribe();
+    void connection.closed().then((error) => {
+      if (!this.isStopping) this.onFatal(new Error('the NATS connection is closed for good', { cause: error }));
+    });
+  }
+
+  async stop(): Promise<void> {
+    if (this.isStopping) return;
+    this.isStopping = true;
+    // No new commands, then leadership goes while the groups still run, so that clients hardly notice (dissertation 3.10).
+    await this.leading.drain();
+    await this.handOver();
+    await this.runner.stop();
+    await this.connection.drain().catch(() => this.connection.close());
+    await this.store.close();
+    await this.tracing.stop();
+    await this.metrics.close();
+  }
+
+  private offer(group: GroupId, command: ClientCommand, after: number) {
+    let refusal: ReturnType<typeof this.core.offer> = 'not-leader';
+    this.runner.happen((core) => {
+      refusal = core.offer(group, command, after);
+    });
+    return refusal;
+  }
+
+  private subscribe(): void {
+    const { connection, subjects, config } = this;
+    this.listen(subjects.rpc(config.server), (message) => {
+      const envelope = decodeEnvelope(message.data, config.server);
+      if (!config.servers.includes(envelope.from)) throw new WireError('an envelope from a stranger');
+      this.runner.happen((core) => {
+        if (!core.receive(envelope)) this.drop('an envelope of another shape of cluster', envelope.from);
+      });
+    });
+    this.listen(subjects.feed(config.server), (message) => {
+      this.feed.add(message, decodeFeedRequest(message.data, config.groups));
+    });
+    this.listen(subjects.barrier(config.server), (message) => this.barriers.add(message, undefined));
+    for (const subject of [subjects.admin('status'), subjects.admin('status', config.server)]) {
+      this.listen(subject, (message) => {
+        const { server, cluster } = config;
+        const about = { server, cluster, version: VERSION, malformed: this.malformed.value };
+        message.respond(JSON.stringify(serverStatus(this.core, about)));
+      });
+    }
+    this.logger.info({ nats: connection.getServer(), groups: config.groups }, 'replica started');
+  }
+
+  /** Whatever arrives on a subject that anybody may publish to: nothing of it may throw out of the callback. */
+  private listen(subject: string, take: (message: Msg) => void): void {
+    this.connection.subscribe(subject, {
+      callback: (error, message) => {
+        if (error === null && this.mayAnswer(message)) this.guard(subject, () => take(message));
+      },
+    });
+  }
+
+  private mayAnswer(message: Msg): boolean {
+    if (!message.reply || this.subjects.isReply(message.reply)) return true;
+    this.drop('a request that wants its answer on a subject of the services', message.reply.slice(0, 100));
+    return false;
+  }
+
+  private guard(what: string, action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      if (error instanceof WireError) this.drop(`malformed message on ${what}`, error.message);
+      else this.warn(`failed on ${what}`, error);
+    }
+  }
+
+  /** A message that cannot be sent is a lost message: the protocol sends it again, and somebody must hear of it. */
+  private publish(subject: string, data: Uint8Array): void {
+    this.guard(subject, () => this.connection.publish(subject, data));
+  }
+
+  private drop(kind: string, detail: string): void {
+    this.malformed.add();
+    this.warn(kind, detail);
+  }
+
+  private onEffect(effect: Told): void {
+    switch (effect.type) {
+      case 'committed':
+        this.spans.onCommitted(effect.group, effect.placed);
+        if (effect.placed.command.acknowledgement === 'committed')
+          this.ingress.acknowledge(effect.group, effect.placed);
+        break;
+      case 'ordered':
+        this.spans.onOrdered(effect.group, effect.placed);
+        this.ingress.acknowledge(effect.group, effect.placed);
+        break;
+      case 'refused':
+        for (const command of effect.commands) this.onRefused(command, effect.reason);
+        break;
+      case 'leading':
+        this.logger.info({ group: effect.group, term: effect.term }, 'leading');
+        if (!this.isStopping) this.leading.start(effect.group);
+        break;
+      case 'lost':
+        this.logger.info({ group: effect.group, term: effect.term }, 'no longer leading');
+        this.leading.stop(effect.group);
+        this.onInDoubt(effect);
+        break;
+      case 'feed':
+        this.guard('feed', () => this.feed.answer(effect.request, encodeFeedReply(effect.groups)));
+        break;
+      case 'barrier':
+        this.barriers.answer(effect.request, encodeBarrierReply(effect.positions));
+        break;
+      case 'clock-refused':
+        this.warn('a clock is too far off', {
+          what: effect.what,
+          group: effect.group,
+          timestamp: effect.timestamp,
+          offsetUs: this.core.clock.offsetUs(),
+        });
+        break;
+    }
+  }
+
+  private onRefused(command: ClientCommand, reason: Parameters<Ingress['refuse']>[2]): void {
+    this.refused.add();
+    const replyTo = command.reply === '' ? decodeCommand(command.body).reply : command.reply;
+    this.ingress.refuse(replyTo, command.format, reason);
+    this.spans.onFailed(command, reason);
+  }
+
+  /** Entries that this server stamped and can no longer vouch for: whoever waits for one is told so (T9). */
+  private onInDoubt({ term, uncommitted, inDoubt }: LostEffect<ClientCommand>): void {
+    for (const { command } of inDoubt) {
+      this.ingress.answerUnknown(command.reply, command.format);
+      this.spans.onFailed(command, 'TIMEOUT_UNKNOWN');
+    }
+    for (const entry of uncommitted) {
+      if (entry.kind !== EntryKind.command || entry.term !== term) continue;
+      const { server, reply, replyFormat } = decodeCommand(entryBody(entry));
+      if (server === this.config.server) this.ingress.answerUnknown(reply, replyFormat);
+    }
+  }
+
+  private async handOver(): Promise<void> {
+    if (this.hasFailed) return;
+    const deadline = performance.now() + HAND_OVER_MS_MAX;
+    while (this.core.groups.some((group) => group.role === 'leader') && performance.now() < deadline) {
+      this.runner.happen((core) => core.handOver());
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  private observe(): void {
+    const { metrics, core } = this;
+    metrics.gauge('groups_led', 'Groups that this server leads', () => {
+      return core.groups.filter((group) => group.role === 'leader').length;
+    });
+    metrics.gauge('committed_entries', 'Sum of the commit indexes of all groups', () => {
+      return core.groups.reduce((sum, group) => sum + group.commitIndex, 0);
+    });
+    metrics.gauge('clock_offset_seconds', 'Reference time minus own clock', () => core.clock.offsetUs() / 1e6);
+  }
+
+  private onFatal(error: Error): void {
+    this.hasFailed = true;
+    this.logger.fatal({ err: error }, 'the replica cannot go on');
+    this.fail(error);
+  }
+}

@@ -1,0 +1,51 @@
+/** What `<c>.admin.status` says of one server. */
+import type { Group } from '../../shared/raft/group.js';
+import type { QueuedCommand } from './core/effect.js';
+import type { ReplicaCore } from './core/server.js';
+
+export interface GroupStatus {
+  readonly group: number;
+  readonly role: string;
+  readonly leader: string | null;
+  readonly term: number;
+  readonly lastIndex: number;
+  readonly commitIndex: number;
+  /** Microseconds since the Unix epoch; no entry at or below it is still to come (T3). */
+  readonly watermark: number;
+  /** The leader's own largest claim; 0 elsewhere (T2). */
+  readonly closed: number;
+}
+
+export interface ServerStatus {
+  readonly server: string;
+  readonly cluster: string;
+  readonly version: string;
+  readonly groups: readonly GroupStatus[];
+  readonly clock: {
+    /** Reference time minus this server's clock (microseconds). */
+    readonly offsetUs: number;
+    /** Whether it is near enough for this server to lead. */
+    readonly ok: boolean;
+  };
+  /** Messages on internal subjects that were dropped because they could not be understood. */
+  readonly malformed: number;
+}
+
+export function serverStatus<C extends QueuedCommand>(
+  core: ReplicaCore<C>,
+  about: { server: string; cluster: string; version: string; malformed: number },
+): ServerStatus {
+  return {
+    server: about.server,
+    cluster: about.cluster,
+    version: about.version,
+    groups: core.groups.map(groupStatus),
+    clock: { offsetUs: Math.round(core.clock.offsetUs()), ok: core.clock.mayLead() },
+    malformed: about.malformed,
+  };
+}
+
+function groupStatus(group: Group, id: number): GroupStatus {
+  const { role, leader, term, lastIndex, commitIndex, watermark, closed } = group;
+  return { group: id, role, leader, term, lastIndex, commitIndex, watermark, closed };
+}
