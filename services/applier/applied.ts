@@ -1,0 +1,54 @@
+/** How far the state is in each group's log, and who waits for it to get further (T6). */
+import type { GroupId, Index } from '../../shared/raft/entry.js';
+
+interface Waiter {
+  readonly positions: readonly Index[];
+  readonly resolve: () => void;
+}
+
+export class AppliedPositions {
+  private waiters: Waiter[] = [];
+
+  /** `positions`: for each group the index of its last command that is applied. */
+  constructor(private readonly positions: Index[]) {}
+
+  /** A command is applied. Call `settle` after the last one of a batch. */
+  applied(group: GroupId, index: Index): void {
+    this.positions[group] = index;
+  }
+
+  /** Lets go on who has waited for what is applied now. */
+  settle(): void {
+    if (this.waiters.length === 0) return;
+    this.waiters = this.waiters.filter((waiter) => {
+      if (!this.hasReached(waiter.positions)) return true;
+      waiter.resolve();
+      return false;
+    });
+  }
+
+  /** The state is at another place: what was applied since may have to be applied again. */
+  reset(positions: readonly Index[]): void {
+    this.positions.splice(0, this.positions.length, ...positions);
+    this.settle();
+  }
+
+  hasReached(positions: readonly Index[]): boolean {
+    return positions.every((index, group) => (this.positions[group] ?? 0) >= index);
+  }
+
+  /** Resolves once every group is at least at its position; rejects when `signal` fires before. */
+  reach(positions: readonly Index[], signal: AbortSignal): Promise<void> {
+    if (this.hasReached(positions)) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = { positions, resolve };
+      this.waiters.push(waiter);
+      const onAbort = () => {
+        this.waiters = this.waiters.filter((one) => one !== waiter);
+        reject(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
+      };
+      if (signal.aborted) onAbort();
+      else signal.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+}

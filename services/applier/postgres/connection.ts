@@ -1,0 +1,137 @@
+/**
+ * One connection to Postgres, with statements in order, and with transactions that end with the connection that they began on.
+ *
+ * The driver's own `begin` is not used: a statement sent after the connection broke in mid-transaction makes it throw out of
+ * a timer, and statements that wait inside the driver would be run outside the transaction after it reconnects. Here a
+ * transaction sends one message at a time and nothing more once anything has gone wrong with the connection, and a client whose
+ * connection failed is thrown away, not used again.
+ */
+import { drizzle } from 'drizzle-orm/postgres-js';
+import postgres, { type Sql } from 'postgres';
+import { endsSession } from './sqlstate.js';
+import { Transaction } from './transaction.js';
+
+/** The connection failed, or was given up; what was under way may or may not have happened. */
+export class ConnectionLostError extends Error {
+  readonly code = 'CONNECTION_LOST';
+  constructor(cause?: unknown) {
+    super(`connection to Postgres lost${cause instanceof Error ? `: ${cause.message}` : ''}`, { cause });
+    this.name = 'ConnectionLostError';
+  }
+}
+
+/** Rows as arrays of columns. */
+export type Rows = readonly (readonly unknown[])[];
+
+export interface ConnectionOptions {
+  readonly url: string;
+  /** Shown in pg_stat_activity. */
+  readonly name: string;
+  /** No answer for so long (milliseconds): the connection is given up. */
+  readonly stuckMsMax?: number;
+}
+
+const CONNECT_SECONDS_MAX = 10;
+const STUCK_MS_MAX = 120_000;
+
+export class Connection {
+  private client: Sql | undefined;
+  /** Of the answers that are waited for, since when (milliseconds of the process's clock). */
+  private waitingSince: number | undefined;
+  private waiting = 0;
+  private readonly watchdog: NodeJS.Timeout;
+  private isClosed = false;
+
+  constructor(private readonly options: ConnectionOptions) {
+    const stuckMsMax = options.stuckMsMax ?? STUCK_MS_MAX;
+    this.watchdog = setInterval(() => {
+      const since = this.waitingSince;
+      if (since !== undefined && performance.now() - since > stuckMsMax) this.giveUp();
+    }, 1_000).unref();
+  }
+
+  /**
+   * Runs one statement, prepared on first use, as a transaction of its own. Statements given without waiting are sent at once
+   * and run in order. @throws PostgresError as the server says, ConnectionLostError.
+   */
+  run(text: string, parameters: readonly string[]): Promise<Rows> {
+    return this.watched((client) => client.unsafe(text, [...parameters], { prepare: true }).values());
+  }
+
+  /**
+   * Runs `body` between `begin` (SQL text, may be several statements) and commit; rolls back when it throws. Nothing else may run on
+   * this connection meanwhile.
+   */
+  async transaction<T>(begin: string, body: (transaction: Transaction) => Promise<T>): Promise<T> {
+    const client = this.current();
+    const transaction = new Transaction((send) => {
+      // On another client it would be another connection.
+      if (this.client !== client) throw new ConnectionLostError();
+      return this.watched(send);
+    });
+    try {
+      await transaction.execute(begin);
+      const result = await body(transaction);
+      await transaction.commit();
+      return result;
+    } catch (error) {
+      await transaction.rollback().catch(() => this.giveUp());
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+    clearInterval(this.watchdog);
+    const { client } = this;
+    this.client = undefined;
+    await client?.end({ timeout: 1 });
+  }
+
+  private async watched<T>(send: (client: Sql) => PromiseLike<T>): Promise<T> {
+    if (this.isClosed) throw new ConnectionLostError();
+    const client = this.current();
+    this.waiting += 1;
+    this.waitingSince ??= performance.now();
+    try {
+      const answer = await send(client);
+      this.waitingSince = performance.now();
+      return answer;
+    } catch (error) {
+      if (error instanceof postgres.PostgresError && !endsSession(error)) throw error;
+      if (this.client === client) this.giveUp();
+      throw new ConnectionLostError(error);
+    } finally {
+      this.waiting -= 1;
+      if (this.waiting === 0) this.waitingSince = undefined;
+    }
+  }
+
+  private current(): Sql {
+    if (this.client !== undefined) return this.client;
+    this.client = postgres(this.options.url, {
+      max: 1,
+      idle_timeout: 0,
+      max_lifetime: null,
+      connect_timeout: CONNECT_SECONDS_MAX,
+      keep_alive: 10,
+      // Retrying is up to the caller, on a new client.
+      backoff: () => 0,
+      onnotice: () => undefined,
+      // A query of the driver's own at every connect, which nobody could catch if the connection broke during it; arrays go
+      // as text both ways.
+      fetch_types: false,
+      connection: { application_name: this.options.name },
+    });
+    // Tells the client to leave dates and JSON as text: Drizzle converts them itself, by column.
+    drizzle(this.client);
+    return this.client;
+  }
+
+  /** Whatever is under way is rejected; the next statement connects anew. */
+  private giveUp(): void {
+    const { client } = this;
+    this.client = undefined;
+    client?.end({ timeout: 0 }).catch(() => undefined);
+  }
+}

@@ -1,0 +1,253 @@
+/**
+ * The Postgres engine: the state of one server in one database, moved on a batch at a time, exactly once (T8).
+ *
+ * The position lies in the same database and moves in the same transaction as the rows, guarded by an epoch that every
+ * engine raises when it opens: of two that are open only the last one can write. Commits are asynchronous
+ * (synchronous_commit = off): what Postgres forgets in a crash, position and rows alike, is applied again from the merged log.
+ */
+
+import { kvContract } from '../../../shared/engine/kv/contract.js';
+import {
+  type AppliedBatch,
+  type EngineBatch,
+  type EnginePosition,
+  FencedError,
+  PositionError,
+  positionsAfter,
+  requirePositions,
+  type StorageEngine,
+} from '../../../shared/engine/port.js';
+import { validateQuery } from '../../../shared/engine/registry.js';
+import type { SettledBatch } from '../../../shared/engine/results.js';
+import type { StateMachineContract } from '../../../shared/engine/state-machine.js';
+import type { Index } from '../../../shared/raft/entry.js';
+import { CraftError } from '../../../shared/wire/errors.js';
+import { Connection, type Rows } from './connection.js';
+import { drizzleOf } from './drizzle.js';
+import { applyHandlerBatch, type Machine } from './handler-batch.js';
+import { planKvBatch, writeKvBatch } from './kv-batch.js';
+import { queryKv } from './kv-query.js';
+import { ENGINE_MIGRATIONS, MACHINE_MIGRATIONS, migrate, migrationsFolder } from './migrate.js';
+import { explainPosition, type FencedPosition, READ_POSITION, readPosition, TAKE_FENCE } from './position.js';
+import { QueryPool } from './query-pool.js';
+import { PRUNE_RESULTS } from './results.js';
+import { describeRejection, isDeterministic, isMissingTable } from './sqlstate.js';
+
+export interface PostgresEngineOptions {
+  /** A pooler in transaction mode is fine, with `?prepare=false` where it knows no prepared statements. */
+  readonly databaseUrl: string;
+  readonly server: string;
+  /** How long results are kept for duplicates, in entry time (milliseconds). */
+  readonly resultWindowMs: number;
+  /** The built-in machine's contract, or a user's machine with handlers. */
+  readonly machine?: StateMachineContract;
+}
+
+const QUERY_CONNECTIONS = 3;
+/** Most expired results removed at once, and how many may have come in since the last time before it is due again. */
+const PRUNE_ROWS_MAX = 4_096;
+const PRUNE_EVERY = 2_048;
+
+/** What a batch came to and where it led: kept until it is known to be committed. */
+interface Attempt {
+  readonly after: EnginePosition;
+  readonly settled: SettledBatch;
+}
+
+export class PostgresEngine implements StorageEngine {
+  private readonly connection: Connection;
+  private readonly pool: QueryPool;
+  private readonly contract: StateMachineContract;
+  /** Undefined for the built-in machine. */
+  private readonly machine: Machine | undefined;
+  private readonly windowUs: number;
+  private epoch = 0;
+  private position: EnginePosition | undefined;
+  /** The last one written whose commit nobody confirmed. */
+  private uncertain: Attempt | undefined;
+  private storedSincePrune = 0;
+
+  constructor(private readonly options: PostgresEngineOptions) {
+    const { databaseUrl: url, server, machine = kvContract } = options;
+    this.contract = machine;
+    this.machine = machine === kvContract ? undefined : (machine as Machine);
+    this.windowUs = options.resultWindowMs * 1_000;
+    this.connection = new Connection({ url, name: `craft applier ${server}` });
+    this.pool = new QueryPool(url, `craft queries ${server}`, QUERY_CONNECTIONS);
+  }
+
+  async open(): Promise<EnginePosition> {
+    await migrate(this.connection, migrationsFolder(), ENGINE_MIGRATIONS);
+    const migrations = this.machine?.migrations;
+    if (migrations !== undefined) await migrate(this.connection, migrations, MACHINE_MIGRATIONS);
+    const found = readPosition(await this.connection.run(TAKE_FENCE, [this.options.server]));
+    this.epoch = found.epoch;
+    this.uncertain = undefined;
+    this.storedSincePrune = PRUNE_EVERY;
+    return this.moveTo(found);
+  }
+
+  async apply(batch: EngineBatch): Promise<AppliedBatch> {
+    const before = this.position;
+    if (before === undefined) throw new Error('the engine is not open');
+    const first = batch.commands[0];
+    if (first === undefined) return { applied: [], checkpoints: [] };
+    const repeated = await this.settleUncertain(batch);
+    if (repeated !== undefined) return repeated;
+    const from = this.position ?? before;
+    if (first.mergedIndex !== from.mergedIndex + 1) {
+      throw new PositionError(`the state is at merged index ${from.mergedIndex}, given ${first.mergedIndex}`, from);
+    }
+    try {
+      const settled =
+        this.machine === undefined
+          ? await this.applyKv(batch, from)
+          : await applyHandlerBatch(
+              this.connection,
+              this.machine,
+              batch,
+              this.epoch,
+              from,
+              this.windowUs,
+              (outcome) => this.attempt(batch, outcome).after,
+            );
+      if (this.uncertain !== undefined) this.moveTo(this.uncertain.after);
+      this.uncertain = undefined;
+      this.maybePrune(settled.results.size);
+      return settled;
+    } catch (error) {
+      throw this.explain(error);
+    }
+  }
+
+  async query(name: string, given: unknown, atLeast: readonly Index[] = []): Promise<unknown> {
+    const input = validateQuery(this.contract, name, given);
+    const { machine } = this;
+    const require = (rows: Rows) => this.require(readPosition(rows), atLeast);
+    return this.pool.use(async (connection) => {
+      if (machine !== undefined) return queryMachine(connection, machine, name, input, require);
+      // Sent together, so one session runs both, in this order: what the second sees is at least what the first found.
+      const [found, result] = await Promise.all([connection.run(READ_POSITION, []), queryKv(connection, name, input)]);
+      require(found);
+      return result;
+    });
+  }
+
+  async locate(atLeast: readonly Index[]): Promise<EnginePosition> {
+    const found = readPosition(await this.pool.use((connection) => connection.run(READ_POSITION, [])));
+    this.require(found, atLeast);
+    return found;
+  }
+
+  /** A database that has gone back is applied to from where it is now. */
+  private require(found: EnginePosition, atLeast: readonly Index[]): void {
+    try {
+      requirePositions(found, atLeast);
+    } catch (error) {
+      this.moveTo(found);
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.position = undefined;
+    await Promise.all([this.connection.close(), this.pool.close()]);
+  }
+
+  private async applyKv(batch: EngineBatch, before: EnginePosition): Promise<SettledBatch> {
+    const plan = await planKvBatch(this.connection, batch, before, this.windowUs);
+    const { after, settled } = this.attempt(batch, plan.settled);
+    if (!(await writeKvBatch(this.connection, plan, this.epoch, before, after))) {
+      const found = await this.readPosition();
+      this.uncertain = undefined;
+      const isOurs = found.epoch === this.epoch && found.mergedIndex === after.mergedIndex;
+      // The try before this one was still under way in the server when it seemed to have failed, and has committed since.
+      const isDone = isOurs && found.checksum === after.checksum && found.resultsChecksum === after.resultsChecksum;
+      if (!isDone) explainPosition(found, this.epoch, before.mergedIndex);
+      this.moveTo(found);
+      return settled;
+    }
+    return settled;
+  }
+
+  /** From now on, until the commit is confirmed, the batch may have happened. */
+  private attempt({ commands, checksum }: EngineBatch, settled: SettledBatch): Attempt {
+    const last = commands[commands.length - 1];
+    if (last === undefined) throw new Error('an empty batch');
+    const { mergedIndex, timestamp } = last;
+    const positions = positionsAfter(this.position?.positions ?? [], commands);
+    const after = { mergedIndex, checksum, timestamp, resultsChecksum: settled.resultsChecksum, positions };
+    this.uncertain = { after, settled };
+    return this.uncertain;
+  }
+
+  /** The answer of the batch when the try before, whose outcome is unknown, turns out to have been committed. */
+  private async settleUncertain({ commands, checksum }: EngineBatch): Promise<AppliedBatch | undefined> {
+    const attempt = this.uncertain;
+    if (attempt === undefined) return undefined;
+    const found = await this.readPosition().catch((error: unknown) => {
+      throw this.explain(error);
+    });
+    this.uncertain = undefined;
+    if (found.epoch !== this.epoch) explainPosition(found, this.epoch, found.mergedIndex);
+    this.moveTo(found);
+    const last = commands[commands.length - 1];
+    const isSame = attempt.after.mergedIndex === last?.mergedIndex && attempt.after.checksum === checksum;
+    const isThere = found.mergedIndex === attempt.after.mergedIndex && found.checksum === attempt.after.checksum;
+    return isSame && isThere ? attempt.settled : undefined;
+  }
+
+  private async readPosition(): Promise<FencedPosition> {
+    return readPosition(await this.connection.run(READ_POSITION, []));
+  }
+
+  private moveTo({ mergedIndex, checksum, timestamp, resultsChecksum, positions }: EnginePosition): EnginePosition {
+    this.position = { mergedIndex, checksum, timestamp, resultsChecksum, positions };
+    return this.position;
+  }
+
+  private explain(error: unknown): unknown {
+    if (error instanceof PositionError) this.moveTo(error.position);
+    if (!(error instanceof FencedError) && isMissingTable(error) && this.machine === undefined) {
+      return new FencedError("the engine's tables are gone: the database was replaced");
+    }
+    return error;
+  }
+
+  /** Removes expired results in pieces, beside the batches: at least as fast as new ones come. */
+  private maybePrune(stored: number): void {
+    this.storedSincePrune += stored;
+    const horizon = (this.position?.timestamp ?? 0) - this.windowUs;
+    if (this.storedSincePrune < PRUNE_EVERY || horizon <= 0) return;
+    this.storedSincePrune = 0;
+    this.pool
+      .use((connection) => connection.run(PRUNE_RESULTS, [String(horizon), String(PRUNE_ROWS_MAX)]))
+      .then(([row]) => {
+        // As many as were asked for: there are more.
+        if (Number(row?.[1]) === PRUNE_ROWS_MAX) this.storedSincePrune = PRUNE_EVERY;
+      })
+      .catch(() => {
+        this.storedSincePrune = PRUNE_EVERY;
+      });
+  }
+}
+
+/** One state of the tables for all statements of a query, and no way to change them. */
+async function queryMachine(
+  connection: Connection,
+  machine: Machine,
+  name: string,
+  input: unknown,
+  require: (position: Rows) => void,
+): Promise<unknown> {
+  try {
+    return await connection.transaction('begin isolation level repeatable read read only', async (transaction) => {
+      require(await transaction.run(READ_POSITION, []));
+      return machine.queries[name]?.handle(drizzleOf(transaction), input);
+    });
+  } catch (error) {
+    // What the data refuses is the input's fault, and no fault of the database.
+    if (isDeterministic(error)) throw new CraftError('INVALID_ARGUMENT', describeRejection(error), { cause: error });
+    throw error;
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * Brings the database to the newest schema. Migrations are drizzle-kit's; they run in one transaction, which holds a lock on the
+ * table of migrations done, so that appliers that start at once do not meet. The lock is the transaction's, not the session's:
+ * it works behind a connection pooler.
+ */
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { readMigrationFiles } from 'drizzle-orm/migrator';
+import postgres from 'postgres';
+import type { Connection } from './connection.js';
+import type { Transaction } from './transaction.js';
+
+/** Of the engine's own tables; a user's machine has its own list. */
+export const ENGINE_MIGRATIONS = 'migrations';
+export const MACHINE_MIGRATIONS = 'machine_migrations';
+
+/** Two that create the same thing at once: one of them is told so (even with IF NOT EXISTS), and finds it on the next try. */
+const CREATED_MEANWHILE = new Set(['23505', '42P06', '42P07', '42710']);
+const TRIES = 10;
+
+/** `migrations/` of the project, beside the sources or above the compiled code. */
+export function migrationsFolder(): string {
+  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
+    const candidate = join(folder, 'migrations');
+    if (existsSync(join(candidate, 'meta', '_journal.json'))) return candidate;
+    if (dirname(folder) === folder) throw new Error('the migrations folder is missing');
+  }
+}
+
+/** Runs what `folder` has and `table` (in schema craft) does not list yet. */
+export async function migrate(connection: Connection, folder: string, table: string): Promise<void> {
+  const migrations = readMigrationFiles({ migrationsFolder: folder });
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await connection.transaction('begin', async (transaction) => {
+        await transaction.execute(
+          `create schema if not exists craft;
+           create table if not exists craft.${table} (id serial primary key, hash text not null, created_at bigint);
+           lock table craft.${table} in exclusive mode`,
+        );
+        await runMissing(transaction, migrations, table);
+      });
+      return;
+    } catch (error) {
+      const isRace = error instanceof postgres.PostgresError && CREATED_MEANWHILE.has(error.code);
+      if (!isRace || attempt === TRIES) throw error;
+    }
+  }
+}
+
+async function runMissing(
+  transaction: Transaction,
+  migrations: ReturnType<typeof readMigrationFiles>,
+  table: string,
+): Promise<void> {
+  const [last] = await transaction.run(`select max(created_at) from craft.${table}`, []);
+  const newest = Number(last?.[0] ?? 0);
+  for (const migration of migrations) {
+    if (migration.folderMillis <= newest) continue;
+    for (const statement of migration.sql) await transaction.execute(statement);
+    await transaction.run(`insert into craft.${table} (hash, created_at) values ($1, $2)`, [
+      migration.hash,
+      String(migration.folderMillis),
+    ]);
+  }
+}

@@ -1,0 +1,75 @@
+/** Results by id in Postgres (T8): looked up before a batch, stored with it, removed when the window has passed. */
+
+import type { MergedCommand } from '../../../shared/engine/port.js';
+import type { StoredResult } from '../../../shared/engine/results.js';
+import { resultKey } from '../../../shared/engine/results.js';
+import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
+import { booleanArray, integerArray, textArray } from './array.js';
+import type { Rows } from './connection.js';
+
+export const LOOK_UP_RESULTS =
+  'select id, merged_index, "group", "timestamp", ok, outcome from craft.results where id = any($1::text[])';
+
+/** Parameters $n .. $n+5 of STORE_RESULTS. */
+export const RESULT_PARAMETERS = 6;
+
+/** `moved` is the relation that has a row when the batch may be written; `first` the number of the first parameter. */
+export function storeResults(moved: string, first: number): string {
+  const [id, mergedIndex, group, timestamp, ok, outcome] = Array.from(
+    { length: RESULT_PARAMETERS },
+    (_, at) => `$${first + at}`,
+  );
+  return `insert into craft.results (id, merged_index, "group", "timestamp", ok, outcome)
+    select given.* from unnest(${id}::text[], ${mergedIndex}::bigint[], ${group}::integer[],
+      ${timestamp}::bigint[], ${ok}::boolean[], ${outcome}::text[]) as given
+    where exists (select from ${moved})
+    on conflict (id) do update set merged_index = excluded.merged_index, "group" = excluded."group",
+      "timestamp" = excluded."timestamp", ok = excluded.ok, outcome = excluded.outcome`;
+}
+
+export function resultParameters(results: ReadonlyMap<string, StoredResult>): string[] {
+  const rows = [...results.values()];
+  return [
+    textArray([...results.keys()]),
+    integerArray(rows.map((row) => row.mergedIndex)),
+    integerArray(rows.map((row) => row.group)),
+    integerArray(rows.map((row) => row.timestamp)),
+    booleanArray(rows.map((row) => row.outcome.ok)),
+    textArray(rows.map((row) => textOf(row.outcome))),
+  ];
+}
+
+/** A message may hold what a text column cannot; as JSON text it can. */
+function textOf(outcome: CommandOutcome): string {
+  return outcome.ok ? outcome.json : JSON.stringify(outcome.message);
+}
+
+export function readResults(rows: Rows): Map<string, StoredResult> {
+  const results = new Map<string, StoredResult>();
+  for (const [id, mergedIndex, group, timestamp, ok, outcome] of rows) {
+    const text = String(outcome);
+    results.set(String(id), {
+      mergedIndex: Number(mergedIndex),
+      group: Number(group),
+      timestamp: Number(timestamp),
+      outcome: ok === true ? { ok, json: text } : { ok: false, message: String(JSON.parse(text)) },
+    });
+  }
+  return results;
+}
+
+/** The keys to look up: none when no command has an id. */
+export function resultKeys(commands: readonly MergedCommand[]): string[] {
+  const keys: string[] = [];
+  for (const command of commands) if (command.id !== '') keys.push(resultKey(command.id));
+  return keys;
+}
+
+/**
+ * Removes the oldest results below $1, at most $2. On its own, not as part of a batch: such a result counts as absent to every entry
+ * still to come, so it does not matter when it goes, or whether a crash brings it back.
+ */
+export const PRUNE_RESULTS = `with old as (
+    select id from craft.results where "timestamp" < $1::bigint order by "timestamp" limit $2::integer
+  ), removed as (delete from craft.results using old where results.id = old.id returning 1)
+  select set_config('synchronous_commit', 'off', true), (select count(*) from removed)`;

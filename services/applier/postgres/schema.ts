@@ -1,0 +1,70 @@
+/**
+ * The tables of one server's database. `kv` is the state of the built-in machine, for anybody to query; what the engine needs
+ * for itself lies in the schema `craft`. Text columns compare by bytes, so that order is the same on every server, whatever its locale.
+ */
+import { sql } from 'drizzle-orm';
+import {
+  bigint,
+  boolean,
+  check,
+  customType,
+  index,
+  integer,
+  jsonb,
+  pgSchema,
+  pgTable,
+  text,
+  timestamp,
+} from 'drizzle-orm/pg-core';
+
+const bytewiseText = customType<{ data: string }>({ dataType: () => 'text COLLATE "C"' });
+
+export const kv = pgTable('kv', {
+  key: bytewiseText('key').primaryKey(),
+  /** Any JSON value; JSON null is jsonb 'null'. */
+  value: jsonb('value').notNull(),
+  /** 1 when the key is created, one more with every put. */
+  version: bigint('version', { mode: 'number' }).notNull(),
+  /** Place in the merged log of the command that wrote the row last, and that entry's timestamp. */
+  mergedIndex: bigint('merged_index', { mode: 'number' }).notNull(),
+  updatedAt: timestamp('updated_at', { withTimezone: true, mode: 'string' }).notNull(),
+});
+
+export const craft = pgSchema('craft');
+
+/** One row: how far the state is, and who may move it on. Written in the transaction of every batch. */
+export const position = craft.table(
+  'position',
+  {
+    id: integer('id').primaryKey(),
+    mergedIndex: bigint('merged_index', { mode: 'number' }).notNull(),
+    /** Running checksums over the merged log and over the outcomes, 16 hexadecimal digits each. */
+    checksum: text('checksum').notNull(),
+    resultsChecksum: text('results_checksum').notNull(),
+    /** Timestamp of the last entry applied, microseconds since the Unix epoch. */
+    timestamp: bigint('timestamp', { mode: 'number' }).notNull(),
+    /** For each group the index, in its log, of its last command applied: what a read barrier waits for. */
+    positions: bigint('positions', { mode: 'number' }).array().notNull(),
+    /** The fence: raised by every applier that opens the database; only the one that raised it last may write. */
+    epoch: bigint('epoch', { mode: 'number' }).notNull(),
+    /** Whose state this is. */
+    server: text('server').notNull(),
+  },
+  (table) => [check('position_is_one_row', sql`${table.id} = 1`)],
+);
+
+/** Outcomes of commands that carry an id (T8). Rows older than the window count as absent and are removed in time. */
+export const results = craft.table(
+  'results',
+  {
+    id: bytewiseText('id').primaryKey(),
+    mergedIndex: bigint('merged_index', { mode: 'number' }).notNull(),
+    group: integer('group').notNull(),
+    /** Of the entry, microseconds since the Unix epoch. */
+    timestamp: bigint('timestamp', { mode: 'number' }).notNull(),
+    ok: boolean('ok').notNull(),
+    /** JSON text of the result, or of the message when it was rejected. */
+    outcome: text('outcome').notNull(),
+  },
+  (table) => [index('results_timestamp').on(table.timestamp)],
+);

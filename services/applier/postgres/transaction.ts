@@ -1,0 +1,93 @@
+/**
+ * Statements of one transaction: one at a time, in the order given, and none after something went wrong that is not the
+ * statement's own doing. So no statement can end up outside the transaction, and no handler can take a fault of the
+ * server for an answer.
+ */
+import type { Sql } from 'postgres';
+import type { Rows } from './connection.js';
+import { isAborted, isDeterministic } from './sqlstate.js';
+
+/** Sends something on the transaction's connection and waits for the answer. */
+export type Send = <T>(send: (client: Sql) => PromiseLike<T>) => Promise<T>;
+
+export class Transaction {
+  private tail: Promise<unknown> = Promise.resolve();
+  /** The first error that is not deterministic: the transaction can only be rolled back. */
+  private failure: unknown;
+  /** The first deterministic error in the innermost savepoint: the server refuses everything up to a rollback. */
+  private refusal: unknown;
+  private isOver = false;
+  private savepoints = 0;
+
+  constructor(private readonly send: Send) {}
+
+  /** Statements without parameters; several, separated by semicolons, in one round trip. */
+  execute(text: string): Promise<unknown> {
+    return this.enqueue((client) => client.unsafe(text));
+  }
+
+  /** One statement, prepared on first use. */
+  run(text: string, parameters: readonly string[]): Promise<Rows> {
+    return this.enqueue((client) => client.unsafe(text, [...parameters], { prepare: true }).values());
+  }
+
+  /** One statement as Drizzle gives it. */
+  query(text: string, parameters: unknown[], options: object, asArrays: boolean): Promise<unknown> {
+    return this.enqueue((client) => {
+      const query = client.unsafe(text, parameters as string[], options);
+      return asArrays ? query.values() : query;
+    });
+  }
+
+  /** Runs `body` in a savepoint: when it throws, or any statement in it failed, its effects are undone and the error is thrown. */
+  async savepoint<T>(body: () => Promise<T>): Promise<T> {
+    this.savepoints += 1;
+    const name = `craft_${this.savepoints}`;
+    const outer = this.refusal;
+    await this.execute(`savepoint ${name}`);
+    try {
+      const result = await body();
+      // What the body did not wait for counts too.
+      await this.tail;
+      if (this.refusal !== outer) throw this.refusal;
+      await this.execute(`release savepoint ${name}`);
+      return result;
+    } catch (error) {
+      await this.tail;
+      if (this.failure !== undefined) throw this.failure;
+      const refusal = this.refusal;
+      this.refusal = outer;
+      await this.execute(`rollback to savepoint ${name}; release savepoint ${name}`);
+      throw isAborted(error) ? refusal : error;
+    }
+  }
+
+  async commit(): Promise<void> {
+    await this.tail;
+    const error = this.failure ?? this.refusal;
+    if (error !== undefined) throw error;
+    await this.execute('commit');
+    this.isOver = true;
+  }
+
+  /** Rejects when the connection is gone, and the transaction with it. */
+  async rollback(): Promise<void> {
+    await this.tail;
+    if (this.isOver) return;
+    this.isOver = true;
+    await this.send((client) => client.unsafe('rollback'));
+  }
+
+  private enqueue<T>(send: (client: Sql) => PromiseLike<T>): Promise<T> {
+    const answer = this.tail.then(() => {
+      if (this.failure !== undefined) throw this.failure;
+      if (this.isOver) throw new Error('the transaction is over');
+      return this.send(send);
+    });
+    this.tail = answer.catch((error: unknown) => {
+      if (isDeterministic(error)) this.refusal ??= error;
+      else if (!isAborted(error)) this.failure ??= error;
+    });
+    return answer;
+  }
+}

@@ -1,0 +1,122 @@
+/** Reads from clients: `<c>.query.<name>` at any applier, `<c>.sync.<server>` at this one. */
+import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { type EnginePosition, PositionError, type StorageEngine } from '../../shared/engine/port.js';
+import type { Index } from '../../shared/raft/entry.js';
+import { CraftError } from '../../shared/wire/errors.js';
+import { encodeError } from '../../shared/wire/reply.js';
+import { APPLIERS_QUEUE, type Subjects } from '../../shared/wire/subjects.js';
+import { READ_MS_MAX, type ReadBarrier } from './read-barrier.js';
+
+/** Reads under way at once; beyond it they are OVERLOADED. */
+const READS_MAX = 1_024;
+
+const encoder = new TextEncoder();
+const TOO_LARGE = new CraftError('INVALID_ARGUMENT', 'the answer is larger than a message may be: ask for less');
+
+export interface QueriesOptions {
+  readonly connection: NatsConnection;
+  readonly subjects: Subjects;
+  readonly server: string;
+  readonly engine: Pick<StorageEngine, 'query' | 'locate'>;
+  readonly barrier: ReadBarrier;
+  /** The stored state is not as far as was applied: it must be applied again from there. */
+  readonly onBehind: (found: EnginePosition) => void;
+  /** A read failed for a reason that is not the client's. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+export class Queries {
+  private underWay = 0;
+
+  constructor(private readonly options: QueriesOptions) {
+    const { connection, subjects, server } = options;
+    const prefix = subjects.query('');
+    connection.subscribe(`${prefix}>`, {
+      queue: APPLIERS_QUEUE,
+      callback: (error, message) => {
+        if (error === null) void this.answer(message, () => this.query(message, message.subject.slice(prefix.length)));
+      },
+    });
+    connection.subscribe(subjects.sync(server), {
+      callback: (error, message) => {
+        if (error === null) void this.answer(message, () => this.sync());
+      },
+    });
+  }
+
+  /** Answers whatever comes of it; never rejects. */
+  private async answer(message: Msg, read: () => Promise<string>): Promise<void> {
+    if (!message.reply || !this.options.subjects.isReply(message.reply)) return;
+    if (this.underWay >= READS_MAX) {
+      this.refuse(message, new CraftError('OVERLOADED', 'too many reads are under way; try again later'));
+      return;
+    }
+    this.underWay += 1;
+    try {
+      const answer = encoder.encode(await read());
+      if (answer.length > (this.options.connection.info?.max_payload ?? Number.POSITIVE_INFINITY)) throw TOO_LARGE;
+      message.respond(answer);
+    } catch (error) {
+      this.refuse(message, error);
+    } finally {
+      this.underWay -= 1;
+    }
+  }
+
+  private async query(message: Msg, name: string): Promise<string> {
+    const input = parse(message.data);
+    const { engine } = this.options;
+    const result = isLinearizable(message)
+      ? await this.upToDate((positions) => engine.query(name, input, positions))
+      : await engine.query(name, input);
+    return `{"ok":true,"result":${JSON.stringify(result ?? null)}}`;
+  }
+
+  private async sync(): Promise<string> {
+    const { mergedIndex, timestamp } = await this.upToDate((positions) => this.options.engine.locate(positions));
+    return `{"ok":true,"index":${mergedIndex},"timestamp":${timestamp}}`;
+  }
+
+  /** Reads what the barrier asks for; when the database has gone back, says so and waits until it has caught up. */
+  private async upToDate<T>(read: (positions: readonly Index[]) => Promise<T>): Promise<T> {
+    const deadlineMs = performance.now() + READ_MS_MAX;
+    for (;;) {
+      const positions = await this.options.barrier.pass();
+      try {
+        return await read(positions);
+      } catch (error) {
+        if (!(error instanceof PositionError) || performance.now() > deadlineMs) throw error;
+        this.options.onBehind(error.position);
+      }
+    }
+  }
+
+  private refuse(message: Msg, error: unknown): void {
+    if (!(error instanceof CraftError)) this.options.onFailure(error);
+    // A database that does not answer is away for a while; nothing has happened, so the client may ask again.
+    const typed = error instanceof CraftError ? error : new CraftError('UNAVAILABLE', 'the database does not answer');
+    try {
+      const { data, headers } = encodeError(typed, 'json');
+      message.respond(data, headers === undefined ? {} : { headers });
+    } catch (cause) {
+      // The connection is closed: there is nobody to tell.
+      this.options.onFailure(cause);
+    }
+  }
+}
+
+function isLinearizable(message: Msg): boolean {
+  const consistency = message.headers?.get('Craft-Consistency') ?? '';
+  if (consistency === '' || consistency === 'linearizable') return true;
+  if (consistency === 'local') return false;
+  throw new CraftError('INVALID_ARGUMENT', `Craft-Consistency: ${consistency} is neither linearizable nor local`);
+}
+
+function parse(data: Uint8Array): unknown {
+  if (data.length === 0) return {};
+  try {
+    return JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.length).toString('utf8'));
+  } catch (cause) {
+    throw new CraftError('INVALID_ARGUMENT', 'the payload is not JSON', { cause });
+  }
+}

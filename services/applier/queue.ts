@@ -1,0 +1,199 @@
+/**
+ * What of the merged log is to be applied next. Pure: messages of the stream in, batches for the engine out.
+ *
+ *      stream   ──▶ [ 1 2 3 ][ 4 5 ][ 6 7 8 9 ] …         messages, with whatever borders the merger chose
+ *      queue                  [ 5 6 ][ 7 8 9 …            what is beyond the engine's position, waiting
+ *      engine   ◀── [ 5 6 7 8 ]                           one batch: what has collected, up to a limit
+ *
+ * Positions are merged indexes, never sequences of the stream: a stream that lost its tail is written again, with other borders.
+ * So entries that are known already are skipped one by one, and a hole is reported, never jumped over (T8: no entry is
+ * skipped, none applied twice). The running checksum (T4) goes on from the engine's own, entry by entry, and must meet every checksum
+ * that the merger wrote: a stream that is not the log that this state was made from is noticed at once.
+ */
+
+import type { EngineBatch, EnginePosition, MergedCommand } from '../../shared/engine/port.js';
+import { RunningChecksum } from '../../shared/merge/checksum.js';
+import { CHECKPOINT_INTERVAL, type MergedRun } from '../../shared/merge/merge.js';
+import type { Index, LogEntry } from '../../shared/raft/entry.js';
+import { decodeCommand } from '../../shared/wire/command.js';
+import { entryBody } from '../../shared/wire/entry-block.js';
+import { WireError } from '../../shared/wire/wire-error.js';
+
+export interface QueueLimits {
+  /** Most commands, and bytes of entries, in one batch (at least one command). */
+  readonly batchCommandsMax: number;
+  readonly batchBytesMax: number;
+  /** From here on the queue is full and no more is to be read. */
+  readonly queuedCommandsMax: number;
+  readonly queuedBytesMax: number;
+}
+
+/** What became of a message: something new in it, nothing new, or it begins beyond a hole and was not taken. */
+export type Offered = 'taken' | 'known' | 'hole';
+
+export interface TakenBatch {
+  readonly batch: EngineBatch;
+  /** The merged log's running checksum at each round merged index within the batch. */
+  readonly checkpoints: readonly { readonly mergedIndex: Index; readonly checksum: string }[];
+}
+
+/** The stream does not hold the log that this server's state was made from. */
+export class LogMismatchError extends Error {
+  readonly code = 'LOG_MISMATCH';
+}
+
+interface Queued {
+  readonly command: MergedCommand;
+  readonly entry: LogEntry;
+  /** The merger's checksum after this entry, where its message ends. */
+  readonly checksum: string | undefined;
+}
+
+export class ApplyQueue {
+  private queue: Queued[] = [];
+  private head = 0;
+  private bytes = 0;
+  /** Of the last entry that was taken, and the checksum there. */
+  private takenIndex: Index;
+  private checksum: RunningChecksum;
+  /** Of the last entry in the queue. */
+  private lastIndex: Index;
+
+  constructor(
+    position: EnginePosition,
+    private readonly limits: QueueLimits,
+  ) {
+    this.takenIndex = position.mergedIndex;
+    this.lastIndex = position.mergedIndex;
+    this.checksum = new RunningChecksum(position.checksum);
+  }
+
+  /** Begins anew at another position; what is queued is forgotten. */
+  reset(position: EnginePosition): void {
+    this.queue = [];
+    this.head = 0;
+    this.bytes = 0;
+    this.takenIndex = position.mergedIndex;
+    this.lastIndex = position.mergedIndex;
+    this.checksum = new RunningChecksum(position.checksum);
+  }
+
+  /** The merged index that the next message must contain or come before. */
+  get wanted(): Index {
+    return this.lastIndex + 1;
+  }
+
+  get isFull(): boolean {
+    const { queuedCommandsMax, queuedBytesMax } = this.limits;
+    return this.queue.length - this.head >= queuedCommandsMax || this.bytes >= queuedBytesMax;
+  }
+
+  get length(): number {
+    return this.queue.length - this.head;
+  }
+
+  offer(run: MergedRun): Offered {
+    const { firstMergedIndex, entries, groups, after } = run;
+    if (firstMergedIndex > this.wanted) return 'hole';
+    if (after.mergedIndex < this.wanted) return 'known';
+    for (let at = this.wanted - firstMergedIndex; at < entries.length; at++) {
+      const entry = entries[at];
+      const group = groups[at];
+      if (entry === undefined || group === undefined) throw new Error(`entry ${at} of a merged batch is missing`);
+      const checksum = at === entries.length - 1 ? after.checksum : undefined;
+      this.queue.push({ command: commandOf(entry, group, firstMergedIndex + at), entry, checksum });
+      this.bytes += entry.bytes.length;
+    }
+    this.lastIndex = after.mergedIndex;
+    return 'taken';
+  }
+
+  /**
+   * The next batch, or null when nothing waits.
+   * @throws LogMismatchError when the entries do not add up to the checksum that the merger gave for them.
+   */
+  take(): TakenBatch | null {
+    const { batchCommandsMax, batchBytesMax } = this.limits;
+    const commands: MergedCommand[] = [];
+    const checkpoints: { mergedIndex: Index; checksum: string }[] = [];
+    let bytes = 0;
+    for (; this.head < this.queue.length && commands.length < batchCommandsMax; this.head++) {
+      const next = this.queue[this.head];
+      if (next === undefined) break;
+      const size = next.entry.bytes.length;
+      if (commands.length > 0 && bytes + size > batchBytesMax) break;
+      bytes += size;
+      commands.push(next.command);
+      this.addToChecksum(next);
+      if (next.command.mergedIndex % CHECKPOINT_INTERVAL === 0) {
+        checkpoints.push({ mergedIndex: next.command.mergedIndex, checksum: this.checksum.toString() });
+      }
+    }
+    if (commands.length === 0) return null;
+    this.bytes -= bytes;
+    this.takenIndex += commands.length;
+    this.compact();
+    return { batch: { commands, checksum: this.checksum.toString() }, checkpoints };
+  }
+
+  private addToChecksum({ command, entry, checksum }: Queued): void {
+    this.checksum.add(command.group, entry.index, entry.bytes);
+    if (checksum === undefined || checksum === this.checksum.toString()) return;
+    throw new LogMismatchError(
+      `the merged log has checksum ${checksum} at merged index ${command.mergedIndex}, the log applied here ${this.checksum}: ` +
+        'the stream and the database do not belong together; remove this database (or the stream, if it was tampered with) ' +
+        'and start again: both are rebuilt from the log',
+    );
+  }
+
+  private compact(): void {
+    if (this.head === this.queue.length) {
+      this.queue = [];
+      this.head = 0;
+    } else if (this.head >= 4_096) {
+      this.queue = this.queue.slice(this.head);
+      this.head = 0;
+    }
+  }
+}
+
+const NOTHING = new Uint8Array(0);
+
+/** An entry that is no command has a place in the log all the same: it becomes one that every state machine rejects. */
+function commandOf(entry: LogEntry, group: number, mergedIndex: Index): MergedCommand {
+  const { index, term, timestamp } = entry;
+  try {
+    const { name, payload, id, server, reply, traceparent, replyFormat } = decodeCommand(entryBody(entry));
+    // Field by field: spreading objects costs more than decoding them, and this is done for every command.
+    return {
+      mergedIndex,
+      group,
+      index,
+      term,
+      timestamp,
+      name,
+      payload,
+      id,
+      server,
+      reply,
+      traceparent,
+      replyFormat,
+    };
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error;
+    return {
+      mergedIndex,
+      group,
+      index,
+      term,
+      timestamp,
+      name: '',
+      payload: NOTHING,
+      id: '',
+      server: '',
+      reply: '',
+      traceparent: '',
+      replyFormat: 'json',
+    };
+  }
+}

@@ -1,0 +1,357 @@
+/**
+ * The applier service: the merged-log stream of its own server in, the state machine and the clients' answers out.
+ *
+ *     stream.ts ──▶ queue.ts ──▶ engine ──▶ answers.ts
+ *     (reads)       (decides)    (one transaction a batch)
+ *
+ * One batch is in the engine at a time; meanwhile the next one collects. An engine that cannot work is asked again, for ever: no
+ * entry is skipped. What it cannot go on from (another applier at work, a log that is not this state's, a divergence between servers)
+ * ends the service with the reason.
+ */
+import { ConnectionError, type NatsConnection } from '@nats-io/nats-core';
+import type { ApplierConfig } from '../../shared/config/config.js';
+import type { Service } from '../../shared/config/service.js';
+import {
+  type AppliedBatch,
+  type EngineBatch,
+  type EnginePosition,
+  FencedError,
+  type MergedCommand,
+  PositionError,
+  type StorageEngine,
+} from '../../shared/engine/port.js';
+import { loadStateMachine } from '../../shared/engine/registry.js';
+import type { MergedRun } from '../../shared/merge/merge.js';
+import type { Index } from '../../shared/raft/entry.js';
+import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
+import { BATCH_SIZES, type Metrics, openMetrics, SECONDS } from '../../shared/telemetry/metrics.js';
+import { spanTimeUs } from '../../shared/telemetry/time.js';
+import { createTracing, type Tracing } from '../../shared/telemetry/tracing.js';
+import { connectNats } from '../../shared/wire/connection.js';
+import { Subjects } from '../../shared/wire/subjects.js';
+import { answer } from './answers.js';
+import { AppliedPositions } from './applied.js';
+import { type CheckpointMessage, Checkpoints, checkpointMessage, type Verdict } from './checkpoints.js';
+import { Gate, pause } from './pause.js';
+import { PostgresEngine } from './postgres/engine.js';
+import { Queries } from './queries.js';
+import { ApplyQueue, type TakenBatch } from './queue.js';
+import { ReadBarrier } from './read-barrier.js';
+import { MergedLogReader } from './stream.js';
+
+/** Between two tries of the engine (milliseconds): doubles from the first to the second. */
+const RETRY_MS = 50;
+const RETRY_MS_MAX = 2_000;
+/** Most bytes of entries in one transaction, and waiting for it. */
+const BATCH_BYTES_MAX = 4 * 1024 * 1024;
+const QUEUED_BYTES_MAX = 16 * 1024 * 1024;
+/** How long the transaction under way may take to end when the service stops (milliseconds). */
+const STOP_MS_MAX = 5_000;
+/** Batches that may wait. */
+const QUEUED_BATCHES_MAX = 8;
+
+/** Hears of every committed batch; times in microseconds since the Unix epoch. */
+export type OnApplied = (commands: readonly MergedCommand[], startUs: number, endUs: number) => void;
+
+/** What the service takes from the environment unless it is given. */
+export interface ApplierParts {
+  readonly connection?: NatsConnection;
+  readonly engine?: StorageEngine;
+  readonly logger?: Logger;
+  readonly onApplied?: OnApplied;
+}
+
+/** Starts the applier of `config.server`. Rejects when NATS, the state machine's module or the first opening of the database fails. */
+export async function startApplier(config: ApplierConfig, parts: ApplierParts = {}): Promise<Service> {
+  const { server, cluster } = config;
+  const logger = parts.logger ?? createLogger({ service: 'applier', server, level: config.logLevel });
+  const machine = await loadStateMachine(config.stateMachine);
+  const { databaseUrl, resultWindowMs } = config;
+  const engine = parts.engine ?? new PostgresEngine({ databaseUrl, server, resultWindowMs, machine });
+  const position = await engine.open();
+  logger.info({ mergedIndex: position.mergedIndex }, 'applying');
+  const connection = parts.connection ?? (await connectNats(config, `craft-applier-${server}`));
+  const metrics = await openMetrics({ service: 'applier', server, port: config.metricsPort });
+  const warn = warnOccasionally(logger);
+  const tracing = createTracing({
+    service: 'applier',
+    server,
+    cluster,
+    onExportError: (error) => warn('span export failed', error),
+  });
+  const queue = new ApplyQueue(position, {
+    batchCommandsMax: config.applyCommandsMax,
+    batchBytesMax: BATCH_BYTES_MAX,
+    queuedCommandsMax: config.applyCommandsMax * QUEUED_BATCHES_MAX,
+    queuedBytesMax: QUEUED_BYTES_MAX,
+  });
+  return new ApplierService(config, connection, engine, queue, position, logger, metrics, tracing, parts.onApplied);
+}
+
+class ApplierService implements Service {
+  readonly name = 'applier';
+  readonly failed: Promise<Error>;
+  private fail: (error: Error) => void = () => undefined;
+  private readonly stopping = new AbortController();
+  private readonly subjects: Subjects;
+  private readonly reader: MergedLogReader;
+  private readonly checkpoints: Checkpoints;
+  /** Opens when the queue has something, and when it has room again. */
+  private readonly something = new Gate();
+  private readonly room = new Gate();
+  private readonly running: Promise<unknown>;
+  private readonly warn;
+  private readonly batchSizes;
+  private readonly batchSeconds;
+  private readonly commandsApplied;
+  private readonly duplicates;
+  private readonly rejections;
+  private readonly retries;
+  private readonly badCheckpoints;
+  private readonly positions: AppliedPositions;
+  private appliedIndex: Index;
+
+  constructor(
+    private readonly config: ApplierConfig,
+    private readonly connection: NatsConnection,
+    private readonly engine: StorageEngine,
+    private readonly queue: ApplyQueue,
+    position: EnginePosition,
+    private readonly logger: Logger,
+    private readonly metrics: Metrics,
+    private readonly tracing: Tracing,
+    private readonly onApplied: OnApplied | undefined,
+  ) {
+    this.failed = new Promise((resolve) => {
+      this.fail = resolve;
+    });
+    this.subjects = new Subjects(config.cluster);
+    this.warn = warnOccasionally(logger);
+    this.appliedIndex = position.mergedIndex;
+    this.positions = new AppliedPositions([...position.positions]);
+    this.batchSizes = metrics.histogram('applied_batch_commands', 'Commands in one transaction', BATCH_SIZES);
+    this.batchSeconds = metrics.histogram('apply_seconds', 'Time of one transaction, with its retries', SECONDS);
+    this.commandsApplied = metrics.counter('applied_commands_total', 'Commands applied');
+    this.duplicates = metrics.counter(
+      'duplicate_commands_total',
+      'Commands answered with the result of an earlier one',
+    );
+    this.rejections = metrics.counter('rejected_commands_total', 'Commands that the state machine rejected');
+    this.retries = metrics.counter('apply_retries_total', 'Transactions that were tried again');
+    this.badCheckpoints = metrics.counter(
+      'malformed_checkpoints_total',
+      'Messages on the checkpoint subject that are none',
+    );
+    metrics.gauge('applied_index', 'Merged index of the last entry applied', () => this.appliedIndex);
+    metrics.gauge('apply_queue_commands', 'Commands that wait for their transaction', () => queue.length);
+    this.checkpoints = new Checkpoints(config.server, config.servers);
+    this.reader = new MergedLogReader({
+      connection,
+      stream: this.subjects.logStream(config.server),
+      wanted: () => queue.wanted,
+      take: (run) => this.take(run),
+      warn: this.warn,
+      signal: this.stopping.signal,
+    });
+    this.listenToCheckpoints();
+    new Queries({
+      connection,
+      subjects: this.subjects,
+      server: config.server,
+      engine,
+      barrier: new ReadBarrier(connection, this.subjects.barrier(config.server), config.groups, this.positions),
+      onBehind: (found) => this.goBack(found),
+      onFailure: (error) => {
+        if (!this.stopping.signal.aborted) this.warn('a read failed', error);
+      },
+    });
+    void this.watchConnection();
+    void connection.closed().then((error) => {
+      this.end(new Error('the NATS connection is closed for good', { cause: error }));
+    });
+    this.running = Promise.all([this.reader.run(), this.applyAll()]).catch((error: unknown) => this.end(error));
+  }
+
+  async stop(): Promise<void> {
+    this.halt();
+    // A database that does not answer is not waited for: what it has not committed is applied after the next start.
+    await Promise.race([this.running, new Promise((resolve) => setTimeout(resolve, STOP_MS_MAX).unref())]);
+    if (!this.connection.isClosed()) await this.connection.drain().catch(() => undefined);
+    await this.engine.close();
+    await this.tracing.stop();
+    await this.metrics.close();
+  }
+
+  private halt(): void {
+    this.stopping.abort();
+    this.something.open();
+    this.room.open();
+  }
+
+  private end(error: unknown): void {
+    if (this.stopping.signal.aborted) return;
+    this.halt();
+    const reason = error instanceof Error ? error : new Error(String(error));
+    this.logger.fatal({ err: reason }, `the applier cannot go on: ${reason.message}`);
+    this.fail(reason);
+  }
+
+  /** A message of the stream; returns when the queue has room for another one. */
+  private async take(run: MergedRun): Promise<boolean> {
+    const offered = this.queue.offer(run);
+    if (offered === 'hole') return false;
+    if (offered === 'taken') this.something.open();
+    while (this.queue.isFull && !this.stopping.signal.aborted) await this.room.wait();
+    return true;
+  }
+
+  private async applyAll(): Promise<void> {
+    const { signal } = this.stopping;
+    while (!signal.aborted) {
+      const taken = this.queue.take();
+      if (taken === null) {
+        await this.something.wait();
+        continue;
+      }
+      this.room.open();
+      await this.apply(taken);
+    }
+  }
+
+  private async apply({ batch, checkpoints }: TakenBatch): Promise<void> {
+    const { commands } = batch;
+    const startUs = spanTimeUs();
+    const done = await this.untilApplied(batch);
+    if (done === undefined) return;
+    const endUs = spanTimeUs();
+    this.moveTo(commands);
+    this.answer(commands, done);
+    this.batchSizes.observe(commands.length);
+    this.batchSeconds.observe((endUs - startUs) / 1e6);
+    this.commandsApplied.add(commands.length);
+    for (const { mergedIndex, checksum } of checkpoints) {
+      const own = done.checkpoints.find((checkpoint) => checkpoint.mergedIndex === mergedIndex);
+      if (own !== undefined) this.announce(mergedIndex, checksum, own.resultsChecksum);
+    }
+    this.onApplied?.(commands, startUs, endUs);
+    if (this.tracing.enabled) this.trace(commands, done, startUs, endUs);
+  }
+
+  /** The database is not where it was thought to be: the log is applied again from there. */
+  private goBack(found: EnginePosition): void {
+    this.queue.reset(found);
+    this.positions.reset(found.positions);
+    this.room.open();
+    this.reader.interrupt();
+  }
+
+  private moveTo(commands: readonly MergedCommand[]): void {
+    for (const { group, index, mergedIndex } of commands) {
+      this.positions.applied(group, index);
+      this.appliedIndex = mergedIndex;
+    }
+    this.positions.settle();
+  }
+
+  /** Tries until it is committed. Undefined when the service stops, or when the batch is not the next one after all. */
+  private async untilApplied(batch: EngineBatch): Promise<AppliedBatch | undefined> {
+    const { signal } = this.stopping;
+    for (let delayMs = RETRY_MS; !signal.aborted; delayMs = Math.min(delayMs * 2, RETRY_MS_MAX)) {
+      try {
+        return await this.engine.apply(batch);
+      } catch (error) {
+        if (error instanceof FencedError) throw error;
+        if (error instanceof PositionError) {
+          this.warn('the database is at another position', error);
+          this.goBack(error.position);
+          return undefined;
+        }
+        this.warn('a batch could not be applied; trying again', error);
+        this.retries.add();
+        await pause(delayMs * (0.5 + Math.random() / 2), signal);
+      }
+    }
+    return undefined;
+  }
+
+  private answer(commands: readonly MergedCommand[], { applied }: AppliedBatch): void {
+    for (const { duplicate, outcome } of applied) {
+      if (duplicate) this.duplicates.add();
+      if (!outcome.ok) this.rejections.add();
+    }
+    try {
+      answer(this.connection, this.subjects, this.config.server, commands, applied, (error) =>
+        this.warn('an answer could not be sent', error),
+      );
+    } catch (error) {
+      // The clients ask again, with the same ids.
+      if (!this.stopping.signal.aborted) this.warn('answers could not be sent', error);
+    }
+  }
+
+  private announce(mergedIndex: Index, checksum: string, resultsChecksum: string): void {
+    const { server } = this.config;
+    const own: CheckpointMessage = { server, merged_index: mergedIndex, checksum, results_checksum: resultsChecksum };
+    this.heed(this.checkpoints.reached(own));
+    try {
+      this.connection.publish(this.subjects.checkpoint(), JSON.stringify(own));
+    } catch (error) {
+      if (!(error instanceof ConnectionError)) this.warn('a checkpoint could not be published', error);
+    }
+  }
+
+  private listenToCheckpoints(): void {
+    this.connection.subscribe(this.subjects.checkpoint(), {
+      callback: (error, message) => {
+        if (error !== null) {
+          this.warn('checkpoints cannot be received', error);
+          return;
+        }
+        let parsed: ReturnType<typeof checkpointMessage.safeParse>;
+        try {
+          parsed = checkpointMessage.safeParse(message.json());
+        } catch {
+          this.badCheckpoints.add();
+          return;
+        }
+        if (parsed.success) this.heed(this.checkpoints.heard(parsed.data));
+        else this.badCheckpoints.add();
+      },
+    });
+  }
+
+  private heed(verdict: Verdict): void {
+    if (verdict.type === 'differs') this.logger.error(verdict.message);
+    else if (verdict.type === 'stop') this.end(new DivergenceError(verdict.message));
+  }
+
+  /** After a reconnect the stream may be another one, or shorter: look the place up again. */
+  private async watchConnection(): Promise<void> {
+    for await (const status of this.connection.status()) {
+      if (status.type === 'reconnect') this.reader.interrupt();
+    }
+  }
+
+  private trace(commands: readonly MergedCommand[], { applied }: AppliedBatch, startUs: number, endUs: number): void {
+    for (let at = 0; at < commands.length; at++) {
+      const command = commands[at];
+      const result = applied[at];
+      if (command === undefined || result === undefined || command.traceparent === '') continue;
+      const { name, group, index, term, timestamp, mergedIndex } = command;
+      this.tracing.recordSpan('craft.apply', command.traceparent, startUs, endUs, {
+        command: name,
+        group,
+        index,
+        term,
+        timestamp,
+        mergedIndex,
+        ...(result.outcome.ok ? {} : { error: 'REJECTED' }),
+      });
+    }
+  }
+}
+
+/** Servers that applied the same log differ (T4). */
+export class DivergenceError extends Error {
+  readonly code = 'DIVERGENCE';
+}

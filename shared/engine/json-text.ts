@@ -1,0 +1,136 @@
+/**
+ * What a payload must be, beyond valid JSON, so that every state machine keeps exactly what the client sent: no character
+ * that Postgres cannot store, no number that a double changes, no nesting that exhausts a stack. Checked on the text,
+ * because parsing hides two of the three.
+ */
+import { isUtf8 } from 'node:buffer';
+
+/** Deepest nesting of arrays and objects. */
+export const DEPTH_MAX = 100;
+/** Digits that every double keeps (DBL_DIG of IEEE 754 binary64), and digits that some double needs (DBL_DECIMAL_DIG). */
+const DIGITS_SAFE = 15;
+const DIGITS_MAX = 17;
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const LOWER_U = 0x75;
+const MINUS = 0x2d;
+
+/** Why `bytes` are not acceptable JSON text; the message continues "the payload ...". */
+export class JsonTextError extends Error {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'JsonTextError';
+  }
+}
+
+/** Parses acceptable JSON text; everything else is a JsonTextError. */
+export function parseJson(bytes: Uint8Array): unknown {
+  if (bytes.length === 0) throw new JsonTextError('is empty');
+  if (!isUtf8(bytes)) throw new JsonTextError('is not UTF-8');
+  return parseJsonText(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
+}
+
+/** The same for text that is a string already. */
+export function parseJsonText(text: string): unknown {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new JsonTextError(`is not JSON: ${reason(cause)}`, { cause });
+  }
+  checkText(text);
+  return value;
+}
+
+/** V8 quotes the input in its messages; a client gets a bounded piece of it back. */
+function reason(cause: unknown): string {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return message.length > 120 ? `${message.slice(0, 120)}…` : message;
+}
+
+/** One pass over text that is known to be valid JSON. */
+function checkText(text: string): void {
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) at = checkString(text, at);
+    // '{' and '['; '}' and ']' differ from them by two.
+    else if (code === 0x7b || code === 0x5b) {
+      depth += 1;
+      if (depth > DEPTH_MAX) throw new JsonTextError(`is nested deeper than ${DEPTH_MAX}`);
+    } else if (code === 0x7d || code === 0x5d) depth -= 1;
+    else if (code === MINUS || isDigit(code)) at = checkNumber(text, at);
+  }
+}
+
+/** Returns the offset of the closing quote of the string that opens at `start`. */
+function checkString(text: string, start: number): number {
+  for (let at = start + 1; ; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) return at;
+    if (code === BACKSLASH) {
+      at += 1;
+      if (text.charCodeAt(at) === LOWER_U) at = checkEscape(text, at);
+    } else if (code >= 0xd800 && code <= 0xdfff) at = checkSurrogate(text, at);
+  }
+}
+
+/** `at` is that of the `u`; returns the offset of the escape's last character (of its second half, for a pair). */
+function checkEscape(text: string, at: number): number {
+  const unit = Number.parseInt(text.slice(at + 1, at + 5), 16);
+  if (unit === 0) throw new JsonTextError('contains the character \\u0000, which Postgres cannot store');
+  if (unit < 0xd800 || unit > 0xdfff) return at + 4;
+  const low = text.startsWith('\\u', at + 5) ? Number.parseInt(text.slice(at + 7, at + 11), 16) : 0;
+  if (unit > 0xdbff || low < 0xdc00 || low > 0xdfff) throw new JsonTextError('contains half of a surrogate pair');
+  return at + 10;
+}
+
+function checkSurrogate(text: string, at: number): number {
+  const low = text.charCodeAt(at + 1);
+  if (text.charCodeAt(at) > 0xdbff || !(low >= 0xdc00 && low <= 0xdfff)) {
+    throw new JsonTextError('contains half of a surrogate pair');
+  }
+  return at + 1;
+}
+
+/** Returns the offset of the last character of the number that begins at `start`. */
+function checkNumber(text: string, start: number): number {
+  let end = start + 1;
+  let isPlain = true;
+  for (; end < text.length; end++) {
+    const code = text.charCodeAt(end);
+    if (isDigit(code)) continue;
+    // '.', '+', '-', 'e', 'E'
+    if (code !== 0x2e && code !== 0x2b && code !== MINUS && code !== 0x65 && code !== 0x45) break;
+    isPlain = false;
+  }
+  if (!isPlain || end - start > DIGITS_SAFE) {
+    const literal = text.slice(start, end);
+    if (!survives(literal))
+      throw new JsonTextError(`contains the number ${literal.slice(0, 40)}, which loses precision`);
+  }
+  return end - 1;
+}
+
+/**
+ * A number survives when a double holds it: finite, not rounded to zero, and either few digits, or as many as a double may
+ * be written with. An integer must be held exactly, or be what a double's own shortest form looks like (above 2^53 that form
+ * ends in zeros which are not the double's digits): reading it and writing it again changes nothing.
+ */
+function survives(literal: string): boolean {
+  const value = Number(literal);
+  if (!Number.isFinite(value)) return false;
+  const [mantissa = ''] = literal.toLowerCase().split('e');
+  const digits = mantissa.replace(/[-.]/g, '').replace(/^0+/, '').replace(/0+$/, '').length;
+  if (digits === 0) return true;
+  if (value === 0 || digits > DIGITS_MAX) return false;
+  if (/^-?\d+$/.test(literal) && digits > DIGITS_SAFE) {
+    return String(value) === literal || BigInt(literal) === BigInt(value);
+  }
+  return true;
+}
+
+function isDigit(code: number): boolean {
+  return code >= 0x30 && code <= 0x39;
+}

@@ -1,0 +1,118 @@
+/**
+ * What the key-value commands do, one at a time, on a view of the rows that they touch. Pure and synchronous: the memory engine
+ * and the Postgres engine both run this, the one on its rows, the other on what it has read of them.
+ */
+import type { Index, Timestamp } from '../../raft/entry.js';
+import { parseJson } from '../json-text.js';
+import { validateInput } from '../registry.js';
+import { type CommandOutcome, Reject } from '../state-machine.js';
+import { kvContract } from './contract.js';
+import type { DeleteInput, OperationInput, PutInput, TxnInput } from './schema.js';
+
+/** A row as the last command that wrote it left it. */
+export interface KvRow {
+  readonly version: number;
+  /** JSON text. */
+  readonly json: string;
+  readonly mergedIndex: Index;
+  readonly timestamp: Timestamp;
+}
+
+/** The rows before the batch; only the version matters to a command. 0: no such key. */
+export type VersionOf = (key: string) => number;
+
+/** A command whose payload has been read, so that the keys it touches are known. */
+export interface KvCommand {
+  readonly name: string;
+  readonly operations: readonly OperationInput[];
+  readonly mergedIndex: Index;
+  readonly timestamp: Timestamp;
+}
+
+/** Reads a payload; a string says why it is refused (for an entry that got past another version's validation). */
+export function readKvCommand(command: {
+  readonly name: string;
+  readonly payload: Uint8Array;
+  readonly mergedIndex: Index;
+  readonly timestamp: Timestamp;
+}): KvCommand | string {
+  let input: unknown;
+  try {
+    input = validateInput(kvContract, command.name, parseJson(command.payload));
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+  const { name, mergedIndex, timestamp } = command;
+  return { name, operations: operationsOf(name, input), mergedIndex, timestamp };
+}
+
+function operationsOf(name: string, input: unknown): readonly OperationInput[] {
+  if (name === 'kv.put') return [{ put: input as PutInput }];
+  if (name === 'kv.delete') return [{ delete: input as DeleteInput }];
+  return (input as TxnInput).ops;
+}
+
+/** The rows that a batch writes: null for one that it deletes. Commands see what the ones before them wrote. */
+export class KvOverlay {
+  readonly writes = new Map<string, KvRow | null>();
+
+  constructor(private readonly versionOf: VersionOf) {}
+
+  /** Runs one command; a rejected one leaves no trace. */
+  execute(command: KvCommand): CommandOutcome {
+    const [first] = command.operations;
+    try {
+      if (command.name !== 'kv.txn' && first !== undefined) {
+        return { ok: true, json: this.run(first, command, this.writes) };
+      }
+      return { ok: true, json: this.transaction(command) };
+    } catch (error) {
+      if (error instanceof Reject) return { ok: false, message: error.message };
+      throw error;
+    }
+  }
+
+  private transaction(command: KvCommand): string {
+    const writes = new Map<string, KvRow | null>();
+    const results = command.operations.map((operation, at) => {
+      try {
+        return this.run(operation, command, writes);
+      } catch (error) {
+        throw error instanceof Reject ? new Reject(`ops[${at}]: ${error.message}`) : error;
+      }
+    });
+    for (const [key, row] of writes) this.writes.set(key, row);
+    return `{"results":[${results.join(',')}]}`;
+  }
+
+  /** Returns the result as JSON text. */
+  private run(operation: OperationInput, command: KvCommand, writes: Map<string, KvRow | null>): string {
+    const { mergedIndex, timestamp } = command;
+    if (operation.put !== undefined) {
+      const { key, value, ifVersion } = operation.put;
+      const version = this.checkedVersion(key, ifVersion, writes) + 1;
+      writes.set(key, { version, json: JSON.stringify(value), mergedIndex, timestamp });
+      return `{"version":${version}}`;
+    }
+    if (operation.delete !== undefined) {
+      const { key, ifVersion } = operation.delete;
+      const exists = this.checkedVersion(key, ifVersion, writes) > 0;
+      if (exists) writes.set(key, null);
+      return `{"deleted":${exists}}`;
+    }
+    throw new Reject('an operation is neither put nor delete');
+  }
+
+  private checkedVersion(key: string, ifVersion: number | undefined, writes: Map<string, KvRow | null>): number {
+    const written = writes.get(key) ?? (writes.has(key) ? null : this.writes.get(key));
+    const version = written === undefined ? this.versionOf(key) : (written?.version ?? 0);
+    if (ifVersion !== undefined && ifVersion !== version) throw new Reject(mismatch(key, version, ifVersion));
+    return version;
+  }
+}
+
+function mismatch(key: string, version: number, ifVersion: number): string {
+  const name = JSON.stringify(key);
+  if (version === 0) return `key ${name} does not exist, ifVersion is ${ifVersion}`;
+  return `key ${name} has version ${version}, ifVersion is ${ifVersion}`;
+}

@@ -1,0 +1,126 @@
+/**
+ * The key-value machine without a database: same port, same outcomes, everything in one Map. Synchronous inside, so that it
+ * can stand where time is simulated. It forgets everything with the process.
+ */
+import { EMPTY_CHECKSUM } from '../merge/checksum.js';
+import { kvContract } from './kv/contract.js';
+import { KvOverlay, type KvRow, readKvCommand } from './kv/execute.js';
+import type { GetInput, ListInput } from './kv/schema.js';
+import {
+  type AppliedBatch,
+  type EngineBatch,
+  type EnginePosition,
+  PositionError,
+  positionsAfter,
+  type StorageEngine,
+} from './port.js';
+import { validateQuery } from './registry.js';
+import { originsOf, type StoredResult, settle } from './results.js';
+import { EMPTY_RESULTS_CHECKSUM } from './results-checksum.js';
+import type { CommandOutcome } from './state-machine.js';
+
+export class MemoryEngine implements StorageEngine {
+  readonly rows = new Map<string, KvRow>();
+  /** In order of age, so that the oldest are found first. */
+  private readonly results = new Map<string, StoredResult>();
+  private position: EnginePosition = {
+    mergedIndex: 0,
+    checksum: EMPTY_CHECKSUM,
+    timestamp: 0,
+    resultsChecksum: EMPTY_RESULTS_CHECKSUM,
+    positions: [],
+  };
+
+  constructor(private readonly options: { readonly resultWindowMs: number }) {}
+
+  open(): Promise<EnginePosition> {
+    return Promise.resolve(this.position);
+  }
+
+  apply(batch: EngineBatch): Promise<AppliedBatch> {
+    try {
+      return Promise.resolve(this.applyNow(batch));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  applyNow({ commands, checksum }: EngineBatch): AppliedBatch {
+    const first = commands[0];
+    const last = commands[commands.length - 1];
+    if (first === undefined || last === undefined) return { applied: [], checkpoints: [] };
+    if (first.mergedIndex !== this.position.mergedIndex + 1) {
+      throw new PositionError(`applied up to ${this.position.mergedIndex}, given ${first.mergedIndex}`, this.position);
+    }
+    const windowUs = this.options.resultWindowMs * 1_000;
+    const origins = originsOf(commands, windowUs, (key) => this.results.get(key));
+    const overlay = new KvOverlay((key) => this.rows.get(key)?.version ?? 0);
+    const outcomes: CommandOutcome[] = [];
+    for (let at = 0; at < commands.length; at++) {
+      const command = commands[at];
+      if (command === undefined || origins[at] !== 'new') continue;
+      const read = readKvCommand(command);
+      outcomes.push(typeof read === 'string' ? { ok: false, message: read } : overlay.execute(read));
+    }
+    const settled = settle(commands, origins, outcomes, this.position.resultsChecksum);
+    for (const [key, row] of overlay.writes) {
+      if (row === null) this.rows.delete(key);
+      else this.rows.set(key, row);
+    }
+    for (const [key, result] of settled.results) {
+      this.results.delete(key);
+      this.results.set(key, result);
+    }
+    this.position = {
+      mergedIndex: last.mergedIndex,
+      checksum,
+      timestamp: last.timestamp,
+      resultsChecksum: settled.resultsChecksum,
+      positions: positionsAfter(this.position.positions, commands),
+    };
+    this.prune(last.timestamp - windowUs);
+    return { applied: settled.applied, checkpoints: settled.checkpoints };
+  }
+
+  query(name: string, input: unknown): Promise<unknown> {
+    try {
+      return Promise.resolve(this.queryNow(name, input));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  locate(): Promise<EnginePosition> {
+    return Promise.resolve(this.position);
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  private queryNow(name: string, given: unknown): unknown {
+    const input = validateQuery(kvContract, name, given);
+    if (name === 'kv.get') {
+      const row = this.rows.get((input as GetInput).key);
+      return row === undefined ? null : { value: JSON.parse(row.json), version: row.version };
+    }
+    const { prefix = '', after = '', limit } = input as ListInput;
+    return [...this.rows]
+      .filter(([key]) => key.startsWith(prefix) && (after === '' || compareBytes(key, after) > 0))
+      .sort(([a], [b]) => compareBytes(a, b))
+      .slice(0, limit)
+      .map(([key, row]) => ({ key, value: JSON.parse(row.json), version: row.version }));
+  }
+
+  private prune(horizon: number): void {
+    for (const [key, result] of this.results) {
+      if (result.timestamp >= horizon) return;
+      this.results.delete(key);
+    }
+  }
+}
+
+/** The order of the bytes in UTF-8, which is not that of JavaScript strings above U+FFFF. */
+function compareBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}

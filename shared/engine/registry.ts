@@ -1,0 +1,151 @@
+/**
+ * From a command's name and payload to what goes into the log: the state machine's contract is looked up and the input is
+ * validated before anything is appended. On the leader's path of every command.
+ */
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { z } from 'zod';
+import { ConfigError } from '../config/config.js';
+import { CraftError } from '../wire/errors.js';
+import { JsonTextError, parseJson } from './json-text.js';
+import { kvContract } from './kv/contract.js';
+import type { CommandContract, StateMachineContract } from './state-machine.js';
+
+export type { StateMachineContract } from './state-machine.js';
+
+const encoder = new TextEncoder();
+/** A client gets at most this much of what is wrong with its input (characters, problems). */
+const MESSAGE_LENGTH_MAX = 400;
+const PROBLEMS_MAX = 3;
+
+/**
+ * The machine of the module at `path` (its default export; a relative path begins at the working directory), or the built-in
+ * key-value machine. Rejects with ConfigError when the module does not load or exports something else.
+ */
+export async function loadStateMachine(path: string | undefined): Promise<StateMachineContract> {
+  if (path === undefined) return kvContract;
+  let machine: unknown;
+  try {
+    const module: { default?: unknown } = await import(pathToFileURL(resolve(path)).href);
+    machine = module.default;
+  } catch (cause) {
+    throw new ConfigError(
+      `wrong configuration: CRAFT_STATE_MACHINE: ${path} does not load: ${cause instanceof Error ? cause.message : cause}`,
+    );
+  }
+  if (!isContract(machine)) {
+    throw new ConfigError(
+      `wrong configuration: CRAFT_STATE_MACHINE: the default export of ${path} is no state machine {name, commands, queries}`,
+    );
+  }
+  return machine;
+}
+
+function isContract(value: unknown): value is StateMachineContract {
+  if (!isRecord(value) || typeof value['name'] !== 'string') return false;
+  return hasInputs(value['commands']) && hasInputs(value['queries']);
+}
+
+function hasInputs(value: unknown): boolean {
+  return (
+    isRecord(value) &&
+    Object.values(value).every(
+      (definition) =>
+        isRecord(definition) && isRecord(definition['input']) && typeof definition['input']['safeParse'] === 'function',
+    )
+  );
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+/**
+ * Checks a command and returns its payload for the log: the client's own bytes when they are JSON, else their JSON form.
+ * @throws CraftError UNKNOWN_COMMAND, or INVALID_ARGUMENT with the names of the fields that are wrong.
+ */
+export function prepareCommand(
+  machine: StateMachineContract,
+  name: string,
+  payload: Uint8Array,
+  format: 'json' | 'protobuf',
+): Uint8Array {
+  const contract = commandOf(machine, name);
+  try {
+    if (format === 'json') {
+      accept(contract, parseJson(payload));
+      return payload;
+    }
+    const value = convert(contract, name, payload);
+    // Not the shortcut: that is for what has been checked as JSON text.
+    check(contract.input, value);
+    return encoder.encode(JSON.stringify(value));
+  } catch (error) {
+    if (error instanceof JsonTextError) {
+      throw new CraftError('INVALID_ARGUMENT', `the payload ${error.message}`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+/** Validates a command's input that is parsed already. Throws like `prepareCommand`. */
+export function validateInput(machine: StateMachineContract, name: string, value: unknown): unknown {
+  return accept(commandOf(machine, name), value);
+}
+
+/** Validates a query's input. Throws like `prepareCommand`. */
+export function validateQuery(machine: StateMachineContract, name: string, value: unknown): unknown {
+  const query = Object.hasOwn(machine.queries, name) ? machine.queries[name] : undefined;
+  if (query === undefined) throw new CraftError('UNKNOWN_COMMAND', `there is no query ${quote(name)}`);
+  return check(query.input, value);
+}
+
+// Own properties only: `constructor` is no command.
+function commandOf(machine: StateMachineContract, name: string): CommandContract {
+  const command = Object.hasOwn(machine.commands, name) ? machine.commands[name] : undefined;
+  if (command === undefined) throw new CraftError('UNKNOWN_COMMAND', `there is no command ${quote(name)}`);
+  return command;
+}
+
+function quote(name: string): string {
+  return JSON.stringify(name.slice(0, 100));
+}
+
+function convert(contract: CommandContract, name: string, payload: Uint8Array): unknown {
+  if (contract.fromProtobuf === undefined) {
+    throw new CraftError('INVALID_ARGUMENT', `command ${quote(name)} takes JSON only`);
+  }
+  try {
+    return contract.fromProtobuf(payload);
+  } catch (cause) {
+    if (cause instanceof JsonTextError || cause instanceof CraftError) throw cause;
+    throw new CraftError('INVALID_ARGUMENT', 'the payload is not the protobuf message of this command', { cause });
+  }
+}
+
+function accept(contract: CommandContract, value: unknown): unknown {
+  return contract.isPlain?.(value) ? value : check(contract.input, value);
+}
+
+function check<Input>(schema: z.ZodType<Input>, value: unknown): Input {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const { issues } = parsed.error;
+  const problems = issues.slice(0, PROBLEMS_MAX).map((issue) => `${fieldOf(issue.path)}: ${issue.message}`);
+  if (issues.length > PROBLEMS_MAX) problems.push(`and ${issues.length - PROBLEMS_MAX} more`);
+  const message = problems.join('; ');
+  throw new CraftError(
+    'INVALID_ARGUMENT',
+    message.length > MESSAGE_LENGTH_MAX ? `${message.slice(0, MESSAGE_LENGTH_MAX)}…` : message,
+  );
+}
+
+/** `ops[1].put.key` */
+function fieldOf(path: readonly PropertyKey[]): string {
+  let field = '';
+  for (const part of path) {
+    if (typeof part === 'number') field += `[${part}]`;
+    else field += field === '' ? String(part) : `.${String(part)}`;
+  }
+  return field === '' ? 'the input' : field;
+}

@@ -1,0 +1,85 @@
+/**
+ * A state machine as its author writes it: commands and queries, each with a schema for its input, and handlers that must
+ * be deterministic. The replica needs the contract only (to refuse bad input before it is appended), the applier all of it.
+ *
+ * `Tx` is what the engine gives to handlers: for the Postgres engine a Drizzle transaction.
+ */
+import type { z } from 'zod';
+import type { Index, Timestamp } from '../raft/entry.js';
+
+/** All that a handler may know besides its input and the transaction; the same at every server. */
+export interface CommandContext {
+  /** Merged index of the entry. */
+  readonly index: Index;
+  readonly timestamp: Timestamp;
+  /** The client's idempotency id, or an empty string. */
+  readonly id: string;
+  /** Uniform in [0, 1), from a generator seeded with the merged index and timestamp. */
+  readonly random: () => number;
+}
+
+/** Thrown by a handler to say no; deterministic, recorded as the command's result, its writes undone. */
+export class Reject extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'Reject';
+  }
+}
+
+export interface CommandContract<Input = unknown> {
+  readonly input: z.ZodType<Input>;
+  /** Decodes an `application/protobuf` payload into the value that `input` then validates. Throws on bad bytes. */
+  readonly fromProtobuf?: (payload: Uint8Array) => unknown;
+  /**
+   * Optional shortcut past `input` for a command that must be fast: true only for values that `input` accepts and leaves as
+   * they are. Anything else goes through `input`, which also finds the words for what is wrong.
+   */
+  readonly isPlain?: (value: unknown) => boolean;
+}
+
+export interface QueryContract<Input = unknown> {
+  readonly input: z.ZodType<Input>;
+}
+
+/** What may be asked of a state machine: names and inputs, without the code that answers. */
+export interface StateMachineContract {
+  readonly name: string;
+  // biome-ignore lint/suspicious/noExplicitAny: each definition fixes its own input type
+  readonly commands: Readonly<Record<string, CommandContract<any>>>;
+  // biome-ignore lint/suspicious/noExplicitAny: each definition fixes its own input type
+  readonly queries: Readonly<Record<string, QueryContract<any>>>;
+}
+
+export interface CommandDefinition<Tx, Input = unknown> extends CommandContract<Input> {
+  /** Runs inside a savepoint of the batch's transaction. The result must be a JSON value. */
+  readonly handle: (tx: Tx, input: Input, context: CommandContext) => Promise<unknown>;
+}
+
+export interface QueryDefinition<Tx, Input = unknown> extends QueryContract<Input> {
+  readonly handle: (tx: Tx, input: Input) => Promise<unknown>;
+}
+
+/** What one command of a batch came to. `json` is JSON text; `message` says why it was rejected. */
+export type CommandOutcome =
+  | { readonly ok: true; readonly json: string }
+  | { readonly ok: false; readonly message: string };
+
+export interface BatchCommand {
+  readonly name: string;
+  readonly input: unknown;
+  readonly context: CommandContext;
+}
+
+export interface StateMachine<Tx> extends StateMachineContract {
+  // biome-ignore lint/suspicious/noExplicitAny: each definition fixes its own input type
+  readonly commands: Readonly<Record<string, CommandDefinition<Tx, any>>>;
+  // biome-ignore lint/suspicious/noExplicitAny: each definition fixes its own input type
+  readonly queries: Readonly<Record<string, QueryDefinition<Tx, any>>>;
+  /** Optional: folder with the machine's own drizzle-kit migrations, which run when the applier starts. */
+  readonly migrations?: string;
+  /**
+   * Optional: executes a run of commands with few statements instead of one handler call each. Must leave the same
+   * state and outcomes as the handlers called in order.
+   */
+  readonly applyBatch?: (tx: Tx, commands: readonly BatchCommand[]) => Promise<CommandOutcome[]>;
+}

@@ -1,0 +1,140 @@
+/**
+ * The contract of a storage engine (shared/engine/port.ts), held by every adapter: the same run gives the same outcomes, rows
+ * and position whatever the borders of its batches, exactly once (T8).
+ */
+import fc from 'fast-check';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
+import { MemoryEngine } from '../../../shared/engine/memory.js';
+import { type Applied, PositionError, type StorageEngine } from '../../../shared/engine/port.js';
+import { startTestPostgres, type TestPostgres } from '../../harness/index.js';
+import { batches, command, commands, WINDOW_MS } from './commands.js';
+
+let server: TestPostgres;
+let databases = 0;
+const opened: StorageEngine[] = [];
+
+beforeAll(async () => {
+  server = await startTestPostgres();
+});
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((engine) => engine.close()));
+});
+afterAll(() => server?.stop());
+
+async function freshDatabase(): Promise<string> {
+  const name = `engine_${databases++}`;
+  await server.createDatabases([name]);
+  return server.url(name);
+}
+
+function postgresAt(databaseUrl: string): StorageEngine {
+  const engine = new PostgresEngine({ databaseUrl, server: 's1', resultWindowMs: WINDOW_MS });
+  opened.push(engine);
+  return engine;
+}
+
+const ADAPTERS: readonly [string, () => Promise<StorageEngine>][] = [
+  ['memory', async () => new MemoryEngine({ resultWindowMs: WINDOW_MS })],
+  ['postgres', async () => postgresAt(await freshDatabase())],
+];
+
+const outcomes = (applied: readonly Applied[]) =>
+  applied.map(({ outcome, duplicate, mergedIndex }) => ({
+    ...(outcome.ok ? { result: JSON.parse(outcome.json) as unknown } : { rejected: outcome.message }),
+    duplicate,
+    mergedIndex,
+  }));
+
+describe.each(ADAPTERS)('%s engine', (_, create) => {
+  it('begins at 0 and moves with each batch', async () => {
+    const engine = await create();
+    expect(await engine.open()).toMatchObject({ mergedIndex: 0, timestamp: 0, positions: [] });
+    const run = [
+      command(1, 'kv.put', { key: 'a', value: 1 }, { group: 1, index: 4 }),
+      command(2, 'kv.put', { key: 'a', value: 2 }, { group: 0, index: 9 }),
+    ];
+    const [batch] = batches(run, [2]);
+    if (batch === undefined) throw new Error('no batch');
+    const { applied } = await engine.apply(batch);
+    expect(outcomes(applied)).toEqual([
+      { result: { version: 1 }, duplicate: false, mergedIndex: 1 },
+      { result: { version: 2 }, duplicate: false, mergedIndex: 2 },
+    ]);
+    expect(await engine.query('kv.get', { key: 'a' })).toEqual({ value: 2, version: 2 });
+  });
+
+  it('refuses a batch that does not begin at its position, and has applied nothing', async () => {
+    const engine = await create();
+    await engine.open();
+    const [batch] = batches([command(2, 'kv.put', { key: 'a', value: 1 })], [1]);
+    if (batch === undefined) throw new Error('no batch');
+    await expect(engine.apply(batch)).rejects.toBeInstanceOf(PositionError);
+    expect(await engine.query('kv.get', { key: 'a' })).toBeNull();
+  });
+
+  it('answers a duplicate with the first result until the window has passed in entry time', async () => {
+    const engine = await create();
+    await engine.open();
+    const at = (ms: number) => 1_790_000_000_000_000 + ms * 1_000;
+    const put = (mergedIndex: number, ms: number) =>
+      command(mergedIndex, 'kv.put', { key: 'a', value: mergedIndex }, { id: 'same', timestamp: at(ms) });
+    const run = [put(1, 0), put(2, WINDOW_MS), put(3, WINDOW_MS + 1), put(4, WINDOW_MS + 2)];
+    const all: Applied[] = [];
+    for (const batch of batches(run, [1])) all.push(...(await engine.apply(batch)).applied);
+    expect(outcomes(all).map((one) => one.mergedIndex)).toEqual([1, 1, 3, 3]);
+    expect(await engine.query('kv.get', { key: 'a' })).toEqual({ value: 3, version: 2 });
+  });
+
+  it('undoes a transaction that is rejected, and records the rejection', async () => {
+    const engine = await create();
+    await engine.open();
+    const ops = [{ put: { key: 'a', value: 1 } }, { put: { key: 'b', value: 1, ifVersion: 7 } }];
+    const run = [command(1, 'kv.txn', { ops }, { id: 't' }), command(2, 'kv.txn', { ops }, { id: 't' })];
+    const all: Applied[] = [];
+    for (const batch of batches(run, [1])) all.push(...(await engine.apply(batch)).applied);
+    expect(all.map(({ outcome, duplicate }) => [outcome.ok, duplicate])).toEqual([
+      [false, false],
+      [false, true],
+    ]);
+    expect(await engine.query('kv.list', {})).toEqual([]);
+  });
+});
+
+describe('postgres and memory', () => {
+  it('come to the same with any borders of the batches', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        commands,
+        fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 3 }),
+        async (run, sizes) => {
+          const memory = new MemoryEngine({ resultWindowMs: WINDOW_MS });
+          const postgres = postgresAt(await freshDatabase());
+          await memory.open();
+          await postgres.open();
+          const inMemory: Applied[] = [];
+          for (const batch of batches(run, [run.length])) inMemory.push(...(await memory.apply(batch)).applied);
+          const inPostgres: Applied[] = [];
+          for (const batch of batches(run, sizes)) inPostgres.push(...(await postgres.apply(batch)).applied);
+          expect(outcomes(inPostgres)).toEqual(outcomes(inMemory));
+          expect(await postgres.query('kv.list', {})).toEqual(await memory.query('kv.list', {}));
+          // What a restart finds is where it stopped.
+          await postgres.close();
+          const [here, there] = await Promise.all([memory.open(), postgresAt(urlOf(databases - 1)).open()]);
+          expect(there).toMatchObject({
+            mergedIndex: here.mergedIndex,
+            timestamp: here.timestamp,
+            resultsChecksum: here.resultsChecksum,
+            positions: here.positions,
+          });
+          await Promise.all(opened.splice(0).map((engine) => engine.close().catch(() => undefined)));
+        },
+      ),
+      { numRuns: 25 },
+    );
+  }, 120_000);
+});
+
+function urlOf(database: number): string {
+  return server.url(`engine_${database}`);
+}

@@ -1,0 +1,152 @@
+/**
+ * A commit whose answer is lost: the batch has happened, and nobody knows. Given again it must come to the same answers, from
+ * the same one execution (T8), or the clients of commands without an id would never hear of them.
+ */
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { sql } from 'drizzle-orm';
+import postgres, { type Sql } from 'postgres';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { z } from 'zod';
+import type { PostgresTransaction } from '../../../services/applier/postgres/drizzle.js';
+import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
+import type { StateMachine } from '../../../shared/engine/state-machine.js';
+import { eventually, startTestPostgres, type TestPostgres } from '../../harness/index.js';
+import { batches, command, WINDOW_MS } from './commands.js';
+
+/** Between engine and server: from the first message with `secret` on, the server's answers are thrown away. */
+class Deafener {
+  secret: string | undefined;
+  private readonly sockets = new Set<Socket>();
+  private constructor(private readonly server: Server) {}
+
+  static async start(port: number): Promise<Deafener> {
+    const server = createServer();
+    const deafener = new Deafener(server);
+    server.on('connection', (client) => deafener.join(client, connect(port, '127.0.0.1')));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    return deafener;
+  }
+
+  get port(): number {
+    const address = this.server.address();
+    if (typeof address !== 'object' || address === null) throw new Error('not listening');
+    return address.port;
+  }
+
+  cut(): void {
+    this.secret = undefined;
+    for (const socket of this.sockets) socket.destroy();
+    this.sockets.clear();
+  }
+
+  async stop(): Promise<void> {
+    this.cut();
+    await new Promise((resolve) => this.server.close(resolve));
+  }
+
+  private join(client: Socket, server: Socket): void {
+    let isDeaf = false;
+    for (const socket of [client, server]) {
+      this.sockets.add(socket);
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        client.destroy();
+        server.destroy();
+      });
+    }
+    client.on('data', (chunk) => {
+      if (this.secret !== undefined && chunk.includes(this.secret)) isDeaf = true;
+      server.write(chunk);
+    });
+    server.on('data', (chunk) => {
+      if (!isDeaf) client.write(chunk);
+    });
+  }
+}
+
+const counter: StateMachine<PostgresTransaction> = {
+  name: 'counter',
+  commands: {
+    add: {
+      input: z.strictObject({ by: z.number().int() }),
+      handle: async (tx, { by }: { by: number }) => {
+        const [row] = await tx.execute<{ n: number }>(sql`update counter set n = n + ${by} returning n::int`);
+        return { n: row?.n };
+      },
+    },
+  },
+  queries: {},
+};
+
+let server: TestPostgres;
+let deafener: Deafener;
+let admin: Sql;
+let databaseUrl = '';
+let databases = 0;
+
+beforeAll(async () => {
+  server = await startTestPostgres();
+  deafener = await Deafener.start(server.port);
+});
+beforeEach(async () => {
+  const name = `lost_${databases++}`;
+  await server.createDatabases([name]);
+  admin = postgres(server.url(name), { max: 1, onnotice: () => undefined });
+  databaseUrl = server.url(name).replace(`:${server.port}/`, `:${deafener.port}/`);
+});
+afterEach(() => admin.end());
+afterAll(async () => {
+  await deafener?.stop();
+  await server?.stop();
+});
+
+async function mergedIndex(): Promise<number> {
+  const [row] = await admin`select merged_index::int as at from craft.position`;
+  return Number(row?.['at']);
+}
+
+async function loseAnswer(engine: PostgresEngine, run: ReturnType<typeof command>[], secret: string) {
+  const [first, second, third] = batches(run, [1]);
+  if (first === undefined || second === undefined || third === undefined) throw new Error('three batches');
+  await engine.apply(first);
+  deafener.secret = secret;
+  const lost = engine.apply(second).then(
+    () => 'answered',
+    () => 'lost',
+  );
+  await eventually('the commit', async () => (await mergedIndex()) === 2);
+  deafener.cut();
+  expect(await lost).toBe('lost');
+  const again = await eventually('the second try', () => engine.apply(second).catch(notLost));
+  const next = await engine.apply(third);
+  return [...again.applied, ...next.applied].map(({ outcome, duplicate }) => [outcome, duplicate]);
+}
+
+/** Only a connection that is lost once more is a reason to try again. */
+function notLost(error: unknown): undefined {
+  if (error instanceof Error && 'code' in error && error.code === 'CONNECTION_LOST') return undefined;
+  throw new Error(`the second try failed: ${String(error)}`, { cause: error });
+}
+
+it('is given once more by the built-in machine', async () => {
+  const engine = new PostgresEngine({ databaseUrl, server: 's1', resultWindowMs: WINDOW_MS });
+  await engine.open();
+  const run = [1, 2, 3].map((at) => command(at, 'kv.put', { key: 'a', value: `the secret of ${at}` }));
+  expect(await loseAnswer(engine, run, 'the secret of 2')).toEqual([
+    [{ ok: true, json: '{"version":2}' }, false],
+    [{ ok: true, json: '{"version":3}' }, false],
+  ]);
+  await engine.close();
+});
+
+it("is given once more by a user's machine", async () => {
+  await admin`create table counter as select 0 as n`;
+  const engine = new PostgresEngine({ databaseUrl, server: 's1', resultWindowMs: WINDOW_MS, machine: counter });
+  await engine.open();
+  const run = [1, 2, 3].map((at) => command(at, 'add', { by: 10 }));
+  expect(await loseAnswer(engine, run, 'commit\0')).toEqual([
+    [{ ok: true, json: '{"n":20}' }, false],
+    [{ ok: true, json: '{"n":30}' }, false],
+  ]);
+  await engine.close();
+});
