@@ -1,0 +1,105 @@
+/** The merged log of one server, read from its stream. Positions are merged indexes; stream sequences mean nothing outside this file. */
+import {
+  DeliverPolicy,
+  JetStreamApiError,
+  type JetStreamManager,
+  jetstream,
+  jetstreamManager,
+} from '@nats-io/jetstream';
+import type { NatsConnection } from 'nats';
+import { decodeCommand } from '../../shared/wire/command.js';
+import { entryBody } from '../../shared/wire/entry-block.js';
+import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
+
+export interface LogRange {
+  /** The first merged index to print. */
+  readonly from: number;
+  /** Go on with what is still to come, for ever. */
+  readonly follow: boolean;
+}
+
+/** Prints the entries of the range in order, one object each. Rejects when there is no such stream or a message in it is damaged. */
+export async function printLog(
+  connection: NatsConnection,
+  stream: string,
+  range: LogRange,
+  print: (entry: object) => void,
+): Promise<void> {
+  const manager = await jetstreamManager(connection);
+  const { state } = await manager.streams.info(stream);
+  if (state.messages === 0 && !range.follow) return;
+  const start = await sequenceOf(manager, stream, range.from, state.first_seq, state.last_seq);
+  if (start > state.last_seq && !range.follow) return;
+  const consumer = await jetstream(connection).consumers.get(stream, {
+    deliver_policy: DeliverPolicy.StartSequence,
+    opt_start_seq: start,
+  });
+  const messages = await consumer.consume();
+  for await (const message of messages) {
+    for (const entry of entriesOf(message.data)) if (entry.index >= range.from) print(entry);
+    if (!range.follow && message.seq >= state.last_seq) break;
+  }
+}
+
+/** The sequence of the first message that reaches `mergedIndex`, by bisection. */
+async function sequenceOf(
+  manager: JetStreamManager,
+  stream: string,
+  mergedIndex: number,
+  firstSequence: number,
+  lastSequence: number,
+): Promise<number> {
+  let low = Math.max(1, firstSequence);
+  let high = lastSequence + 1;
+  if (mergedIndex === 1) return low;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const message = await manager.streams.getMessage(stream, { seq: middle });
+    if (message === null) throw new Error(`${stream} lost message ${middle}`);
+    if (decodeMergedBatch(message.data).after.mergedIndex >= mergedIndex) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+interface LogLine {
+  readonly index: number;
+  readonly group: number;
+  readonly groupIndex: number;
+  readonly term: number;
+  readonly timestamp: number;
+  readonly name: string;
+  readonly id: string;
+  readonly server: string;
+  readonly input: unknown;
+}
+
+function entriesOf(bytes: Uint8Array): LogLine[] {
+  const run = decodeMergedBatch(bytes);
+  return run.entries.map((entry, position) => {
+    const command = decodeCommand(entryBody(entry));
+    return {
+      index: run.firstMergedIndex + position,
+      group: run.groups[position] ?? 0,
+      groupIndex: entry.index,
+      term: entry.term,
+      timestamp: entry.timestamp,
+      name: command.name,
+      id: command.id,
+      server: command.server,
+      input: JSON.parse(new TextDecoder().decode(command.payload)),
+    };
+  });
+}
+
+/** How far the merged log of a stream is: its last merged index, 0 when it is empty or missing. */
+export async function mergedIndexOf(connection: NatsConnection, stream: string, subject: string): Promise<number> {
+  try {
+    const manager = await jetstreamManager(connection);
+    const last = await manager.streams.getMessage(stream, { last_by_subj: subject });
+    return last === null ? 0 : decodeMergedBatch(last.data).after.mergedIndex;
+  } catch (error) {
+    if (error instanceof JetStreamApiError) return 0;
+    throw error;
+  }
+}

@@ -1,0 +1,154 @@
+#!/usr/bin/env node
+/**
+ * `craft`: the command line client. Exit codes: 0 done, 1 refused or unavailable (nothing was executed), 2 wrong usage, 3 the outcome is
+ * unknown (repeat with the same --id).
+ */
+import { readFile } from 'node:fs/promises';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { connect, credsAuthenticator, type NatsConnection } from 'nats';
+import { type CraftClient, CraftError, connectCraft, OutcomeUnknownError } from '../../shared/client/index.js';
+import { natsAddress } from '../../shared/wire/connection.js';
+import { Subjects } from '../../shared/wire/subjects.js';
+import { mergedIndexOf, printLog } from './log.js';
+import { statusTable } from './status.js';
+
+const EXIT = { done: 0, refused: 1, usage: 2, unknown: 3 } as const;
+
+interface GlobalOptions {
+  readonly nats: string;
+  readonly creds?: string;
+  readonly cluster: string;
+  readonly timeout: number;
+}
+
+interface Session {
+  readonly connection: NatsConnection;
+  readonly client: CraftClient;
+  readonly subjects: Subjects;
+}
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new InvalidArgumentError('not JSON');
+  }
+}
+
+function integer(min: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isSafeInteger(value) || value < min) throw new InvalidArgumentError(`not an integer >= ${min}`);
+    return value;
+  };
+}
+
+function print(value: unknown): void {
+  process.stdout.write(`${typeof value === 'string' ? value : JSON.stringify(value)}\n`);
+}
+
+async function withSession(program: Command, work: (session: Session) => Promise<void>): Promise<void> {
+  const options = program.opts<GlobalOptions>();
+  const connection = await connect({
+    ...natsAddress(options.nats),
+    name: 'craft cli',
+    ...(options.creds === undefined ? {} : { authenticator: credsAuthenticator(await readFile(options.creds)) }),
+  });
+  try {
+    const client = await connectCraft({ connection, cluster: options.cluster, timeoutMs: options.timeout });
+    await work({ connection, client, subjects: new Subjects(options.cluster) });
+  } finally {
+    await connection.close();
+  }
+}
+
+function createProgram(): Command {
+  const program = new Command('craft');
+  program
+    .description('A client for a craft cluster')
+    .addOption(new Option('--nats <urls>', 'NATS servers').env('CRAFT_NATS_URL').default('nats://127.0.0.1:4222'))
+    .addOption(new Option('--creds <file>', 'NATS credentials file').env('CRAFT_NATS_CREDS'))
+    .addOption(new Option('--cluster <name>', 'name of the cluster').env('CRAFT_CLUSTER').default('craft'))
+    .option('--timeout <ms>', 'for the whole call, retries included (milliseconds)', integer(1), 10_000)
+    .exitOverride();
+
+  program
+    .command('cmd')
+    .description('run a command and print its reply')
+    .argument('<name>', 'for example kv.put')
+    .argument('<json>', 'the input', json)
+    .option('--group <g>', "through this group's leader", integer(0))
+    .option('--id <id>', 'idempotency id: commands of one id take effect once')
+    .addOption(new Option('--ack <when>', 'when to answer').choices(['applied', 'ordered', 'committed']))
+    .option('--after <timestamp>', 'be ordered after this timestamp (microseconds)', integer(1))
+    .action((name: string, input: unknown, options: object) =>
+      withSession(program, async ({ client }) => print(await client.command(name, input, options))),
+    );
+
+  program
+    .command('query')
+    .description('read, and print the result')
+    .argument('<name>', 'for example kv.get')
+    .argument('<json>', 'the input', json)
+    .addOption(new Option('--consistency <which>', 'what to see').choices(['linearizable', 'local']))
+    .action((name: string, input: unknown, options: object) =>
+      withSession(program, async ({ client }) =>
+        print(JSON.stringify((await client.query(name, input, options)) ?? null)),
+      ),
+    );
+
+  program
+    .command('status')
+    .description('what every server says about itself')
+    .option('--json', 'as JSON')
+    .action((options: { json?: boolean }) =>
+      withSession(program, async ({ connection, client, subjects }) => {
+        const servers = await Promise.all(
+          (await client.status()).map(async (status) => ({
+            ...status,
+            mergedIndex: await mergedIndexOf(
+              connection,
+              subjects.logStream(status.server),
+              subjects.logSubject(status.server),
+            ),
+          })),
+        );
+        if (servers.length === 0) throw new CraftError('UNAVAILABLE', 'no server answers');
+        print(options.json === true ? JSON.stringify(servers) : statusTable(servers));
+      }),
+    );
+
+  program
+    .command('log')
+    .description('the merged log, an entry a line, as JSON')
+    .option('--server <name>', 'whose copy; default: the first one that answers')
+    .option('--from <n>', 'the first merged index', integer(1), 1)
+    .option('--follow', 'go on with what is still to come')
+    .action((options: { server?: string; from: number; follow?: boolean }) =>
+      withSession(program, async ({ connection, client, subjects }) => {
+        const server = options.server ?? (await client.status())[0]?.server;
+        if (server === undefined) throw new CraftError('UNAVAILABLE', 'no server answers');
+        const stream = subjects.logStream(server);
+        await printLog(connection, stream, { from: options.from, follow: options.follow === true }, print);
+      }),
+    );
+  for (const command of program.commands) command.exitOverride();
+  return program;
+}
+
+async function main(): Promise<number> {
+  try {
+    await createProgram().parseAsync();
+    return EXIT.done;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    const code = error instanceof CraftError ? `${error.code}: ` : '';
+    const id = error instanceof OutcomeUnknownError && error.id !== '' ? ` (id ${error.id})` : '';
+    process.stderr.write(`craft: ${code}${error instanceof Error ? error.message : String(error)}${id}\n`);
+    return error instanceof OutcomeUnknownError ? EXIT.unknown : EXIT.refused;
+  }
+}
+
+// A reader that has seen enough (`craft log | head`) closes the pipe.
+process.stdout.on('error', () => process.exit(EXIT.done));
+process.exitCode = await main();

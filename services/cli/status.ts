@@ -1,0 +1,37 @@
+/** The status of a cluster as a table, a line for each server and group. */
+import type { ServerStatus } from '../../shared/client/index.js';
+
+const HEADINGS = ['server', 'group', 'role', 'leader', 'term', 'last', 'commit', 'watermark', 'clock', 'merged'];
+
+export function statusTable(servers: readonly ServerStatus[]): string {
+  const rows = servers.flatMap((server) =>
+    server.groups.map((group) => [
+      server.server,
+      String(group.group),
+      group.role,
+      group.leader ?? '-',
+      String(group.term),
+      String(group.lastIndex),
+      String(group.commitIndex),
+      group.watermark === undefined ? '-' : String(group.watermark),
+      clock(server),
+      server.mergedIndex === undefined ? '-' : String(server.mergedIndex),
+    ]),
+  );
+  const table = [HEADINGS, ...rows];
+  const widths = HEADINGS.map((_heading, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
+  return table
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+/** Distance from the cluster's reference time in milliseconds; `!` when it is too far to lead. */
+function clock(server: ServerStatus): string {
+  if (server.clock === undefined) return '-';
+  return `${(server.clock.offsetUs / 1000).toFixed(1)} ms${server.clock.ok ? '' : ' !'}`;
+}

@@ -1,0 +1,55 @@
+/** Replies as they come from NATS, read once and checked: a malformed one is as good as none. */
+import type { Msg } from 'nats';
+import { z } from 'zod';
+import { type CraftError, errorOf } from './errors.js';
+
+const success = z.looseObject({
+  ok: z.literal(true),
+  index: z.number().int().optional(),
+  group: z.number().int().optional(),
+  timestamp: z.number().int().optional(),
+  result: z.unknown().optional(),
+});
+const failure = z.object({
+  ok: z.literal(false),
+  error: z.object({ code: z.string(), message: z.string() }),
+});
+const reply = z.discriminatedUnion('ok', [success, failure]);
+
+export type Success = z.output<typeof success>;
+
+/** Returns what a successful reply holds, or the error; undefined when this is no reply of the contract. */
+export function readReply(message: Msg, id: string): Success | CraftError | undefined {
+  let value: unknown;
+  try {
+    value = message.json();
+  } catch {
+    return undefined;
+  }
+  const parsed = reply.safeParse(value);
+  if (!parsed.success) return undefined;
+  return parsed.data.ok ? parsed.data : errorOf(parsed.data.error.code, parsed.data.error.message, id);
+}
+
+export const syncReply = z.looseObject({ index: z.number().int(), timestamp: z.number().int() });
+
+const groupStatus = z.looseObject({
+  group: z.number().int(),
+  role: z.string(),
+  leader: z.string().nullable(),
+  term: z.number(),
+  lastIndex: z.number(),
+  commitIndex: z.number(),
+  watermark: z.number().optional(),
+  closed: z.number().optional(),
+});
+
+/** What one server says about itself on `<c>.admin.status`. Times in microseconds. */
+export const serverStatus = z.looseObject({
+  server: z.string(),
+  version: z.string().optional(),
+  groups: z.array(groupStatus),
+  clock: z.looseObject({ offsetUs: z.number(), ok: z.boolean() }).optional(),
+  mergedIndex: z.number().optional(),
+});
+export type ServerStatus = z.output<typeof serverStatus>;

@@ -1,0 +1,129 @@
+/** The command line client and the TypeScript client against three real servers. */
+import { execFile, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { projectRoot } from '../../../deploy/local/project.js';
+import { type CraftClient, connectCraft, RejectedError } from '../../../shared/client/index.js';
+import { startTestCluster, type TestCluster } from '../../harness/index.js';
+
+interface Run {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+describe('clients', () => {
+  const program = join(projectRoot(), 'dist/services/cli/main.js');
+  let test: TestCluster;
+  let client: CraftClient;
+
+  beforeAll(async () => {
+    test = await startTestCluster();
+    client = await connectCraft({ servers: test.cluster.natsUrl });
+  });
+  afterAll(async () => {
+    await client?.close();
+    await test?.stop();
+  });
+
+  const environment = () => ({ ...process.env, CRAFT_NATS_URL: test.cluster.natsUrl });
+  function craft(...args: string[]): Promise<Run> {
+    return new Promise((resolve) => {
+      execFile(process.execPath, [program, ...args], { env: environment() }, (error, stdout, stderr) => {
+        resolve({ exitCode: error === null ? 0 : Number(error.code), stdout, stderr });
+      });
+    });
+  }
+  const lines = (text: string) => text.trimEnd().split('\n');
+
+  it('craft cmd prints the reply; the same id again prints the same', async () => {
+    const args = ['cmd', 'kv.put', '{"key":"cli","value":[1]}', '--id', 'cli-1', '--group', '2'];
+    const first = await craft(...args);
+    expect(first).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(JSON.parse(first.stdout)).toMatchObject({ id: 'cli-1', group: 2, result: { version: 1 } });
+    expect(await craft(...args)).toEqual(first);
+    const committed = await craft('cmd', 'kv.put', '{"key":"cli","value":2}', '--ack', 'committed');
+    expect(JSON.parse(committed.stdout)).not.toHaveProperty('index');
+  });
+
+  it('craft cmd tells refusals and wrong usage by its exit code', async () => {
+    expect(await craft('cmd', 'kv.put', '{"key":"cli","value":1,"ifVersion":99}')).toMatchObject({
+      exitCode: 1,
+      stdout: '',
+      stderr: expect.stringContaining('REJECTED'),
+    });
+    expect((await craft('cmd', 'kv.fly', '{}')).stderr).toContain('UNKNOWN_COMMAND');
+    for (const wrong of [['cmd', 'kv.put', 'no json'], ['cmd'], ['fly'], ['cmd', 'kv.put', '{}', '--ack', 'maybe']]) {
+      expect((await craft(...wrong)).exitCode, wrong.join(' ')).toBe(2);
+    }
+  });
+
+  it('craft status shows every group of every server', async () => {
+    const table = lines((await craft('status')).stdout).map((line) => line.split(/\s{2,}/));
+    expect(table[0]).toEqual([
+      'server',
+      'group',
+      'role',
+      'leader',
+      'term',
+      'last',
+      'commit',
+      'watermark',
+      'clock',
+      'merged',
+    ]);
+    expect(table.slice(1).map(([server, group]) => `${server}/${group}`)).toEqual(
+      ['s1', 's2', 's3'].flatMap((server) => [0, 1, 2].map((group) => `${server}/${group}`)),
+    );
+    expect(table.filter(([, , role]) => role === 'leader')).toHaveLength(3);
+    const servers = JSON.parse((await craft('status', '--json')).stdout) as { server: string; mergedIndex: number }[];
+    expect(servers.map(({ server }) => server)).toEqual(['s1', 's2', 's3']);
+    expect(servers.every(({ mergedIndex }) => mergedIndex >= 2)).toBe(true);
+  });
+
+  it('craft log prints the merged log, from any index on, and follows it', async () => {
+    for (let i = 0; i < 20; i += 1) await client.kv.put(`log-${i}`, i);
+    const last = await client.kv.put('log-last', 'the end');
+    const all = lines((await craft('log', '--server', 's2')).stdout).map((line) => JSON.parse(line));
+    expect(all.map(({ index }) => index)).toEqual(Array.from({ length: all.length }, (_, i) => i + 1));
+    expect(all.at(-1)).toMatchObject({
+      index: last.index,
+      group: last.group,
+      timestamp: last.timestamp,
+      name: 'kv.put',
+      id: last.id,
+      input: { key: 'log-last', value: 'the end' },
+    });
+    const from = Math.floor(all.length / 2);
+    const rest = lines((await craft('log', '--server', 's2', '--from', String(from))).stdout);
+    expect(rest.map((line) => JSON.parse(line))).toEqual(all.slice(from - 1));
+
+    const follower = spawn(
+      process.execPath,
+      [program, 'log', '--server', 's1', '--from', String(last.index), '--follow'],
+      {
+        env: environment(),
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
+    const reader = createInterface({ input: follower.stdout })[Symbol.asyncIterator]();
+    expect(JSON.parse((await reader.next()).value)).toMatchObject({ index: last.index });
+    const next = await client.kv.put('log-next', 1);
+    expect(JSON.parse((await reader.next()).value)).toMatchObject({ index: next.index, id: next.id });
+    follower.kill();
+  });
+
+  it('the TypeScript client writes through every group and gets typed results', async () => {
+    for (const group of [0, 1, 2]) {
+      const reply = await client.kv.put('typed', group, { group });
+      expect(reply).toMatchObject({ group, result: { version: group + 1 } });
+    }
+    await expect(client.kv.put('typed', 0, { ifVersion: 9 })).rejects.toBeInstanceOf(RejectedError);
+    expect((await client.kv.delete('typed')).result).toEqual({ deleted: true });
+    const committed = await client.kv.put('typed', 1, { ack: 'committed' });
+    const next = await client.kv.put('typed', 2);
+    expect(next.timestamp).toBeGreaterThan(committed.timestamp);
+    expect(next.result).toEqual({ version: 2 });
+  });
+});

@@ -1,0 +1,73 @@
+/** The public contract of reads, from a plain NATS client against three real servers (T6). */
+import postgres from 'postgres';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startTestCluster, type TestCluster } from '../../harness/index.js';
+import { PlainClient } from './plain-client.js';
+
+let test: TestCluster;
+let client: PlainClient;
+beforeAll(async () => {
+  test = await startTestCluster();
+  client = await PlainClient.open(test.cluster);
+});
+afterAll(async () => {
+  await client?.close();
+  await test?.stop();
+});
+
+describe('queries', () => {
+  it('see every write acknowledged before, however it was acknowledged and wherever they are answered', async () => {
+    for (let n = 0; n < 60; n++) {
+      const ack = ['applied', 'ordered', 'committed'][n % 3] ?? '';
+      const write = await client.request('cmd.kv.put', { key: 'seen', value: n }, { 'Craft-Ack': ack });
+      expect(write.body).toMatchObject({ ok: true });
+      // Any of the three appliers answers.
+      const read = await client.request('query.kv.get', { key: 'seen' });
+      expect(read.body).toEqual({ ok: true, result: { value: n, version: n + 1 } });
+    }
+  });
+
+  it('list in the order of the keys, page by page', async () => {
+    for (const key of ['p/b', 'p/a', 'q', 'p/c']) await client.request('cmd.kv.put', { key, value: key });
+    const first = await client.request('query.kv.list', { prefix: 'p/', limit: 2 });
+    expect(first.body['result']).toMatchObject([{ key: 'p/a' }, { key: 'p/b' }]);
+    const second = await client.request('query.kv.list', { prefix: 'p/', limit: 2, after: 'p/b' });
+    expect(second.body['result']).toMatchObject([{ key: 'p/c' }]);
+  });
+
+  it('answer null for a key that is not there, and local ones at once', async () => {
+    expect((await client.request('query.kv.get', { key: 'none' })).body).toEqual({ ok: true, result: null });
+    const local = await client.request('query.kv.get', { key: 'none' }, { 'Craft-Consistency': 'local' });
+    expect(local.body).toEqual({ ok: true, result: null });
+  });
+
+  it.each([
+    ['kv.get', '{"key":', {}, 'INVALID_ARGUMENT'],
+    ['kv.get', '{}', {}, 'INVALID_ARGUMENT'],
+    ['kv.get', '{"key":"a","other":1}', {}, 'INVALID_ARGUMENT'],
+    ['kv.get', '{"key":"a"}', { 'Craft-Consistency': 'eventual' }, 'INVALID_ARGUMENT'],
+    ['kv.list', '{"limit":0}', {}, 'INVALID_ARGUMENT'],
+    ['nonsense', '{}', {}, 'UNKNOWN_COMMAND'],
+  ])('refuse %s %s %o with %s', async (name, input, header, code) => {
+    const { body, header: head } = await client.request(`query.${name}`, input, header);
+    expect(body).toMatchObject({ ok: false, error: { code } });
+    expect(head('Nats-Service-Error')).toContain(code);
+  });
+});
+
+describe('sync', () => {
+  it('makes plain SQL at that server a linearizable read', async () => {
+    for (const server of test.cluster.servers) {
+      const sql = postgres(test.cluster.databaseUrl(server), { max: 1, onnotice: () => undefined });
+      for (let n = 0; n < 20; n++) {
+        const write = await client.request('cmd.kv.put', { key: server, value: n }, { 'Craft-Ack': 'committed' });
+        expect(write.body).toMatchObject({ ok: true });
+        const synced = await client.request(`sync.${server}`, {});
+        expect(synced.body['timestamp']).toBeGreaterThanOrEqual(Number(write.body['timestamp']));
+        const [row] = await sql`select value from kv where key = ${server}`;
+        expect(row?.['value']).toBe(n);
+      }
+      await sql.end();
+    }
+  });
+});

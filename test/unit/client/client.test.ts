@@ -1,0 +1,336 @@
+import { type Context, type ContextManager, context, ROOT_CONTEXT, trace } from '@opentelemetry/api';
+import { connect, type Msg, type NatsConnection, type Subscription } from 'nats';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import {
+  type CraftClient,
+  connectCraft,
+  InternalError,
+  InvalidArgumentError,
+  OutcomeUnknownError,
+  OverloadedError,
+  PayloadTooLargeError,
+  RejectedError,
+  UnavailableError,
+  UnknownCommandError,
+} from '../../../shared/client/index.js';
+import { startTestNats, type TestNats } from '../../harness/index.js';
+
+interface Seen {
+  readonly subject: string;
+  readonly input: unknown;
+  readonly id: string;
+  readonly ack: string;
+  readonly after: string;
+  readonly traceparent: string;
+}
+type Answer = object | string | 'silence';
+
+const applied = (index: number, timestamp: number) => ({
+  ok: true,
+  index,
+  group: 1,
+  timestamp,
+  result: { version: 1 },
+});
+const refused = (code: string) => ({ ok: false, error: { code, message: `because ${code}`, retryable: false } });
+
+describe('client', () => {
+  let server: TestNats;
+  let responder: NatsConnection;
+  let client: CraftClient;
+  let seen: Seen[];
+  /** Answers in order; the last one repeats. */
+  let script: Answer[];
+  const open = new Set<Subscription>();
+
+  beforeAll(async () => {
+    server = await startTestNats();
+    responder = await connect({ servers: server.url });
+  });
+  afterAll(async () => {
+    await responder.close();
+    await server.stop();
+  });
+  beforeEach(async () => {
+    seen = [];
+    client = await connectCraft({ servers: server.url, timeoutMs: 1_500, attemptTimeoutMs: 200 });
+  });
+  afterEach(async () => {
+    for (const subscription of open) subscription.unsubscribe();
+    open.clear();
+    await client.close();
+  });
+
+  function answer(message: Msg): void {
+    const header = (name: string) => message.headers?.get(name) ?? '';
+    seen.push({
+      subject: message.subject,
+      input: message.json(),
+      id: header('Nats-Msg-Id'),
+      ack: header('Craft-Ack'),
+      after: header('Craft-After'),
+      traceparent: header('traceparent'),
+    });
+    const next = script.length > 1 ? script.shift() : script[0];
+    if (next === undefined || next === 'silence') return;
+    message.respond(typeof next === 'string' ? next : JSON.stringify(next));
+  }
+
+  async function respond(subject: string, answers: Answer[]): Promise<() => Promise<void>> {
+    script = answers;
+    const subscription = responder.subscribe(subject, { callback: (_error, message) => answer(message) });
+    open.add(subscription);
+    await responder.flush();
+    return async () => {
+      subscription.unsubscribe();
+      await responder.flush();
+    };
+  }
+
+  async function failure(work: Promise<unknown>): Promise<unknown> {
+    return work.then(
+      (value) => {
+        throw new Error(`expected a failure, got ${JSON.stringify(value)}`);
+      },
+      (error: unknown) => error,
+    );
+  }
+
+  it('returns the reply and makes an id of its own for each command', async () => {
+    const end = await respond('craft.cmd.>', [applied(1, 1_000), applied(2, 2_000)]);
+    expect(await client.kv.put('a', { n: 1 }, { ifVersion: 0 })).toMatchObject({
+      index: 1,
+      group: 1,
+      timestamp: 1_000,
+      result: { version: 1 },
+    });
+    await client.kv.delete('a');
+    expect(seen.map(({ subject, input }) => [subject, input])).toEqual([
+      ['craft.cmd.kv.put', { key: 'a', value: { n: 1 }, ifVersion: 0 }],
+      ['craft.cmd.kv.delete', { key: 'a' }],
+    ]);
+    expect(seen[0]?.id).toMatch(/^[0-9a-f-]{36}$/);
+    expect(seen[1]?.id).not.toBe(seen[0]?.id);
+    expect(client.timestamp).toBe(2_000);
+    await end();
+  });
+
+  it('sends commands to one group and under another cluster name', async () => {
+    const other = await connectCraft({ connection: client.connection, cluster: 'blue' });
+    const end = await respond('blue.>', [applied(1, 1)]);
+    await other.command('kv.put', { key: 'a' }, { group: 2 });
+    await other.query('kv.get', { key: 'a' });
+    await other.sync('s2');
+    expect(seen.map(({ subject }) => subject)).toEqual([
+      'blue.group.2.cmd.kv.put',
+      'blue.query.kv.get',
+      'blue.sync.s2',
+    ]);
+    await other.close();
+    expect(client.connection.isClosed()).toBe(false);
+    await end();
+  });
+
+  it('retries what is retryable, and silence, with the same id', async () => {
+    const end = await respond('craft.cmd.>', [
+      refused('OVERLOADED'),
+      refused('NOT_LEADER'),
+      'silence',
+      'not json',
+      refused('TIMEOUT_UNKNOWN'),
+      applied(9, 9_000),
+    ]);
+    const reply = await client.command('kv.put', { key: 'a' }, { id: 'mine' });
+    expect(reply).toMatchObject({ id: 'mine', index: 9 });
+    expect(seen.map(({ id }) => id)).toEqual(Array(6).fill('mine'));
+    await end();
+  });
+
+  it('waits for somebody who listens', async () => {
+    const pending = client.command('kv.put', { key: 'a' });
+    await client.connection.flush();
+    const end = await respond('craft.cmd.>', [applied(1, 1)]);
+    await pending;
+    expect(seen).toHaveLength(1);
+    await end();
+  });
+
+  it('is unavailable at the deadline when every attempt was refused', async () => {
+    const started = performance.now();
+    const nobody = await failure(client.command('kv.put', {}, { timeoutMs: 300 }));
+    expect(nobody).toBeInstanceOf(UnavailableError);
+    expect(performance.now() - started).toBeGreaterThanOrEqual(290);
+    const end = await respond('craft.cmd.>', [refused('OVERLOADED')]);
+    const overloaded = (await failure(client.command('kv.put', {}, { timeoutMs: 300 }))) as Error;
+    expect(overloaded).toBeInstanceOf(UnavailableError);
+    expect(overloaded.cause).toBeInstanceOf(OverloadedError);
+    expect(seen.length).toBeGreaterThan(2);
+    await end();
+  });
+
+  it.each([
+    ['silence', 'silence'],
+    ['TIMEOUT_UNKNOWN', refused('TIMEOUT_UNKNOWN')],
+    ['a malformed reply', 'not json'],
+    ['a reply of another shape', { ok: true, timestamp: 'yesterday' }],
+    ['a code of a later version', refused('GALAXY_ASLEEP')],
+  ])('after %s no refusal makes the outcome definite', async (_name, first: Answer) => {
+    for (const then of ['OVERLOADED', 'UNAVAILABLE', 'NOT_LEADER', 'INVALID_ARGUMENT', 'INTERNAL']) {
+      const end = await respond('craft.cmd.>', [first, refused(then)]);
+      const error = await failure(client.command('kv.put', {}, { id: 'x', timeoutMs: 400 }));
+      expect(error, then).toBeInstanceOf(OutcomeUnknownError);
+      expect(error).toMatchObject({ code: 'TIMEOUT_UNKNOWN', id: 'x', retryable: true });
+      await end();
+    }
+    const end = await respond('craft.cmd.>', [first, refused('REJECTED')]);
+    expect(await failure(client.command('kv.put', {}))).toBeInstanceOf(RejectedError);
+    await end();
+    const before = seen.length;
+    const endOfLast = await respond('craft.cmd.>', [first]);
+    const pending = failure(client.command('kv.put', {}, { timeoutMs: 400 }));
+    await expect.poll(() => seen.length).toBeGreaterThan(before);
+    await endOfLast();
+    expect(await pending).toBeInstanceOf(OutcomeUnknownError);
+  });
+
+  it.each([
+    ['INVALID_ARGUMENT', InvalidArgumentError],
+    ['UNKNOWN_COMMAND', UnknownCommandError],
+    ['PAYLOAD_TOO_LARGE', PayloadTooLargeError],
+    ['REJECTED', RejectedError],
+    ['INTERNAL', InternalError],
+  ])('throws %s at once as a class of its own', async (code, errorClass) => {
+    const end = await respond('craft.cmd.>', [refused(code)]);
+    const error = await failure(client.command('kv.put', {}));
+    expect(error).toBeInstanceOf(errorClass);
+    expect(error).toMatchObject({ code, message: `because ${code}`, retryable: false });
+    expect(seen).toHaveLength(1);
+    await end();
+  });
+
+  it('refuses what cannot be sent', async () => {
+    const large = 'x'.repeat((client.connection.info?.max_payload ?? 0) + 1);
+    expect(await failure(client.command('kv.put', { large }))).toBeInstanceOf(PayloadTooLargeError);
+    expect(await failure(client.command('kv.put', undefined))).toBeInstanceOf(InvalidArgumentError);
+  });
+
+  it('a query that nobody answered is unavailable, not unknown', async () => {
+    const end = await respond('craft.query.>', ['silence']);
+    expect(await failure(client.kv.get('a', { timeoutMs: 300 }))).toBeInstanceOf(UnavailableError);
+    script = [{ ok: true, result: { value: 1, version: 2 } }];
+    expect(await client.kv.get('a', { consistency: 'local' })).toEqual({ value: 1, version: 2 });
+    await end();
+  });
+
+  it('sends Craft-After so that nothing of this client is ordered before its committed commands (T7)', async () => {
+    const committed = (timestamp: number) => ({ ok: true, group: 0, timestamp });
+    const end = await respond('craft.cmd.>', [
+      applied(1, 1_000),
+      committed(3_000),
+      committed(4_000),
+      applied(2, 5_000),
+      applied(3, 6_000),
+    ]);
+    await client.command('kv.put', {});
+    expect(await client.command('kv.put', {}, { ack: 'committed' })).not.toHaveProperty('index');
+    await client.command('kv.put', {}, { ack: 'committed', after: 3_500 });
+    await client.command('kv.put', {});
+    await client.command('kv.put', {});
+    expect(seen.map(({ ack, after }) => [ack, after])).toEqual([
+      ['', ''],
+      ['committed', '1000'],
+      ['committed', '3500'],
+      ['', '4000'],
+      ['', ''],
+    ]);
+    await end();
+  });
+
+  it('ends early with its signal: unknown when something was sent, else with the reason', async () => {
+    const end = await respond('craft.cmd.>', ['silence']);
+    const abort = new AbortController();
+    const pending = failure(client.command('kv.put', {}, { signal: abort.signal }));
+    await expect.poll(() => seen.length).toBe(1);
+    const reason = new Error('enough');
+    abort.abort(reason);
+    expect(await pending).toMatchObject({ code: 'TIMEOUT_UNKNOWN', cause: reason });
+    expect(await failure(client.command('kv.put', {}, { signal: abort.signal }))).toBe(reason);
+    expect(seen).toHaveLength(1);
+    await end();
+  });
+
+  it('a command in flight at close is unknown; afterwards nothing is sent', async () => {
+    const end = await respond('craft.cmd.>', ['silence']);
+    const other = await connectCraft({ servers: server.url });
+    const pending = failure(other.command('kv.put', {}));
+    await expect.poll(() => seen.length).toBe(1);
+    await other.close();
+    expect(await pending).toBeInstanceOf(OutcomeUnknownError);
+    expect(await failure(other.command('kv.put', {}))).toBeInstanceOf(UnavailableError);
+    await end();
+  });
+
+  it('passes on the active trace context', async () => {
+    const active = trace.setSpanContext(ROOT_CONTEXT, {
+      traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
+      spanId: '00f067aa0ba902b7',
+      traceFlags: 1,
+    });
+    context.setGlobalContextManager(new FixedContext(active));
+    const end = await respond('craft.cmd.>', [applied(1, 1)]);
+    try {
+      await client.command('kv.put', {});
+    } finally {
+      context.disable();
+    }
+    await client.command('kv.put', {});
+    expect(seen.map(({ traceparent }) => traceparent)).toEqual([
+      '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+      '',
+    ]);
+    await end();
+  });
+
+  it('collects the status of every server that answers', async () => {
+    const status = (name: string) => ({
+      server: name,
+      version: '1',
+      groups: [{ group: 0, role: 'leader', leader: name, term: 1, lastIndex: 5, commitIndex: 5 }],
+    });
+    const subscriptions = ['s2', 's1', 'garbage'].map((name) =>
+      responder.subscribe('craft.admin.status', {
+        callback: (_error, message) => {
+          message.respond(name === 'garbage' ? 'nonsense' : JSON.stringify(status(name)));
+        },
+      }),
+    );
+    await responder.flush();
+    expect((await client.status()).map(({ server: name }) => name)).toEqual(['s1', 's2']);
+    for (const subscription of subscriptions) subscription.unsubscribe();
+  });
+});
+
+/** Says that one context is always active. */
+class FixedContext implements ContextManager {
+  constructor(private readonly fixed: Context) {}
+  active(): Context {
+    return this.fixed;
+  }
+  with<A extends unknown[], F extends (...args: A) => ReturnType<F>>(
+    _context: Context,
+    fn: F,
+    self?: ThisParameterType<F>,
+    ...args: A
+  ): ReturnType<F> {
+    return fn.call(self, ...args);
+  }
+  bind<T>(_context: Context, target: T): T {
+    return target;
+  }
+  enable(): this {
+    return this;
+  }
+  disable(): this {
+    return this;
+  }
+}
