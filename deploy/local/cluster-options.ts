@@ -1,0 +1,39 @@
+/** What can be chosen about a local cluster. */
+import type { JaegerEffort } from './tools/jaeger.js';
+
+export interface LocalClusterOptions {
+  /** Everything that is kept, and the logs. */
+  readonly dataDir: string;
+  /** Default `craft`. */
+  readonly cluster?: string;
+  /** Default s1, s2, s3. */
+  readonly servers?: readonly string[];
+  /** Default 3. */
+  readonly groups?: number;
+  /** Default: a free port. */
+  readonly natsPort?: number;
+  /** Default: a free port. */
+  readonly postgresPort?: number;
+  /** A Postgres server that runs already, instead of one of our own; its user must be allowed to create databases. */
+  readonly databaseUrl?: string;
+  /** Prefix of the databases' names; the server's name follows. Default: name of the cluster and `_`. */
+  readonly databasePrefix?: string;
+  /** Whether Jaeger is started, and what may be done to get it. Default `none`. */
+  readonly jaeger?: 'none' | JaegerEffort;
+  readonly jaegerUiPort?: number;
+  readonly otlpPort?: number;
+  /** A collector that runs already; then no Jaeger is started. */
+  readonly otlpEndpoint?: string;
+  /** A process for each server (default), or one for each service of each server. */
+  readonly layout?: 'server' | 'service';
+  /** More environment variables for the services; they win. */
+  readonly environment?: NodeJS.ProcessEnv;
+  /** Arguments for Node itself before the services' program. */
+  readonly nodeArguments?: readonly string[];
+  /** Write what the services log to standard output as well. */
+  readonly print?: boolean;
+  /** Start services again that end by themselves. */
+  readonly supervise?: boolean;
+  /** Told what goes on, a line at a time. */
+  readonly onNotice?: (line: string) => void;
+}

@@ -1,0 +1,294 @@
+/**
+ * A whole craft cluster on this machine: NATS, Postgres, perhaps Jaeger, and the services of every server as processes.
+ *
+ *     const cluster = new LocalCluster({ dataDir });
+ *     await cluster.start();
+ *     await cluster.waitReady();
+ *     await cluster.kill('s1', 'SIGKILL');
+ *     await cluster.restart('s1');
+ *     await cluster.stop();
+ *
+ * Parts are called `nats`, `postgres`, `jaeger`, and `s1`, `s2` …; with a process for each service also `s1.replica`, `s1.merger`, `s1.applier`,
+ * and then `s1` means all three.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { connect, type NatsConnection } from 'nats';
+import { type CraftClient, connectCraft, type ServerStatus } from '../../shared/client/index.js';
+import type { LocalClusterOptions } from './cluster-options.js';
+import { startJaeger } from './jaeger.js';
+import type { ExitStatus, ManagedProcess } from './managed-process.js';
+import { startNats } from './nats.js';
+import { Part } from './part.js';
+import { PidFolder } from './pid-file.js';
+import { freePorts, requireFreePort } from './ports.js';
+import { createDatabases, localDatabaseUrl, startPostgres, withDatabase } from './postgres.js';
+import { servicesProgram } from './project.js';
+import { agreement } from './readiness.js';
+import { serverEnvironment } from './server-environment.js';
+import { serverProcesses, startServerProcess } from './server-process.js';
+import { ToolUnavailableError } from './tools/errors.js';
+import { findJaeger } from './tools/jaeger.js';
+import { findNatsServer } from './tools/nats-server.js';
+
+export type { LocalClusterOptions } from './cluster-options.js';
+
+/** `stop` was called before the cluster was ready. */
+export class StoppedError extends Error {
+  readonly code = 'STOPPED';
+  constructor() {
+    super('stopped while it started');
+    this.name = 'StoppedError';
+  }
+}
+
+export class LocalCluster {
+  readonly cluster: string;
+  readonly servers: readonly string[];
+  readonly groups: number;
+  readonly dataDir: string;
+  private readonly parts = new Map<string, Part>();
+  private readonly pidFolders: PidFolder[] = [];
+  private natsPort = 0;
+  private postgresPort = 0;
+  private jaegerPort: number | undefined;
+  private otlp: string | undefined;
+  private isStopping = false;
+  private connection: NatsConnection | undefined;
+  private client: CraftClient | undefined;
+
+  constructor(private readonly options: LocalClusterOptions) {
+    this.cluster = options.cluster ?? 'craft';
+    this.servers = options.servers ?? ['s1', 's2', 's3'];
+    this.groups = options.groups ?? 3;
+    this.dataDir = resolve(options.dataDir);
+  }
+
+  /** For NATS clients. */
+  get natsUrl(): string {
+    return `nats://127.0.0.1:${this.natsPort}`;
+  }
+
+  /** Jaeger's pages and API, when it runs. */
+  get jaegerUrl(): string | undefined {
+    return this.jaegerPort === undefined ? undefined : `http://127.0.0.1:${this.jaegerPort}`;
+  }
+
+  /** Where the services send their spans to, when anywhere. */
+  get otlpEndpoint(): string | undefined {
+    return this.otlp;
+  }
+
+  /** The database of one server. */
+  databaseUrl(server: string): string {
+    const database = `${this.options.databasePrefix ?? `${this.cluster}_`}${server}`;
+    return this.options.databaseUrl === undefined
+      ? localDatabaseUrl(this.postgresPort, database)
+      : withDatabase(this.options.databaseUrl, database);
+  }
+
+  /** Process ids of the parts that run, by name. */
+  get pids(): Readonly<Record<string, number>> {
+    const running = [...this.parts.values()].flatMap(({ name, process }) =>
+      process ? [[name, process.pid] as const] : [],
+    );
+    return Object.fromEntries(running);
+  }
+
+  /**
+   * Starts everything; the services may not have found a leader yet. Rejects, with everything stopped again, with AlreadyRunningError,
+   * PortBusyError, ToolUnavailableError, PostgresUnavailableError or ProcessFailedError.
+   */
+  async start(): Promise<void> {
+    this.isStopping = false;
+    try {
+      await mkdir(this.dataDir, { recursive: true });
+      const pidFolder = await PidFolder.open(join(this.dataDir, 'run'), (name, pid) =>
+        this.notice(`ended ${name} (process ${pid}), left behind by an earlier start`),
+      );
+      this.pidFolders.push(pidFolder);
+      await this.choosePorts();
+      await Promise.all([this.startNats(pidFolder), this.startPostgres(pidFolder), this.startJaeger(pidFolder)]);
+      this.refuseWhenStopping();
+      this.addServers(pidFolder);
+      await Promise.all(this.serverParts().map((part) => part.start()));
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /** Stops everything that runs, services first. */
+  async stop(): Promise<void> {
+    this.isStopping = true;
+    const connection = this.connection;
+    this.connection = undefined;
+    this.client = undefined;
+    await connection?.close();
+    await Promise.all(this.serverParts().map((part) => part.stop()));
+    await Promise.all([...this.parts.values()].map((part) => part.stop()));
+    for (const folder of this.pidFolders.splice(0)) folder.close();
+  }
+
+  /** Sends a signal to a part; resolves after its end when the signal is one that ends processes. */
+  async kill(target: string, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    await Promise.all(this.partsOf(target).map((part) => part.kill(signal)));
+  }
+
+  /** Starts what does not run of a part, on the ports and data that it had. */
+  async restart(target: string): Promise<void> {
+    await Promise.all(this.partsOf(target).map((part) => part.start()));
+  }
+
+  /** What the servers that answer within a second say. */
+  async status(): Promise<ServerStatus[]> {
+    this.connection ??= await connect({
+      servers: this.natsUrl,
+      name: 'craft launcher',
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 250,
+    });
+    this.client ??= await connectCraft({ connection: this.connection, cluster: this.cluster });
+    return this.client.status();
+  }
+
+  /**
+   * Resolves with the leader of each group when every group has one that all of `servers` (default: all that run) agree on.
+   * Rejects after `timeoutMs` milliseconds with what is missing.
+   */
+  async waitReady(options: { timeoutMs?: number; servers?: readonly string[] } = {}): Promise<string[]> {
+    const timeoutMs = options.timeoutMs ?? 60_000;
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const servers = options.servers ?? this.servers.filter((server) => this.isRunning(server));
+      const { leaders, missing } = agreement(await this.status().catch(() => []), servers, this.groups);
+      if (missing.length === 0) return leaders;
+      this.refuseWhenStopping();
+      if (Date.now() > deadline) {
+        throw new Error(`not ready after ${timeoutMs / 1000} s: ${missing.join('; ')}; logs are in ${this.dataDir}`);
+      }
+      await delay(50);
+    }
+  }
+
+  private isRunning(server: string): boolean {
+    return this.partsOf(server).every((part) => part.process !== undefined);
+  }
+
+  private notice(line: string): void {
+    this.options.onNotice?.(line);
+  }
+
+  private async choosePorts(): Promise<void> {
+    const { natsPort, postgresPort, databaseUrl, jaeger, jaegerUiPort, otlpPort, otlpEndpoint } = this.options;
+    const [freeNats = 0, freePostgres = 0, freeUi = 0, freeOtlp = 0] = await freePorts(4);
+    this.natsPort = natsPort ?? freeNats;
+    this.postgresPort = postgresPort ?? freePostgres;
+    this.otlp = otlpEndpoint;
+    await requireFreePort(this.natsPort, 'NATS', 'CRAFT_NATS_PORT');
+    if (databaseUrl === undefined) await requireFreePort(this.postgresPort, 'Postgres', 'CRAFT_POSTGRES_PORT');
+    if (otlpEndpoint !== undefined || jaeger === undefined || jaeger === 'none') return;
+    this.jaegerPort = jaegerUiPort ?? freeUi;
+    const otlp = otlpPort ?? freeOtlp;
+    await requireFreePort(this.jaegerPort, "Jaeger's pages", 'CRAFT_JAEGER_PORT');
+    await requireFreePort(otlp, 'OTLP', 'CRAFT_OTLP_PORT');
+    this.otlp = `http://127.0.0.1:${otlp}`;
+  }
+
+  private async startNats(pidFolder: PidFolder): Promise<void> {
+    const tool = await findNatsServer({ onFetch: (method) => this.notice(`fetching nats-server (${method}), once …`) });
+    const options = { program: tool.path, dataDir: join(this.dataDir, 'nats'), port: this.natsPort, pidFolder };
+    await this.startPart('nats', () => startNats(options));
+  }
+
+  private async startPostgres(pidFolder: PidFolder): Promise<void> {
+    const url = this.options.databaseUrl ?? localDatabaseUrl(this.postgresPort, 'postgres');
+    if (this.options.databaseUrl === undefined) {
+      const options = { dataDir: join(this.dataDir, 'postgres'), port: this.postgresPort, pidFolder };
+      await this.startPart('postgres', () => startPostgres(options));
+    }
+    const names = this.servers.map((server) => new URL(this.databaseUrl(server)).pathname.slice(1));
+    await createDatabases(url, names);
+  }
+
+  /** Best effort: a cluster without it does all the same. */
+  private async startJaeger(pidFolder: PidFolder): Promise<void> {
+    const { jaeger: effort = 'none' } = this.options;
+    if (this.jaegerPort === undefined || effort === 'none') return;
+    try {
+      const tool = await findJaeger(effort, {
+        onFetch: (method) => this.notice(`fetching Jaeger (${method}), once …`),
+      });
+      const otlpPort = Number(new URL(this.otlp ?? '').port);
+      const options = { tool, dataDir: join(this.dataDir, 'jaeger'), uiPort: this.jaegerPort, otlpPort, pidFolder };
+      await this.startPart('jaeger', () => startJaeger(options));
+    } catch (error) {
+      this.jaegerPort = undefined;
+      this.otlp = undefined;
+      const reason =
+        error instanceof ToolUnavailableError ? 'it is not installed and could not be fetched' : String(error);
+      this.notice(`no Jaeger, so no traces are kept: ${reason} (see CRAFT_JAEGER in the README)`);
+    }
+  }
+
+  private addServers(pidFolder: PidFolder): void {
+    const program = servicesProgram();
+    for (const one of serverProcesses(this.servers, this.options.layout ?? 'server')) {
+      const environment = serverEnvironment({
+        base: process.env,
+        cluster: this.cluster,
+        server: one.server,
+        servers: this.servers,
+        groups: this.groups,
+        natsUrl: this.natsUrl,
+        dataDir: join(this.dataDir, one.server),
+        databaseUrl: this.databaseUrl(one.server),
+        otlpEndpoint: this.otlp,
+        processIndex: one.index,
+        more: this.options.environment ?? {},
+      });
+      const { nodeArguments = [], print = false, supervise = false } = this.options;
+      const logFile = join(this.dataDir, one.server, `${one.name}.log`);
+      const launch = (): Promise<ManagedProcess> =>
+        startServerProcess(one, { program, nodeArguments, environment, logFile, print, pidFolder });
+      this.add(one.name, launch, supervise);
+    }
+  }
+
+  private startPart(name: string, launch: () => Promise<ManagedProcess>): Promise<void> {
+    this.refuseWhenStopping();
+    return this.add(name, launch).start();
+  }
+
+  /** Finding and fetching take a while, in which `stop` may have been called. */
+  private refuseWhenStopping(): void {
+    if (this.isStopping) throw new StoppedError();
+  }
+
+  private add(name: string, launch: () => Promise<ManagedProcess>, supervise = false): Part {
+    const known = this.parts.get(name);
+    if (known) return known;
+    const onEnd = (_name: string, status: ExitStatus): void =>
+      this.notice(
+        `${name} ended with ${status.signal ?? `code ${status.code}`}${supervise ? '; starting it again' : ''}`,
+      );
+    const part = new Part(name, launch, { supervise, onEnd });
+    this.parts.set(name, part);
+    return part;
+  }
+
+  private serverParts(): Part[] {
+    return this.servers.flatMap((server) => [...this.parts.values()].filter(({ name }) => belongs(name, server)));
+  }
+
+  private partsOf(target: string): Part[] {
+    const parts = [...this.parts.values()].filter(({ name }) => belongs(name, target));
+    if (parts.length === 0) throw new Error(`this cluster has no part ${target}; it has ${[...this.parts.keys()]}`);
+    return parts;
+  }
+}
+
+function belongs(part: string, target: string): boolean {
+  return part === target || part.startsWith(`${target}.`);
+}

@@ -1,0 +1,81 @@
+/** A nats-server with JetStream for one machine. */
+import { randomUUID } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { ManagedProcess } from './managed-process.js';
+import type { PidFolder } from './pid-file.js';
+import { findNatsServer } from './tools/nats-server.js';
+
+export interface LocalNatsOptions {
+  /** Path of nats-server; found or fetched when not given. */
+  readonly program?: string;
+  /** Configuration, streams and log live here. */
+  readonly dataDir: string;
+  readonly port: number;
+  readonly pidFolder?: PidFolder;
+  readonly print?: boolean;
+}
+
+const READY_TIMEOUT_MS = 20_000;
+/** Four times the largest payload that craft accepts by default leaves room for batches of the merged log. */
+const MAX_PAYLOAD = '4MB';
+
+/** Starts the server and resolves when it accepts clients. Rejects with ToolUnavailableError or ProcessFailedError. */
+export async function startNats(options: LocalNatsOptions): Promise<ManagedProcess> {
+  const program = options.program ?? (await findNatsServer()).path;
+  await mkdir(options.dataDir, { recursive: true });
+  const configFile = join(options.dataDir, 'nats.conf');
+  // New at every start, so that an answer on the port shows that it is this server that has it.
+  const name = `craft-local-${randomUUID()}`;
+  await writeFile(configFile, natsConfiguration(name, options.port, join(options.dataDir, 'jetstream')));
+  const server = await ManagedProcess.start({
+    name: 'nats',
+    command: program,
+    args: ['--config', configFile],
+    logFile: join(options.dataDir, 'nats.log'),
+    stopSignal: 'SIGTERM',
+    stopTimeoutMs: 10_000,
+    pidFolder: options.pidFolder,
+    print: options.print ?? false,
+  });
+  try {
+    await server.ready(() => greetsWithJetStream(name, options.port), READY_TIMEOUT_MS);
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  return server;
+}
+
+/**
+ * The merged log can be rebuilt from the groups' own logs, so JetStream keeps its default of syncing to disk now and then.
+ */
+function natsConfiguration(name: string, port: number, storeDir: string): string {
+  return [
+    `listen: "127.0.0.1:${port}"`,
+    `server_name: "${name}"`,
+    `max_payload: ${MAX_PAYLOAD}`,
+    `jetstream { store_dir: ${JSON.stringify(storeDir)} }`,
+    '',
+  ].join('\n');
+}
+
+/** The server greets with a line of JSON about itself. */
+function greetsWithJetStream(name: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    const finish = (answer: boolean): void => {
+      socket.destroy();
+      resolve(answer);
+    };
+    let greeting = '';
+    socket.setTimeout(1_000, () => finish(false));
+    socket.once('error', () => finish(false));
+    socket.once('close', () => finish(false));
+    socket.on('data', (chunk) => {
+      greeting += chunk.toString('utf8');
+      if (greeting.includes('\r\n')) finish(greeting.includes(name) && /"jetstream":\s*true/.test(greeting));
+    });
+  });
+}

@@ -1,0 +1,58 @@
+/**
+ * `npm start`: a cluster of three servers on this machine that keeps its data. Settings: local-config.ts. Ends with everything that it
+ * started at Ctrl-C.
+ */
+import { LocalCluster, StoppedError } from './cluster.js';
+import { localConfig } from './local-config.js';
+import { stopOnSignal } from './until-signal.js';
+
+function print(line = ''): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function printAddresses(cluster: LocalCluster): void {
+  print(`NATS       ${cluster.natsUrl}`);
+  for (const server of cluster.servers) print(`Postgres   ${cluster.databaseUrl(server)}`);
+  if (cluster.jaegerUrl !== undefined) print(`Jaeger     ${cluster.jaegerUrl}`);
+  if (cluster.otlpEndpoint !== undefined) print(`OTLP       ${cluster.otlpEndpoint}`);
+  print(`Data, logs ${cluster.dataDir}`);
+}
+
+function printCommands(cluster: LocalCluster): void {
+  const elsewhere = cluster.natsUrl === 'nats://127.0.0.1:4222' ? '' : `CRAFT_NATS_URL=${cluster.natsUrl} `;
+  const named = cluster.cluster === 'craft' ? '' : `CRAFT_CLUSTER=${cluster.cluster} `;
+  const craft = `  ${elsewhere}${named}npm run --silent craft --`;
+  print('Try, in another terminal:');
+  print(`${craft} cmd kv.put '{"key":"a","value":{"n":1}}'`);
+  print(`${craft} log`);
+  print(`${craft} status`);
+}
+
+async function main(): Promise<void> {
+  const cluster = new LocalCluster({ ...localConfig(), supervise: true, onNotice: (line) => print(`craft: ${line}`) });
+  stopOnSignal(async () => {
+    print('stopping …');
+    await cluster.stop();
+  }, 0);
+  await cluster.start();
+  printAddresses(cluster);
+  print();
+  let leaders: string[];
+  try {
+    leaders = await cluster.waitReady();
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
+  printCommands(cluster);
+  print();
+  const led = leaders.map((leader, group) => `group ${group} by ${leader}`).join(', ');
+  print(`craft is ready (${led}); Ctrl-C stops it`);
+}
+
+main().catch((error: unknown) => {
+  // A signal came, and its handler ends this process.
+  if (error instanceof StoppedError) return;
+  process.stderr.write(`craft: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,80 @@
+/** Real servers for one test file, on free ports, with data in folders that go with them. */
+
+import type { ManagedProcess } from '../../deploy/local/managed-process.js';
+import { startNats } from '../../deploy/local/nats.js';
+import { freePort } from '../../deploy/local/ports.js';
+import { createDatabases, localDatabaseUrl, startPostgres } from '../../deploy/local/postgres.js';
+import { temporaryFolder } from './folder.js';
+
+export { freePort, freePorts } from '../../deploy/local/ports.js';
+
+export interface TestNats {
+  readonly url: string;
+  readonly port: number;
+  readonly pid: number;
+  kill(signal: NodeJS.Signals): Promise<void>;
+  /** Starts it again on the same port and data after `kill`. */
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface TestPostgres {
+  readonly port: number;
+  readonly pid: number;
+  /** Address of a database; `createDatabases` makes it exist. */
+  url(database: string): string;
+  createDatabases(names: readonly string[]): Promise<void>;
+  kill(signal: NodeJS.Signals): Promise<void>;
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** A nats-server with JetStream. */
+export async function startTestNats(): Promise<TestNats> {
+  const { port, server } = await startTestServer('nats', (dataDir, port) => startNats({ dataDir, port }));
+  return Object.assign(server, { url: `nats://127.0.0.1:${port}`, port });
+}
+
+/** A Postgres server; takes about three seconds, so share one in a file. */
+export async function startTestPostgres(databases: readonly string[] = []): Promise<TestPostgres> {
+  const { port, server } = await startTestServer('postgres', (dataDir, port) => startPostgres({ dataDir, port }));
+  const create = (names: readonly string[]): Promise<void> =>
+    createDatabases(localDatabaseUrl(port, 'postgres'), names);
+  await create(databases);
+  const url = (database: string): string => localDatabaseUrl(port, database);
+  return Object.assign(server, { port, url, createDatabases: create });
+}
+
+async function startTestServer(
+  name: string,
+  start: (dataDir: string, port: number) => Promise<ManagedProcess>,
+): Promise<{ port: number; server: Pick<TestNats, 'pid' | 'kill' | 'restart' | 'stop'> }> {
+  const folder = await temporaryFolder(name);
+  const port = await freePort();
+  let running: ManagedProcess;
+  try {
+    running = await start(folder.path, port);
+  } catch (error) {
+    await folder.remove();
+    throw error;
+  }
+  return {
+    port,
+    server: {
+      get pid() {
+        return running.pid;
+      },
+      async kill(signal) {
+        running.kill(signal);
+        await running.exited;
+      },
+      async restart() {
+        running = await start(folder.path, port);
+      },
+      async stop() {
+        await running.stop();
+        await folder.remove();
+      },
+    },
+  };
+}

@@ -1,0 +1,298 @@
+/**
+ * The applier service on a real NATS server and a real Postgres, with the merged log written by hand: whatever happens to the
+ * stream or the database, every entry is applied once and in order, or the service says why it stops.
+ */
+import { jetstream, jetstreamManager } from '@nats-io/jetstream';
+import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { connect } from 'nats';
+import postgres, { type Sql } from 'postgres';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { startApplier } from '../../services/applier/service.js';
+import type { ApplierConfig } from '../../shared/config/config.js';
+import type { Service } from '../../shared/config/service.js';
+import { Merge, type MergedRun, mergeStart } from '../../shared/merge/merge.js';
+import { EntryKind, type LogEntry } from '../../shared/raft/entry.js';
+import { type CommandFields, encodeCommand } from '../../shared/wire/command.js';
+import { encodeEntry } from '../../shared/wire/entry-block.js';
+import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
+import { Subjects } from '../../shared/wire/subjects.js';
+import { eventually, startTestNats, startTestPostgres, type TestNats, type TestPostgres } from '../harness/index.js';
+
+const SERVER = 's1';
+const START_US = 1_790_000_000_000_000;
+let nats: TestNats;
+let database: TestPostgres;
+let client: NatsConnection;
+let admin: Sql;
+let config: ApplierConfig;
+let subjects: Subjects;
+let runs = 0;
+const services: Service[] = [];
+
+beforeAll(async () => {
+  [nats, database] = await Promise.all([startTestNats(), startTestPostgres()]);
+});
+beforeEach(async () => {
+  const name = `applier${runs++}`;
+  await database.createDatabases([name]);
+  config = {
+    cluster: name,
+    server: SERVER,
+    servers: ['s1', 's2', 's3'],
+    groups: 1,
+    natsUrl: nats.url,
+    natsCreds: undefined,
+    logLevel: 'silent',
+    metricsPort: undefined,
+    stateMachine: undefined,
+    databaseUrl: database.url(name),
+    applyCommandsMax: 64,
+    resultWindowMs: 600_000,
+  };
+  subjects = new Subjects(name);
+  client = await connect({ servers: nats.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
+  admin = postgres(config.databaseUrl, { max: 1, onnotice: () => undefined, backoff: () => 0.05 });
+});
+afterEach(async () => {
+  await Promise.all(services.splice(0).map((service) => service.stop()));
+  await client.close();
+  await admin.end({ timeout: 1 });
+});
+afterAll(async () => {
+  await nats?.stop();
+  await database?.stop();
+});
+
+async function start(): Promise<Service> {
+  const service = await startApplier(config);
+  services.push(service);
+  return service;
+}
+
+const put = (key: string, value: unknown, more: Partial<CommandFields> = {}): CommandFields => ({
+  name: 'kv.put',
+  payload: Buffer.from(JSON.stringify({ key, value })),
+  id: '',
+  server: SERVER,
+  reply: '',
+  traceparent: '',
+  replyFormat: 'json',
+  ...more,
+});
+
+/** `n` puts that count: the key's version is how often one was executed. */
+const counting = (n: number): CommandFields[] => Array.from({ length: n }, (_, at) => put('n', at + 1));
+
+/** The commands as a merger would write them, in messages of `size`. Pure, so that the same log can be written with other borders. */
+function messages(commands: readonly CommandFields[], size: number): MergedRun[] {
+  const merge = new Merge(mergeStart(1));
+  const entries: LogEntry[] = commands.map((command, at) => {
+    const timestamp = START_US + at;
+    const bytes = encodeEntry(1, timestamp, EntryKind.command, encodeCommand(command));
+    return { index: at + 1, term: 1, timestamp, kind: EntryKind.command, bytes };
+  });
+  merge.offer(0, entries, START_US + commands.length);
+  const all: MergedRun[] = [];
+  for (let run = merge.take(size, 1 << 20); run !== null; run = merge.take(size, 1 << 20)) all.push(run);
+  return all;
+}
+
+async function createStream(): Promise<void> {
+  const manager = await jetstreamManager(client);
+  await manager.streams.add({ name: subjects.logStream(SERVER), subjects: [subjects.logSubject(SERVER)] });
+}
+
+async function deleteStream(): Promise<void> {
+  await (await jetstreamManager(client)).streams.delete(subjects.logStream(SERVER));
+}
+
+async function publish(all: readonly MergedRun[]): Promise<void> {
+  for (const run of all) await jetstream(client).publish(subjects.logSubject(SERVER), encodeMergedBatch(run));
+}
+
+async function version(): Promise<number> {
+  const [row] = await admin`select version::int from kv where key = 'n'`;
+  return Number(row?.['version'] ?? 0);
+}
+
+async function untilVersion(wanted: number): Promise<void> {
+  await eventually(`version ${wanted}`, async () => (await version()) >= wanted, { timeoutMs: 40_000 });
+  expect(await version()).toBe(wanted);
+}
+
+describe('the applier', () => {
+  it('waits for its stream, applies what comes, and goes on where it was after a restart', async () => {
+    const all = messages(counting(50), 7);
+    const service = await start();
+    await createStream();
+    await publish(all.slice(0, 3));
+    await untilVersion(21);
+    await service.stop();
+    await publish(all.slice(3));
+    expect(await version()).toBe(21);
+    await start();
+    await untilVersion(50);
+    const [position] = await admin`select merged_index::int, checksum from craft.position`;
+    expect(position).toEqual({ merged_index: 50, checksum: all[all.length - 1]?.after.checksum });
+  });
+
+  it('answers the clients of its own server in the form that they want', async () => {
+    const heard: Msg[] = [];
+    client.subscribe('answers.>', { callback: (_, message) => void heard.push(message) });
+    await client.flush();
+    const conditional = Buffer.from('{"key":"a","value":1,"ifVersion":7}');
+    await createStream();
+    await publish(
+      messages(
+        [
+          put('a', 1, { reply: 'answers.put', id: 'x' }),
+          put('a', 2, { reply: 'answers.again', id: 'x' }),
+          put('a', 1, { reply: 'answers.rejected', payload: conditional }),
+          put('a', 3, { reply: 'answers.stranger', server: 's2' }),
+          put('a', 4, { reply: 'answers.binary', replyFormat: 'protobuf' }),
+        ],
+        2,
+      ),
+    );
+    await start();
+    await eventually('four answers', () => heard.length >= 4);
+    await client.flush();
+    expect(heard.map((message) => message.subject)).toEqual([
+      'answers.put',
+      'answers.again',
+      'answers.rejected',
+      'answers.binary',
+    ]);
+    const first = `{"ok":true,"index":1,"group":0,"timestamp":${START_US},"result":{"version":1}}`;
+    expect(heard[0]?.string()).toBe(first);
+    expect(heard[1]?.string()).toBe(first);
+    expect(heard[2]?.json()).toEqual({
+      ok: false,
+      error: { code: 'REJECTED', message: 'key "a" has version 1, ifVersion is 7', retryable: false },
+    });
+    expect(heard[2]?.headers?.get('Nats-Service-Error-Code')).toBe('409');
+  });
+
+  it('takes a stream that lost its tail, and one with other borders, for what they are', async () => {
+    const log = counting(60);
+    await createStream();
+    await publish(messages(log.slice(0, 40), 4));
+    const service = await start();
+    await untilVersion(40);
+    await service.stop();
+    // The new stream ends before the database, and then goes on past it in one message that begins far behind.
+    await deleteStream();
+    await createStream();
+    await publish(messages(log.slice(0, 30), 6));
+    await start();
+    const rest = messages(log, 30);
+    await publish(rest.slice(1));
+    await untilVersion(60);
+  });
+
+  it('finds its stream again when that is deleted and written anew while it runs', async () => {
+    const log = counting(60);
+    await createStream();
+    await publish(messages(log.slice(0, 40), 4));
+    await start();
+    await untilVersion(40);
+    await deleteStream();
+    await createStream();
+    await publish(messages(log, 25));
+    await untilVersion(60);
+  });
+
+  it('passes over damaged messages, but never over an entry', async () => {
+    const all = messages(counting(20), 5);
+    await createStream();
+    await publish(all.slice(0, 1));
+    await jetstream(client).publish(subjects.logSubject(SERVER), 'no merged batch');
+    await publish(all.slice(1, 3));
+    await start();
+    await untilVersion(15);
+  });
+
+  it('stops, naming the hole, when entries are gone from the stream for good', async () => {
+    const all = messages(counting(20), 5);
+    await createStream();
+    await publish([...all.slice(0, 2), ...all.slice(3)]);
+    const service = await start();
+    const error = await service.failed;
+    expect(error).toMatchObject({ code: 'MISSING_ENTRIES' });
+    expect(error.message).toContain('merged index 16');
+    expect(error.message).toContain('11');
+    expect(await version()).toBe(10);
+  });
+
+  it('stops when the stream is not the log that its database was made from', async () => {
+    await createStream();
+    await publish(messages(counting(10), 5));
+    const service = await start();
+    await untilVersion(10);
+    await service.stop();
+    await deleteStream();
+    await createStream();
+    await publish(messages([put('other', 0), ...counting(19)], 5));
+    const other = await start();
+    expect(await other.failed).toMatchObject({ code: 'LOG_MISMATCH' });
+    expect(await version()).toBe(10);
+  });
+
+  it('goes on by itself after Postgres was killed', async () => {
+    const all = messages(counting(200), 10);
+    await createStream();
+    await start();
+    await publish(all.slice(0, 10));
+    await untilVersion(100);
+    await database.kill('SIGKILL');
+    await publish(all.slice(10));
+    await database.restart();
+    await untilVersion(200);
+  });
+
+  it('goes on by itself after NATS was killed', async () => {
+    const all = messages(counting(200), 10);
+    await createStream();
+    await start();
+    await publish(all.slice(0, 10));
+    await untilVersion(100);
+    await nats.kill('SIGKILL');
+    await nats.restart();
+    await eventually('NATS', () => client.flush().then(() => true));
+    // What the stream forgot in the crash is written again.
+    const { state } = await (await jetstreamManager(client)).streams.info(subjects.logStream(SERVER));
+    await publish(all.slice(state.messages));
+    await untilVersion(200);
+  });
+
+  it('stops when another applier takes over its database', async () => {
+    await createStream();
+    const first = await start();
+    const second = await start();
+    await publish(messages(counting(10), 5));
+    expect(await first.failed).toMatchObject({ code: 'FENCED' });
+    await untilVersion(10);
+    const verdict = await Promise.race([second.failed, client.flush().then(() => 'alive')]);
+    expect(verdict).toBe('alive');
+  });
+
+  it('publishes its checkpoint, goes on against one other opinion, and stops against two', async () => {
+    const checkpoints: Msg[] = [];
+    client.subscribe(subjects.checkpoint(), { callback: (_, message) => void checkpoints.push(message) });
+    await createStream();
+    const service = await start();
+    await publish(messages(counting(1_500), 500));
+    await untilVersion(1_500);
+    const own = await eventually('a checkpoint', () => checkpoints[0]?.json<Record<string, unknown>>());
+    expect(own).toMatchObject({ server: SERVER, merged_index: 1_000 });
+    client.publish(subjects.checkpoint(), 'garbage');
+    client.publish(subjects.checkpoint(), JSON.stringify({ ...own, server: 's2', results_checksum: 'f'.repeat(16) }));
+    await client.flush();
+    client.publish(subjects.checkpoint(), JSON.stringify({ ...own, server: 's3', results_checksum: 'e'.repeat(16) }));
+    const error = await service.failed;
+    expect(error).toMatchObject({ code: 'DIVERGENCE' });
+    for (const part of ['s1', 's2', '1000', String(own['results_checksum']), 'f'.repeat(16), 'database']) {
+      expect(error.message).toContain(part);
+    }
+  });
+});

@@ -1,0 +1,223 @@
+/** `npm start` and `npm run demo` as a person uses them: the built programs, their output, their ends. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { connect, headers } from 'nats';
+import postgres from 'postgres';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { startOf } from '../../deploy/local/pid-file.js';
+import { requireFreePort } from '../../deploy/local/ports.js';
+import { projectRoot } from '../../deploy/local/project.js';
+import { findNatsServer } from '../../deploy/local/tools/nats-server.js';
+import { eventually, freePorts, type TemporaryFolder, temporaryFolder } from '../harness/index.js';
+
+class Program {
+  output = '';
+  private readonly exited: Promise<unknown[]>;
+  private constructor(private readonly child: ChildProcess) {
+    this.exited = once(child, 'exit');
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on('data', (chunk: Buffer) => {
+        this.output += chunk.toString();
+      });
+    }
+  }
+
+  static run(name: string, environment: NodeJS.ProcessEnv): Program {
+    const program = join(projectRoot(), 'dist', 'deploy', 'local', `${name}.js`);
+    const child = spawn(process.execPath, [program], {
+      env: { ...process.env, ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    return new Program(child);
+  }
+
+  async line(pattern: RegExp): Promise<void> {
+    await eventually(
+      `a line like ${pattern}`,
+      () => {
+        if (this.child.exitCode !== null && !pattern.test(this.output))
+          throw new Error(`it has ended:\n${this.output}`);
+        return pattern.test(this.output);
+      },
+      { timeoutMs: 60_000 },
+    );
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.child.kill(signal);
+  }
+
+  /** The exit code, or the signal that ended it. */
+  async end(): Promise<unknown> {
+    const [code, signal] = await this.exited;
+    return code ?? signal;
+  }
+}
+
+describe('npm start', () => {
+  let folder: TemporaryFolder;
+  let natsPort: number;
+  let postgresPort: number;
+  let environment: NodeJS.ProcessEnv;
+  let program: Program;
+
+  beforeAll(async () => {
+    folder = await temporaryFolder('start');
+    [natsPort = 0, postgresPort = 0] = await freePorts(2);
+    environment = {
+      CRAFT_DATA_DIR: folder.path,
+      CRAFT_NATS_PORT: String(natsPort),
+      CRAFT_POSTGRES_PORT: String(postgresPort),
+      CRAFT_JAEGER: 'none',
+    };
+  });
+  afterEach(async () => {
+    program.kill('SIGKILL');
+    await program.end();
+    await eventually('the end of all processes', async () => (await startedProcesses()).length === 0);
+  });
+  afterAll(() => folder.remove());
+
+  interface PidRecord {
+    readonly name: string;
+    readonly pid: number;
+    readonly started: string;
+  }
+
+  async function startedProcesses(): Promise<PidRecord[]> {
+    const run = join(folder.path, 'run');
+    const records = readdirSync(run).map((file) => JSON.parse(readFileSync(join(run, file), 'utf8')) as PidRecord);
+    const alive: PidRecord[] = [];
+    for (const one of records) if ((await startOf(one.pid)) === one.started) alive.push(one);
+    return alive;
+  }
+
+  async function put(id: string, key: string): Promise<Record<string, unknown>> {
+    const connection = await connect({ servers: `nats://127.0.0.1:${natsPort}` });
+    try {
+      const header = headers();
+      header.set('Nats-Msg-Id', id);
+      const payload = JSON.stringify({ key, value: { n: 1 } });
+      const reply = await connection.request('craft.cmd.kv.put', payload, { headers: header, timeout: 10_000 });
+      return reply.json();
+    } finally {
+      await connection.close();
+    }
+  }
+
+  async function start(): Promise<Program> {
+    program = Program.run('start', environment);
+    await program.line(/^craft is ready/m);
+    return program;
+  }
+
+  it('prints every address and three commands, is ready, and stops all at Ctrl-C', async () => {
+    await start();
+    expect(program.output).toContain(`nats://127.0.0.1:${natsPort}`);
+    for (const server of ['s1', 's2', 's3']) {
+      expect(program.output).toContain(`postgres://craft:craft@127.0.0.1:${postgresPort}/craft_${server}`);
+    }
+    const commands = program.output.match(/^ .*npm run --silent craft -- .+$/gm);
+    expect(commands).toHaveLength(3);
+    expect((await startedProcesses()).map(({ name }) => name).sort()).toEqual(
+      ['launcher', 'nats', 'postgres', 's1', 's2', 's3'].sort(),
+    );
+    expect(await put('first', 'kept')).toMatchObject({ ok: true, index: 1, result: { version: 1 } });
+    program.kill('SIGINT');
+    expect(await program.end()).toBe(0);
+    expect(readdirSync(join(folder.path, 'run'))).toEqual([]);
+    await requireFreePort(natsPort, 'NATS', 'CRAFT_NATS_PORT');
+    await requireFreePort(postgresPort, 'Postgres', 'CRAFT_POSTGRES_PORT');
+  });
+
+  it('finds the data again', async () => {
+    await start();
+    expect(await put('first', 'kept')).toMatchObject({ ok: true, index: 1, result: { version: 1 } });
+    const sql = postgres(`postgres://craft:craft@127.0.0.1:${postgresPort}/craft_s3`, { max: 1 });
+    const rows = await sql`select key, value, merged_index::int as index from kv`;
+    await sql.end();
+    expect([...rows]).toEqual([{ key: 'kept', value: { n: 1 }, index: 1 }]);
+    program.kill('SIGTERM');
+    expect(await program.end()).toBe(0);
+  });
+
+  it('starts a server again that is killed, and leaves nothing behind when it is killed itself', async () => {
+    await start();
+    const before = (await startedProcesses()).find(({ name }) => name === 's2');
+    process.kill(before?.pid ?? 0, 'SIGKILL');
+    await program.line(/s2 ended with SIGKILL; starting it again/);
+    await eventually('another s2', async () => {
+      const now = (await startedProcesses()).find(({ name }) => name === 's2');
+      return now !== undefined && now.pid !== before?.pid;
+    });
+    // Asked again with the same id until the groups that s2 may have led have leaders again.
+    await eventually('an answer', async () => (await put('after', 'after'))['ok'], { timeoutMs: 20_000 });
+    program.kill('SIGKILL');
+    expect(await program.end()).toBe('SIGKILL');
+    await eventually('the end of all processes', async () => (await startedProcesses()).length === 0);
+    await start();
+    expect(await put('after', 'after')).toMatchObject({ ok: true, result: { version: 1 } });
+    program.kill('SIGINT');
+    expect(await program.end()).toBe(0);
+  });
+
+  it('stops cleanly when told to while it starts', async () => {
+    program = Program.run('start', environment);
+    await eventually('its first process', async () => (await startedProcesses()).length > 1);
+    program.kill('SIGINT');
+    expect(await program.end()).toBe(0);
+    expect(readdirSync(join(folder.path, 'run'))).toEqual([]);
+  });
+
+  it('names the variable of a port that is taken, and of one that is no port', async () => {
+    const taken = await start();
+    const second = await temporaryFolder('start');
+    const other = Program.run('start', { ...environment, CRAFT_DATA_DIR: second.path });
+    expect(await other.end()).toBe(1);
+    expect(other.output).toMatch(new RegExp(`port ${natsPort} \\(NATS\\) is in use.*CRAFT_NATS_PORT`));
+    await second.remove();
+
+    const same = Program.run('start', environment);
+    expect(await same.end()).toBe(1);
+    expect(same.output).toMatch(/is in use by the launcher with process id \d+/);
+
+    const wrong = Program.run('start', { ...environment, CRAFT_POSTGRES_PORT: 'x' });
+    expect(await wrong.end()).toBe(1);
+    expect(wrong.output).toContain('CRAFT_POSTGRES_PORT');
+    // None of them has touched the one that runs.
+    expect(await put('still', 'still')).toMatchObject({ ok: true });
+    taken.kill('SIGINT');
+    expect(await taken.end()).toBe(0);
+  });
+});
+
+describe('npm run demo', () => {
+  let folder: TemporaryFolder;
+  beforeAll(async () => {
+    folder = await temporaryFolder('demo');
+  });
+  afterAll(() => folder.remove());
+
+  it('shows equal databases and a whole trace without Jaeger', async () => {
+    const { path } = await findNatsServer();
+    const program = Program.run('demo', { NATS_SERVER_BIN: path, JAEGER_BIN: '/nowhere/jaeger', TMPDIR: folder.path });
+    expect(await program.end(), program.output).toBe(0);
+    const checksums = [...program.output.matchAll(/merged index 301, checksum ([0-9a-f]{16})/g)].map(
+      (match) => match[1],
+    );
+    expect(checksums).toHaveLength(3);
+    expect(new Set(checksums).size).toBe(1);
+    expect(program.output).toContain('from a receiver of OTLP in this demo');
+    expect(program.output).toMatch(/^ {2}put +demo-client/m);
+    expect(program.output.match(/ craft\.apply /g)).toHaveLength(3);
+    expect(readdirSync(folder.path), 'what the demo left behind').toEqual([]);
+  });
+
+  it('fails, and says why, when something it needs is missing', async () => {
+    const program = Program.run('demo', { NATS_SERVER_BIN: '/nowhere/nats-server', TMPDIR: folder.path });
+    expect(await program.end()).toBe(1);
+    expect(program.output).toMatch(/demo failed: nats-server could not be found[\s\S]*NATS_SERVER_BIN/);
+  });
+});
