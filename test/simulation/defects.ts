@@ -1,0 +1,561 @@
+/**
+ * Planted defects: `--break NAME` installs one by replacing methods of the production classes for the time of a run. Nothing in
+ * production knows of this file. A simulator that does not find them is too weak (test/simulation/defects.test.ts).
+ */
+
+import { Barriers } from '../../services/replica/core/barrier.js';
+import { Feed } from '../../services/replica/core/feed.js';
+import { ReplicaCore } from '../../services/replica/core/server.js';
+import { Watching } from '../../services/replica/core/watching.js';
+import { ClockGuard } from '../../shared/clock/guard.js';
+import { MemoryEngine } from '../../shared/engine/memory.js';
+import { Merge } from '../../shared/merge/merge.js';
+import { Closing } from '../../shared/raft/closing.js';
+import type { LogEntry, Timestamp } from '../../shared/raft/entry.js';
+import { Group } from '../../shared/raft/group.js';
+import type { Message, MessageBody } from '../../shared/raft/message.js';
+import type { GroupState } from '../../shared/raft/state.js';
+import { SimulatedDisk } from './disk.js';
+import type { SimulationRequest } from './options.js';
+import { SimulatedStream } from './stream.js';
+
+interface Plan {
+  readonly name: string;
+  readonly what: string;
+  /** Seeds 1 to this one find it; 40 unless stated. */
+  readonly within?: number;
+  /** Where it is looked for; any cluster unless stated. */
+  readonly shape?: Pick<SimulationRequest, 'servers' | 'groups' | 'skewed'>;
+  /** Puts it in; what is returned takes it out. */
+  readonly install: () => () => void;
+}
+
+export type Defect = Plan & {
+  readonly within: number;
+  readonly shape: Pick<SimulationRequest, 'servers' | 'groups' | 'skewed'>;
+};
+
+// biome-ignore lint/suspicious/noExplicitAny: methods of any shape are replaced here
+type Method = (this: any, ...given: any[]) => any;
+
+/** Replaces a method, private ones too; `make` gets the original. */
+function replace(of: { prototype: object }, method: string, make: (original: Method) => Method): () => void {
+  const descriptor = Object.getOwnPropertyDescriptor(of.prototype, method);
+  if (typeof descriptor?.value !== 'function') throw new Error(`no method ${method}`);
+  Object.defineProperty(of.prototype, method, { ...descriptor, value: make(descriptor.value) });
+  return () => Object.defineProperty(of.prototype, method, descriptor);
+}
+
+/** Takes out in the opposite order: the same method may have been replaced twice. */
+function all(...undo: (() => void)[]): () => void {
+  return () => {
+    for (const one of undo.reverse()) one();
+  };
+}
+
+function stateOf(group: Group): GroupState {
+  return Reflect.get(group, 'state') as GroupState;
+}
+
+/** Changes the messages of a kind that leave a group, whichever way. */
+function changeMessages(change: (body: MessageBody) => MessageBody): () => void {
+  const map = (messages: readonly Message[]) => messages.map((message) => ({ ...message, body: change(message.body) }));
+  return all(
+    replace(
+      Group,
+      'takeMessages',
+      (original) =>
+        function () {
+          return map(original.call(this));
+        },
+    ),
+    replace(
+      Group,
+      'takeWrite',
+      (original) =>
+        function () {
+          const pending = original.call(this);
+          return pending === null ? null : { ...pending, after: map(pending.after) };
+        },
+    ),
+  );
+}
+
+/** Runs `before` on the state ahead of everything that may decide something in it. */
+function beforeEverything(before: (state: GroupState) => void): () => void {
+  const wrap = (original: Method): Method =>
+    function (...given) {
+      before(stateOf(this));
+      return original.apply(this, given);
+    };
+  return all(...['tick', 'receive', 'propose', 'closeUpTo', 'written'].map((method) => replace(Group, method, wrap)));
+}
+
+/** Messages that must wait for the disk leave at once, where `isMeant`. */
+function sendEarly(isMeant: (message: Message) => boolean): () => void {
+  return replace(
+    Group,
+    'takeMessages',
+    (original) =>
+      function () {
+        const { outboxDurable } = stateOf(this);
+        const early = outboxDurable.filter(isMeant);
+        const late = outboxDurable.filter((message) => !isMeant(message));
+        outboxDurable.splice(0, outboxDurable.length, ...late);
+        return [...original.call(this), ...early];
+      },
+  );
+}
+
+const PLANS: readonly Plan[] = [
+  {
+    name: 'forget-promise-in-vote',
+    within: 300,
+    shape: { skewed: true },
+    what: 'a vote does not carry what the voter has promised (T2)',
+    install: () => changeMessages((body) => (body.type === 'vote-reply' ? { ...body, promised: 0 } : body)),
+  },
+  {
+    name: 'forget-promise-limit-on-restart',
+    within: 300,
+    shape: { skewed: true },
+    what: 'after a restart a server knows of no promise (T2)',
+    install: () =>
+      all(
+        replace(
+          SimulatedDisk,
+          'load',
+          (original) =>
+            function () {
+              return { ...original.call(this), promiseLimit: 0 };
+            },
+        ),
+        replace(
+          SimulatedDisk,
+          'land',
+          (original) =>
+            function (batch) {
+              const { promiseLimit } = batch;
+              const kept =
+                promiseLimit === undefined ? {} : { promiseLimit: Math.max(promiseLimit, this.promiseLimit) };
+              return original.call(this, { ...batch, ...kept });
+            },
+        ),
+      ),
+  },
+  {
+    name: 'close-without-quorum',
+    within: 300,
+    shape: { skewed: true },
+    what: 'a claim counts as soon as it is made (T3)',
+    install: () =>
+      replace(
+        Closing,
+        'countQuorum',
+        (original) =>
+          function (voters) {
+            return original.call(this, voters, 1);
+          },
+      ),
+  },
+  {
+    name: 'close-before-commit',
+    what: "a claim counts before the claim's index is committed here (T3)",
+    install: () =>
+      replace(
+        Closing,
+        'settle',
+        (original) =>
+          function () {
+            return original.call(this, Number.POSITIVE_INFINITY);
+          },
+      ),
+  },
+  {
+    name: 'count-undurable-append',
+    shape: { servers: 3, skewed: true },
+    what: 'a leader counts its own log before it is on disk (Raft section 5.3)',
+    install: () =>
+      beforeEverything(({ leadership, log }) => {
+        if (leadership === null) return;
+        leadership.durableIndex = log.lastIndex;
+        leadership.undurableSinceMs = null;
+      }),
+  },
+  {
+    name: 'commit-old-term',
+    within: 300,
+    shape: { servers: 3, skewed: true },
+    what: 'a leader commits entries of older terms by counting (Raft section 5.4.2)',
+    install: () =>
+      beforeEverything(({ leadership }) => {
+        if (leadership !== null) Object.assign(leadership, { noOpIndex: 0 });
+      }),
+  },
+  {
+    name: 'vote-twice-after-crash',
+    what: 'after a restart a server has forgotten its vote (Raft section 5.2)',
+    install: () =>
+      replace(
+        SimulatedDisk,
+        'load',
+        (original) =>
+          function () {
+            const loaded = original.call(this) as ReturnType<SimulatedDisk['load']>;
+            const groups = [...loaded.groups].map(
+              ([id, group]) => [id, { ...group, hardState: { ...group.hardState, votedFor: null } }] as const,
+            );
+            return { ...loaded, groups: new Map(groups) };
+          },
+      ),
+  },
+  {
+    name: 'vote-before-durable',
+    what: 'a vote is told of before it is on disk (Raft section 5.2)',
+    install: () => sendEarly(({ body }) => body.type === 'vote-reply' || body.type === 'vote'),
+  },
+  {
+    name: 'vote-for-stale-log',
+    what: 'a voter does not compare logs (Raft section 5.4.1)',
+    install: () =>
+      replace(
+        Group,
+        'receive',
+        (original) =>
+          function (message: Message, nowMs: number) {
+            const { body } = message;
+            const blind = body.type === 'vote' ? { ...body, lastTerm: Number.MAX_SAFE_INTEGER } : body;
+            return original.call(this, { ...message, body: blind }, nowMs);
+          },
+      ),
+  },
+  {
+    name: 'timestamp-below-floor',
+    within: 300,
+    shape: { skewed: true },
+    what: 'a new leader stamps above its log only, not above the promises of its voters (T2)',
+    install: () =>
+      all(
+        beforeEverything(({ candidacy, log }) => {
+          if (candidacy !== null) candidacy.floor = log.lastTimestamp;
+        }),
+        replace(
+          Group,
+          'receive',
+          (original) =>
+            function (message: Message, nowMs: number) {
+              const { body } = message;
+              const blind = body.type === 'vote-reply' ? { ...body, promised: 0 } : body;
+              return original.call(this, { ...message, body: blind }, nowMs);
+            },
+        ),
+      ),
+  },
+  {
+    name: 'tie-in-arrival-order',
+    what: 'of equal timestamps the one that arrived first is merged first (T4)',
+    install: () => {
+      const lastOffered = new WeakMap<object, number>();
+      return all(
+        replace(
+          Merge,
+          'offer',
+          (original) =>
+            function (group: number, entries: readonly LogEntry[], watermark: Timestamp) {
+              if (entries.length > 0) lastOffered.set(this, group);
+              return original.call(this, group, entries, watermark);
+            },
+        ),
+        replace(
+          Merge,
+          'smallestHead',
+          (original) =>
+            function () {
+              const best: number | null = original.call(this);
+              const last = lastOffered.get(this);
+              if (best === null || last === undefined) return best;
+              const head = (group: number) => this.queues[group].entries[this.queues[group].head]?.timestamp;
+              return head(last) === head(best) ? last : best;
+            },
+        ),
+      );
+    },
+  },
+  {
+    name: 'merge-past-watermark',
+    what: 'the merge does not wait for the group with the lowest watermark (T4)',
+    install: () =>
+      replace(
+        Merge,
+        'lowestWatermark',
+        () =>
+          function () {
+            const sorted = this.watermarks().sort((a: number, b: number) => a - b);
+            return sorted[1] ?? sorted[0];
+          },
+      ),
+  },
+  {
+    name: 'deduplicate-per-leader',
+    what: 'the same id at another server is another command (T8)',
+    install: () =>
+      replace(
+        MemoryEngine,
+        'applyNow',
+        (original) =>
+          function (batch) {
+            const commands = batch.commands.map((command: { id: string; server: string }) => ({
+              ...command,
+              id: command.id === '' ? '' : `${command.server}/${command.id}`,
+            }));
+            return original.call(this, { ...batch, commands });
+          },
+      ),
+  },
+  {
+    name: 'ordered-before-watermark',
+    within: 300,
+    shape: { skewed: true },
+    what: '`ordered` is said as soon as an entry is committed (T7)',
+    install: () =>
+      replace(
+        Watching,
+        'ordered',
+        (original) =>
+          function () {
+            return original.call(this, Number.POSITIVE_INFINITY);
+          },
+      ),
+  },
+  {
+    name: 'ignore-craft-after',
+    within: 300,
+    shape: { skewed: true },
+    what: 'the leader does not observe Craft-After (T7)',
+    install: () =>
+      replace(
+        ReplicaCore,
+        'offer',
+        (original) =>
+          function (group, command) {
+            return original.call(this, group, command, 0);
+          },
+      ),
+  },
+  {
+    name: 'resume-merger-one-too-far',
+    what: 'a merger goes on one entry too far in one group (T4)',
+    install: () =>
+      replace(
+        SimulatedStream,
+        'position',
+        (original) =>
+          function () {
+            const position = original.call(this) as ReturnType<SimulatedStream['position']>;
+            if (position.mergedIndex === 0) return position;
+            return {
+              ...position,
+              positions: position.positions.map((index, group) => (group === 0 ? index + 1 : index)),
+            };
+          },
+      ),
+  },
+  {
+    name: 'acknowledge-before-durable',
+    what: 'a follower acknowledges entries that are not on its disk (Raft section 5.3)',
+    install: () => sendEarly(({ body }) => body.type === 'append-reply'),
+  },
+  {
+    name: 'truncate-nothing',
+    what: 'a conflicting suffix is replaced in memory and stays on disk (Raft section 5.3)',
+    install: () =>
+      replace(
+        Group,
+        'takeWrite',
+        (original) =>
+          function () {
+            const pending = original.call(this);
+            if (pending?.write == null) return pending;
+            const { truncateFrom: _, ...write } = pending.write;
+            return { ...pending, write };
+          },
+      ),
+  },
+  {
+    name: 'lose-write-order',
+    what: 'a crash loses the write that was acknowledged last and keeps the one behind it (log store contract)',
+    install: () => {
+      const held = new WeakMap<object, Parameters<SimulatedDisk['land']>[0]>();
+      return all(
+        replace(
+          SimulatedDisk,
+          'land',
+          (original) =>
+            function (batch) {
+              const before = held.get(this);
+              if (before !== undefined) original.call(this, before);
+              held.set(this, batch);
+            },
+        ),
+        replace(
+          SimulatedDisk,
+          'load',
+          (original) =>
+            function () {
+              held.delete(this);
+              return original.call(this);
+            },
+        ),
+      );
+    },
+  },
+  {
+    name: 'skip-noop',
+    what: 'a leader begins its term without a no-op (T2, Raft section 5.4.2)',
+    install: () => {
+      const wrap = (original: Method): Method =>
+        function (...given) {
+          const state = stateOf(this);
+          const wasLeader = state.role === 'leader';
+          const result = original.apply(this, given);
+          const { leadership } = state;
+          if (wasLeader || leadership === null || leadership.noOpIndex !== state.log.lastIndex) return result;
+          state.log.truncateFrom(leadership.noOpIndex);
+          state.unsavedFrom = Math.min(state.unsavedFrom, leadership.noOpIndex);
+          state.outbox.splice(0);
+          for (const progress of leadership.followers.values()) {
+            progress.allowProbe();
+            progress.sentAtMs = Number.NEGATIVE_INFINITY;
+          }
+          return result;
+        };
+      return all(...['receive', 'written', 'tick'].map((method) => replace(Group, method, wrap)));
+    },
+  },
+  {
+    name: 'commit-past-match',
+    what: "a follower takes over the leader's commit index beyond what it knows to be equal (Raft section 5.3)",
+    install: () =>
+      replace(
+        Group,
+        'receive',
+        (original) =>
+          function (message: Message, nowMs: number) {
+            const result = original.call(this, message, nowMs);
+            const { body } = message;
+            const state = stateOf(this);
+            if (body.type === 'append' && message.term === state.term && state.role === 'follower') {
+              state.setCommitIndex(Math.min(body.commitIndex, state.log.lastIndex));
+            }
+            return result;
+          },
+      ),
+  },
+  {
+    name: 'watermark-of-the-rest',
+    what: 'a feed that sends a part of the entries gives the watermark of all (T3, T4)',
+    install: () =>
+      replace(
+        Feed,
+        'answer',
+        (original) =>
+          function (poll) {
+            const answer = original.call(this, poll);
+            return answer.map((part: { group: number }) => ({ ...part, watermark: this.groups[part.group].watermark }));
+          },
+      ),
+  },
+  {
+    name: 'read-without-quorum',
+    what: 'a read barrier asks nobody but its own server (T6)',
+    install: () =>
+      replace(
+        Barriers,
+        'begin',
+        (original) =>
+          function (...given) {
+            const begun = original.apply(this, given);
+            for (const barrier of this.byId.values()) barrier.hasQuorum = true;
+            return begun;
+          },
+      ),
+  },
+  {
+    name: 'read-before-watermark',
+    what: 'a read barrier does not wait until the watermarks have passed its timestamp (T6)',
+    install: () =>
+      replace(
+        Barriers,
+        'passed',
+        (original) =>
+          function () {
+            return original.call(this, Number.POSITIVE_INFINITY);
+          },
+      ),
+  },
+  {
+    name: 'refuse-what-is-appended',
+    what: 'now and then a leader refuses commands that it has appended (T9)',
+    install: () => {
+      let count = 0;
+      return replace(
+        Group,
+        'propose',
+        (original) =>
+          function (...given) {
+            const result = original.apply(this, given);
+            count += 1;
+            return count % 50 === 0 ? 'overloaded' : result;
+          },
+      );
+    },
+  },
+  {
+    name: 'unbounded-clock',
+    what: 'a clock far off is followed (clock guard)',
+    install: () =>
+      all(
+        replace(ClockGuard, 'bound', () => () => Number.MAX_SAFE_INTEGER),
+        replace(ClockGuard, 'mayLead', () => () => true),
+      ),
+  },
+  {
+    name: 'never-hand-back',
+    what: 'leadership never goes back to the preferred server',
+    install: () =>
+      beforeEverything(({ leadership }) => {
+        if (leadership !== null) leadership.preferredReadySinceMs = null;
+      }),
+  },
+  {
+    name: 'lose-read',
+    what: 'what is read back from the log store for a follower that lags is lost (Group.entriesRead)',
+    install: () => replace(Group, 'entriesRead', () => () => {}),
+  },
+  {
+    name: 'close-never',
+    what: 'no group closes on demand (T5)',
+    install: () => replace(Group, 'closeUpTo', () => () => {}),
+  },
+];
+
+export const DEFECTS: readonly Defect[] = PLANS.map((plan) => ({ within: 40, shape: {}, ...plan }));
+
+/** Throws with the list of what there is when there is no such defect. */
+export function findDefect(name: string): Defect {
+  const defect = DEFECTS.find((known) => known.name === name);
+  if (defect === undefined)
+    throw new Error(`no defect ${name}; there are: ${DEFECTS.map((known) => known.name).join(', ')}`);
+  return defect;
+}
+
+/** Runs `action` with the defect in place, if one is named. */
+export function withDefect<T>(name: string | undefined, action: () => T): T {
+  if (name === undefined) return action();
+  const undo = findDefect(name).install();
+  try {
+    return action();
+  } finally {
+    undo();
+  }
+}

@@ -1,0 +1,69 @@
+/** What an invariant may be told of; each file here has one, which takes the hooks that it needs. */
+import type { Acknowledgement, Placed } from '../../../services/replica/core/effect.js';
+import type { ReplicaCore } from '../../../services/replica/core/server.js';
+import type { Applied, MergedCommand } from '../../../shared/engine/port.js';
+import type { WriteBatch } from '../../../shared/log-store/port.js';
+import type { MergedRun } from '../../../shared/merge/merge.js';
+import type { GroupId, Index, LogEntry } from '../../../shared/raft/entry.js';
+import type { Group } from '../../../shared/raft/group.js';
+import type { Message } from '../../../shared/raft/message.js';
+import type { Acknowledged, Operation, ReadResult } from '../clients.js';
+import type { Created, Ledger } from '../ledger.js';
+import type { SimulatedCommand } from '../replica.js';
+import type { SimulatedServer } from '../server.js';
+import { Violation, type World } from '../world.js';
+
+export interface Invariant {
+  readonly name: string;
+  /** An entry exists for the first time: its leader has made it. */
+  onCreated?(server: SimulatedServer, group: GroupId, created: Created): void;
+  /** An entry is in the log (in memory) of a server. */
+  onAppended?(server: SimulatedServer, group: GroupId, entry: LogEntry, created: Created): void;
+  /** A server has dropped everything from `from` on. `wasLeading`: it has led without a break since before. */
+  onTruncated?(server: SimulatedServer, group: GroupId, from: Index, wasLeading: boolean): void;
+  onLeader?(server: SimulatedServer, group: GroupId, core: Group): void;
+  /** The commit index of a server has passed an entry; `isFirst`: nobody had committed it before. */
+  onCommitted?(server: SimulatedServer, group: GroupId, entry: LogEntry, core: Group, isFirst: boolean): void;
+  /** Commit index or watermark of a server has moved, or it has just started. */
+  onMoved?(server: SimulatedServer, group: GroupId, core: Group): void;
+  /** A message leaves a server. */
+  onSent?(server: SimulatedServer, core: ReplicaCore<SimulatedCommand>, message: Message): void;
+  /** A write has become durable. */
+  onLanded?(server: SimulatedServer, batch: WriteBatch): void;
+  onStart?(server: SimulatedServer): void;
+  /** A message has entered the stream of a server. */
+  onMerged?(server: SimulatedServer, run: MergedRun): void;
+  onApplied?(server: SimulatedServer, commands: readonly MergedCommand[], applied: readonly Applied[]): void;
+  /** The replica says that a command is committed, or that its place is final. */
+  onPlaced?(
+    what: 'committed' | 'ordered',
+    server: SimulatedServer,
+    group: GroupId,
+    placed: Placed<SimulatedCommand>,
+  ): void;
+  onInvoked?(operation: Operation): void;
+  onAcknowledged?(operation: Operation, level: Acknowledgement, tag: string, what: Acknowledged): void;
+  onRead?(operation: Operation, result: ReadResult): void;
+  onRefused?(operation: Operation, tag: string): void;
+  /** Now and then, for what is not worth a look at every step. */
+  onGlance?(server: SimulatedServer, core: ReplicaCore<SimulatedCommand>): void;
+  /** Everything has healed and come to rest. */
+  onFinished?(): void;
+}
+
+export interface Surroundings {
+  readonly world: World;
+  readonly ledger: Ledger;
+}
+
+/** Throws the violation of an invariant unless `condition` holds. */
+export function hold(condition: boolean, name: string, message: () => string, group: GroupId | null = null): void {
+  if (!condition) throw new Violation(name, message(), group);
+}
+
+export function same(a: Uint8Array, b: Uint8Array): boolean {
+  if (a === b) return true;
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}

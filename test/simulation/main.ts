@@ -1,0 +1,66 @@
+/**
+ * npm run sim -- --seeds N --from S --minutes M [--break NAME] [--servers N] [--groups K]
+ *
+ * Exit code 0 when no invariant broke, 1 when one did, 2 for wrong arguments. The last line has the figures.
+ */
+import { parseArgs } from 'node:util';
+import { type CampaignOptions, campaign } from './campaign.js';
+import { findDefect } from './defects.js';
+import { FAULT_KINDS, type FaultKind } from './options.js';
+
+function integer(text: string | undefined, name: string): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!Number.isFinite(value) || value < 0) throw new Error(`--${name}: ${text} is no number`);
+  return value;
+}
+
+function readOptions(): CampaignOptions {
+  const text = { type: 'string' } as const;
+  const flag = { type: 'boolean' } as const;
+  const { values } = parseArgs({
+    options: {
+      seeds: text,
+      from: text,
+      seed: text,
+      minutes: text,
+      break: text,
+      servers: text,
+      groups: text,
+      faults: text,
+      until: text,
+      trace: flag,
+      skewed: flag,
+      shrink: flag,
+      'keep-going': flag,
+    },
+  });
+  const seed = integer(values.seed, 'seed');
+  const faults = values.faults?.split(',').filter((kind) => kind !== '');
+  for (const kind of faults ?? [])
+    if (!FAULT_KINDS.some((known) => known === kind)) throw new Error(`--faults: no ${kind}`);
+  if (values.break !== undefined) findDefect(values.break);
+  return {
+    from: seed ?? integer(values.from, 'from') ?? 1,
+    seeds: seed === undefined ? (integer(values.seeds, 'seeds') ?? Number.POSITIVE_INFINITY) : 1,
+    minutes:
+      integer(values.minutes, 'minutes') ??
+      (values.seeds === undefined && seed === undefined ? 1 : Number.POSITIVE_INFINITY),
+    defect: values.break,
+    servers: integer(values.servers, 'servers'),
+    groups: integer(values.groups, 'groups'),
+    faults: faults as FaultKind[] | undefined,
+    until: integer(values.until, 'until'),
+    skewed: values.skewed,
+    trace: values.trace ?? false,
+    keepGoing: values['keep-going'] ?? false,
+  };
+}
+
+try {
+  const options = readOptions();
+  process.exitCode = campaign(options, (line) => console.log(line)) ? 0 : 1;
+} catch (error) {
+  console.error(error instanceof Error ? (error.stack ?? error.message) : error);
+  process.exitCode = 2;
+}

@@ -1,0 +1,152 @@
+/**
+ * One simulated server: its machine (clock, disk, stream, database), which outlives its processes, and the processes
+ * (replica, merger, applier), which a crash ends one by one or all at once.
+ */
+import type { WriteBatch } from '../../shared/log-store/port.js';
+import type { MergedRun } from '../../shared/merge/merge.js';
+import type { ServerId } from '../../shared/raft/entry.js';
+import type { Envelope } from '../../shared/raft/message.js';
+import { SimulatedApplier, SimulatedDatabase } from './applier.js';
+import { SimulatedClock } from './clock.js';
+import { SimulatedDisk } from './disk.js';
+import { SimulatedMerger } from './merger.js';
+import { SimulatedReplica } from './replica.js';
+import { SimulatedStream } from './stream.js';
+import type { World } from './world.js';
+
+export interface Process {
+  readonly isAlive: boolean;
+}
+
+export class SimulatedServer {
+  readonly name: ServerId;
+  readonly clock: SimulatedClock;
+  readonly disk = new SimulatedDisk();
+  readonly stream: SimulatedStream;
+  readonly database: SimulatedDatabase;
+  replica: SimulatedReplica | null = null;
+  merger: SimulatedMerger | null = null;
+  applier: SimulatedApplier | null = null;
+  /** Until when the whole machine stands still. */
+  pausedUntilUs = 0;
+  /** Until when no write ends. */
+  stalledUntilUs = 0;
+  /** What every write takes longer. */
+  slowUs = 0;
+  isDiskFailing = false;
+  /** Requests between the processes of this server get lost. */
+  isLocalLossy = false;
+  private lives = 0;
+
+  constructor(
+    private readonly world: World,
+    readonly index: number,
+  ) {
+    const { options } = world;
+    const random = world.random.fork(100 + index);
+    this.name = world.names[index] ?? '';
+    this.clock = new SimulatedClock(options.clockGranularityUs, random.between(0, 1e6), random.between(-100, 100));
+    const share = random.chance(0.7) ? random.pick([-1, 1]) : random.between(-1, 1);
+    this.clock.set(0, options.clockOffsetUs * share, random.between(-100, 100));
+    this.stream = new SimulatedStream(options.groups);
+    this.database = new SimulatedDatabase(options.groups);
+  }
+
+  /** Runs `action` after `delayUs`, later when the machine is paused, never when the process is gone by then. */
+  after(process: Process, delayUs: number, action: () => void): void {
+    this.world.queue.after(delayUs, () => {
+      if (!process.isAlive) return;
+      const restUs = this.pausedUntilUs - this.world.queue.nowUs;
+      if (restUs > 0) this.after(process, restUs, action);
+      else action();
+    });
+  }
+
+  deliver(envelope: Envelope): void {
+    const { replica } = this;
+    if (replica === null) return;
+    const restUs = this.pausedUntilUs - this.world.queue.nowUs;
+    if (restUs > 0) this.after(replica, restUs, () => replica.deliver(envelope));
+    else replica.deliver(envelope);
+  }
+
+  /** The database comes back without its last transactions; the applier has lost its connection, and looks where it stands. */
+  crashDatabase(lost: number): void {
+    this.database.loseTail(lost);
+    const { applier } = this;
+    if (applier !== null) this.after(applier, 50_000, () => applier.onReconnected());
+  }
+
+  startReplica(): void {
+    if (this.replica !== null) return;
+    const loaded = this.disk.load();
+    this.world.witness.onStart(this);
+    this.replica = new SimulatedReplica(this.world, this, loaded, ++this.lives);
+    this.world.witness.look(this, this.replica.core);
+  }
+
+  /** The process ends now; its write in flight may have become durable or not. */
+  crashReplica(hasLanded: boolean): void {
+    const { replica } = this;
+    if (replica === null) return;
+    replica.isAlive = false;
+    this.replica = null;
+    if (replica.writing !== null && hasLanded) this.land(replica.writing);
+    this.world.note('crash', this.index, () => (replica.writing === null ? '' : `a write landed: ${hasLanded}`));
+    this.world.witness.onCrash(this);
+  }
+
+  startMerger(): void {
+    this.merger ??= new SimulatedMerger(this.world, this, ++this.lives);
+  }
+
+  crashMerger(): void {
+    if (this.merger !== null) this.merger.isAlive = false;
+    this.merger = null;
+  }
+
+  startApplier(): void {
+    this.applier ??= new SimulatedApplier(this.world, this, ++this.lives);
+  }
+
+  crashApplier(): void {
+    if (this.applier !== null) this.applier.isAlive = false;
+    this.applier = null;
+  }
+
+  startAll(): void {
+    this.startReplica();
+    this.startMerger();
+    this.startApplier();
+  }
+
+  /** The disk has a batch. */
+  land(batch: WriteBatch): void {
+    this.disk.land(batch);
+    this.world.witness.onLanded(this, batch);
+  }
+
+  /** A message for the stream; false when the fence refuses it. */
+  publish(run: MergedRun, expectedSequence: number): boolean {
+    if (!this.stream.publish(run, expectedSequence)) return false;
+    this.world.witness.onMerged(this, run);
+    this.applier?.onStream();
+    return true;
+  }
+
+  diskExtraUs(): number {
+    return this.slowUs;
+  }
+
+  /** For how long the disk still stands still (microseconds). */
+  diskStallUs(): number {
+    return Math.max(0, this.stalledUntilUs - this.world.queue.nowUs);
+  }
+
+  healMachine(): void {
+    this.slowUs = 0;
+    this.stalledUntilUs = 0;
+    this.isDiskFailing = false;
+    this.isLocalLossy = false;
+  }
+}

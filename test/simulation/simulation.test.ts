@@ -1,0 +1,40 @@
+/** The protocol under a fixed set of seeds and some fresh ones; the same seed is the same run. */
+import { describe, expect, it } from 'vitest';
+import { report } from './campaign.js';
+import { simulate } from './simulation.js';
+
+const FIXED_SEEDS = 60;
+/** How long fresh seeds are tried (milliseconds). */
+const FRESH_MS = 10_000;
+
+function check(seed: number): void {
+  const outcome = simulate({ seed });
+  if (outcome.violation !== null) expect.fail(report(outcome, { seed }, undefined).join('\n'));
+}
+
+describe('simulation', () => {
+  it(`breaks no invariant with seeds 1 to ${FIXED_SEEDS}`, () => {
+    for (let seed = 1; seed <= FIXED_SEEDS; seed++) check(seed);
+  }, 300_000);
+
+  it('breaks no invariant with fresh seeds', () => {
+    const first = Math.floor(Date.now() % 2 ** 31);
+    const deadline = performance.now() + FRESH_MS;
+    let seed = first;
+    for (; performance.now() < deadline; seed++) check(seed);
+    console.log(`fresh seeds ${first} to ${seed - 1}: no invariant broken`);
+  }, 120_000);
+
+  it('does the same again with the same seed, and something else with another', () => {
+    const hashes = [1, 2, 7, 1, 2, 7].map((seed) => simulate({ seed }).hash);
+    expect(hashes.slice(3)).toEqual(hashes.slice(0, 3));
+    expect(new Set(hashes).size).toBe(3);
+  });
+
+  it('ends a replay at the step that is asked for, on the same way', () => {
+    const whole = simulate({ seed: 3 });
+    const part = simulate({ seed: 3 }, { until: 1_000 });
+    expect(part.steps).toBe(1_000);
+    expect(part.simulatedUs).toBeLessThan(whole.simulatedUs);
+  });
+});

@@ -1,0 +1,42 @@
+/** The merged-log stream of one server and its fence; it may forget its tail when the power fails. */
+import { type MergedRun, type MergePosition, mergeStart } from '../../shared/merge/merge.js';
+
+export class SimulatedStream {
+  /** Messages 1, 2, 3 …: sequence n is messages[n - 1]. */
+  readonly messages: MergedRun[] = [];
+  /** Sequences never come back, also when the tail is lost. */
+  lastSequence = 0;
+
+  constructor(private readonly groups: number) {}
+
+  position(): MergePosition {
+    return this.messages[this.messages.length - 1]?.after ?? mergeStart(this.groups);
+  }
+
+  /** False when the stream has gone on since (the expected last sequence is another one). */
+  publish(run: MergedRun, expectedLastSequence: number): boolean {
+    if (expectedLastSequence !== this.lastSequence) return false;
+    this.messages.push(run);
+    this.lastSequence += 1;
+    return true;
+  }
+
+  /** Forgets the last `count` messages. */
+  loseTail(count: number): void {
+    this.messages.length = Math.max(0, this.messages.length - count);
+    // A stream that was restored counts on from what it has; a publish that expects the old end must not pass by accident.
+    this.lastSequence = this.lastSequence + 1_000_000;
+  }
+
+  /** The place of the message that contains `mergedIndex`, or of the end. */
+  find(mergedIndex: number): number {
+    let low = 0;
+    let high = this.messages.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.messages[middle]?.after.mergedIndex ?? 0) < mergedIndex) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
