@@ -13,6 +13,10 @@ export interface LocalNatsOptions {
   /** Configuration, streams and log live here. */
   readonly dataDir: string;
   readonly port: number;
+  /** Sync every message to the disk before it is acknowledged: what a log store in JetStream needs. */
+  readonly syncAlways?: boolean;
+  /** Port of the HTTP monitoring on 127.0.0.1; none when not given. */
+  readonly monitorPort?: number | undefined;
   readonly pidFolder?: PidFolder;
   readonly print?: boolean;
 }
@@ -28,7 +32,7 @@ export async function startNats(options: LocalNatsOptions): Promise<ManagedProce
   const configFile = join(options.dataDir, 'nats.conf');
   // New at every start, so that an answer on the port shows that it is this server that has it.
   const name = `craft-local-${randomUUID()}`;
-  await writeFile(configFile, natsConfiguration(name, options.port, join(options.dataDir, 'jetstream')));
+  await writeFile(configFile, natsConfiguration(name, options));
   const server = await ManagedProcess.start({
     name: 'nats',
     command: program,
@@ -49,14 +53,18 @@ export async function startNats(options: LocalNatsOptions): Promise<ManagedProce
 }
 
 /**
- * The merged log can be rebuilt from the groups' own logs, so JetStream keeps its default of syncing to disk now and then.
+ * The merged log can be rebuilt from the groups' own logs, so JetStream keeps its default of syncing to disk now and then, unless the
+ * groups' logs themselves are there.
  */
-function natsConfiguration(name: string, port: number, storeDir: string): string {
+function natsConfiguration(name: string, options: LocalNatsOptions): string {
+  const { port, monitorPort, syncAlways = false, dataDir } = options;
+  const storeDir = `store_dir: ${JSON.stringify(join(dataDir, 'jetstream'))}`;
   return [
     `listen: "127.0.0.1:${port}"`,
+    ...(monitorPort === undefined ? [] : [`http: "127.0.0.1:${monitorPort}"`]),
     `server_name: "${name}"`,
     `max_payload: ${MAX_PAYLOAD}`,
-    `jetstream { store_dir: ${JSON.stringify(storeDir)} }`,
+    `jetstream { ${storeDir}${syncAlways ? ', sync_interval: always' : ''} }`,
     '',
   ].join('\n');
 }

@@ -1,6 +1,6 @@
 /**
  * What a restart needs beyond what the log store loads by itself: each group's window must reach back to its last committed
- * command, which a read barrier is about (T6). Behind it there may be any number of no-ops.
+ * command above its base, which a read barrier is about (T6). Behind it there may be any number of no-ops.
  */
 import type { LoadedGroup, LoadedState, LogStore } from '../../shared/log-store/port.js';
 import { EntryKind, type GroupId, type LogEntry } from '../../shared/raft/entry.js';
@@ -19,11 +19,12 @@ export async function completeTails(store: LogStore, loaded: LoadedState): Promi
 async function completeTail(store: LogStore, id: GroupId, group: LoadedGroup): Promise<readonly LogEntry[]> {
   let tail = group.tail;
   const { commitIndex } = group.hardState;
+  const begin = group.base.index + 1;
   const hasCommand = () => tail.some((entry) => entry.kind === EntryKind.command && entry.index <= commitIndex);
   let first = tail[0]?.index ?? group.lastIndex + 1;
-  while (first > 1 && !hasCommand()) {
+  while (first > begin && !hasCommand()) {
     const to = first - 1;
-    const from = Math.max(1, first - STEP);
+    const from = Math.max(begin, first - STEP);
     let earlier: LogEntry[] = [];
     // Large entries may take more than one read for the same step.
     for (let next = from; next <= to; next = (earlier[earlier.length - 1]?.index ?? to) + 1) {

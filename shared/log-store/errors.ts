@@ -1,4 +1,4 @@
-/** Why a folder cannot be opened as the log store of this server. Each names the folder and the way out. */
+/** Why a folder or stream cannot be, or stay, the log store of this server. Each names it and the way out. */
 
 /** Another process, or another store of this one, has the folder open. */
 export class LogStoreLockedError extends Error {
@@ -45,6 +45,27 @@ export class LogStoreFormatError extends Error {
   ) {
     super(`the log store in ${folder} has format ${found}; this version reads format ${known}`);
     this.name = 'LogStoreFormatError';
+  }
+}
+
+/** Another process has taken over the stream of this server's log store: it opened the stream later, or wrote to it. */
+export class LogStoreFencedError extends Error {
+  readonly code = 'LOG_STORE_FENCED';
+  constructor(
+    readonly stream: string,
+    options?: { cause?: unknown },
+  ) {
+    super(`another process writes to stream ${stream}; only one may run as this server`, options);
+    this.name = 'LogStoreFencedError';
+  }
+}
+
+/** The NATS server may acknowledge what is not on its disk, or nobody can tell that it does not. */
+export class LogStoreSyncError extends Error {
+  readonly code = 'LOG_STORE_SYNC';
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'LogStoreSyncError';
   }
 }
 

@@ -2,18 +2,33 @@
  * What a store knows of a group without reading its log, and how a write changes it. Pure; shared by the adapters, so that
  * they refuse the same misuse and agree on where terms begin.
  */
-import type { GroupId, HardState, Index, LogEntry, Term, Timestamp } from '../raft/entry.js';
+import {
+  type GroupId,
+  type HardState,
+  type Index,
+  LOG_START,
+  type LogEntry,
+  type LogPosition,
+  type PlacedConfiguration,
+  type Term,
+  type Timestamp,
+} from '../raft/entry.js';
 import type { GroupWrite, TermStart, WriteBatch } from './port.js';
 
 export interface GroupHead {
   readonly hardState: HardState;
+  readonly base: LogPosition;
+  readonly configurations: readonly PlacedConfiguration[];
+  /** That of the base when there are no entries after it. */
   readonly lastIndex: Index;
-  /** In order of index. */
+  /** In order of index; of the entries after the base only. */
   readonly termStarts: readonly TermStart[];
 }
 
 export const EMPTY_HEAD: GroupHead = {
   hardState: { term: 0, votedFor: null, commitIndex: 0 },
+  base: LOG_START,
+  configurations: [],
   lastIndex: 0,
   termStarts: [],
 };
@@ -49,19 +64,53 @@ export function headsAfter(
 }
 
 function headAfter(before: GroupHead, write: GroupWrite): GroupHead {
-  const { group, hardState = before.hardState, truncateFrom, entries = [] } = write;
-  let { lastIndex, termStarts } = before;
+  const {
+    group,
+    hardState = before.hardState,
+    configurations = before.configurations,
+    truncateFrom,
+    entries = [],
+  } = write;
+  const { base, ...onBase } = headOnBase(before, write);
+  let { lastIndex, termStarts } = onBase;
   if (truncateFrom !== undefined) {
     demand(Number.isSafeInteger(truncateFrom) && truncateFrom >= 1, `group ${group} truncates from ${truncateFrom}`);
+    demand(truncateFrom > base.index, `group ${group} truncates from ${truncateFrom}, its base is at ${base.index}`);
     lastIndex = Math.min(lastIndex, truncateFrom - 1);
-    termStarts = keptTermStarts(termStarts, truncateFrom);
+    termStarts = lastIndex === base.index ? [] : keptTermStarts(termStarts, truncateFrom);
   }
-  const added = newTermStarts(group, entries, lastIndex, termStarts.at(-1)?.term ?? 0);
+  const added = newTermStarts(group, entries, lastIndex, termStarts.at(-1)?.term ?? 0, base.term);
   return {
     hardState,
+    base,
+    configurations,
     lastIndex: lastIndex + entries.length,
     termStarts: added.length === 0 ? termStarts : [...termStarts, ...added],
   };
+}
+
+/**
+ * The head with the base that `write` gives, if any, before the rest of the write. A log that does not reach the base, or has an entry of
+ * another term there, is dropped whole: what follows such an entry cannot follow the snapshot (Raft section 7).
+ */
+export function headOnBase(before: GroupHead, { group, base }: GroupWrite): GroupHead {
+  if (base === undefined) return before;
+  const { index, term } = base;
+  demand(isPosition(base), `group ${group} has a base that is no position: ${JSON.stringify(base)}`);
+  demand(index >= before.base.index, `group ${group} moves its base back from ${before.base.index} to ${index}`);
+  const keepsSuffix = index <= before.lastIndex && termOf(before, index) === term;
+  if (!keepsSuffix) return { ...before, base, lastIndex: index, termStarts: [] };
+  return { ...before, base, termStarts: termStartsAfter(before, index) };
+}
+
+function isPosition({ index, term, timestamp }: LogPosition): boolean {
+  return [index, term, timestamp].every((value) => Number.isSafeInteger(value) && value >= 0);
+}
+
+/** Without the runs that end at or before `index`. */
+function termStartsAfter({ termStarts, lastIndex }: GroupHead, index: Index): readonly TermStart[] {
+  const endOf = (at: number) => (termStarts[at + 1]?.firstIndex ?? lastIndex + 1) - 1;
+  return termStarts.length === 0 || endOf(0) > index ? termStarts : termStarts.filter((_, at) => endOf(at) > index);
 }
 
 function keptTermStarts(termStarts: readonly TermStart[], truncateFrom: Index): readonly TermStart[] {
@@ -70,7 +119,14 @@ function keptTermStarts(termStarts: readonly TermStart[], truncateFrom: Index): 
     : termStarts.filter((start) => start.firstIndex < truncateFrom);
 }
 
-function newTermStarts(group: GroupId, entries: readonly LogEntry[], lastIndex: Index, lastTerm: Term): TermStart[] {
+/** `lastTerm` is that of the last run, 0 when there is none; no entry may have a term below `baseTerm`. */
+function newTermStarts(
+  group: GroupId,
+  entries: readonly LogEntry[],
+  lastIndex: Index,
+  lastTerm: Term,
+  baseTerm: Term,
+): TermStart[] {
   const starts: TermStart[] = [];
   let index = lastIndex;
   let term = lastTerm;
@@ -78,15 +134,22 @@ function newTermStarts(group: GroupId, entries: readonly LogEntry[], lastIndex: 
     index++;
     demand(entry.index === index, `group ${group} appends entry ${entry.index} where ${index} comes next`);
     if (entry.term === term) continue;
-    demand(entry.term > term, `group ${group} appends entry ${index} of term ${entry.term} after term ${term}`);
+    const least = Math.max(term, baseTerm);
+    demand(entry.term >= least, `group ${group} appends entry ${index} of term ${entry.term} after term ${least}`);
     term = entry.term;
     starts.push({ term, firstIndex: index });
   }
   return starts;
 }
 
-/** The term of the entry at `index`, or 0 when there is none below the first start. `index` must not be past the end. */
-export function termAt(termStarts: readonly TermStart[], index: Index): Term {
+/** The term of the entry at `index`, which is not past the end; undefined below the base, where nobody knows it any more. */
+export function termOf({ base, termStarts }: GroupHead, index: Index): Term | undefined {
+  if (index > base.index) return termAt(termStarts, index);
+  return index === base.index ? base.term : undefined;
+}
+
+/** The term that the runs give for `index`, or 0 below the first of them. */
+function termAt(termStarts: readonly TermStart[], index: Index): Term {
   // From the back: reads are mostly of recent entries.
   for (let at = termStarts.length - 1; at >= 0; at--) {
     const start = termStarts[at];

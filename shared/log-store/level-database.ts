@@ -23,7 +23,9 @@ const READ_AHEAD_BYTES_MAX = 16 * 1024 * 1024;
 export class LevelDatabase {
   #level: Level | undefined;
   #reopening: Promise<void> | undefined;
-  readonly #reads = new Set<Promise<unknown>>();
+  #isClosing = false;
+  /** Reads and compactions that use the handle, which is not closed under them. */
+  readonly #users = new Set<Promise<unknown>>();
 
   private constructor(
     readonly folder: string,
@@ -61,15 +63,41 @@ export class LevelDatabase {
     bytesMax: number,
     use: (next: (count: number) => Promise<KeyValue[]>) => Promise<T>,
   ): Promise<T> {
+    return this.#use((level) => this.#readFrom(level, first, last, bytesMax, use));
+  }
+
+  /** The keys in [first, last], front to back, `limit` of them at most. */
+  keys(first: string, last: string, limit = Number.POSITIVE_INFINITY): Promise<string[]> {
+    return this.#use(async (level) => {
+      try {
+        return await level.keys({ gte: first, lte: last, limit: Number.isFinite(limit) ? limit : -1 }).all();
+      } catch (cause) {
+        throw portError(this.folder, 'the read failed', cause);
+      }
+    });
+  }
+
+  /**
+   * Gives the space of deleted values under the keys in [first, last] back to the file system, if they take at least about
+   * `bytesMin` in tables. Returns at once, having done nothing, when the database is being closed or opened again.
+   */
+  async compact(first: string, last: string, bytesMin: number): Promise<void> {
+    if (this.#level === undefined || this.#isClosing || this.#reopening !== undefined) return;
+    await this.#use(async (level) => {
+      if ((await level.approximateSize(first, last)) < bytesMin) return;
+      if (!this.#isClosing && this.#reopening === undefined) await level.compactRange(first, last);
+    });
+  }
+
+  async #use<T>(work: (level: Level) => Promise<T>): Promise<T> {
     while (this.#reopening !== undefined) await this.#reopening.catch(() => undefined);
-    const level = this.#level;
-    if (level === undefined) throw new LogStoreWriteError(`the log store in ${this.folder} is not open`);
-    const reading = this.#readFrom(level, first, last, bytesMax, use);
-    this.#reads.add(reading);
+    if (this.#level === undefined) throw new LogStoreWriteError(`the log store in ${this.folder} is not open`);
+    const using = work(this.#level);
+    this.#users.add(using);
     try {
-      return await reading;
+      return await using;
     } finally {
-      this.#reads.delete(reading);
+      this.#users.delete(using);
     }
   }
 
@@ -118,16 +146,18 @@ export class LevelDatabase {
   }
 
   async #reopen(acknowledged: number): Promise<void> {
-    await Promise.allSettled(this.#reads);
+    await Promise.allSettled(this.#users);
     await this.#level?.close();
     this.#level = undefined;
     await dropWritesAfter(this.folder, acknowledged);
     this.#level = await openChecked(this.folder);
   }
 
+  /** Waits for what uses the database. */
   async close(): Promise<void> {
+    this.#isClosing = true;
     await this.#reopening?.catch(() => undefined);
-    await Promise.allSettled(this.#reads);
+    await Promise.allSettled(this.#users);
     await this.#level?.close();
     this.#level = undefined;
   }

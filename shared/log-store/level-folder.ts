@@ -135,10 +135,10 @@ async function listFiles(folder: string): Promise<string[]> {
  * journal all the same, whole or in part, and would come back at the next opening.
  */
 export async function dropWritesAfter(folder: string, acknowledged: number): Promise<void> {
-  const newest = journalsOf(await listFiles(folder)).at(-1);
+  const newest = await newestWritten(folder);
   if (newest === undefined) return;
-  const path = join(folder, newest.file);
-  const { records, brokenAt } = readJournal(await readFile(path));
+  const { path, bytes } = newest;
+  const { records, brokenAt } = readJournal(bytes);
   const unwanted = records.find(({ data }) => writeNumberOf(data, path) > acknowledged);
   const keep = unwanted?.start ?? brokenAt;
   if (keep === undefined) return;
@@ -149,6 +149,16 @@ export async function dropWritesAfter(folder: string, acknowledged: number): Pro
   } finally {
     await file.close();
   }
+}
+
+/** The newest journal with anything in it: LevelDB may have begun another after the write that failed, to empty its buffer. */
+async function newestWritten(folder: string): Promise<{ path: string; bytes: Buffer } | undefined> {
+  for (const { file } of journalsOf(await listFiles(folder)).toReversed()) {
+    const path = join(folder, file);
+    const bytes = await readFile(path);
+    if (bytes.length > 0) return { path, bytes };
+  }
+  return undefined;
 }
 
 /** The write number in a LevelDB batch: sequence (8), count (4), then the first operation, which puts it (level.ts). */

@@ -35,8 +35,8 @@ export async function openHead(database: LevelDatabase, identity: LogStoreIdenti
   const heads = new Map<GroupId, GroupHead>();
   for (const [group, found] of head.groups.entries()) {
     if (found === null) continue;
-    const termStarts = await readTermStarts(database, group, found.termCount);
-    heads.set(group, { hardState: found.hardState, lastIndex: found.lastIndex, termStarts });
+    const { termCount, ...head } = found;
+    heads.set(group, { ...head, termStarts: await readTermStarts(database, group, termCount) });
   }
   return { write, promiseLimit: head.promiseLimit, heads, groupTexts: head.groups.map(record.groupText) };
 }

@@ -1,9 +1,9 @@
 /**
- * One group's records in the database: reading a range of entries, cutting a suffix, appending. What is read is checked against the
+ * One group's records in the database: reading a range of entries, dropping the log or a suffix, appending. What is read is checked against the
  * group's head, record by record, so that neither a gap nor an entry that was truncated can pass.
  */
 import type { GroupId, Index, LogEntry, Term } from '../raft/entry.js';
-import { type GroupHead, termAt } from './head.js';
+import { type GroupHead, termOf } from './head.js';
 import type { KeyValue, LevelDatabase, Operation } from './level-database.js';
 import { decodeRecord, encodeRecord, encodeTerm, RecordError, recordKey, termKey } from './level-record.js';
 
@@ -11,7 +11,7 @@ import { decodeRecord, encodeRecord, encodeTerm, RecordError, recordKey, termKey
 const RECORDS_MAX = 1_000;
 
 /**
- * The entries `from` .. `to`, which must exist, up to the one that reaches `bytesMax`.
+ * The entries `from` .. `to`, which must exist above the base, up to the one that reaches `bytesMax`.
  * @throws RecordError when a record is missing or damaged.
  */
 export async function readEntries(
@@ -22,7 +22,7 @@ export async function readEntries(
   to: Index,
   bytesMax: number,
 ): Promise<LogEntry[]> {
-  const collector = new Collector(from, to, bytesMax, (index) => termAt(head.termStarts, index));
+  const collector = new Collector(from, to, bytesMax, (index) => termOf(head, index));
   await database.read(recordKey(group, from), recordKey(group, head.lastIndex), bytesMax, async (next) => {
     // What fits is read in one go, then one record at a time: never more than one too many.
     for (let count = Math.min(RECORDS_MAX, to - from + 1); !collector.full; count = 1) {
@@ -44,7 +44,7 @@ class Collector {
     private readonly from: Index,
     private readonly to: Index,
     private readonly bytesMax: number,
-    private readonly termOf: (index: Index) => Term,
+    private readonly termOf: (index: Index) => Term | undefined,
   ) {}
 
   get nextIndex(): Index {
@@ -69,7 +69,7 @@ class Collector {
 
 /**
  * Adds what drops the entries from `truncateFrom`, which must exist, on: their records go, and the one in which it lies is
- * written anew without them.
+ * written anew with those of its entries that lie between the base and it.
  * @throws RecordError when that record is missing or damaged.
  */
 export async function addTruncation(
@@ -79,49 +79,66 @@ export async function addTruncation(
   head: GroupHead,
   truncateFrom: Index,
 ): Promise<void> {
-  const termOf = (index: Index) => termAt(head.termStarts, index);
   const first = recordKey(group, truncateFrom);
   let kept: LogEntry[] | undefined;
   await database.read(first, recordKey(group, head.lastIndex), 1, async (next) => {
     for (let pairs = await next(1); pairs.length > 0; pairs = await next(1)) {
       for (const [key, value] of pairs) {
-        kept ??= keptEntries(decodeRecord(key, value, termOf), truncateFrom);
+        kept ??= keptEntries(
+          decodeRecord(key, value, (index) => termOf(head, index)),
+          head.base.index,
+          truncateFrom,
+        );
         operations.push({ type: 'del', key });
       }
     }
   });
   if (kept === undefined) throw new RecordError(first, 'the record is missing');
-  if (kept.length > 0) addRecord(operations, group, kept);
-  for (const { firstIndex } of head.termStarts) {
-    if (firstIndex >= truncateFrom) operations.push({ type: 'del', key: termKey(group, firstIndex) });
-  }
+  addAppend(operations, group, kept);
 }
 
-/** Those before `truncateFrom`, or undefined when that is not among the entries. */
-function keptEntries(entries: readonly LogEntry[], truncateFrom: Index): LogEntry[] | undefined {
-  const count = truncateFrom - (entries[0]?.index ?? 0);
-  return count < 0 ? undefined : entries.slice(0, count);
+/** Those between `base` and `truncateFrom`, or undefined when that is not among the entries. */
+function keptEntries(entries: readonly LogEntry[], base: Index, truncateFrom: Index): LogEntry[] | undefined {
+  const firstIndex = entries[0]?.index ?? 0;
+  if (truncateFrom < firstIndex) return undefined;
+  return entries.slice(Math.max(0, base + 1 - firstIndex), truncateFrom - firstIndex);
 }
 
-/** Adds the entries, if any, as one record, and the terms that begin with them. `after` is the head with them. */
-export function addAppend(
+/**
+ * Adds what drops the records above `base` of a log that is dropped whole: entries that are appended later may end where one of them
+ * does. Those at or below it are garbage that level-removal.ts sees to. There are not many: what conflicts with a snapshot was never
+ * committed.
+ */
+export async function addDrop(
   operations: Operation[],
+  database: LevelDatabase,
   group: GroupId,
-  entries: readonly LogEntry[],
-  after: GroupHead,
-): void {
-  const firstIndex = entries[0]?.index;
-  if (firstIndex === undefined) return;
-  for (let at = after.termStarts.length - 1; at >= 0; at--) {
-    const start = after.termStarts[at];
-    if (start === undefined || start.firstIndex < firstIndex) break;
-    const key = termKey(group, start.firstIndex);
-    operations.push({ type: 'put', key, value: encodeTerm(key, start.term) });
+  base: Index,
+  lastIndex: Index,
+): Promise<void> {
+  for (const key of await database.keys(recordKey(group, base + 1), recordKey(group, lastIndex))) {
+    operations.push({ type: 'del', key });
   }
-  addRecord(operations, group, entries);
 }
 
-function addRecord(operations: Operation[], group: GroupId, entries: readonly LogEntry[]): void {
-  const key = recordKey(group, entries.at(-1)?.index ?? 0);
+/** Adds the entries, if any, as one record. */
+export function addAppend(operations: Operation[], group: GroupId, entries: readonly LogEntry[]): void {
+  const lastIndex = entries.at(-1)?.index;
+  if (lastIndex === undefined) return;
+  const key = recordKey(group, lastIndex);
   operations.push({ type: 'put', key, value: encodeRecord(key, entries) });
+}
+
+/** Adds what makes the stored term starts those of `after`. */
+export function addTermStarts(operations: Operation[], group: GroupId, before: GroupHead, after: GroupHead): void {
+  // An array that has not changed is the same one; only an election, a truncation or a base makes another.
+  if (before.termStarts === after.termStarts) return;
+  const left = new Map(before.termStarts.map(({ firstIndex, term }) => [firstIndex, term]));
+  for (const { firstIndex, term } of after.termStarts) {
+    const isStored = left.get(firstIndex) === term;
+    left.delete(firstIndex);
+    const key = termKey(group, firstIndex);
+    if (!isStored) operations.push({ type: 'put', key, value: encodeTerm(key, term) });
+  }
+  for (const firstIndex of left.keys()) operations.push({ type: 'del', key: termKey(group, firstIndex) });
 }

@@ -5,20 +5,30 @@
  *   !write                       number of the last write
  *   log/<group>/<last index>     one appended batch: first index and the block of its entries
  *   term/<group>/<first index>   the term that begins there
- *   ~head                        number of the last write, promise limit, hard state and last index of every group
+ *   ~head                        number of the last write, promise limit; of every group hard state, base, configurations, last index
  *
  * A record is found by its *last* index: the first key at or after an index is the record that holds it, so that every read
- * is one seek. Every value begins with a CRC-32 over its key and the rest, so a value under a wrong key shows as well.
+ * is one seek. It also parts a log at its base: a record whose key is at or below that is garbage, whatever it holds, and one
+ * whose key is above it is kept whole. Every value begins with a CRC-32 over its key and the rest, so a value under a wrong key shows as well.
  * The write number is stored twice, far apart, and the head counts the terms: what a lost or stale key would hide.
  */
 
-import type { GroupId, HardState, Index, LogEntry, Term, Timestamp } from '../raft/entry.js';
+import type {
+  GroupId,
+  HardState,
+  Index,
+  LogEntry,
+  LogPosition,
+  PlacedConfiguration,
+  Term,
+  Timestamp,
+} from '../raft/entry.js';
 import { blockLength, copyBlock, decodeBlock } from '../wire/entry-block.js';
 import { crc32 } from './checksum.js';
 import type { LogStoreIdentity } from './errors.js';
 
 /** The format of the folder; raised when a version writes what an older one cannot read. */
-export const FORMAT = 1;
+export const FORMAT = 2;
 
 export const IDENTITY_KEY = '!identity';
 export const WRITE_KEY = '!write';
@@ -97,10 +107,10 @@ export function encodeRecord(key: string, entries: readonly LogEntry[]): Buffer 
 
 /**
  * The entries of a record, as views of it. `termOf` says which term the entry at an index must have: by the Log Matching
- * Property (Raft section 5.3) an entry of another term is one that a truncation has dropped.
+ * Property (Raft section 5.3) an entry of another term is one that a truncation has dropped; undefined where it no longer matters.
  * @throws RecordError when the record is damaged, or is not the one that belongs under `key`.
  */
-export function decodeRecord(key: string, value: Uint8Array, termOf: (index: Index) => Term): LogEntry[] {
+export function decodeRecord(key: string, value: Uint8Array, termOf: (index: Index) => Term | undefined): LogEntry[] {
   const payload = unseal(key, value);
   if (payload.length < RECORD_HEADER_BYTES - CRC_BYTES) throw new RecordError(key, 'the record has no header');
   const firstIndex = payload.readDoubleLE(0);
@@ -116,7 +126,7 @@ export function decodeRecord(key: string, value: Uint8Array, termOf: (index: Ind
   }
   for (const entry of entries) {
     const term = termOf(entry.index);
-    if (entry.term !== term)
+    if (term !== undefined && entry.term !== term)
       throw new RecordError(key, `entry ${entry.index} has term ${entry.term} in place of ${term}`);
   }
   return entries;
@@ -149,6 +159,8 @@ export function decodeWriteNumber(value: Uint8Array): number {
 /** A group in the stored head; `termCount` is how many term keys the group has. */
 export interface StoredGroup {
   readonly hardState: HardState;
+  readonly base: LogPosition;
+  readonly configurations: readonly PlacedConfiguration[];
   readonly lastIndex: Index;
   readonly termCount: number;
 }

@@ -1,20 +1,22 @@
 /**
  * LevelLogStore: the logs of all groups of a server in one LevelDB database. A turn is one synchronous LevelDB batch: one
- * record per group that appends, the head, and what a truncation drops or shortens. level-record.ts has the layout.
+ * record per group that appends, the head, and what a truncation or a base drops. level-record.ts has the layout.
  *
- * In memory it keeps what grows with elections, not with entries: per group the hard state, last index and term starts.
+ * In memory it keeps what grows with elections, not with entries: the head of every group.
  */
 import { join } from 'node:path';
 import type { GroupId, Index, LogEntry, Timestamp } from '../raft/entry.js';
 import { blockLength } from '../wire/entry-block.js';
 import type { LogStoreIdentity } from './errors.js';
-import { demand, EMPTY_HEAD, type GroupHead, headsAfter } from './head.js';
+import { demand, EMPTY_HEAD, type GroupHead, headOnBase, headsAfter } from './head.js';
 import { LevelDatabase, type Operation } from './level-database.js';
 import { dropWritesAfter } from './level-folder.js';
 import { openHead, readWriteNumber, type StoreHead } from './level-head.js';
-import { addAppend, addTruncation, readEntries } from './level-log.js';
+import { addAppend, addDrop, addTermStarts, addTruncation, readEntries } from './level-log.js';
 import { encodeHead, encodeWriteNumber, groupText, HEAD_KEY, RecordError, WRITE_KEY } from './level-record.js';
+import { LevelRemoval } from './level-removal.js';
 import {
+  type GroupWrite,
   type LoadedGroup,
   type LoadedState,
   type LogStore,
@@ -42,8 +44,9 @@ export class LevelLogStore implements LogStore {
   #writing: Promise<void> | undefined;
   /** A write failed, and the database has not been mended since. */
   #failed = false;
-  /** Raised when a truncation begins and when it ends, so odd within one: records that a read relies on may vanish then. */
-  #truncations = 0;
+  /** Raised when a write with a truncation or base begins and when it ends, so odd within one: what a read relies on may vanish then. */
+  #droppings = 0;
+  readonly #removal: LevelRemoval;
   #state: 'opened' | 'loaded' | 'closed' = 'opened';
 
   private constructor(database: LevelDatabase, groupCount: number, head: StoreHead) {
@@ -53,6 +56,7 @@ export class LevelLogStore implements LogStore {
     this.#groupTexts = head.groupTexts;
     this.#promiseLimit = head.promiseLimit;
     this.#write = head.write;
+    this.#removal = new LevelRemoval(database);
   }
 
   /**
@@ -77,7 +81,7 @@ export class LevelLogStore implements LogStore {
     for (const [group, head] of this.#heads) {
       const tail: LogEntry[] = [];
       // The last record is read in any case, so that its loss shows here.
-      const from = Math.max(1, Math.min(head.hardState.commitIndex, head.lastIndex));
+      const from = Math.max(head.base.index + 1, Math.min(head.hardState.commitIndex, head.lastIndex));
       while (from + tail.length <= head.lastIndex) {
         const entries = await this.#read(group, from + tail.length, head.lastIndex, Number.MAX_SAFE_INTEGER);
         for (const entry of entries) tail.push(entry);
@@ -106,13 +110,13 @@ export class LevelLogStore implements LogStore {
   async read(group: GroupId, from: Index, to: Index, bytesMax: number): Promise<LogEntry[]> {
     demand(this.#state !== 'closed', 'the store is closed');
     for (;;) {
-      const truncations = this.#truncations;
+      const droppings = this.#droppings;
       try {
         return await this.#read(group, from, to, bytesMax);
       } catch (error) {
-        const undisturbed = truncations === this.#truncations && truncations % 2 === 0;
+        const undisturbed = droppings === this.#droppings && droppings % 2 === 0;
         if (undisturbed || !(error instanceof LogStoreCorruptError)) throw error;
-        // What it missed may have been truncated under it: it is damage only when it shows again without that.
+        // What it missed may have been dropped under it: it is damage only when it shows again without that.
         await this.#writing?.catch(() => undefined);
       }
     }
@@ -134,7 +138,7 @@ export class LevelLogStore implements LogStore {
     const head = this.#headOf(group);
     const first = Math.max(1, from);
     const last = Math.min(to, head.lastIndex);
-    if (first > last) return [];
+    if (first > last || first <= head.base.index) return [];
     try {
       return await readEntries(this.#database, group, head, first, last, bytesMax);
     } catch (error) {
@@ -143,15 +147,15 @@ export class LevelLogStore implements LogStore {
   }
 
   async #commit(batch: WriteBatch, heads: ReadonlyMap<GroupId, GroupHead>): Promise<void> {
-    const truncates = batch.groups.some(({ truncateFrom }) => truncateFrom !== undefined);
-    if (truncates) this.#truncations++;
+    const drops = batch.groups.some(({ truncateFrom, base }) => truncateFrom !== undefined || base !== undefined);
+    if (drops) this.#droppings++;
     try {
       if (this.#failed) await this.#mend(batch);
       await this.#commitOnce(batch, heads);
     } catch (error) {
       throw located(this.#database.folder, error);
     } finally {
-      if (truncates) this.#truncations++;
+      if (drops) this.#droppings++;
     }
   }
 
@@ -161,16 +165,14 @@ export class LevelLogStore implements LogStore {
     // The number comes first: dropWritesAfter looks for it there.
     const operations: Operation[] = [{ type: 'put', key: WRITE_KEY, value: encodeWriteNumber(write) }];
     const groupTexts = this.#groupTexts.slice();
-    for (const { group, truncateFrom = Number.POSITIVE_INFINITY, entries = [] } of batch.groups) {
-      const before = this.#headOf(group);
-      const after = heads.get(group) ?? before;
-      if (truncateFrom <= before.lastIndex) {
-        await addTruncation(operations, this.#database, group, before, truncateFrom);
-      }
-      addAppend(operations, group, entries, after);
-      const { hardState, lastIndex, termStarts } = after;
-      groupTexts[group] = groupText({ hardState, lastIndex, termCount: termStarts.length });
+    for (const groupWrite of batch.groups) {
+      const { group } = groupWrite;
+      const after = heads.get(group) ?? this.#headOf(group);
+      await this.#addGroup(operations, groupWrite, after);
+      const { termStarts, ...head } = after;
+      groupTexts[group] = groupText({ ...head, termCount: termStarts.length });
     }
+    const onRemoved = await this.#removal.add(operations, new Map([...this.#heads, ...heads]));
     operations.push({ type: 'put', key: HEAD_KEY, value: encodeHead(write, promiseLimit, groupTexts) });
     try {
       await this.#database.write(operations);
@@ -184,6 +186,18 @@ export class LevelLogStore implements LogStore {
     this.#promiseLimit = promiseLimit;
     this.#groupTexts = groupTexts;
     for (const [group, head] of heads) this.#heads.set(group, head);
+    onRemoved();
+  }
+
+  async #addGroup(operations: Operation[], write: GroupWrite, after: GroupHead): Promise<void> {
+    const { group, truncateFrom = Number.POSITIVE_INFINITY, entries = [] } = write;
+    const before = this.#headOf(group);
+    const onBase = headOnBase(before, write);
+    const { base, lastIndex } = onBase;
+    if (lastIndex < before.lastIndex) await addDrop(operations, this.#database, group, base.index, before.lastIndex);
+    else if (truncateFrom <= lastIndex) await addTruncation(operations, this.#database, group, onBase, truncateFrom);
+    addTermStarts(operations, group, before, after);
+    addAppend(operations, group, entries);
   }
 
   /** After a failed write: opens the database again without it. Rejects with LogStoreWriteError while there is no space. */

@@ -4,6 +4,7 @@
  */
 import type { GroupId, Index, LogEntry, Timestamp } from '../raft/entry.js';
 import { demand, EMPTY_HEAD, type GroupHead, headsAfter } from './head.js';
+import { keptEntries } from './kept.js';
 import { type LoadedState, type LogStore, LogStoreWriteError, type WriteBatch } from './port.js';
 
 /** A write on its way to the disk. */
@@ -24,9 +25,11 @@ export interface MemoryLogStoreOptions {
 
 interface MemoryGroup {
   readonly head: GroupHead;
-  /** entries[i] has index i + 1. Never modified: a write makes a new array when it truncates, else appends. */
+  /** entries[i] has index base.index + 1 + i. Never shortened: a write makes a new array when it drops some, else appends. */
   readonly entries: LogEntry[];
 }
+
+const EMPTY_GROUP: MemoryGroup = { head: EMPTY_HEAD, entries: [] };
 
 export class MemoryLogStore implements LogStore {
   readonly #onWrite: (write: PendingWrite) => void;
@@ -44,7 +47,7 @@ export class MemoryLogStore implements LogStore {
     const groups = new Map(
       [...this.#groups].map(([group, { head, entries }]) => [
         group,
-        { ...head, tail: entries.slice(Math.max(0, head.hardState.commitIndex - 1)) },
+        { ...head, tail: entries.slice(Math.max(0, head.hardState.commitIndex - 1 - head.base.index)) },
       ]),
     );
     return { promiseLimit: this.#promiseLimit, groups };
@@ -89,11 +92,11 @@ export class MemoryLogStore implements LogStore {
 
   async read(group: GroupId, from: Index, to: Index, bytesMax: number): Promise<LogEntry[]> {
     this.#demandOpen();
-    const entries = this.#groups.get(group)?.entries ?? [];
+    const { head, entries } = this.#groups.get(group) ?? EMPTY_GROUP;
     const result: LogEntry[] = [];
     let bytes = 0;
     for (let index = Math.max(1, from); index <= to; index++) {
-      const entry = entries[index - 1];
+      const entry = entries[index - 1 - head.base.index];
       if (entry === undefined) break;
       result.push(entry);
       bytes += entry.bytes.length;
@@ -124,12 +127,12 @@ export class MemoryLogStore implements LogStore {
 
   #apply(batch: WriteBatch, heads: ReadonlyMap<GroupId, GroupHead>): void {
     this.#promiseLimit = batch.promiseLimit ?? this.#promiseLimit;
-    for (const { group, truncateFrom, entries: added = [] } of batch.groups) {
-      const head = heads.get(group);
-      const stored = this.#groups.get(group)?.entries ?? [];
-      const entries = truncateFrom === undefined ? stored : stored.slice(0, truncateFrom - 1);
-      for (const entry of added) entries.push(entry);
-      if (head !== undefined) this.#groups.set(group, { head, entries });
+    for (const write of batch.groups) {
+      const head = heads.get(write.group);
+      const stored = this.#groups.get(write.group) ?? { head: EMPTY_HEAD, entries: [] };
+      const entries = keptEntries(stored.head, stored.entries, write);
+      for (const entry of write.entries ?? []) entries.push(entry);
+      if (head !== undefined) this.#groups.set(write.group, { head, entries });
     }
   }
 

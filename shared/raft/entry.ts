@@ -41,8 +41,39 @@ export interface HardState {
   readonly commitIndex: Index;
 }
 
+/** A place in one group's log, with what the log-matching check (term) and T1 (timestamp) need to go on after it. */
+export interface LogPosition {
+  readonly index: Index;
+  readonly term: Term;
+  readonly timestamp: Timestamp;
+}
+
+/** Before the first entry. */
+export const LOG_START: LogPosition = { index: 0, term: 0, timestamp: 0 };
+
 /** The members of a group. Learners receive the log and do not vote. */
 export interface Configuration {
   readonly voters: readonly ServerId[];
   readonly learners: readonly ServerId[];
+}
+
+/**
+ * A configuration with the place of the entry that brought it; index 0 and term 0 for the one that a group began with, index 0 and RECOVERED_TERM
+ * for one that was written by hand after a quorum was lost.
+ */
+export interface PlacedConfiguration extends Configuration {
+  readonly index: Index;
+  readonly term: Term;
+}
+
+/** Newer than what a group began with, older than every entry; no entry has index 0. */
+export const RECOVERED_TERM: Term = 1;
+
+/** The configuration of the survivors of a lost quorum (T11): the next leader puts it into the log, so that nothing older counts any more. */
+export function recoveredConfiguration(voters: readonly ServerId[]): PlacedConfiguration {
+  return { voters, learners: [], index: 0, term: RECOVERED_TERM };
+}
+
+export function isRecovered({ index, term }: PlacedConfiguration): boolean {
+  return index === 0 && term === RECOVERED_TERM;
 }

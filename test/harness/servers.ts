@@ -1,7 +1,7 @@
 /** Real servers for one test file, on free ports, with data in folders that go with them. */
 
 import type { ManagedProcess } from '../../deploy/local/managed-process.js';
-import { startNats } from '../../deploy/local/nats.js';
+import { type LocalNatsOptions, startNats } from '../../deploy/local/nats.js';
 import { freePort } from '../../deploy/local/ports.js';
 import { createDatabases, localDatabaseUrl, startPostgres } from '../../deploy/local/postgres.js';
 import { temporaryFolder } from './folder.js';
@@ -30,8 +30,10 @@ export interface TestPostgres {
 }
 
 /** A nats-server with JetStream. */
-export async function startTestNats(): Promise<TestNats> {
-  const { port, server } = await startTestServer('nats', (dataDir, port) => startNats({ dataDir, port }));
+export async function startTestNats(
+  options: Pick<LocalNatsOptions, 'syncAlways' | 'monitorPort'> = {},
+): Promise<TestNats> {
+  const { port, server } = await startTestServer('nats', (dataDir, port) => startNats({ ...options, dataDir, port }));
   return Object.assign(server, { url: `nats://127.0.0.1:${port}`, port });
 }
 

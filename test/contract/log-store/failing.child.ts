@@ -8,6 +8,7 @@ import { writeSync } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
+import { EMPTY_HEAD } from '../../../shared/log-store/head.js';
 import { LevelLogStore } from '../../../shared/log-store/level.js';
 import { LogStoreWriteError } from '../../../shared/log-store/port.js';
 import { batchOf, dumpStore, Model } from './model.js';
@@ -31,12 +32,12 @@ const write = async () => {
 /** The log as reads show it, against the model. */
 async function readsAreRight(): Promise<boolean> {
   const groups = new Map(
-    [...model.groups].map(([group, { hardState, entries }]) => {
-      return [group, { hardState, lastIndex: entries.length, termStarts: [], tail: [] }];
+    [...model.groups].map(([group, head]) => {
+      return [group, { ...EMPTY_HEAD, ...head, lastIndex: model.lastIndex(group), tail: [] }];
     }),
   );
   const beyond = await Promise.all(
-    [...model.groups].map(([group, { entries }]) => store.read(group, entries.length + 1, 1e9, 1e9)),
+    [...model.groups.keys()].map((group) => store.read(group, model.lastIndex(group) + 1, 1e9, 1e9)),
   );
   const seen = await dumpStore(store, { promiseLimit: model.promiseLimit, groups });
   return beyond.every((list) => list.length === 0) && isDeepStrictEqual(seen, model.dump());

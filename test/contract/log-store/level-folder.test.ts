@@ -2,7 +2,7 @@ import { ClassicLevel } from 'classic-level';
 import { afterEach, describe, expect, it } from 'vitest';
 import { LogStoreFormatError, LogStoreIdentityError, LogStoreLockedError } from '../../../shared/log-store/errors.js';
 import { LevelLogStore } from '../../../shared/log-store/level.js';
-import { decodeIdentity, IDENTITY_KEY, sealJson } from '../../../shared/log-store/level-record.js';
+import { decodeIdentity, FORMAT, IDENTITY_KEY, sealJson } from '../../../shared/log-store/level-record.js';
 import { type Child, start } from './child.js';
 import { entries } from './model.js';
 import { Folders, IDENTITY } from './subject.js';
@@ -48,7 +48,7 @@ describe('the folder of a level log store', () => {
     const folder = await stored();
     const level = new ClassicLevel<string, Uint8Array>(folder, { valueEncoding: 'view' });
     const identity = decodeIdentity((await level.get(IDENTITY_KEY)) ?? new Uint8Array());
-    await level.put(IDENTITY_KEY, sealJson(IDENTITY_KEY, { ...identity, format: 2 }));
+    await level.put(IDENTITY_KEY, sealJson(IDENTITY_KEY, { ...identity, format: FORMAT + 1 }));
     await level.close();
     await expect(LevelLogStore.open({ ...IDENTITY, folder })).rejects.toThrow(LogStoreFormatError);
   });

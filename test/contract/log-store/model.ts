@@ -2,7 +2,14 @@
 
 import { createHash } from 'node:crypto';
 import type { LoadedState, LogStore, WriteBatch } from '../../../shared/log-store/port.js';
-import type { GroupId, HardState, LogEntry } from '../../../shared/raft/entry.js';
+import {
+  type GroupId,
+  type HardState,
+  LOG_START,
+  type LogEntry,
+  type LogPosition,
+  type PlacedConfiguration,
+} from '../../../shared/raft/entry.js';
 import { encodeEntry } from '../../../shared/wire/entry-block.js';
 
 export function entry(index: number, term: number, body = `entry ${index} of term ${term}`): LogEntry {
@@ -15,26 +22,56 @@ export function entries(from: number, to: number, term: number, body?: string): 
   return Array.from({ length: to - from + 1 }, (_, i) => entry(from + i, term, body));
 }
 
+export function position(index: number, term: number): LogPosition {
+  return { index, term, timestamp: 1_790_000_000_000_000 + index };
+}
+
+export function configuration(index: number, term: number): PlacedConfiguration {
+  return { voters: ['s1', 's2', `s${index}`], learners: [], index, term };
+}
+
 export interface ModelGroup {
   hardState: HardState;
+  base: LogPosition;
+  configurations: readonly PlacedConfiguration[];
   entries: LogEntry[];
 }
+
+const NEW_GROUP: ModelGroup = {
+  hardState: { term: 0, votedFor: null, commitIndex: 0 },
+  base: LOG_START,
+  configurations: [],
+  entries: [],
+};
 
 export class Model {
   promiseLimit = 0;
   readonly groups = new Map<GroupId, ModelGroup>();
 
   group(group: GroupId): ModelGroup {
-    return this.groups.get(group) ?? { hardState: { term: 0, votedFor: null, commitIndex: 0 }, entries: [] };
+    return this.groups.get(group) ?? NEW_GROUP;
+  }
+
+  lastIndex(group: GroupId): number {
+    const { base, entries } = this.group(group);
+    return entries.at(-1)?.index ?? base.index;
   }
 
   apply(batch: WriteBatch): this {
     this.promiseLimit = batch.promiseLimit ?? this.promiseLimit;
     for (const write of batch.groups) {
       const before = this.group(write.group);
-      const kept = before.entries.filter((each) => each.index < (write.truncateFrom ?? Number.POSITIVE_INFINITY));
+      const base = write.base ?? before.base;
+      const fits = [before.base, ...before.entries].some(
+        ({ index, term }) => index === base.index && term === base.term,
+      );
+      const kept = before.entries.filter(
+        ({ index }) => fits && index > base.index && index < (write.truncateFrom ?? Number.POSITIVE_INFINITY),
+      );
       this.groups.set(write.group, {
         hardState: write.hardState ?? before.hardState,
+        base,
+        configurations: write.configurations ?? before.configurations,
         entries: [...kept, ...(write.entries ?? [])],
       });
     }
@@ -43,20 +80,17 @@ export class Model {
 
   /** All of the state as comparable text. */
   dump(): object {
-    return dump(
-      this.promiseLimit,
-      [...this.groups].map(([group, { hardState, entries }]) => [group, hardState, entries]),
-    );
+    return dump(this.promiseLimit, [...this.groups]);
   }
 }
 
-type GroupRow = readonly [GroupId, HardState, readonly LogEntry[]];
+type GroupRow = readonly [GroupId, ModelGroup];
 
 function dump(promiseLimit: number, rows: readonly GroupRow[]): object {
   const sorted = [...rows].sort(([a], [b]) => a - b);
   return {
     promiseLimit,
-    groups: sorted.map(([group, hardState, list]) => ({ group, hardState, entries: list.map(entryText) })),
+    groups: sorted.map(([group, { entries, ...head }]) => ({ group, ...head, entries: entries.map(entryText) })),
   };
 }
 
@@ -67,14 +101,14 @@ export function entryText({ index, term, timestamp, kind, bytes }: LogEntry): st
 /** All of a store's state as comparable text, read in chunks of at most `bytesMax`. `loaded` is what its `load` gave. */
 export async function dumpStore(store: LogStore, loaded: LoadedState, bytesMax = 100_000): Promise<object> {
   const rows: GroupRow[] = [];
-  for (const [group, { hardState, lastIndex }] of loaded.groups) {
+  for (const [group, { hardState, base, configurations, lastIndex }] of loaded.groups) {
     const list: LogEntry[] = [];
-    while (list.length < lastIndex) {
-      const more = await store.read(group, list.length + 1, lastIndex, bytesMax);
-      if (more.length === 0) throw new Error(`group ${group} ends at ${list.length}, not at ${lastIndex}`);
+    while (base.index + list.length < lastIndex) {
+      const more = await store.read(group, base.index + list.length + 1, lastIndex, bytesMax);
+      if (more.length === 0) throw new Error(`group ${group} ends at ${base.index + list.length}, not at ${lastIndex}`);
       list.push(...more);
     }
-    rows.push([group, hardState, list]);
+    rows.push([group, { hardState, base, configurations, entries: list }]);
   }
   return dump(loaded.promiseLimit, rows);
 }
@@ -92,7 +126,8 @@ export function randomOf(seed: number): () => number {
 
 /**
  * The write number `n` of a run: it touches every group, so that a batch that survives in part shows, and its promise limit
- * is n, so that a store tells how far it came. `bytes` is about what each group gets.
+ * is n, so that a store tells how far it came. `bytes` is about what each group gets. Now and then a group's base moves: to an entry of
+ * its log, beyond the end of that, or to an entry that conflicts with its own.
  */
 export function batchOf(seed: number, n: number, model: Model, groups: number, bytes: number): WriteBatch {
   const random = randomOf(seed * 1_000_003 + n);
@@ -100,20 +135,34 @@ export function batchOf(seed: number, n: number, model: Model, groups: number, b
     promiseLimit: n,
     groups: Array.from({ length: groups }, (_, group) => {
       const before = model.group(group);
-      const lastTerm = before.entries.at(-1)?.term ?? 1;
-      const truncates = before.entries.length > 0 && random() < 0.1;
-      const cut = truncates ? Math.max(0, before.entries.length - Math.floor(random() * 12)) : before.entries.length;
-      const term = lastTerm + (truncates || random() < 0.05 ? 1 : 0);
+      const length = model.lastIndex(group);
+      const lastTerm = before.entries.at(-1)?.term ?? Math.max(1, before.base.term);
+      const moves = random() < 0.08;
+      const base = moves ? movedBase(before, lastTerm, random) : before.base;
+      const fits = base.term <= lastTerm && base.index <= length;
+      const end = fits ? length : base.index;
+      const truncates = end > base.index && random() < 0.1;
+      const cut = truncates ? Math.max(base.index, end - Math.floor(random() * 12)) : end;
+      const term = Math.max(lastTerm, base.term) + (truncates || random() < 0.05 ? 1 : 0);
       const count = Math.floor(random() * 6);
       const body = `${n} `.repeat(Math.ceil((random() * bytes) / 8));
       return {
         group,
         hardState: { term, votedFor: `s${n}`, commitIndex: Math.floor(cut * random()) },
+        ...(moves
+          ? { base, configurations: [configuration(base.index, base.term), configuration(n + base.index, term)] }
+          : {}),
         ...(truncates ? { truncateFrom: cut + 1 } : {}),
         entries: entries(cut + 1, cut + count, term, body),
       };
     }),
   };
+}
+
+function movedBase({ base, entries }: ModelGroup, lastTerm: number, random: () => number): LogPosition {
+  const kept = random() < 0.6 ? entries[Math.floor(random() * entries.length)] : undefined;
+  if (kept !== undefined) return position(kept.index, kept.term);
+  return position(base.index + Math.floor(random() * (entries.length + 10)), lastTerm + 1);
 }
 
 /** The model after writes 1 .. n of a run. */

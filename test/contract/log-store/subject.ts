@@ -2,9 +2,12 @@
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect, type NatsConnection } from 'nats';
+import { JetStreamLogStore } from '../../../shared/log-store/jetstream.js';
 import { LevelLogStore } from '../../../shared/log-store/level.js';
 import { MemoryLogStore } from '../../../shared/log-store/memory.js';
 import type { LogStore } from '../../../shared/log-store/port.js';
+import { startTestNats, type TestNats } from '../../harness/servers.js';
 
 export const IDENTITY = { cluster: 'test', server: 's1', groups: 3 };
 
@@ -18,8 +21,12 @@ export interface Subject {
 
 export interface Adapter {
   readonly name: string;
+  /** How many random sequences of steps are tried. */
+  readonly runs: number;
   make(): Promise<Subject>;
   cleanUp(): Promise<void>;
+  /** After the last test. */
+  stop(): Promise<void>;
 }
 
 /** Own temporary folders, removed by `cleanUp`. */
@@ -50,7 +57,13 @@ function memoryAdapter(): Adapter {
     },
     crash: async () => subject(store.crash()),
   });
-  return { name: 'memory', make: async () => subject(new MemoryLogStore()), cleanUp: async () => undefined };
+  return {
+    name: 'memory',
+    runs: 60,
+    make: async () => subject(new MemoryLogStore()),
+    cleanUp: async () => undefined,
+    stop: async () => undefined,
+  };
 }
 
 function levelAdapter(): Adapter {
@@ -71,12 +84,59 @@ function levelAdapter(): Adapter {
   };
   return {
     name: 'level',
+    runs: 60,
     make: async () => subject(await folders.make()),
     cleanUp: async () => {
       for (const store of open.splice(0)) await store.close();
       await folders.cleanUp();
     },
+    stop: async () => undefined,
   };
 }
 
-export const adapters: readonly Adapter[] = [memoryAdapter(), levelAdapter()];
+function jetStreamAdapter(): Adapter {
+  const connections: NatsConnection[] = [];
+  let nats: TestNats | undefined;
+  let made = 0;
+  const subject = async (server: TestNats, name: string): Promise<Subject> => {
+    const connection = await connect({ servers: server.url });
+    connections.push(connection);
+    const store = await openJetStream(connection, name);
+    return {
+      store,
+      reopen: async () => {
+        await store.close();
+        return subject(server, name);
+      },
+      // All of the machine: the store, and the NATS server with what it had not yet written.
+      crash: async () => {
+        await server.kill('SIGKILL');
+        await connection.close();
+        await server.restart();
+        return subject(server, name);
+      },
+    };
+  };
+  return {
+    name: 'jetstream',
+    runs: 40,
+    make: async () => {
+      nats ??= await startTestNats({ syncAlways: true });
+      return subject(nats, `TEST_${++made}`);
+    },
+    cleanUp: async () => {
+      for (const connection of connections.splice(0)) await connection.close();
+    },
+    stop: async () => {
+      await nats?.stop();
+      nats = undefined;
+    },
+  };
+}
+
+export function openJetStream(connection: NatsConnection, name: string): Promise<JetStreamLogStore> {
+  const options = { stream: name, subject: `${name}.store`, monitorUrls: [], vouched: true };
+  return JetStreamLogStore.open({ ...IDENTITY, ...options, connection });
+}
+
+export const adapters: readonly Adapter[] = [memoryAdapter(), levelAdapter(), jetStreamAdapter()];
