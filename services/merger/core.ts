@@ -5,7 +5,7 @@
  * At most one fetch and one publish are under way; while a publish is in flight the next batch collects. The position
  * only moves on with what has been published, in order, so a restart from the stream's last message neither skips nor repeats.
  */
-import { Merge, type MergedRun, type MergePosition } from '../../shared/merge/merge.js';
+import { anchorAt, Merge, type MergedRun, type MergePosition } from '../../shared/merge/merge.js';
 import type { GroupId, Index, LogEntry, Timestamp } from '../../shared/raft/entry.js';
 
 export interface MergerLimits {
@@ -38,6 +38,12 @@ export interface PublishEffect {
   readonly run: MergedRun;
 }
 
+/** The log is gone up to these indexes: ask the state machine where it is, at or beyond them, and answer with `rebase` (T10). */
+export interface LocateEffect {
+  readonly type: 'locate';
+  readonly atLeast: readonly Index[];
+}
+
 /** What one group's part of a feed answer says. */
 export interface FedGroup {
   readonly group: GroupId;
@@ -46,9 +52,14 @@ export interface FedGroup {
 }
 
 export class MergerCore {
-  private readonly merge: Merge;
+  private merge: Merge;
   private isFetching = false;
   private isPublishing = false;
+  private isLocating = false;
+  /** Where the feed begins, when that is beyond where this merge stands. */
+  private bases: readonly Index[] | null = null;
+  /** Says in the stream that it goes on elsewhere; published before anything else. */
+  private anchor: MergedRun | null = null;
 
   constructor(
     position: MergePosition,
@@ -58,16 +69,23 @@ export class MergerCore {
   }
 
   /** What is to be done now: answer a fetch with `fed` or `fetchFailed`, a publish with `published`. */
-  next(): (FetchEffect | PublishEffect)[] {
-    const effects: (FetchEffect | PublishEffect)[] = [];
+  next(): (FetchEffect | PublishEffect | LocateEffect)[] {
+    const effects: (FetchEffect | PublishEffect | LocateEffect)[] = [];
     if (!this.isPublishing) {
-      const run = this.merge.take(this.limits.batchEntriesMax, this.limits.batchBytesMax);
+      const run = this.anchor ?? this.merge.take(this.limits.batchEntriesMax, this.limits.batchBytesMax);
+      this.anchor = null;
       if (run !== null) {
         this.isPublishing = true;
         effects.push({ type: 'publish', run });
       }
     }
-    if (!this.isFetching) {
+    if (this.bases !== null) {
+      // What has been merged before goes first, so that the anchor lies behind it.
+      if (!this.isLocating && !this.isPublishing) {
+        this.isLocating = true;
+        effects.push({ type: 'locate', atLeast: this.bases });
+      }
+    } else if (!this.isFetching) {
       const positions = this.merge.wanted(this.limits.waitingBytesMax);
       // With every group's room full only a publish can go on; with some it is the others that the merge waits for.
       if (positions.some((position) => position > 0)) {
@@ -84,14 +102,27 @@ export class MergerCore {
     return effects;
   }
 
-  fed(groups: readonly FedGroup[]): void {
+  /** `bases`: some of what was asked for is gone, up to these indexes. */
+  fed(groups: readonly FedGroup[], bases: readonly Index[] | null = null): void {
     this.isFetching = false;
+    this.bases = bases;
     for (const { group, entries, watermark } of groups) this.merge.offer(group, entries, watermark);
   }
 
   /** No answer, or a useless one: ask again. */
   fetchFailed(): void {
     this.isFetching = false;
+  }
+
+  /** Answers `locate`: the state machine is there, so the merge goes on from there. Null: it could not be told, ask again. */
+  rebase(position: MergePosition | null): void {
+    this.isLocating = false;
+    if (position === null) return;
+    this.bases = null;
+    // Behind what is merged already, it says nothing; the feed will tell what it lacks.
+    if (position.mergedIndex <= this.merge.position().mergedIndex) return;
+    this.merge = new Merge(position);
+    this.anchor = anchorAt(position);
   }
 
   published(): void {

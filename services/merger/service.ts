@@ -15,9 +15,10 @@ import { traceparentOf } from '../../shared/wire/command.js';
 import { connectNats } from '../../shared/wire/connection.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
 import { decodeFeedReply, encodeFeedRequest } from '../../shared/wire/feed.js';
+import { requestInstall } from '../../shared/wire/install.js';
 import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { Subjects } from '../../shared/wire/subjects.js';
-import { type FetchEffect, MergerCore } from './core.js';
+import { type FetchEffect, type LocateEffect, MergerCore } from './core.js';
 import { MergedLogStream } from './stream.js';
 
 /** How long one poll of the feed may wait for something to merge (milliseconds). */
@@ -128,6 +129,7 @@ class MergerService implements Service {
         try {
           for (const effect of core.next()) {
             if (effect.type === 'publish') this.publish(core, effect.run).then(step, end);
+            else if (effect.type === 'locate') this.locate(core, effect).then(step, end);
             else this.fetch(core, effect).then(step, end);
           }
         } catch (error) {
@@ -153,15 +155,33 @@ class MergerService implements Service {
       reply = await this.connection.request(subject, encodeFeedRequest(effect), { timeout: POLL_MS });
     } catch (error) {
       if (this.isStopping) throw error;
-      // An idle cluster lets the poll run out; a replica that is away answers at once, in the negative.
-      if (!isTimeout(error)) {
+      // An idle cluster lets the poll run out, which is the time to see whether the stream is still the one that was written; a
+      // replica that is away answers at once, in the negative.
+      if (isTimeout(error)) await this.stream.requireWhole();
+      else {
         this.warn('the replica does not answer', error);
         await pause(RETRY_MS);
       }
       core.fetchFailed();
       return;
     }
-    core.fed(decodeFeedReply(reply.data, this.config.groups));
+    const { groups, bases } = decodeFeedReply(reply.data, this.config.groups);
+    core.fed(groups, bases);
+  }
+
+  /** The log is gone where the stream ends (the stream was lost, or this server was away for long): goes on from the state machine (T10). */
+  private async locate(core: MergerCore, { atLeast }: LocateEffect): Promise<void> {
+    try {
+      const state = await requestInstall(this.connection, this.subjects.install(this.config.server), atLeast);
+      const { mergedIndex, checksum, positions } = state;
+      this.logger.info({ mergedIndex }, 'the merged log goes on from where the state machine is');
+      core.rebase({ mergedIndex, checksum, positions: positions.map(({ index }) => index) });
+    } catch (error) {
+      if (this.isStopping) throw error;
+      this.warn('where the state machine is cannot be told yet', error);
+      await pause(RETRY_MS);
+      core.rebase(null);
+    }
   }
 
   private trace(run: MergedRun, startUs: number): void {

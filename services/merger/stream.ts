@@ -27,6 +27,11 @@ export class StreamFencedError extends Error {
   readonly code = 'STREAM_FENCED';
 }
 
+/** The stream has lost messages, or is another one: it is written again from the groups' logs. */
+export class StreamLostError extends Error {
+  readonly code = 'STREAM_LOST';
+}
+
 export class MergedLogStream {
   private lastSequence = 0;
 
@@ -97,6 +102,15 @@ export class MergedLogStream {
         throw new StreamFencedError(`stream ${this.name} has gone on past ${this.lastSequence}`, { cause: error });
       }
       throw error;
+    }
+  }
+
+  /** Nothing tells that a stream has been removed, or has lost its end in a crash. @throws StreamLostError */
+  async requireWhole(): Promise<void> {
+    const written = this.lastSequence;
+    const { state } = await this.manager.streams.info(this.name);
+    if (state.last_seq < written) {
+      throw new StreamLostError(`stream ${this.name} ends at ${state.last_seq}, written was ${written}`);
     }
   }
 

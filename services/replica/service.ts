@@ -3,13 +3,11 @@
  * runner, and the NATS subjects for Raft messages, commands, the merger's feed and administration.
  */
 
-import { join } from 'node:path';
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { ConfigError, type ReplicaConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
 import { VERSION } from '../../shared/config/version.js';
 import { loadStateMachine } from '../../shared/engine/registry.js';
-import { LevelLogStore } from '../../shared/log-store/level.js';
 import type { LogStore } from '../../shared/log-store/port.js';
 import { EntryKind, type GroupId } from '../../shared/raft/entry.js';
 import { GROUP_DEFAULTS } from '../../shared/raft/options.js';
@@ -18,6 +16,7 @@ import { type Metrics, openMetrics } from '../../shared/telemetry/metrics.js';
 import { createTracing } from '../../shared/telemetry/tracing.js';
 import { encodeBarrierReply } from '../../shared/wire/barrier.js';
 import { decodeCommand } from '../../shared/wire/command.js';
+import { decodeConfiguration, encodeConfiguration } from '../../shared/wire/configuration.js';
 import { connectNats } from '../../shared/wire/connection.js';
 import { encodeEntry, entryBody } from '../../shared/wire/entry-block.js';
 import { decodeEnvelope, encodeEnvelope } from '../../shared/wire/envelope.js';
@@ -28,6 +27,8 @@ import { type ClientCommand, Ingress } from './commands.js';
 import type { Effect, LostEffect } from './core/effect.js';
 import type { FeedRequest } from './core/feed.js';
 import { ReplicaCore } from './core/server.js';
+import { openLogStore } from './open-log-store.js';
+import { ReplicaRequests } from './requests.js';
 import { completeTails } from './restore.js';
 import { type Clocks, Runner, SYSTEM_CLOCKS } from './runner.js';
 import { serverStatus } from './status.js';
@@ -49,12 +50,7 @@ type Told = Exclude<Effect<ClientCommand>, { type: 'send' | 'write' | 'read' }>;
 export async function startReplica(config: ReplicaConfig): Promise<Service> {
   const logger = createLogger({ service: 'replica', server: config.server, level: config.logLevel });
   const contract = await loadStateMachine(config.stateMachine);
-  const store = await LevelLogStore.open({
-    folder: join(config.dataDir, 'log'),
-    cluster: config.cluster,
-    server: config.server,
-    groups: config.groups,
-  });
+  const store = await openLogStore(config);
   try {
     const loaded = await completeTails(store, await store.load());
     const connection = await connectNats(config, `craft-replica-${config.server}`);
@@ -63,7 +59,7 @@ export async function startReplica(config: ReplicaConfig): Promise<Service> {
       {
         ...GROUP_DEFAULTS,
         server: config.server,
-        servers: config.servers,
+        servers: config.join ? [] : config.servers,
         groups: config.groups,
         electionTimeoutMs: config.electionTimeoutMs,
         heartbeatMs: config.heartbeatMs,
@@ -73,6 +69,8 @@ export async function startReplica(config: ReplicaConfig): Promise<Service> {
         proposalsMax: PROPOSALS_MAX,
         envelopeBytesMax: ENVELOPE_BYTES_MAX,
         encodeEntry,
+        encodeConfiguration,
+        decodeConfiguration,
         random: Math.random,
       },
       loaded,
@@ -105,6 +103,7 @@ class ReplicaService implements Service {
   private readonly leading: LeaderSubscriptions;
   private readonly feed: Waiting<FeedRequest>;
   private readonly barriers: Waiting<undefined>;
+  private readonly requests: ReplicaRequests;
   private readonly tracing;
   private readonly spans: ReplicaTracing;
   private readonly warn;
@@ -171,6 +170,16 @@ class ReplicaService implements Service {
       (id) => this.runner.happen((core) => core.barrier(id)),
       (id) => this.runner.happen((core) => core.forgetBarrier(id)),
     );
+    this.requests = new ReplicaRequests({
+      connection,
+      subjects: this.subjects,
+      server,
+      groups: config.groups,
+      runner: this.runner,
+      listen: (subject, take) => this.listen(subject, take),
+      logger,
+      warn: this.warn,
+    });
     this.observe();
     this.subscribe();
     void connection.closed().then((error) => {
@@ -203,7 +212,6 @@ class ReplicaService implements Service {
     const { connection, subjects, config } = this;
     this.listen(subjects.rpc(config.server), (message) => {
       const envelope = decodeEnvelope(message.data, config.server);
-      if (!config.servers.includes(envelope.from)) throw new WireError('an envelope from a stranger');
       this.runner.happen((core) => {
         if (!core.receive(envelope)) this.drop('an envelope of another shape of cluster', envelope.from);
       });
@@ -280,10 +288,13 @@ class ReplicaService implements Service {
         this.onInDoubt(effect);
         break;
       case 'feed':
-        this.guard('feed', () => this.feed.answer(effect.request, encodeFeedReply(effect.groups)));
+        this.guard('feed', () => this.feed.answer(effect.request, encodeFeedReply(effect)));
         break;
       case 'barrier':
         this.barriers.answer(effect.request, encodeBarrierReply(effect.positions));
+        break;
+      case 'snapshot-needed':
+        void this.requests.install(effect.atLeast);
         break;
       case 'clock-refused':
         this.warn('a clock is too far off', {

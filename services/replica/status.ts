@@ -8,6 +8,10 @@ export interface GroupStatus {
   readonly role: string;
   readonly leader: string | null;
   readonly term: number;
+  readonly voters: readonly string[];
+  readonly learners: readonly string[];
+  /** The log begins after this index; what is before is covered by snapshots (T10). */
+  readonly baseIndex: number;
   readonly lastIndex: number;
   readonly commitIndex: number;
   /** Microseconds since the Unix epoch; no entry at or below it is still to come (T3). */
@@ -47,5 +51,7 @@ export function serverStatus<C extends QueuedCommand>(
 
 function groupStatus(group: Group, id: number): GroupStatus {
   const { role, leader, term, lastIndex, commitIndex, watermark, closed } = group;
-  return { group: id, role, leader, term, lastIndex, commitIndex, watermark, closed };
+  const { voters, learners } = group.configuration;
+  const baseIndex = group.base.index;
+  return { group: id, role, leader, term, voters, learners, baseIndex, lastIndex, commitIndex, watermark, closed };
 }

@@ -56,6 +56,11 @@ export function mergeStart(groups: number): MergePosition {
   return { mergedIndex: 0, checksum: EMPTY_CHECKSUM, positions: new Array<Index>(groups).fill(0) };
 }
 
+/** A run without entries that says where a log goes on which lacks what is before (T10). */
+export function anchorAt(after: MergePosition): MergedRun {
+  return { firstMergedIndex: after.mergedIndex + 1, groups: [], entries: [], checkpoints: [], after };
+}
+
 export class Merge {
   private readonly queues: Queue[];
   private readonly checksum: RunningChecksum;

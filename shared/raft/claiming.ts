@@ -65,7 +65,8 @@ function countPromises(state: GroupState, leadership: Leadership, nowMs: number)
   const newest = state.closing.countQuorum(configuration.voters, quorumSize(configuration));
   if (newest === null) return;
   state.settle();
-  const canTellThemselves = quorumSize(configuration) <= 2 && configuration.learners.length === 0;
+  const canTellThemselves =
+    state.isVoter && quorumSize(configuration) <= 2 && leadership.followers.size < configuration.voters.length;
   if (canTellThemselves || newest.timestamp <= (leadership.quorumClosed?.timestamp ?? 0)) return;
   leadership.quorumClosed = newest;
   for (const peer of leadership.followers.keys()) sendAppend(state, leadership, peer, nowMs, true);

@@ -19,7 +19,7 @@ export function onTimeoutNow(state: GroupState, nowMs: number): void {
 
 /** A server whose clock, or whose floor, is too far off does not lead; it says so and waits. */
 function mayCampaign(state: GroupState): boolean {
-  if (!state.isVoter) return false;
+  if (!state.isElectable) return false;
   const { clock } = state.options;
   const floor = Math.max(state.log.lastTimestamp, state.closing.promised);
   if (clock.mayLead() && floor <= clock.bound()) return true;
@@ -128,7 +128,10 @@ export function onVoteReply(state: GroupState, message: Message, reply: VoteRepl
 
 function maybeWin(state: GroupState, nowMs: number): void {
   const { candidacy } = state;
-  if (candidacy === null || candidacy.granted.size < quorumSize(state.configuration)) return;
+  if (candidacy === null) return;
+  // The own vote counts only as a voter's.
+  const granted = state.configuration.voters.filter((voter) => candidacy.granted.has(voter));
+  if (granted.length < quorumSize(state.configuration)) return;
   // The votes brought clock samples along: whoever is wrong may know it only now.
   if (!mayCampaign(state)) {
     state.becomeFollower(state.term, null, nowMs);

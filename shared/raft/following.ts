@@ -1,15 +1,49 @@
 /** What a follower does with its leader's messages: Raft section 5.3, the clock guard, promises (T2). */
 import { assert } from './assert.js';
 import type { Index, LogEntry } from './entry.js';
-import type { AppendEntries, AppendReply, Message, Refusal } from './message.js';
-import { quorumSize } from './options.js';
+import type { AppendEntries, AppendReply, Message, Refusal, SnapshotNotice } from './message.js';
 import type { GroupState } from './state.js';
 
 export function onAppendEntries(state: GroupState, message: Message, append: AppendEntries, nowMs: number): void {
+  if (!follow(state, message, append.round, nowMs)) return;
+  const beyond = firstBeyondBound(state, append);
+  if (beyond !== null) {
+    state.events.push({ type: 'clock-refused', what: `${message.from} sends`, timestamp: beyond });
+    reply(state, message, append.round, { refusal: 'clock' }, 'durable');
+    return;
+  }
+  hearClaims(state, append);
+
+  const conflict = findConflict(state, append);
+  if (conflict !== null) {
+    reply(state, message, append.round, { refusal: 'log-mismatch', ...conflict }, 'durable');
+    return;
+  }
+  const matchIndex = store(state, append);
+  state.setCommitIndex(Math.min(append.commitIndex, matchIndex));
+  state.settle();
+  reply(state, message, append.round, { refusal: 'none', matchIndex }, 'durable');
+}
+
+/** What this server needs has left the leader's log: the owner gets a snapshot, unless what is committed here reaches far enough (T10). */
+export function onSnapshotNotice(state: GroupState, message: Message, notice: SnapshotNotice, nowMs: number): void {
+  if (!follow(state, message, notice.round, nowMs)) return;
+  if (state.commitIndex >= notice.index) {
+    // Committed here, so it is what the leader has (leader completeness, Raft section 5.4.3).
+    reply(state, message, notice.round, { refusal: 'none', matchIndex: state.commitIndex }, 'durable');
+    return;
+  }
+  state.notice = notice;
+  state.events.push({ type: 'snapshot-needed', index: notice.index });
+  reply(state, message, notice.round, { refusal: 'snapshot' }, 'durable');
+}
+
+/** Whoever sends this leads the term of the message (Raft section 5.2); false, and told so, when that term is over. */
+function follow(state: GroupState, message: Message, round: number, nowMs: number): boolean {
   if (message.term < state.term) {
     // A leader of an older term learns of the newer one from the term of this reply.
-    reply(state, message, append, { refusal: 'log-mismatch', conflictIndex: state.log.lastIndex + 1 }, 'now');
-    return;
+    reply(state, message, round, { refusal: 'log-mismatch', conflictIndex: state.log.lastIndex + 1 }, 'now');
+    return false;
   }
   assert(
     !(state.role === 'leader' && message.term === state.term),
@@ -19,24 +53,7 @@ export function onAppendEntries(state: GroupState, message: Message, append: App
   state.leader = message.from;
   state.leaderHeardAtMs = nowMs;
   state.electionDeadlineMs = state.randomDeadline(nowMs);
-
-  const beyond = firstBeyondBound(state, append);
-  if (beyond !== null) {
-    state.events.push({ type: 'clock-refused', what: `${message.from} sends`, timestamp: beyond });
-    reply(state, message, append, { refusal: 'clock' }, 'durable');
-    return;
-  }
-  hearClaims(state, append);
-
-  const conflict = findConflict(state, append);
-  if (conflict !== null) {
-    reply(state, message, append, { refusal: 'log-mismatch', ...conflict }, 'durable');
-    return;
-  }
-  const matchIndex = store(state, append);
-  state.setCommitIndex(Math.min(append.commitIndex, matchIndex));
-  state.settle();
-  reply(state, message, append, { refusal: 'none', matchIndex }, 'durable');
+  return true;
 }
 
 /** The largest timestamp of the message that lies beyond the clock's bound, if one does. */
@@ -49,12 +66,11 @@ function firstBeyondBound(state: GroupState, append: AppendEntries): number | nu
 }
 
 function hearClaims(state: GroupState, append: AppendEntries): void {
-  const { closed, quorumClosed } = append;
+  const { closed, isQuorumOfTwo, quorumClosed } = append;
   if (closed !== null) {
-    if (state.isVoter) state.closing.promise(closed.timestamp);
-    // T3: the leader and this voter are a quorum of up to three voters.
-    const isQuorum = state.isVoter && quorumSize(state.configuration) <= 2;
-    state.closing.heard(closed, isQuorum, state.isVoter);
+    // A voter by the leader's word promises as well, though it may not have the entry yet that made it one (T11).
+    if (state.isVoter || isQuorumOfTwo) state.closing.promise(closed.timestamp);
+    state.closing.heard(closed, isQuorumOfTwo, isQuorumOfTwo);
   }
   if (quorumClosed !== null) state.closing.heard(quorumClosed, true, false);
 }
@@ -62,6 +78,8 @@ function hearClaims(state: GroupState, append: AppendEntries): void {
 /** Log matching (Raft section 5.3): null when the message connects, else where the leader should try again. */
 function findConflict(state: GroupState, append: AppendEntries): { conflictTerm: number; conflictIndex: Index } | null {
   const { log } = state;
+  // Up to the base everything is committed, so it is what the leader has (T10).
+  if (append.prevIndex <= log.base.index) return null;
   if (append.prevIndex > log.lastIndex) return { conflictTerm: 0, conflictIndex: log.lastIndex + 1 };
   const conflictTerm = log.termAt(append.prevIndex);
   if (conflictTerm === append.prevTerm) return null;
@@ -72,8 +90,8 @@ function findConflict(state: GroupState, append: AppendEntries): { conflictTerm:
 function store(state: GroupState, append: AppendEntries): Index {
   const { log } = state;
   let fresh: readonly LogEntry[] = append.entries;
-  const skip = fresh.findIndex((entry) => log.termAt(entry.index) !== entry.term);
-  const matchIndex = append.prevIndex + append.entries.length;
+  const skip = fresh.findIndex((entry) => entry.index > log.base.index && log.termAt(entry.index) !== entry.term);
+  const matchIndex = Math.max(append.prevIndex + append.entries.length, log.base.index);
   if (skip < 0) return matchIndex;
   fresh = skip === 0 ? fresh : fresh.slice(skip);
   const first = fresh[0];
@@ -86,11 +104,11 @@ function store(state: GroupState, append: AppendEntries): Index {
 function reply(
   state: GroupState,
   message: Message,
-  append: AppendEntries,
+  round: number,
   what: { refusal: Refusal; matchIndex?: Index; conflictTerm?: number; conflictIndex?: Index },
   when: 'now' | 'durable',
 ): void {
-  if (append.round === 0) return;
+  if (round === 0) return;
   const { promiseLimit } = state.options;
   const { promised } = state.closing;
   // A reply that waits for the next write may carry the promise, since that write raises the limit; any other may not.
@@ -101,7 +119,7 @@ function reply(
     conflictTerm: what.conflictTerm ?? 0,
     conflictIndex: what.conflictIndex ?? 0,
     promised: when === 'durable' || promiseLimit.covers(promised) ? promised : 0,
-    round: append.round,
+    round,
   };
   state.send(message.from, body, when);
 }

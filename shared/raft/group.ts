@@ -14,8 +14,17 @@
  */
 import { claimIfWanted, nextClaimMs } from './claiming.js';
 import { onElectionTimeout, onOwnVoteDurable, onTimeoutNow, onVoteReply, onVoteRequest } from './election.js';
-import type { HardState, Index, LogEntry, ServerId, Term, Timestamp } from './entry.js';
-import { onAppendEntries } from './following.js';
+import type {
+  HardState,
+  Index,
+  LogEntry,
+  LogPosition,
+  PlacedConfiguration,
+  ServerId,
+  Term,
+  Timestamp,
+} from './entry.js';
+import { onAppendEntries, onSnapshotNotice } from './following.js';
 import {
   mostComplete,
   onAppendReply,
@@ -26,6 +35,7 @@ import {
   tickLeader,
   transfer,
 } from './leading.js';
+import { type ConfigurationChange, type ConfigureRefusal, configure } from './membership.js';
 import type { Message } from './message.js';
 import { type GroupOptions, quorumSize } from './options.js';
 import { sendEntries } from './replicating.js';
@@ -33,6 +43,8 @@ import { type GroupEvent, GroupState, type RestoredGroup, type Role } from './st
 
 export interface GroupWrite {
   readonly hardState?: HardState;
+  readonly configurations?: readonly PlacedConfiguration[];
+  readonly base?: LogPosition;
   readonly truncateFrom?: Index;
   readonly entries?: readonly LogEntry[];
 }
@@ -71,6 +83,9 @@ export class Group {
       case 'append':
         onAppendEntries(state, message, body, nowMs);
         break;
+      case 'snapshot':
+        onSnapshotNotice(state, message, body, nowMs);
+        break;
       case 'vote':
         onVoteRequest(state, message, body, nowMs);
         break;
@@ -100,6 +115,30 @@ export class Group {
    */
   propose(proposals: readonly Proposal[], nowMs: number): readonly LogEntry[] | ProposalRefusal {
     return propose(this.state, proposals, nowMs);
+  }
+
+  /**
+   * T11: changes the group's members by one server, as leader. Null when the change is in the log (or was there already), else why nothing was
+   * appended. It is done once its entry is committed, which `configuration` and `commitIndex` tell.
+   */
+  configure(change: ConfigurationChange, nowMs: number): ConfigureRefusal | null {
+    return configure(this.state, change, nowMs);
+  }
+
+  /**
+   * T10: snapshots cover everything up to `base`, which a state machine has applied; the log begins after it from now on. Kept whole while a
+   * follower is getting a snapshot, so that what comes after that is still there (consul 9609).
+   */
+  compact(base: LogPosition): void {
+    const { state } = this;
+    if (base.index > state.commitIndex || state.log.termAt(base.index) !== base.term) return;
+    for (const progress of state.leadership?.followers.values() ?? []) if (progress.state === 'snapshot') return;
+    state.compact(base);
+  }
+
+  /** Answers `snapshot-needed`: the state machine stands at `base` now (T10). False when it needs another notice of the leader first. */
+  install(base: LogPosition): boolean {
+    return this.state.install(base);
   }
 
   /** Somebody waits for this group to close up to `timestamp` (T5); ignored unless it leads. */
@@ -136,13 +175,17 @@ export class Group {
     const { state } = this;
     const after = state.outboxDurable.splice(0);
     const hasEntries = state.unsavedFrom <= state.log.lastIndex;
-    const isDirty = state.hardStateChanged || state.truncateFrom !== null || hasEntries;
+    const { baseChanged, configurationsChanged } = state;
+    const isDirty =
+      state.hardStateChanged || state.truncateFrom !== null || hasEntries || baseChanged || configurationsChanged;
     if (!isDirty && after.length === 0) return null;
     const attest = { after, term: state.term, lastIndex: state.log.lastIndex };
     if (!isDirty) return { write: null, ...attest };
     const write: GroupWrite = {
       // The commit index is only a hint for a restart, so it rides along and never causes a write.
       hardState: { term: state.term, votedFor: state.votedFor, commitIndex: state.commitIndex },
+      ...(configurationsChanged ? { configurations: [...state.configurations] } : {}),
+      ...(baseChanged ? { base: state.log.base } : {}),
       ...(state.truncateFrom === null ? {} : { truncateFrom: state.truncateFrom }),
       ...(hasEntries
         ? { entries: state.log.slice(state.unsavedFrom, state.log.lastIndex, Number.POSITIVE_INFINITY) }
@@ -150,6 +193,8 @@ export class Group {
     };
     state.hardStateChanged = false;
     state.truncateFrom = null;
+    state.baseChanged = false;
+    state.configurationsChanged = false;
     state.unsavedFrom = state.log.lastIndex + 1;
     return { write, ...attest };
   }
@@ -178,7 +223,7 @@ export class Group {
     const progress = state.leadership?.followers.get(follower);
     if (!state.leadership || progress?.state !== 'reading') return;
     progress.state = 'probe';
-    const isWanted = entries[0]?.index === progress.nextIndex;
+    const isWanted = entries[0]?.index === progress.nextIndex && progress.nextIndex > state.log.base.index;
     if (!isWanted) return;
     // A read-back piece goes out as a probe: its reply asks for the next piece.
     sendEntries(state, state.leadership, progress, follower, entries, nowMs);
@@ -208,7 +253,7 @@ export class Group {
    */
   get trustedTimestamp(): Timestamp {
     const { term, commitIndex, log } = this.state;
-    return log.termAt(commitIndex) === term ? log.lastTimestamp : (log.at(commitIndex)?.timestamp ?? 0);
+    return log.termAt(commitIndex) === term ? log.lastTimestamp : log.timestampAt(commitIndex);
   }
   /** Timestamp of the last command in the log, committed or not (T5). */
   get lastCommandTimestamp(): Timestamp {
@@ -240,6 +285,14 @@ export class Group {
   }
   get uncommittedBytes(): number {
     return this.state.leadership?.uncommittedBytes ?? 0;
+  }
+  /** The log begins after this (T10). */
+  get base(): LogPosition {
+    return this.state.log.base;
+  }
+  /** In force here, committed or not (T11). */
+  get configuration(): PlacedConfiguration {
+    return this.state.configuration;
   }
   get firstInWindow(): Index {
     return this.state.log.firstInWindow;

@@ -1,11 +1,11 @@
 /** What a leader does: takes proposals, commits, keeps its leadership honest (Raft sections 5.3, 5.4.2; dissertation 6.2, 3.10). */
 import { assert } from './assert.js';
 import { claimIfWanted, onFollowerPromised } from './claiming.js';
-import { EntryKind, type Index, type LogEntry, type ServerId, type Timestamp } from './entry.js';
+import { EntryKind, type Index, isRecovered, type LogEntry, type ServerId, type Timestamp } from './entry.js';
 import type { AppendReply, Message } from './message.js';
 import { quorumSize } from './options.js';
-import { Progress } from './progress.js';
-import { broadcast, sendAppend } from './replicating.js';
+import type { Progress } from './progress.js';
+import { broadcast, forgetStrangers, meetMembers, sendAppend } from './replicating.js';
 import type { GroupState, Leadership } from './state.js';
 
 const NO_BODY = new Uint8Array(0);
@@ -13,17 +13,13 @@ const NO_BODY = new Uint8Array(0);
 /** `floor`: maximum of the last log timestamp and the promises of the electing quorum (T2). */
 export function becomeLeader(state: GroupState, floor: Timestamp, nowMs: number): void {
   assert(state.role === 'candidate', 'only a candidate becomes leader');
-  const followers = new Map<ServerId, Progress>();
-  for (const peer of [...state.configuration.voters, ...state.configuration.learners]) {
-    if (peer !== state.server) followers.set(peer, new Progress(state.log.lastIndex + 1, nowMs));
-  }
   state.role = 'leader';
   state.leader = state.server;
   state.candidacy = null;
   state.closing.reset();
   state.options.clock.observe(floor);
   state.leadership = {
-    followers,
+    followers: new Map(),
     noOpIndex: state.log.lastIndex + 1,
     durableIndex: 0,
     undurableSinceMs: null,
@@ -33,12 +29,21 @@ export function becomeLeader(state: GroupState, floor: Timestamp, nowMs: number)
     quorumClosed: null,
     closeWanted: 0,
     closedAtMs: Number.NEGATIVE_INFINITY,
+    asked: null,
     transferTo: null,
     transferUntilMs: 0,
     preferredReadySinceMs: null,
   };
+  meetMembers(state, state.leadership, nowMs);
   state.events.push({ type: 'became-leader', term: state.term });
-  stamp(state, state.leadership, [{ kind: EntryKind.noOp, body: NO_BODY }], nowMs);
+  const noOp = { kind: EntryKind.noOp, body: NO_BODY };
+  const { configuration } = state;
+  if (!isRecovered(configuration)) stamp(state, state.leadership, [noOp], nowMs);
+  else {
+    // Whoever still gets older entries with older members has this one behind them.
+    const body = state.options.encodeConfiguration(configuration);
+    stamp(state, state.leadership, [noOp, { kind: EntryKind.configuration, body }], nowMs);
+  }
   broadcast(state, state.leadership, nowMs);
 }
 
@@ -69,7 +74,7 @@ export function propose(
   return entries;
 }
 
-function stamp(
+export function stamp(
   state: GroupState,
   leadership: Leadership,
   proposals: readonly Proposal[],
@@ -104,8 +109,11 @@ export function onAppendReply(state: GroupState, message: Message, reply: Append
       maybeCommit(state, leadership, nowMs);
       break;
     case 'log-mismatch':
-      if (progress.isCurrent(reply.round)) progress.fallBack(retryIndex(state, reply));
+      if (progress.isCurrent(reply.round)) progress.fallBack(retryIndex(state, progress, reply));
       break;
+    case 'snapshot':
+      // It is alive, and hears with the next heartbeat what it waits for.
+      return;
     case 'clock':
       // It stays where it is until clocks are right again; the next heartbeat probes anew.
       if (progress.isCurrent(reply.round)) progress.fallBack(progress.matchIndex + 1);
@@ -123,10 +131,13 @@ function onMatch(state: GroupState, progress: Progress, matchIndex: Index): void
 }
 
 /** Fast back-off: skips a whole term a round trip (Raft section 5.3, end). */
-function retryIndex(state: GroupState, reply: AppendReply): Index {
-  if (reply.conflictTerm === 0) return Math.min(reply.conflictIndex, state.log.lastIndex + 1);
-  const lastOfTerm = state.log.lastIndexOfTerm(reply.conflictTerm);
-  return lastOfTerm > 0 && lastOfTerm >= reply.conflictIndex ? lastOfTerm + 1 : reply.conflictIndex;
+function retryIndex({ log }: GroupState, progress: Progress, reply: AppendReply): Index {
+  if (reply.conflictTerm === 0) return Math.min(reply.conflictIndex, log.lastIndex + 1);
+  const lastOfTerm = log.lastIndexOfTerm(reply.conflictTerm);
+  const retry = lastOfTerm > 0 && lastOfTerm >= reply.conflictIndex ? lastOfTerm + 1 : reply.conflictIndex;
+  // The follower's log reaches beyond the base of this one: whether it equals it there is worth one try, else it needs a snapshot (T10).
+  const firstThere = log.base.index + 1;
+  return retry < firstThere && progress.nextIndex > firstThere ? firstThere : retry;
 }
 
 /** The own log up to `index` has become durable. */
@@ -151,8 +162,9 @@ function maybeCommit(state: GroupState, leadership: Leadership, nowMs: number): 
     leadership.uncommittedBytes -= state.log.at(i)?.bytes.length ?? 0;
   }
   state.setCommitIndex(index);
-  // Followers merge too: they learn of it at once, with whatever else goes to them.
+  // Followers merge too: they learn of it at once, with whatever else goes to them; so does who has been removed by it.
   broadcast(state, leadership, nowMs);
+  forgetStrangers(state, leadership);
 }
 
 export function tickLeader(state: GroupState, nowMs: number): void {
@@ -164,6 +176,7 @@ export function tickLeader(state: GroupState, nowMs: number): void {
     return;
   }
   if (leadership.transferTo !== null && nowMs >= leadership.transferUntilMs) leadership.transferTo = null;
+  if (!state.isVoter && state.configuration.index <= state.commitIndex) leave(state, leadership, nowMs);
   for (const [peer, progress] of leadership.followers) {
     if (nowMs - progress.sentAtMs < options.heartbeatMs) continue;
     progress.allowProbe();
@@ -171,6 +184,12 @@ export function tickLeader(state: GroupState, nowMs: number): void {
   }
   maybeHandBack(state, leadership, nowMs);
   claimIfWanted(state, leadership, nowMs);
+}
+
+/** A leader that is no voter any more has led only until that was committed (dissertation, section 4.2.2). */
+function leave(state: GroupState, leadership: Leadership, nowMs: number): void {
+  const best = mostComplete(state, leadership, nowMs);
+  if (best !== null) transfer(state, best, nowMs);
 }
 
 /** Check-quorum (dissertation, section 6.2): a leader that hears from no quorum stops leading. */
@@ -190,7 +209,8 @@ function isDiskHung(state: GroupState, leadership: Leadership, nowMs: number): b
 
 /** Leadership moves to the preferred server once that has been well and complete for a while, or away from a bad clock. */
 function maybeHandBack(state: GroupState, leadership: Leadership, nowMs: number): void {
-  const { clock, preferredLeader, handBackAfterMs } = state.options;
+  const { clock, handBackAfterMs } = state.options;
+  const { preferredLeader } = state;
   if (!clock.mayLead() || leadership.floor > clock.bound()) {
     state.events.push({ type: 'clock-refused', what: 'lead', timestamp: leadership.floor });
     // What this leader has stamped wrongly nobody accepts: then it cannot hand over a complete log, and just stops leading.
@@ -200,11 +220,10 @@ function maybeHandBack(state: GroupState, leadership: Leadership, nowMs: number)
     else if (leadership.transferTo === null) state.becomeFollower(state.term, null, nowMs);
     return;
   }
-  if (preferredLeader === state.server || leadership.transferTo !== null) return;
+  if (preferredLeader === null || preferredLeader === state.server || leadership.transferTo !== null) return;
   const progress = leadership.followers.get(preferredLeader);
   const isReady =
     progress !== undefined &&
-    state.configuration.voters.includes(preferredLeader) &&
     nowMs - progress.heardAtMs < state.options.heartbeatMs * 3 &&
     progress.state === 'pipeline' &&
     progress.matchIndex >= state.commitIndex;

@@ -1,11 +1,15 @@
 /**
  * The log of one group as its replica holds it in memory: a window of the last entries, and the term of every index.
  *
- * Only the window keeps entries; older ones are in the log store and are read back when a follower or the merger lags.
- * Terms are kept as runs, so that the log-matching check (Raft section 5.3) works for any index without a read.
+ *     1 ... base            | base + 1 ... | firstInWindow ... lastIndex
+ *     covered by a snapshot | log store    | log store and window
+ *
+ * Only the window keeps entries; older ones are in the log store and are read back when a follower or the merger lags. What
+ * a snapshot covers may be gone from both (T10): of it only the last position is known, the base.
+ * Terms are kept as runs, so that the log-matching check (Raft section 5.3) works for any index from the base on without a read.
  */
 import { assert } from './assert.js';
-import type { Index, LogEntry, Term, Timestamp } from './entry.js';
+import { type Index, LOG_START, type LogEntry, type LogPosition, type Term, type Timestamp } from './entry.js';
 
 /** A run of entries of one term, up to the next run. */
 interface TermRun {
@@ -14,12 +18,14 @@ interface TermRun {
 }
 
 export interface RestoredLog {
+  readonly base: LogPosition;
   readonly lastIndex: Index;
+  /** Of the entries after the base; the first run may begin at or below it. */
   readonly termStarts: readonly TermRun[];
   readonly tail: readonly LogEntry[];
 }
 
-export const EMPTY_LOG: RestoredLog = { lastIndex: 0, termStarts: [], tail: [] };
+export const EMPTY_LOG: RestoredLog = { base: LOG_START, lastIndex: 0, termStarts: [], tail: [] };
 
 export class RaftLog {
   private readonly runs: TermRun[];
@@ -28,14 +34,17 @@ export class RaftLog {
   private windowBytes: number;
   private slices = { from: 0, to: 0, entries: [] as readonly LogEntry[] };
 
+  private basePosition: LogPosition;
+
   constructor(restored: RestoredLog) {
+    this.basePosition = restored.base;
     this.runs = [...restored.termStarts];
     this.window = [...restored.tail];
     this.windowBytes = restored.tail.reduce((sum, entry) => sum + entry.bytes.length, 0);
     this.last = restored.lastIndex;
     const tailEnd = restored.tail[restored.tail.length - 1];
     assert(
-      restored.lastIndex === 0 || tailEnd?.index === restored.lastIndex,
+      restored.lastIndex === restored.base.index || tailEnd?.index === restored.lastIndex,
       'a restored log brings its last entry along',
     );
   }
@@ -46,22 +55,28 @@ export class RaftLog {
     return this.last;
   }
 
+  /** The log begins after this; everything up to it is committed and covered by a snapshot (T10). */
+  get base(): LogPosition {
+    return this.basePosition;
+  }
+
   get lastTerm(): Term {
-    return this.runs[this.runs.length - 1]?.term ?? 0;
+    return this.runs[this.runs.length - 1]?.term ?? this.basePosition.term;
   }
 
   /** Timestamp of the last entry; 0 for an empty log. */
   get lastTimestamp(): Timestamp {
-    return this.window[this.window.length - 1]?.timestamp ?? 0;
+    return this.window[this.window.length - 1]?.timestamp ?? this.basePosition.timestamp;
   }
 
   get firstInWindow(): Index {
     return this.last - this.window.length + 1;
   }
 
-  /** Term of the entry at `index`; 0 for index 0 or past the end. */
+  /** Term of the entry at `index`; 0 for index 0, below the base or past the end. */
   termAt(index: Index): Term {
-    if (index > this.last) return 0;
+    if (index > this.last || index < this.basePosition.index) return 0;
+    if (index === this.basePosition.index) return this.basePosition.term;
     for (let i = this.runs.length - 1; i >= 0; i--) {
       const run = this.runs[i];
       if (run !== undefined && run.firstIndex <= index) return run.term;
@@ -69,13 +84,18 @@ export class RaftLog {
     return 0;
   }
 
-  /** First index of the run of equal terms that holds `index`. */
+  /** Timestamp of the entry at `index` when it is in the window, or the base; else 0. */
+  timestampAt(index: Index): Timestamp {
+    return index === this.basePosition.index ? this.basePosition.timestamp : (this.at(index)?.timestamp ?? 0);
+  }
+
+  /** First index of the run of equal terms that holds `index`, as far as the log goes back. */
   firstIndexOfRun(index: Index): Index {
     for (let i = this.runs.length - 1; i >= 0; i--) {
       const run = this.runs[i];
-      if (run !== undefined && run.firstIndex <= index) return run.firstIndex;
+      if (run !== undefined && run.firstIndex <= index) return Math.max(run.firstIndex, this.basePosition.index + 1);
     }
-    return 1;
+    return this.basePosition.index + 1;
   }
 
   /** Last index with this term, or 0 when the log has none. */
@@ -99,7 +119,10 @@ export class RaftLog {
       assert(entry.index === this.last + 1, 'entries are appended without a gap');
       assert(entry.term >= this.lastTerm, 'terms never decrease in a log (Raft section 5.3)');
       assert(entry.timestamp > this.lastTimestamp, () => `T1: timestamp of ${entry.index} does not increase`);
-      if (entry.term > this.lastTerm) this.runs.push({ term: entry.term, firstIndex: entry.index });
+      // A log that ends at its base has no run yet, whatever the term there.
+      if (this.runs.length === 0 || entry.term > this.lastTerm) {
+        this.runs.push({ term: entry.term, firstIndex: entry.index });
+      }
       this.window.push(entry);
       this.windowBytes += entry.bytes.length;
       this.last = entry.index;
@@ -113,6 +136,18 @@ export class RaftLog {
     for (const entry of dropped) this.windowBytes -= entry.bytes.length;
     this.last = index - 1;
     while ((this.runs[this.runs.length - 1]?.firstIndex ?? 0) >= index) this.runs.pop();
+    this.slices = { from: 0, to: 0, entries: [] };
+  }
+
+  /** T10: a snapshot covers everything up to `base`, which lies in the log; the log begins after it from now on. */
+  compact(base: LogPosition): void {
+    assert(base.index > this.basePosition.index && base.index <= this.last, 'a log is compacted within itself');
+    assert(this.termAt(base.index) === base.term, 'a log is compacted at an entry of its own');
+    const drop = Math.max(0, base.index + 1 - this.firstInWindow);
+    for (const entry of this.window.splice(0, drop)) this.windowBytes -= entry.bytes.length;
+    this.basePosition = base;
+    // A run is kept while some entry after the base belongs to it.
+    while (this.runs.length > 0 && (this.runs[1]?.firstIndex ?? this.last + 1) <= base.index + 1) this.runs.shift();
     this.slices = { from: 0, to: 0, entries: [] };
   }
 

@@ -1,5 +1,5 @@
 /** What the replicas of one group say to each other. Plain data; `shared/wire` turns it into protobuf and back. */
-import type { GroupId, Index, LogEntry, ServerId, Term, Timestamp } from './entry.js';
+import type { GroupId, Index, LogEntry, PlacedConfiguration, ServerId, Term, Timestamp } from './entry.js';
 
 /** "What this leader appends after `index` has a greater timestamp than `timestamp`" (T2). */
 export interface Closed {
@@ -15,6 +15,11 @@ export interface AppendEntries {
   readonly entries: readonly LogEntry[];
   readonly commitIndex: Index;
   readonly closed: Closed | null;
+  /**
+   * `closed` counts for this follower as soon as it has promised it durably: it and the leader were a quorum of the configuration in
+   * force at claim time (T3). The leader says so, since the follower may not know that configuration yet (T11).
+   */
+  readonly isQuorumOfTwo: boolean;
   /** The newest close that a quorum is known to have promised (T3); only sent where a quorum is more than two. */
   readonly quorumClosed: Closed | null;
   /**
@@ -24,8 +29,24 @@ export interface AppendEntries {
   readonly round: number;
 }
 
-/** Why a follower did not append. `clock`: a timestamp lies beyond its clock's bound. */
-export type Refusal = 'none' | 'log-mismatch' | 'clock';
+/**
+ * "What you need is gone from my log: everything up to `index` is covered by snapshots" (T10). In place of Raft's InstallSnapshot, whose data
+ * comes from the object store here, for all groups at once. A heartbeat besides.
+ */
+export interface SnapshotNotice {
+  readonly type: 'snapshot';
+  /** The base of the leader's log. */
+  readonly index: Index;
+  readonly commitIndex: Index;
+  /** The configuration in force at the base, and every later one up to the commit index: what a snapshot does not tell (T11). */
+  readonly configurations: readonly PlacedConfiguration[];
+  readonly round: number;
+}
+
+/**
+ * Why a follower did not append. `clock`: a timestamp lies beyond its clock's bound; `snapshot`: it needs a snapshot first.
+ */
+export type Refusal = 'none' | 'log-mismatch' | 'clock' | 'snapshot';
 
 export interface AppendReply {
   readonly type: 'append-reply';
@@ -64,7 +85,7 @@ export interface TimeoutNow {
   readonly type: 'timeout-now';
 }
 
-export type MessageBody = AppendEntries | AppendReply | VoteRequest | VoteReply | TimeoutNow;
+export type MessageBody = AppendEntries | SnapshotNotice | AppendReply | VoteRequest | VoteReply | TimeoutNow;
 
 /** A message on its way: `term` is the sender's term, or the term it would have for a pre-vote. */
 export interface Message {
@@ -96,4 +117,14 @@ export interface Envelope {
 export interface BarrierAnswer {
   readonly id: number;
   readonly timestamp: Timestamp;
+  /**
+   * For each group the place of the newest configuration that the sender knows. Who knows only an older one cannot tell what a quorum is, and
+   * waits until it knows this one (T6, T11).
+   */
+  readonly configurations: readonly ConfigurationPlace[];
+}
+
+export interface ConfigurationPlace {
+  readonly term: Term;
+  readonly index: Index;
 }

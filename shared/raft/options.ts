@@ -1,6 +1,6 @@
 /** What a group is told once, at its start. */
 import type { ClockGuard } from '../clock/guard.js';
-import type { Configuration, EncodeEntry, GroupId, ServerId } from './entry.js';
+import type { Configuration, EncodeEntry, GroupId, LogEntry, ServerId } from './entry.js';
 import type { PromiseLimit } from './promise.js';
 
 /** The part of the server's clock that a group uses. Physical time is fed in by the owner, once a turn. */
@@ -9,13 +9,14 @@ export type GroupClock = Pick<ClockGuard, 'now' | 'peek' | 'observe' | 'bound' |
 export interface GroupOptions {
   readonly group: GroupId;
   readonly server: ServerId;
-  /** The configuration that a group without any log starts with. */
+  /** The configuration that a group without any log starts with; without voters on a server that is to join a cluster (T11). */
   readonly bootstrap: Configuration;
-  /** The server that leads this group when all are well. */
-  readonly preferredLeader: ServerId;
   readonly clock: GroupClock;
   readonly promiseLimit: PromiseLimit;
   readonly encodeEntry: EncodeEntry;
+  /** The body of an entry of kind `configuration`, and what such an entry says. Must be pure. */
+  readonly encodeConfiguration: (configuration: Configuration) => Uint8Array;
+  readonly decodeConfiguration: (entry: LogEntry) => Configuration;
   /** Uniform in [0, 1); spreads election timeouts (Raft section 5.2). */
   readonly random: () => number;
   /** A follower stands for election one to two times this after it last heard from a leader (milliseconds). */
@@ -51,4 +52,9 @@ export const GROUP_DEFAULTS = {
 /** Number of voters that form a quorum. */
 export function quorumSize(configuration: Configuration): number {
   return (configuration.voters.length >> 1) + 1;
+}
+
+/** Group i prefers its voter i mod N as leader, so that leadership is spread over the servers. */
+export function preferredLeader(group: GroupId, { voters }: Configuration): ServerId | null {
+  return voters[group % Math.max(1, voters.length)] ?? null;
 }

@@ -12,9 +12,10 @@ export class Progress {
   nextIndex: Index;
   /**
    * `probe`: nothing is known of the follower's log yet, one message at a time; `pipeline`: messages follow each other
-   * without waiting; `reading`: what it needs is being read back from the log store.
+   * without waiting; `reading`: what it needs is being read back from the log store; `snapshot`: what it needs is gone, it is
+   * told so with every heartbeat until it matches something that is there (T10).
    */
-  state: 'probe' | 'pipeline' | 'reading' = 'probe';
+  state: 'probe' | 'pipeline' | 'reading' | 'snapshot' = 'probe';
   /** When the follower was last heard from, and last sent to (milliseconds, monotonic). */
   heardAtMs: number;
   sentAtMs = Number.NEGATIVE_INFINITY;
@@ -69,8 +70,15 @@ export class Progress {
     }
     if (index > this.matchIndex) this.matchIndex = index;
     if (this.nextIndex <= this.matchIndex) this.nextIndex = this.matchIndex + 1;
-    if (this.state === 'probe') this.state = 'pipeline';
+    if (this.state === 'probe' || this.state === 'snapshot') this.state = 'pipeline';
     this.probeSent = false;
+  }
+
+  awaitSnapshot(): void {
+    this.state = 'snapshot';
+    this.roundMin = this.round + 1;
+    this.inflight = [];
+    this.inflightBytes = 0;
   }
 
   /** Whether a refusal of this round says something new. */

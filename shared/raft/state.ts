@@ -5,24 +5,27 @@
 import { assert } from './assert.js';
 import { Closing } from './closing.js';
 import {
-  type Configuration,
   EntryKind,
   type HardState,
   type Index,
   type LogEntry,
+  type LogPosition,
+  type PlacedConfiguration,
   type ServerId,
   type Term,
   type Timestamp,
 } from './entry.js';
 import { EMPTY_LOG, RaftLog, type RestoredLog } from './log.js';
-import type { Closed, Message, MessageBody } from './message.js';
-import type { GroupOptions } from './options.js';
+import type { ConfigurationChange } from './membership.js';
+import type { Closed, Message, MessageBody, SnapshotNotice } from './message.js';
+import { type GroupOptions, preferredLeader } from './options.js';
 import type { Progress } from './progress.js';
 
 export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader';
 
 export interface RestoredGroup extends RestoredLog {
   readonly hardState: HardState;
+  readonly configurations: readonly PlacedConfiguration[];
 }
 
 /** What a candidate knows of its election. */
@@ -53,6 +56,8 @@ export interface Leadership {
   closeWanted: Timestamp;
   closedAtMs: number;
   /** Leadership goes to this server as soon as its log is complete; until then nothing is proposed. */
+  /** The change of members that was asked for last, since when, and when it was last asked for (milliseconds, T11). */
+  asked: { readonly change: ConfigurationChange; readonly sinceMs: number; readonly lastMs: number } | null;
   transferTo: ServerId | null;
   transferUntilMs: number;
   /** Since when the preferred leader could take over; null while it could not. */
@@ -64,15 +69,20 @@ export type GroupEvent =
   | { readonly type: 'became-leader'; readonly term: Term }
   /** Entries after `commitIndex` that this server stamped are in doubt from now on. */
   | { readonly type: 'lost-leadership'; readonly term: Term; readonly uncommitted: readonly LogEntry[] }
+  /** The leader's log begins after `index`, which lies beyond this one: answer with Group.install (T10). */
+  | { readonly type: 'snapshot-needed'; readonly index: Index }
   /** Entries from .. to are wanted for `to server`; answer with Group.entriesRead. */
   | { readonly type: 'read'; readonly follower: ServerId; readonly from: Index; readonly to: Index }
   /** A clock, own or other, is so far off that something was refused. */
   | { readonly type: 'clock-refused'; readonly what: string; readonly timestamp: Timestamp };
 
 export class GroupState {
-  readonly log: RaftLog;
+  log: RaftLog;
   readonly closing: Closing;
-  configuration: Configuration;
+  /** In order of index: the one in force at the base of the log (or at the beginning), and every later one of the log (T11). */
+  configurations: PlacedConfiguration[];
+  /** The newest word of a leader whose log begins beyond this one (T10). */
+  notice: SnapshotNotice | null = null;
   role: Role = 'follower';
   term: Term;
   votedFor: ServerId | null;
@@ -96,6 +106,8 @@ export class GroupState {
   /** What the next write must contain. */
   hardStateChanged = false;
   truncateFrom: Index | null = null;
+  baseChanged = false;
+  configurationsChanged = false;
   /** First index of the log that no write has been given yet. */
   unsavedFrom: Index;
   private watermarkValue: Timestamp = 0;
@@ -109,17 +121,23 @@ export class GroupState {
     this.term = hardState.term;
     this.votedFor = hardState.votedFor;
     this.log = new RaftLog(restored ?? EMPTY_LOG);
-    this.commitIndex = Math.min(hardState.commitIndex, this.log.lastIndex);
+    this.commitIndex = Math.max(Math.min(hardState.commitIndex, this.log.lastIndex), this.log.base.index);
     this.closing = new Closing(options.promiseLimit, options.promiseLimit.value);
-    this.configuration = options.bootstrap;
+    const { base } = this.log;
+    const stored = restored?.configurations ?? [];
+    this.configurations = stored.length > 0 ? [...stored] : [{ ...options.bootstrap, index: 0, term: 0 }];
     this.unsavedFrom = this.log.lastIndex + 1;
-    this.findLastCommand(0);
+    // A base is the place of a command: it lies where a state machine was.
+    this.lastCommittedCommand = base.index;
+    this.lastCommandTimestamp = base.timestamp;
+    if (base.index > 0) options.clock.observe(base.timestamp);
+    this.findLastCommand(base.index);
     for (const entry of restored?.tail ?? []) {
       options.clock.observe(entry.timestamp);
       if (entry.kind === EntryKind.command) this.lastCommandTimestamp = entry.timestamp;
     }
     // The preferred leader of a fresh group stands first, so that leadership is spread from the start.
-    const isFirst = this.log.lastIndex === 0 && options.preferredLeader === options.server;
+    const isFirst = this.log.lastIndex === 0 && this.preferredLeader === options.server;
     this.electionDeadlineMs = isFirst ? bornMs : this.randomDeadline(bornMs);
     this.settle();
   }
@@ -128,8 +146,30 @@ export class GroupState {
     return this.options.server;
   }
 
+  /** In force from the moment that its entry is in the log (dissertation, section 4.1). */
+  get configuration(): PlacedConfiguration {
+    const last = this.configurations[this.configurations.length - 1];
+    assert(last !== undefined, 'there is always a configuration');
+    return last;
+  }
+
+  /** The server that leads this group when all are well. */
+  get preferredLeader(): ServerId | null {
+    return preferredLeader(this.options.group, this.configuration);
+  }
+
   get isVoter(): boolean {
     return this.configuration.voters.includes(this.server);
+  }
+
+  /**
+   * Whether this server may stand for election: as a voter, and as one that was a voter until a change that is not committed. It may be the only one
+   * that has that change, so that nobody else could win (dissertation, section 4.2.2).
+   */
+  get isElectable(): boolean {
+    if (this.isVoter) return true;
+    const before = this.configurations[this.configurations.length - 2];
+    return this.configuration.index > this.commitIndex && before?.voters.includes(this.server) === true;
   }
 
   /** T3: no entry at or below this is still to come beyond the commit index. */
@@ -140,7 +180,7 @@ export class GroupState {
   /** watermark[g] = max(timestamp at the commit index, largest valid closed timestamp) (T3). */
   settle(): void {
     this.closing.settle(this.commitIndex);
-    const committed = this.log.at(this.commitIndex)?.timestamp ?? 0;
+    const committed = this.log.timestampAt(this.commitIndex);
     this.watermarkValue = Math.max(this.watermarkValue, committed, this.closing.validTimestamp);
   }
 
@@ -200,16 +240,76 @@ export class GroupState {
     this.log.append(entries);
     for (const entry of entries) {
       if (entry.kind === EntryKind.command) this.lastCommandTimestamp = entry.timestamp;
+      else if (entry.kind === EntryKind.configuration) this.configure(entry);
     }
+  }
+
+  private configure(entry: LogEntry): void {
+    const { index, term } = entry;
+    this.configurations.push({ ...this.options.decodeConfiguration(entry), index, term });
+    this.configurationsChanged = true;
   }
 
   /** Drops a suffix that conflicts with the leader's log (Raft section 5.3); never anything committed. */
   truncate(from: Index): void {
     assert(from > this.commitIndex, 'a committed entry is never truncated (leader completeness, Raft section 5.4.3)');
     this.log.truncateFrom(from);
+    if (this.configuration.index >= from) {
+      this.configurations = this.configurations.filter(({ index }) => index < from);
+      this.configurationsChanged = true;
+    }
     if (from < this.unsavedFrom) {
       this.truncateFrom = this.truncateFrom === null ? from : Math.min(this.truncateFrom, from);
       this.unsavedFrom = from;
     }
+  }
+
+  /** T10: snapshots cover everything up to `base`, which is committed; the log begins after it from now on. */
+  compact(base: LogPosition): void {
+    if (base.index <= this.log.base.index) return;
+    assert(base.index <= this.commitIndex, 'only what is committed is compacted');
+    this.log.compact(base);
+    while ((this.configurations[1]?.index ?? Number.POSITIVE_INFINITY) <= base.index) {
+      this.configurations.shift();
+      this.configurationsChanged = true;
+    }
+    this.baseChanged = true;
+    this.unsavedFrom = Math.max(this.unsavedFrom, base.index + 1);
+    // What is stored beyond a conflict below the base has another term there, and goes with it.
+    if (this.truncateFrom !== null && this.truncateFrom <= base.index) this.truncateFrom = null;
+  }
+
+  /**
+   * T10: the state machine stands where this log has its `base` from now on. What follows `base` is kept when the entry there is the one that
+   * the state machine has seen, else the whole log goes (Raft section 7; hashicorp/raft 697). False when that cannot be
+   * done yet: which configurations lie in what is skipped only the leader can tell (T11).
+   */
+  install(base: LogPosition): boolean {
+    if (base.index <= this.commitIndex) return true;
+    if (base.index <= this.log.lastIndex && this.log.termAt(base.index) === base.term) {
+      this.setCommitIndex(base.index);
+      this.lastCommittedCommand = base.index;
+      this.compact(base);
+      if (this.leadership !== null) this.leadership.uncommittedBytes = this.log.bytesAfter(this.commitIndex);
+      return true;
+    }
+    const { notice } = this;
+    // The leader's log may have moved on since: what lies between would be missing.
+    if (notice === null || base.index < notice.index || base.index > notice.commitIndex) return false;
+    assert(this.role !== 'leader', 'a leader has every committed entry (leader completeness, Raft section 5.4.3)');
+    const inForce = notice.configurations.filter(({ index }) => index <= base.index).pop();
+    assert(inForce !== undefined, 'a notice tells the configuration at its base');
+    this.options.clock.observe(base.timestamp);
+    this.log = new RaftLog({ base, lastIndex: base.index, termStarts: [], tail: [] });
+    this.configurations = [inForce];
+    this.commitIndex = base.index;
+    this.lastCommittedCommand = base.index;
+    this.lastCommandTimestamp = base.timestamp;
+    this.baseChanged = true;
+    this.configurationsChanged = true;
+    this.truncateFrom = null;
+    this.unsavedFrom = base.index + 1;
+    this.settle();
+    return true;
   }
 }

@@ -2,8 +2,17 @@
  * Envelopes between servers: `craft.v1.Envelope` <-> shared/raft messages. Decoding validates everything that the core takes
  * for granted; whatever does not fit is a WireError, never a half-filled object.
  */
-import type { LogEntry } from '../raft/entry.js';
-import type { AppendEntries, Closed, Envelope, Message, MessageBody, Refusal } from '../raft/message.js';
+import type { LogEntry, PlacedConfiguration } from '../raft/entry.js';
+import type {
+  AppendEntries,
+  BarrierAnswer,
+  Closed,
+  Envelope,
+  Message,
+  MessageBody,
+  Refusal,
+  SnapshotNotice,
+} from '../raft/message.js';
 import { concatBlock, decodeBlock } from './entry-block.js';
 import './protobuf.js';
 import { craft } from './generated/craft.js';
@@ -11,7 +20,7 @@ import { WireError } from './wire-error.js';
 
 const pb = craft.v1;
 
-const REFUSALS: readonly Refusal[] = ['none', 'log-mismatch', 'clock'];
+const REFUSALS: readonly Refusal[] = ['none', 'log-mismatch', 'clock', 'snapshot'];
 
 export function encodeEnvelope(envelope: Envelope): Uint8Array {
   return pb.Envelope.encode({
@@ -22,7 +31,7 @@ export function encodeEnvelope(envelope: Envelope): Uint8Array {
     echoHeld: envelope.echoHeldUs,
     messages: envelope.messages.map(encodeMessage),
     barrierAsks: [...envelope.barrierAsks],
-    barrierAnswers: [...envelope.barrierAnswers],
+    barrierAnswers: envelope.barrierAnswers.map(encodeBarrierAnswer),
     closeUpTo: envelope.closeUpTo,
   }).finish();
 }
@@ -32,6 +41,8 @@ function encodeMessage(message: Message): craft.v1.IGroupMessage {
   switch (body.type) {
     case 'append':
       return { group, term, appendEntries: encodeAppend(body) };
+    case 'snapshot':
+      return { group, term, snapshotNotice: encodeNotice(body) };
     case 'append-reply':
       return { group, term, appendReply: { ...body, refusal: REFUSALS.indexOf(body.refusal) } };
     case 'vote':
@@ -44,10 +55,34 @@ function encodeMessage(message: Message): craft.v1.IGroupMessage {
 }
 
 function encodeAppend(append: AppendEntries): craft.v1.IAppendEntries {
-  const { prevIndex, prevTerm, commitIndex, closed, quorumClosed, round, entries } = append;
-  const fields: craft.v1.IAppendEntries = { prevIndex, prevTerm, commitIndex, closed, quorumClosed, round };
+  const { prevIndex, prevTerm, commitIndex, closed, isQuorumOfTwo, quorumClosed, round, entries } = append;
+  const fields: craft.v1.IAppendEntries = {
+    prevIndex,
+    prevTerm,
+    commitIndex,
+    closed,
+    isQuorumOfTwo,
+    quorumClosed,
+    round,
+  };
   if (entries.length > 0) fields.entries = concatBlock(entries);
   return fields;
+}
+
+function encodeNotice({ index, commitIndex, configurations, round }: SnapshotNotice): craft.v1.ISnapshotNotice {
+  const placed = configurations.map(({ voters, learners, ...place }) => {
+    return { ...place, voters: [...voters], learners: [...learners] };
+  });
+  return { index, commitIndex, configurations: placed, round };
+}
+
+function encodeBarrierAnswer({ id, timestamp, configurations }: BarrierAnswer): craft.v1.IBarrierAnswer {
+  return {
+    id,
+    timestamp,
+    configurationTerms: configurations.map(({ term }) => term),
+    configurationIndexes: configurations.map(({ index }) => index),
+  };
 }
 
 /** Throws WireError. `to`: the server that received it. */
@@ -67,7 +102,7 @@ export function decodeEnvelope(bytes: Uint8Array, to: string): Envelope {
       return { group, from, to, term: safe(message.term), body: decodeBody(message) };
     }),
     barrierAsks: decoded.barrierAsks.map(safe),
-    barrierAnswers: decoded.barrierAnswers.map(({ id, timestamp }) => ({ id: safe(id), timestamp: safe(timestamp) })),
+    barrierAnswers: decoded.barrierAnswers.map((answer) => decodeBarrierAnswer(answer, decoded.groups)),
     closeUpTo: safe(decoded.closeUpTo),
   };
 }
@@ -81,7 +116,7 @@ function decode(bytes: Uint8Array): craft.v1.Envelope {
 }
 
 function decodeBody(message: craft.v1.IGroupMessage): MessageBody {
-  const { appendEntries, appendReply, voteRequest, voteReply, timeoutNow } = message;
+  const { appendEntries, appendReply, voteRequest, voteReply, timeoutNow, snapshotNotice } = message;
   if (appendEntries) return decodeAppend(appendEntries, safe(message.term));
   if (appendReply) {
     const refusal = REFUSALS[appendReply.refusal ?? 0];
@@ -114,6 +149,7 @@ function decodeBody(message: craft.v1.IGroupMessage): MessageBody {
     };
   }
   if (timeoutNow) return { type: 'timeout-now' };
+  if (snapshotNotice) return decodeNotice(snapshotNotice);
   throw new WireError('a message of unknown type');
 }
 
@@ -138,9 +174,38 @@ function decodeAppend(append: craft.v1.IAppendEntries, term: number): AppendEntr
     entries,
     commitIndex: safe(append.commitIndex),
     closed: decodeClosed(append.closed),
+    isQuorumOfTwo: append.isQuorumOfTwo ?? false,
     quorumClosed: decodeClosed(append.quorumClosed),
     round: safe(append.round),
   };
+}
+
+function decodeNotice({ index, commitIndex, configurations, round }: craft.v1.ISnapshotNotice): SnapshotNotice {
+  const placed: PlacedConfiguration[] = (configurations ?? []).map((one) => {
+    const { voters, learners } = one;
+    return { index: safe(one.index), term: safe(one.term), voters: voters ?? [], learners: learners ?? [] };
+  });
+  // The first is in force at the base; they are in the order of the log.
+  const isOrdered = placed.every((one, at) => at === 0 || one.index > (placed[at - 1]?.index ?? 0));
+  const first = placed[0]?.index ?? Number.POSITIVE_INFINITY;
+  if (first > safe(index) || !isOrdered || safe(commitIndex) < safe(index)) {
+    throw new WireError('a snapshot notice whose configurations are not those of its log');
+  }
+  return {
+    type: 'snapshot',
+    index: safe(index),
+    commitIndex: safe(commitIndex),
+    configurations: placed,
+    round: safe(round),
+  };
+}
+
+function decodeBarrierAnswer(answer: craft.v1.IBarrierAnswer, groups: number): BarrierAnswer {
+  const terms = answer.configurationTerms ?? [];
+  const indexes = answer.configurationIndexes ?? [];
+  if (terms.length !== groups || indexes.length !== groups) throw new WireError('a barrier answer of another shape');
+  const configurations = terms.map((term, group) => ({ term: safe(term), index: safe(indexes[group]) }));
+  return { id: safe(answer.id), timestamp: safe(answer.timestamp), configurations };
 }
 
 function decodeClosed(closed: craft.v1.IClosed | null | undefined): Closed | null {

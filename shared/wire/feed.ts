@@ -38,8 +38,15 @@ export function decodeFeedRequest(bytes: Uint8Array, groups: number): FeedReques
   return { positions, watermarks, waitingFor, bytesMax };
 }
 
-export function encodeFeedReply(groups: readonly FeedGroup[]): Uint8Array {
+export interface FeedReply {
+  readonly groups: readonly FeedGroup[];
+  /** See the feed's answer in services/replica/core/feed.ts; null when all that was asked for is there. */
+  readonly bases: readonly Index[] | null;
+}
+
+export function encodeFeedReply({ groups, bases }: FeedReply): Uint8Array {
   return craft.v1.FeedReply.encode({
+    bases: bases === null ? [] : [...bases],
     groups: groups.map(({ group, entries, watermark }) =>
       entries.length === 0
         ? { group, watermark }
@@ -49,8 +56,17 @@ export function encodeFeedReply(groups: readonly FeedGroup[]): Uint8Array {
 }
 
 /** Throws WireError. */
-export function decodeFeedReply(bytes: Uint8Array, groups: number): FeedGroup[] {
-  return decode(() => craft.v1.FeedReply.decode(bytes)).groups.map((part) => {
+export function decodeFeedReply(bytes: Uint8Array, groups: number): FeedReply {
+  const reply = decode(() => craft.v1.FeedReply.decode(bytes));
+  const { bases } = reply;
+  if ((bases.length !== 0 && bases.length !== groups) || !bases.every(Number.isSafeInteger)) {
+    throw new WireError('a feed reply of another shape');
+  }
+  return { groups: decodeGroups(reply.groups, groups), bases: bases.length === 0 ? null : bases };
+}
+
+function decodeGroups(parts: readonly craft.v1.IGroupFeed[], groups: number): FeedGroup[] {
+  return parts.map((part) => {
     const group = part.group ?? 0;
     const watermark = part.watermark ?? 0;
     const firstIndex = part.firstIndex ?? 0;

@@ -33,7 +33,7 @@ export function decodeMergedBatch(bytes: Uint8Array): MergedRun {
   }
   if (!CHECKSUM.test(checksum)) throw new WireError(`a merged batch has the checksum "${checksum.slice(0, 32)}"`);
   const entries = decodeBlock(batch.entries, 1);
-  if (entries.length === 0 || entries.length !== groups.length || entries.length !== indexes.length) {
+  if (entries.length !== groups.length || entries.length !== indexes.length) {
     throw new WireError(
       `a merged batch of ${entries.length} entries has ${groups.length} groups and ${indexes.length} indexes`,
     );

@@ -47,6 +47,25 @@ export class Subjects {
   barrier(server: ServerId): string {
     return `${this.cluster}.barrier.${server}`;
   }
+  /** A replica or merger asks its own server's applier where the state machine is (T10). */
+  install(server: ServerId): string {
+    return `${this.cluster}.install.${server}`;
+  }
+  /** An applier tells its own server's replica what snapshots cover (T10). */
+  compact(server: ServerId): string {
+    return `${this.cluster}.compact.${server}`;
+  }
+  /** A server has saved a snapshot; the others look what they may drop (T10). */
+  snapshots(): string {
+    return `${this.cluster}.snapshots`;
+  }
+  snapshotBucket(): string {
+    return `${this.cluster.toUpperCase()}_SNAPSHOTS`;
+  }
+  /** The leader of one group changes, or only tells, who its members are (T11). */
+  configure(group: GroupId): string {
+    return `${this.cluster}.group.${group}.configure`;
+  }
   /** Appliers compare running checksums here (T4). */
   checkpoint(): string {
     return `${this.cluster}.checkpoint`;
@@ -61,5 +80,15 @@ export class Subjects {
   }
   logSubject(server: ServerId): string {
     return `${this.cluster}.log.${server}`;
+  }
+  /**
+   * The stream of a server's log store, where that is in JetStream, and the one subject that it stores: whoever else may publish to
+   * that can stop the server for good.
+   */
+  storeStream(server: ServerId): string {
+    return `${this.cluster.toUpperCase()}_STORE_${server}`;
+  }
+  storeSubject(server: ServerId): string {
+    return `${this.cluster}.store.${server}`;
   }
 }

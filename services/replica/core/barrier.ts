@@ -5,14 +5,20 @@
  * quorum. A write that was acknowledged before the barrier began is on a quorum, which meets this one: so its timestamp is
  * <= T, whatever the clocks do. Once every watermark here has reached T, all that will ever lie at or below T is committed here: the
  * barrier then gives, for each group, the index up to which the state machine must have applied before it may be read.
+ *
+ * What a quorum is depends on the configuration, which this server may be the last to learn of (T11). Of the servers that hold the
+ * write, one that has been asked knows its configuration, since quorums of neighbouring configurations meet: so nothing
+ * counts until this server knows a configuration as new as the newest that it has been told of.
  */
 import type { ServerId, Timestamp } from '../../../shared/raft/entry.js';
-import type { BarrierAnswer } from '../../../shared/raft/message.js';
+import type { BarrierAnswer, ConfigurationPlace } from '../../../shared/raft/message.js';
 
 interface Barrier {
   readonly request: number;
   readonly answered: Set<ServerId>;
   timestamp: Timestamp;
+  /** For each group the newest configuration that an answer spoke of. */
+  newest: readonly ConfigurationPlace[];
   hasQuorum: boolean;
   /** When the others were last asked, or told what this barrier waits for (milliseconds). */
   askedAtMs: number;
@@ -28,7 +34,8 @@ export class Barriers {
     private readonly server: ServerId,
     /** Ids of different lives of a server must differ: an answer to an older life's ask says nothing about now. */
     private nextId: number,
-    private readonly isQuorum: (servers: ReadonlySet<ServerId>) => boolean,
+    /** Whether these servers are a quorum of every group, in configurations at least as new as these. */
+    private readonly isQuorum: (servers: ReadonlySet<ServerId>, newest: readonly ConfigurationPlace[]) => boolean,
   ) {}
 
   /** Begins a barrier. False when there are too many. */
@@ -39,7 +46,8 @@ export class Barriers {
       request,
       answered,
       timestamp: ownTimestamp,
-      hasQuorum: this.isQuorum(answered),
+      newest: [],
+      hasQuorum: this.isQuorum(answered, []),
       askedAtMs: Number.NEGATIVE_INFINITY,
     });
     return true;
@@ -49,12 +57,23 @@ export class Barriers {
     for (const [id, barrier] of this.byId) if (barrier.request === request) this.byId.delete(id);
   }
 
-  answer(from: ServerId, { id, timestamp }: BarrierAnswer): void {
+  answer(from: ServerId, { id, timestamp, configurations }: BarrierAnswer): void {
     const barrier = this.byId.get(id);
     if (barrier === undefined || barrier.hasQuorum) return;
     barrier.answered.add(from);
     barrier.timestamp = Math.max(barrier.timestamp, timestamp);
-    barrier.hasQuorum = this.isQuorum(barrier.answered);
+    const { newest } = barrier;
+    barrier.newest = configurations.map((place, group) => laterOf(place, newest[group]));
+    barrier.hasQuorum = this.isQuorum(barrier.answered, barrier.newest);
+  }
+
+  /** This server may have learned of a newer configuration: answers that it could not judge may count now. */
+  recount(): void {
+    for (const barrier of this.byId.values()) {
+      if (!barrier.hasQuorum && barrier.newest.length > 0) {
+        barrier.hasQuorum = this.isQuorum(barrier.answered, barrier.newest);
+      }
+    }
   }
 
   /** Ids to ask `peer` for now; asked again after `intervalMs`, since messages may be lost. */
@@ -100,4 +119,13 @@ export class Barriers {
     }
     return requests;
   }
+}
+
+function laterOf(a: ConfigurationPlace, b: ConfigurationPlace | undefined): ConfigurationPlace {
+  return b === undefined || isAtLeast(a, b) ? a : b;
+}
+
+/** Whether the configuration at `a` is as new as the one at `b`: compared as logs are (Raft section 5.4.1). */
+export function isAtLeast(a: ConfigurationPlace, b: ConfigurationPlace): boolean {
+  return a.term > b.term || (a.term === b.term && a.index >= b.index);
 }

@@ -5,7 +5,7 @@
 import type { WriteBatch } from '../../../shared/log-store/port.js';
 import type { GroupId, Index, LogEntry, ServerId, Term, Timestamp } from '../../../shared/raft/entry.js';
 import type { Envelope } from '../../../shared/raft/message.js';
-import type { GroupFeed } from './feed.js';
+import type { FeedAnswer } from './feed.js';
 
 /** When the client wants its answer (T7). */
 export type Acknowledgement = 'applied' | 'ordered' | 'committed';
@@ -47,7 +47,12 @@ export type Effect<C extends QueuedCommand> =
   /** A read barrier is passed: the state may be read once, in each group, the command with this index is applied (T6). */
   | { readonly type: 'barrier'; readonly request: number; readonly positions: readonly Index[] }
   /** Answers one feed request. */
-  | { readonly type: 'feed'; readonly request: number; readonly groups: readonly GroupFeed[] }
+  | ({ readonly type: 'feed' } & FeedAnswer)
+  /**
+   * The leaders' logs begin beyond this server's in some groups: the state machine is to be at or beyond `atLeast` in every group, then call
+   * `installed` with where it is, or with null when that could not be done; it is asked for again (T10).
+   */
+  | { readonly type: 'snapshot-needed'; readonly atLeast: readonly Index[] }
   /** A clock is so far off that something was refused. */
   | { readonly type: 'clock-refused'; readonly group: GroupId; readonly what: string; readonly timestamp: Timestamp };
 

@@ -19,6 +19,17 @@ export interface FeedRequest {
   readonly watermarks: readonly Timestamp[];
 }
 
+/** The answer of one poll. */
+export interface FeedAnswer {
+  readonly request: number;
+  readonly groups: readonly GroupFeed[];
+  /**
+   * For each group the index up to which the log is gone, when some of what was asked for is: the merger must go on from a
+   * position beyond these (T10). Else null.
+   */
+  readonly bases: readonly Index[] | null;
+}
+
 export interface GroupFeed {
   readonly group: GroupId;
   readonly entries: readonly LogEntry[];
@@ -69,18 +80,30 @@ export class Feed {
   }
 
   /** Answers the polls that can be answered, and says what must be read for the others. */
-  serve(): { answers: { request: number; groups: GroupFeed[] }[]; reads: ReadEffect[] } {
-    const answers: { request: number; groups: GroupFeed[] }[] = [];
+  serve(): { answers: FeedAnswer[]; reads: ReadEffect[] } {
+    const answers: FeedAnswer[] = [];
     const reads: ReadEffect[] = [];
     if (this.polls.length === 0) return { answers, reads };
     this.polls = this.polls.filter((poll) => {
+      if (this.isBehind(poll)) {
+        answers.push({ request: poll.id, groups: [], bases: this.groups.map(({ base }) => base.index) });
+        return false;
+      }
       const wanted = this.missing(poll);
       reads.push(...wanted);
       if (poll.reading.size > 0 || !this.isUseful(poll)) return true;
-      answers.push({ request: poll.id, groups: this.answer(poll) });
+      answers.push({ request: poll.id, groups: this.answer(poll), bases: null });
       return false;
     });
     return { answers, reads };
+  }
+
+  /** Some of what it asks for is gone. */
+  private isBehind({ request }: Poll): boolean {
+    return this.groups.some(({ base }, id) => {
+      const from = request.positions[id] ?? 0;
+      return from > 0 && from <= base.index;
+    });
   }
 
   /** Reads to start for groups whose wanted entries have left the window. */

@@ -8,21 +8,29 @@
  */
 import { ClockGuard } from '../../../shared/clock/guard.js';
 import type { GroupWrite, LoadedState, WriteBatch } from '../../../shared/log-store/port.js';
-import { EntryKind, type GroupId, type LogEntry, type ServerId, type Timestamp } from '../../../shared/raft/entry.js';
+import {
+  EntryKind,
+  type GroupId,
+  type Index,
+  type LogEntry,
+  type LogPosition,
+  type ServerId,
+  type Timestamp,
+} from '../../../shared/raft/entry.js';
 import { Group, type PendingWrite } from '../../../shared/raft/group.js';
+import type { ConfigurationChange, ConfigureRefusal } from '../../../shared/raft/membership.js';
 import type { BarrierAnswer, Envelope, Message } from '../../../shared/raft/message.js';
 import type { GroupOptions } from '../../../shared/raft/options.js';
 import { PromiseLimit } from '../../../shared/raft/promise.js';
-import { Barriers } from './barrier.js';
+import { Barriers, isAtLeast } from './barrier.js';
 import type { CommandRefusal, Effect, QueuedCommand, ReadEffect } from './effect.js';
 import { Feed, type FeedRequest } from './feed.js';
 import { Links } from './links.js';
 import { Watching } from './watching.js';
 
-export interface ServerOptions
-  extends Omit<GroupOptions, 'group' | 'server' | 'bootstrap' | 'preferredLeader' | 'clock' | 'promiseLimit'> {
+export interface ServerOptions extends Omit<GroupOptions, 'group' | 'server' | 'bootstrap' | 'clock' | 'promiseLimit'> {
   readonly server: ServerId;
-  /** The servers that the cluster starts with; group i prefers server i mod N. */
+  /** The servers that the cluster starts with, in order; none on a server that is to join one (T11). */
   readonly servers: readonly ServerId[];
   readonly groups: number;
   /** Largest distance of the own clock from the reference time while leading (microseconds). */
@@ -101,6 +109,9 @@ export class ReplicaCore<C extends QueuedCommand> {
   /** The largest timestamp that a barrier of some other server waits for (T6). */
   private closeUpToElsewhere: Timestamp = 0;
   private inFlight: { batch: WriteBatch; pending: readonly GroupPending[]; limit: Timestamp | null } | null = null;
+  /** For each group the index that a snapshot must reach; 0 where none is needed (T10). */
+  private readonly neededSnapshots: Index[];
+  private isInstalling = false;
   private physical: Timestamp;
   private nowMs: number;
 
@@ -119,16 +130,19 @@ export class ReplicaCore<C extends QueuedCommand> {
     this.limit = new PromiseLimit(loaded.promiseLimit, options.promiseWindowUs);
     const bootstrap = { voters: options.servers, learners: [] };
     this.groups = Array.from({ length: options.groups }, (_, group) => {
-      const preferredLeader = options.servers[group % options.servers.length] ?? options.server;
       const { clock, limit: promiseLimit } = this;
-      const groupOptions = { ...options, group, bootstrap, preferredLeader, clock, promiseLimit };
+      const groupOptions = { ...options, group, bootstrap, clock, promiseLimit };
       return new Group(groupOptions, loaded.groups.get(group) ?? null, time.nowMs);
     });
     this.links = new Links(options.server, options.groups, this.clock);
     this.feed = new Feed(this.groups);
     const firstBarrier = Math.floor(options.random() * 2 ** 40);
-    this.barriers = new Barriers(options.server, firstBarrier, (servers) =>
-      this.groups.every((group) => group.isQuorum(servers)),
+    this.neededSnapshots = this.groups.map(() => 0);
+    this.barriers = new Barriers(options.server, firstBarrier, (servers, newest) =>
+      this.groups.every((group, id) => {
+        const told = newest[id];
+        return group.isQuorum(servers) && (told === undefined || isAtLeast(group.configuration, told));
+      }),
     );
     this.queues = this.groups.map(() => ({ commands: [], bytes: 0, after: 0 }));
     this.watching = this.groups.map(() => new Watching());
@@ -152,7 +166,12 @@ export class ReplicaCore<C extends QueuedCommand> {
     this.links.receive(envelope, this.physical, this.nowMs);
     for (const message of envelope.messages) this.groups[message.group]?.receive(message, this.nowMs);
     for (const id of envelope.barrierAsks) {
-      this.outgoing(envelope.from).barrierAnswers.push({ id, timestamp: this.largestCommandTimestamp() });
+      const configurations = this.groups.map(({ configuration: { term, index } }) => ({ term, index }));
+      this.outgoing(envelope.from).barrierAnswers.push({
+        id,
+        timestamp: this.largestCommandTimestamp(),
+        configurations,
+      });
     }
     for (const answer of envelope.barrierAnswers) this.barriers.answer(envelope.from, answer);
     // An ask beyond the bound can wait until it is asked again; remembered, it would hide every smaller one.
@@ -231,6 +250,27 @@ export class ReplicaCore<C extends QueuedCommand> {
 
   transfer(group: GroupId, target: ServerId | null): boolean {
     return this.groups[group]?.transfer(target, this.nowMs) ?? false;
+  }
+
+  /** T11: see Group.configure. */
+  configure(group: GroupId, change: ConfigurationChange): ConfigureRefusal | null {
+    return this.groups[group]?.configure(change, this.nowMs) ?? null;
+  }
+
+  /** T10: snapshots cover these positions, one a group, which the own state machine has applied. */
+  compact(positions: readonly LogPosition[]): void {
+    for (const [id, position] of positions.entries()) this.groups[id]?.compact(position);
+  }
+
+  /** Answers `snapshot-needed` (T10): where the state machine is now, one position a group; null when it could not be done. */
+  installed(positions: readonly LogPosition[] | null): void {
+    this.isInstalling = false;
+    for (const [id, group] of this.groups.entries()) {
+      const position = positions?.[id];
+      if (position !== undefined && this.neededSnapshots[id] !== 0) group.install(position);
+      // A group that could not use it hears from its leader again.
+      this.neededSnapshots[id] = 0;
+    }
   }
 
   /** When to call `run` again although nothing happens: a close waits for its interval (milliseconds, monotonic). */
@@ -340,12 +380,18 @@ export class ReplicaCore<C extends QueuedCommand> {
             this.effects.push({ type: 'read', group: id, from, to, bytesMax, follower });
             break;
           }
+          case 'snapshot-needed':
+            this.neededSnapshots[id] = event.index;
+            break;
           case 'clock-refused':
             this.effects.push({ ...event, group: id });
             break;
         }
       }
     }
+    if (this.isInstalling || this.neededSnapshots.every((index) => index === 0)) return;
+    this.isInstalling = true;
+    this.effects.push({ type: 'snapshot-needed', atLeast: [...this.neededSnapshots] });
   }
 
   /** Gives the next write to the store. True when nothing had to be written but something could be released. */
@@ -384,6 +430,7 @@ export class ReplicaCore<C extends QueuedCommand> {
 
   private collectMessages(): void {
     for (const group of this.groups) for (const message of group.takeMessages()) this.enqueue(message);
+    this.barriers.recount();
     for (const { id, missing } of this.barriers.asks(this.nowMs, BARRIER_INTERVAL_MS)) {
       for (const peer of this.peers()) if (missing(peer)) this.outgoing(peer).barrierAsks.push(id);
     }
@@ -391,8 +438,12 @@ export class ReplicaCore<C extends QueuedCommand> {
     if (closeUpTo > 0) for (const peer of this.peers()) this.outgoing(peer).closeUpTo = closeUpTo;
   }
 
-  private peers(): readonly ServerId[] {
-    return this.options.servers.filter((server) => server !== this.options.server);
+  /** Every other member of some group. */
+  private peers(): ReadonlySet<ServerId> {
+    const members = this.groups.flatMap(({ configuration }) => [...configuration.voters, ...configuration.learners]);
+    const peers = new Set(members);
+    peers.delete(this.options.server);
+    return peers;
   }
 
   private largestCommandTimestamp(): Timestamp {
@@ -444,6 +495,6 @@ export class ReplicaCore<C extends QueuedCommand> {
     }
     const { answers, reads } = this.feed.serve();
     this.effects.push(...reads);
-    for (const { request, groups } of answers) this.effects.push({ type: 'feed', request, groups });
+    for (const answer of answers) this.effects.push({ type: 'feed', ...answer });
   }
 }

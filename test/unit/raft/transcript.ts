@@ -12,17 +12,34 @@
  *   propose S TEXT …         commands for the leader S
  *   close S MS               somebody waits for S's group to close up to MS after the start
  *   transfer S T             leadership goes from S to T
+ *   join D                   a new server, without a configuration until a leader sends it one
+ *   configure S add|promote|demote|remove D
+ *                            S changes the group's members
+ *   recover S A B            S, which is down, is told by hand that only A and B are left
+ *   compact S N              snapshots cover the log of S up to index N
+ *   install S FROM N         the state machine of S comes to stand where FROM's log has index N
  *   clock S MS               the wall clock of S is this much off from now on
  *   stall S | write S        the disk of S stops, and does its work again
  *   crash S | restart S      loses what is not on disk; comes back with what is
  *   status                   what everybody has
  */
 import { ClockGuard } from '../../../shared/clock/guard.js';
-import { EntryKind, type HardState, type LogEntry } from '../../../shared/raft/entry.js';
-import { Group, type PendingWrite } from '../../../shared/raft/group.js';
+import {
+  EntryKind,
+  type HardState,
+  LOG_START,
+  type LogEntry,
+  type LogPosition,
+  type PlacedConfiguration,
+  recoveredConfiguration,
+} from '../../../shared/raft/entry.js';
+import { Group, type GroupWrite, type PendingWrite } from '../../../shared/raft/group.js';
+import type { ConfigurationChange } from '../../../shared/raft/membership.js';
 import type { Message } from '../../../shared/raft/message.js';
 import { GROUP_DEFAULTS } from '../../../shared/raft/options.js';
 import { PromiseLimit } from '../../../shared/raft/promise.js';
+import type { GroupEvent } from '../../../shared/raft/state.js';
+import { decodeConfiguration, encodeConfiguration } from '../../../shared/wire/configuration.js';
 import { encodeEntry } from '../../../shared/wire/entry-block.js';
 
 const EPOCH_US = 1_790_000_000_000_000;
@@ -30,12 +47,17 @@ const WINDOW_US = 250_000;
 
 interface Disk {
   hardState: HardState;
+  base: LogPosition;
+  configurations: readonly PlacedConfiguration[];
+  /** Those after the base. */
   entries: LogEntry[];
   limit: number;
 }
 
 interface Node {
   readonly name: string;
+  /** Who it believes to be the members of the group when it has no log. */
+  readonly bootstrap: readonly string[];
   readonly disk: Disk;
   group: Group | null;
   clock: ClockGuard;
@@ -62,7 +84,7 @@ export class Transcript {
   private execute(verb: string, words: readonly string[]): void {
     const [a = '', b = ''] = words;
     if (verb === 'pieces') this.appendBytesMax = 1;
-    else if (verb === 'cluster') for (const name of words) this.add(name, words);
+    else if (verb === 'cluster') for (const node of words.map((name) => this.add(name, words))) this.start(node);
     else if (verb === 'pass') this.pass(Number(a));
     else if (verb === 'campaign') this.campaign(a);
     else if (verb === 'deliver') while (this.step(a, b)) this.settle();
@@ -71,6 +93,12 @@ export class Transcript {
     else if (verb === 'propose') this.propose(a, words.slice(1));
     else if (verb === 'close') this.group(a).closeUpTo(EPOCH_US + Number(b) * 1_000, this.nowMs);
     else if (verb === 'transfer') this.say(this.group(a).transfer(b, this.nowMs) ? 'begun' : 'refused');
+    else if (verb === 'join') this.start(this.add(a, []));
+    else if (verb === 'configure')
+      this.configure(a, { type: b as ConfigurationChange['type'], server: words[2] ?? '' });
+    else if (verb === 'recover') this.node(a).disk.configurations = [recoveredConfiguration(words.slice(1))];
+    else if (verb === 'compact') this.group(a).compact(this.position(a, Number(b)));
+    else if (verb === 'install') this.install(a, this.position(b, Number(words[2])));
     else if (verb === 'clock') this.node(a).offsetMs = Number(b);
     else if (verb === 'stall') this.node(a).isStalled = true;
     else if (verb === 'write') this.node(a).isStalled = false;
@@ -81,10 +109,12 @@ export class Transcript {
     this.settle();
   }
 
-  private add(name: string, all: readonly string[]): void {
-    const disk = { hardState: { term: 0, votedFor: null, commitIndex: 0 }, entries: [], limit: 0 };
+  private add(name: string, bootstrap: readonly string[]): Node {
+    const hardState = { term: 0, votedFor: null, commitIndex: 0 };
+    const disk = { hardState, base: LOG_START, configurations: [], entries: [], limit: 0 };
     const node = {
       name,
+      bootstrap,
       disk,
       group: null,
       offsetMs: 0,
@@ -93,7 +123,7 @@ export class Transcript {
       limit: new PromiseLimit(0, WINDOW_US),
     };
     this.nodes.set(name, node);
-    if (this.nodes.size === all.length) for (const one of this.nodes.values()) this.start(one);
+    return node;
   }
 
   private start(node: Node): void {
@@ -101,26 +131,27 @@ export class Transcript {
     node.clock = newClock();
     node.limit = new PromiseLimit(disk.limit, WINDOW_US);
     this.advance(node);
-    const names = [...this.nodes.keys()];
     const termStarts = disk.entries
       .filter(({ term }, at) => term !== disk.entries[at - 1]?.term)
       .map(({ term, index }) => ({ term, firstIndex: index }));
-    const { hardState } = disk;
-    const restored = { hardState, lastIndex: disk.entries.length, termStarts, tail: [...disk.entries] };
+    const { hardState, base, configurations } = disk;
+    const lastIndex = base.index + disk.entries.length;
+    const restored = { hardState, base, configurations, lastIndex, termStarts, tail: [...disk.entries] };
     const options = {
       ...GROUP_DEFAULTS,
       appendBytesMax: this.appendBytesMax,
       group: 0,
       server: node.name,
-      bootstrap: { voters: names, learners: [] },
-      preferredLeader: names[0] ?? '',
+      bootstrap: { voters: node.bootstrap, learners: [] },
       clock: node.clock,
       promiseLimit: node.limit,
       encodeEntry,
+      encodeConfiguration,
+      decodeConfiguration,
       // Timeouts never pass by themselves within a script's time: `campaign` says when.
       random: () => 1_000,
     };
-    const isNew = disk.entries.length === 0 && hardState.term === 0;
+    const isNew = lastIndex === 0 && hardState.term === 0;
     node.group = new Group(options, isNew ? null : restored, this.nowMs);
   }
 
@@ -150,6 +181,22 @@ export class Transcript {
     if (typeof result === 'string') this.say(`refused: ${result}`);
   }
 
+  private configure(name: string, change: ConfigurationChange): void {
+    const refusal = this.group(name).configure(change, this.nowMs);
+    if (refusal !== null) this.say(`refused: ${refusal}`);
+  }
+
+  private install(name: string, position: LogPosition): void {
+    if (!this.group(name).install(position)) this.say('not yet');
+  }
+
+  private position(name: string, index: number): LogPosition {
+    const { base, entries } = this.node(name).disk;
+    const entry = entries[index - base.index - 1];
+    if (entry === undefined) throw new Error(`the disk of ${name} has no entry ${index}`);
+    return { index, term: entry.term, timestamp: entry.timestamp };
+  }
+
   private take(from: string, to: string): Message[] {
     const isMeant = (message: Message) => from === '' || (message.from === from && message.to === to);
     const taken = this.wires.filter(isMeant);
@@ -177,8 +224,7 @@ export class Transcript {
       for (const node of this.nodes.values()) {
         if (node.group === null) continue;
         this.wires.push(...node.group.takeMessages());
-        for (const event of node.group.takeEvents())
-          this.say(`${node.name}: ${event.type}${'term' in event ? ` in term ${event.term}` : ''}`);
+        for (const event of node.group.takeEvents()) this.say(`${node.name}: ${showEvent(event)}`);
         if (node.isStalled) continue;
         const pending = node.group.takeWrite();
         if (pending === null && !node.limit.isNeeded) continue;
@@ -195,9 +241,7 @@ export class Transcript {
       node.disk.limit = limit;
       node.limit.written(limit);
     }
-    if (write?.hardState) node.disk.hardState = write.hardState;
-    if (write?.truncateFrom !== undefined) node.disk.entries.length = write.truncateFrom - 1;
-    node.disk.entries.push(...(write?.entries ?? []));
+    if (write !== null) land(node.disk, write);
     if (pending !== null) {
       this.wires.push(...pending.after);
       group.written(pending, this.nowMs);
@@ -208,12 +252,17 @@ export class Transcript {
   private status(): void {
     for (const { name, group, disk } of this.nodes.values()) {
       if (group === null) {
-        this.say(`${name} is down, its disk has term ${disk.hardState.term}, ${disk.entries.length} entries`);
+        const from = disk.base.index === 0 ? '' : ` after ${disk.base.index}`;
+        this.say(`${name} is down, its disk has term ${disk.hardState.term}, ${disk.entries.length} entries${from}`);
         continue;
       }
-      const terms = Array.from({ length: group.lastIndex }, (_, at) => group.termAt(at + 1)).join(' ');
+      const from = group.base.index;
+      const after = from === 0 ? '' : `after ${from}/t${group.base.term}: `;
+      const terms = Array.from({ length: group.lastIndex - from }, (_, at) => group.termAt(from + at + 1)).join(' ');
       const times = `watermark ${time(group.watermark)}, promised ${time(group.promised)}`;
-      this.say(`${name} ${group.role} in term ${group.term}, log [${terms}], committed ${group.commitIndex}, ${times}`);
+      this.say(
+        `${name} ${group.role} in term ${group.term}, log [${after}${terms}], committed ${group.commitIndex}, ${times}${showMembers(group.configuration)}`,
+      );
     }
   }
 
@@ -234,6 +283,28 @@ export class Transcript {
   }
 }
 
+function land(disk: Disk, { hardState, base, configurations, truncateFrom, entries = [] }: GroupWrite): void {
+  disk.hardState = hardState ?? disk.hardState;
+  disk.configurations = configurations ?? disk.configurations;
+  if (base !== undefined) {
+    const stored = disk.entries[base.index - disk.base.index - 1];
+    disk.entries = stored?.term === base.term ? disk.entries.slice(base.index - disk.base.index) : [];
+    disk.base = base;
+  }
+  if (truncateFrom !== undefined) disk.entries.length = truncateFrom - 1 - disk.base.index;
+  disk.entries.push(...entries);
+}
+
+function showEvent(event: GroupEvent): string {
+  if (event.type === 'snapshot-needed') return `${event.type} up to ${event.index}`;
+  return 'term' in event ? `${event.type} in term ${event.term}` : event.type;
+}
+
+/** Only once they are others than at the beginning. */
+function showMembers({ index, voters, learners }: PlacedConfiguration): string {
+  return index === 0 ? '' : `, members ${voters.join(' ')}${learners.length > 0 ? ` (${learners.join(' ')})` : ''}`;
+}
+
 function newClock(): ClockGuard {
   return new ClockGuard({ offsetUsMax: 500_000, promiseWindowUs: WINDOW_US });
 }
@@ -249,8 +320,13 @@ function show({ from, to, term, body }: Message): string {
     case 'append': {
       const entries = body.entries.map((entry) => `${entry.index}/t${entry.term}@${time(entry.timestamp)}`).join(' ');
       const closed = body.closed === null ? '' : ` closed ${time(body.closed.timestamp)} at ${body.closed.index}`;
+      const two = body.closed !== null && !body.isQuorumOfTwo ? ' (needs a quorum)' : '';
       const quorum = body.quorumClosed === null ? '' : ` by quorum ${time(body.quorumClosed.timestamp)}`;
-      return `${head} after ${body.prevIndex}/t${body.prevTerm} [${entries}] commit ${body.commitIndex}${closed}${quorum}`;
+      return `${head} after ${body.prevIndex}/t${body.prevTerm} [${entries}] commit ${body.commitIndex}${closed}${two}${quorum}`;
+    }
+    case 'snapshot': {
+      const members = body.configurations.map(({ index, voters }) => `${voters.join(' ')} at ${index}`).join(', ');
+      return `${head} up to ${body.index} commit ${body.commitIndex} members ${members}`;
     }
     case 'append-reply':
       return `${head} ${body.refusal === 'none' ? `match ${body.matchIndex}` : `${body.refusal} ${body.conflictIndex}/t${body.conflictTerm}`} promised ${time(body.promised)}`;

@@ -3,7 +3,7 @@ import '../../../shared/wire/protobuf.js';
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { EntryKind } from '../../../shared/raft/entry.js';
+import { EntryKind, type PlacedConfiguration } from '../../../shared/raft/entry.js';
 import type { Envelope, MessageBody } from '../../../shared/raft/message.js';
 import { decodeBarrierReply, encodeBarrierReply } from '../../../shared/wire/barrier.js';
 import { decodeCommand, encodeCommand, traceparentOf } from '../../../shared/wire/command.js';
@@ -36,25 +36,42 @@ const run = fc
     })),
   }));
 
+const names = fc.array(fc.constantFrom('s1', 's2', 's3', 's4'), { maxLength: 4 });
+const configurations: fc.Arbitrary<PlacedConfiguration[]> = fc
+  .uniqueArray(fc.record({ index: safe, term: safe, voters: names, learners: names }), {
+    minLength: 1,
+    maxLength: 3,
+    selector: ({ index }) => index,
+  })
+  .map((list) => list.sort((a, b) => a.index - b.index));
+
 const body: fc.Arbitrary<{ term: number; body: MessageBody }> = fc.oneof(
-  fc.tuple(run, safe, closed, closed, safe).map(([log, commitIndex, closed, quorumClosed, round]) => ({
-    term: log.term,
-    body: {
-      type: 'append' as const,
-      prevIndex: log.prevIndex,
-      prevTerm: log.term,
-      entries: log.entries,
-      commitIndex,
-      closed,
-      quorumClosed,
-      round,
-    },
-  })),
+  fc
+    .tuple(run, safe, closed, closed, safe, fc.boolean())
+    .map(([log, commitIndex, closed, quorumClosed, round, two]) => ({
+      term: log.term,
+      body: {
+        type: 'append' as const,
+        prevIndex: log.prevIndex,
+        prevTerm: log.term,
+        entries: log.entries,
+        commitIndex,
+        closed,
+        isQuorumOfTwo: two,
+        quorumClosed,
+        round,
+      },
+    })),
+  fc.tuple(safe, safe, configurations, safe).map(([term, above, placed, round]) => {
+    const index = placed[0]?.index ?? 0;
+    const commitIndex = Math.min(index + above, Number.MAX_SAFE_INTEGER);
+    return { term, body: { type: 'snapshot' as const, index, commitIndex, configurations: placed, round } };
+  }),
   fc.record({
     term: safe,
     body: fc.record({
       type: fc.constant('append-reply' as const),
-      refusal: fc.constantFrom('none' as const, 'log-mismatch' as const, 'clock' as const),
+      refusal: fc.constantFrom('none' as const, 'log-mismatch' as const, 'clock' as const, 'snapshot' as const),
       matchIndex: safe,
       conflictTerm: safe,
       conflictIndex: safe,
@@ -95,7 +112,14 @@ const envelope: fc.Arbitrary<Envelope> = fc.record({
     { maxLength: 4 },
   ),
   barrierAsks: fc.array(safe, { maxLength: 3 }),
-  barrierAnswers: fc.array(fc.record({ id: safe, timestamp: safe }), { maxLength: 3 }),
+  barrierAnswers: fc.array(
+    fc.record({
+      id: safe,
+      timestamp: safe,
+      configurations: fc.array(fc.record({ term: safe, index: safe }), { minLength: 3, maxLength: 3 }),
+    }),
+    { maxLength: 3 },
+  ),
   closeUpTo: safe,
 });
 
@@ -172,6 +196,7 @@ describe('envelopes', () => {
             entries: entries.slice(0, count),
             commitIndex: 0,
             closed: null,
+            isQuorumOfTwo: false,
             quorumClosed: null,
             round: 1,
           },
@@ -190,11 +215,15 @@ describe('the feed', () => {
     expect(decodeFeedRequest(encodeFeedRequest(request), 3)).toEqual(request);
     fc.assert(
       fc.property(run, safe, ({ entries }, watermark) => {
-        const reply = [
+        const groups = [
           { group: 0, entries, watermark },
           { group: 1, entries: [], watermark: 0 },
         ];
-        expect(plain(decodeFeedReply(encodeFeedReply(reply), 2))).toEqual(plain(reply));
+        for (const bases of [null, [watermark, 0]]) {
+          const reply = decodeFeedReply(encodeFeedReply({ groups, bases }), 2);
+          expect(plain(reply.groups)).toEqual(plain(groups));
+          expect(reply.bases).toEqual(bases);
+        }
       }),
     );
   });

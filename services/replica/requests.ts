@@ -1,0 +1,91 @@
+/**
+ * What others ask of a replica beside Raft, commands and the feed: to compact its logs (T10), to change a group's members (T11); and what it asks
+ * its own applier when the leaders' logs do not go back far enough (T10).
+ */
+import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import type { GroupId, Index } from '../../shared/raft/entry.js';
+import type { ConfigureRefusal } from '../../shared/raft/membership.js';
+import type { Logger, WarnOccasionally } from '../../shared/telemetry/log.js';
+import { CraftError } from '../../shared/wire/errors.js';
+import { requestInstall } from '../../shared/wire/install.js';
+import { encodeError } from '../../shared/wire/reply.js';
+import type { Subjects } from '../../shared/wire/subjects.js';
+import type { ClientCommand } from './commands.js';
+import { parseCompact } from './compact.js';
+import { configureError, membersReply, parseChange } from './members.js';
+import type { Runner } from './runner.js';
+
+export interface RequestsOptions {
+  readonly connection: NatsConnection;
+  readonly subjects: Subjects;
+  readonly server: string;
+  readonly groups: number;
+  readonly runner: Runner<ClientCommand>;
+  /** Calls back with every message that may be answered. */
+  readonly listen: (subject: string, take: (message: Msg) => void) => void;
+  readonly logger: Logger;
+  readonly warn: WarnOccasionally;
+}
+
+/** Between two tries to get a snapshot (milliseconds). */
+const INSTALL_RETRY_MS = 500;
+
+export class ReplicaRequests {
+  constructor(private readonly options: RequestsOptions) {
+    const { subjects, server, groups, runner, listen } = options;
+    listen(subjects.compact(server), (message) => {
+      this.reply(message, () => {
+        const positions = parseCompact(message.data, groups);
+        runner.happen((core) => core.compact(positions));
+        return { ok: true };
+      });
+    });
+    for (let group = 0; group < groups; group++) {
+      listen(subjects.configure(group), (message) => this.configure(message, group));
+    }
+  }
+
+  /** The leaders' logs do not go back to where this one ends: the applier gets a snapshot, then the logs go on from there. */
+  async install(atLeast: readonly Index[]): Promise<void> {
+    const { connection, subjects, server, runner, logger, warn } = this.options;
+    try {
+      const { mergedIndex, positions } = await requestInstall(connection, subjects.install(server), atLeast);
+      logger.info({ mergedIndex }, 'the logs go on from where the state machine is');
+      runner.happen((core) => core.installed(positions));
+    } catch (error) {
+      if (connection.isClosed() || connection.isDraining()) return;
+      warn('no snapshot yet', error);
+      await new Promise((resolve) => setTimeout(resolve, INSTALL_RETRY_MS));
+      runner.happen((core) => core.installed(null));
+    }
+  }
+
+  /** Only the leader answers: everybody listens, since a group without a leader has nobody to ask. */
+  private configure(message: Msg, id: GroupId): void {
+    const { runner, logger } = this.options;
+    const group = runner.core.groups[id];
+    if (group?.role !== 'leader') return;
+    this.reply(message, () => {
+      const change = parseChange(message.data);
+      if (change !== null) {
+        let refusal: ConfigureRefusal | null = 'not-leader';
+        runner.happen((core) => {
+          refusal = core.configure(id, change);
+        });
+        if (refusal !== null) throw configureError(refusal, change);
+        logger.info({ group: id, ...change }, 'members change');
+      }
+      return membersReply(group.configuration, group.commitIndex);
+    });
+  }
+
+  private reply(message: Msg, answer: () => unknown): void {
+    try {
+      message.respond(JSON.stringify(answer()));
+    } catch (error) {
+      if (!(error instanceof CraftError)) this.options.warn(`failed on ${message.subject}`, error);
+      const { data, headers } = encodeError(error, 'json');
+      message.respond(data, headers === undefined ? {} : { headers });
+    }
+  }
+}
