@@ -15,6 +15,8 @@ CREATE TABLE "craft"."position" (
 	"results_checksum" text NOT NULL,
 	"timestamp" bigint NOT NULL,
 	"positions" bigint[] NOT NULL,
+	"terms" bigint[] NOT NULL,
+	"timestamps" bigint[] NOT NULL,
 	"epoch" bigint NOT NULL,
 	"server" text NOT NULL,
 	CONSTRAINT "position_is_one_row" CHECK ("craft"."position"."id" = 1)

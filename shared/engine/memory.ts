@@ -6,10 +6,13 @@ import { EMPTY_CHECKSUM } from '../merge/checksum.js';
 import { kvContract } from './kv/contract.js';
 import { KvOverlay, type KvRow, readKvCommand } from './kv/execute.js';
 import type { GetInput, ListInput } from './kv/schema.js';
+import { encodeState, MEMORY_FORMAT, StateDecoder } from './memory-snapshot.js';
 import {
   type AppliedBatch,
+  abandon,
   type EngineBatch,
   type EnginePosition,
+  type EngineSnapshot,
   PositionError,
   positionsAfter,
   type StorageEngine,
@@ -17,12 +20,19 @@ import {
 import { validateQuery } from './registry.js';
 import { originsOf, type StoredResult, settle } from './results.js';
 import { EMPTY_RESULTS_CHECKSUM } from './results-checksum.js';
+import { wrongFormat } from './snapshot-frames.js';
 import type { CommandOutcome } from './state-machine.js';
+
+/** A snapshot whose bytes are there at once. */
+export interface MemorySnapshot extends Omit<EngineSnapshot, 'data'> {
+  readonly bytes: Uint8Array;
+}
 
 export class MemoryEngine implements StorageEngine {
   readonly rows = new Map<string, KvRow>();
   /** In order of age, so that the oldest are found first. */
   private readonly results = new Map<string, StoredResult>();
+  private isBeingRead = false;
   private position: EnginePosition = {
     mergedIndex: 0,
     checksum: EMPTY_CHECKSUM,
@@ -94,6 +104,54 @@ export class MemoryEngine implements StorageEngine {
     return Promise.resolve(this.position);
   }
 
+  snapshot(): Promise<EngineSnapshot> {
+    if (this.isBeingRead) return Promise.reject(new Error('a snapshot of this engine is being taken already'));
+    this.isBeingRead = true;
+    const { position } = this;
+    const bytes = encodeState({ position, rows: new Map(this.rows), results: new Map(this.results) });
+    const isOver = () => {
+      this.isBeingRead = false;
+    };
+    const iterator: AsyncIterator<Uint8Array> = {
+      next: () => {
+        const next = bytes.next();
+        if (next.done === true) isOver();
+        return Promise.resolve(next);
+      },
+      return: () => {
+        bytes.return(undefined);
+        isOver();
+        return Promise.resolve({ done: true, value: undefined });
+      },
+    };
+    return Promise.resolve({ position, format: MEMORY_FORMAT, data: { [Symbol.asyncIterator]: () => iterator } });
+  }
+
+  snapshotNow(): MemorySnapshot {
+    const { position, rows, results } = this;
+    return { position, format: MEMORY_FORMAT, bytes: Buffer.concat([...encodeState({ position, rows, results })]) };
+  }
+
+  async restore({ format, position, data }: EngineSnapshot, as?: EnginePosition): Promise<EnginePosition> {
+    try {
+      if (format !== MEMORY_FORMAT) throw wrongFormat(format, MEMORY_FORMAT);
+      const decoder = new StateDecoder(position);
+      for await (const chunk of data) decoder.push(chunk);
+      const restored = this.takeOver(decoder);
+      this.position = as ?? restored;
+      return this.position;
+    } finally {
+      await abandon({ data });
+    }
+  }
+
+  restoreNow({ format, position, bytes }: MemorySnapshot): EnginePosition {
+    if (format !== MEMORY_FORMAT) throw wrongFormat(format, MEMORY_FORMAT);
+    const decoder = new StateDecoder(position);
+    decoder.push(bytes);
+    return this.takeOver(decoder);
+  }
+
   close(): Promise<void> {
     return Promise.resolve();
   }
@@ -110,6 +168,17 @@ export class MemoryEngine implements StorageEngine {
       .sort(([a], [b]) => compareBytes(a, b))
       .slice(0, limit)
       .map(([key, row]) => ({ key, value: JSON.parse(row.json), version: row.version }));
+  }
+
+  /** All of the snapshot has been read and found to be right. */
+  private takeOver(decoder: StateDecoder): EnginePosition {
+    const { position, rows, results } = decoder.finish();
+    this.rows.clear();
+    this.results.clear();
+    for (const [key, row] of rows) this.rows.set(key, row);
+    for (const [key, result] of results) this.results.set(key, result);
+    this.position = position;
+    return position;
   }
 
   private prune(horizon: number): void {

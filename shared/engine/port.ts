@@ -1,7 +1,7 @@
 /**
  * StorageEngine: what the applier drives. One engine instance holds the materialised state of one server.
  */
-import type { GroupId, Index, ServerId, Timestamp } from '../raft/entry.js';
+import { type GroupId, type Index, LOG_START, type LogPosition, type ServerId, type Timestamp } from '../raft/entry.js';
 import type { CommandOutcome } from './state-machine.js';
 
 /** One command of the merged log, decoded. */
@@ -29,8 +29,8 @@ export interface EnginePosition {
   readonly timestamp: Timestamp;
   /** Running checksum over the outcomes of all commands up to here; the same on every server. */
   readonly resultsChecksum: string;
-  /** For each group the index, in its log, of its last command up to here; 0, or no element, for none (T6). */
-  readonly positions: readonly Index[];
+  /** For each group the place, in its log, of its last command up to here; LOG_START, or no element, for none (T6, T10). */
+  readonly positions: readonly LogPosition[];
 }
 
 export interface EngineBatch {
@@ -62,6 +62,15 @@ export interface AppliedBatch {
   readonly checkpoints: readonly ResultsCheckpoint[];
 }
 
+/** A consistent state of an engine as bytes (T10). */
+export interface EngineSnapshot {
+  readonly position: EnginePosition;
+  /** Which engine and version of its tables the bytes are of; `restore` refuses any other. */
+  readonly format: string;
+  /** Can be read once. Abandoning it (`return`) frees what it holds. */
+  readonly data: AsyncIterable<Uint8Array>;
+}
+
 export interface StorageEngine {
   /** Prepares the schema and takes the fence: every older instance fails with FencedError at its next batch. */
   open(): Promise<EnginePosition>;
@@ -74,13 +83,21 @@ export interface StorageEngine {
    */
   apply(batch: EngineBatch): Promise<AppliedBatch>;
   /**
-   * Runs a query on the stored state, which must hold at least `atLeast` (positions, as in EnginePosition).
+   * Runs a query on the stored state, which must hold at least `atLeast` (for each group the index of its last command).
    * @throws CraftError UNKNOWN_COMMAND or INVALID_ARGUMENT; PositionError when the state is behind: a crash of the database has
    * taken back what was applied (T8 makes that safe, T6 must not show it).
    */
   query(name: string, input: unknown, atLeast?: readonly Index[]): Promise<unknown>;
   /** The stored position. @throws PositionError when it is behind `atLeast`. */
   locate(atLeast: readonly Index[]): Promise<EnginePosition>;
+  /** The committed state as it is now, while writes go on. At most one at a time; a second call rejects. */
+  snapshot(): Promise<EngineSnapshot>;
+  /**
+   * Replaces the whole state, results by id and position included, in one transaction; nothing has changed when it rejects. `as`: the
+   * state counts as that of another position, since it begins another log.
+   * @throws SnapshotFormatError when it is of another engine or version, or damaged; FencedError when another instance has taken over.
+   */
+  restore(snapshot: EngineSnapshot, as?: EnginePosition): Promise<EnginePosition>;
   close(): Promise<void>;
 }
 
@@ -106,18 +123,40 @@ export class PositionError extends Error {
   }
 }
 
+/** These bytes are not a snapshot that this engine can take over: of another engine or version, cut off, or altered. */
+export class SnapshotFormatError extends Error {
+  readonly code = 'SNAPSHOT_FORMAT';
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'SnapshotFormatError';
+  }
+}
+
+/** Gives up what is left of a snapshot; whoever has one does this or reads it to the end. */
+export async function abandon({ data }: Pick<EngineSnapshot, 'data'>): Promise<void> {
+  await data[Symbol.asyncIterator]().return?.();
+}
+
 /** @throws PositionError when `found` is behind `atLeast` in any group. */
 export function requirePositions(found: EnginePosition, atLeast: readonly Index[]): void {
-  if (atLeast.every((index, group) => (found.positions[group] ?? 0) >= index)) return;
+  if (atLeast.every((index, group) => (found.positions[group]?.index ?? 0) >= index)) return;
   throw new PositionError(`the state has gone back to merged index ${found.mergedIndex}`, found);
 }
 
 /** The positions after `commands`, given those before. */
-export function positionsAfter(before: readonly Index[], commands: readonly MergedCommand[]): Index[] {
+export function positionsAfter(
+  before: readonly LogPosition[],
+  commands: readonly MergedCommand[],
+): readonly LogPosition[] {
   const positions = [...before];
-  for (const { group, index } of commands) {
-    while (positions.length <= group) positions.push(0);
-    positions[group] = index;
+  for (const { group, index, term, timestamp } of commands) {
+    while (positions.length <= group) positions.push(LOG_START);
+    positions[group] = { index, term, timestamp };
   }
   return positions;
+}
+
+/** The indexes of positions: what a read barrier compares with. */
+export function indexesOf(positions: readonly LogPosition[]): Index[] {
+  return positions.map(({ index }) => index);
 }

@@ -63,6 +63,19 @@ export class Connection {
    * this connection meanwhile.
    */
   async transaction<T>(begin: string, body: (transaction: Transaction) => Promise<T>): Promise<T> {
+    const transaction = await this.begin(begin);
+    try {
+      const result = await body(transaction);
+      await transaction.commit();
+      return result;
+    } catch (error) {
+      await transaction.rollback().catch(() => this.giveUp());
+      throw error;
+    }
+  }
+
+  /** For a transaction that outlives a call: whoever begins it commits it, rolls it back, or closes the connection. */
+  async begin(text: string): Promise<Transaction> {
     const client = this.current();
     const transaction = new Transaction((send) => {
       // On another client it would be another connection.
@@ -70,10 +83,8 @@ export class Connection {
       return this.watched(send);
     });
     try {
-      await transaction.execute(begin);
-      const result = await body(transaction);
-      await transaction.commit();
-      return result;
+      await transaction.execute(text);
+      return transaction;
     } catch (error) {
       await transaction.rollback().catch(() => this.giveUp());
       throw error;
@@ -109,7 +120,7 @@ export class Connection {
 
   private current(): Sql {
     if (this.client !== undefined) return this.client;
-    this.client = postgres(this.options.url, {
+    const client = postgres(this.options.url, {
       max: 1,
       idle_timeout: 0,
       max_lifetime: null,
@@ -118,14 +129,19 @@ export class Connection {
       // Retrying is up to the caller, on a new client.
       backoff: () => 0,
       onnotice: () => undefined,
+      // It would connect again for the next statement, which may belong to a transaction that went with the old connection.
+      onclose: () => {
+        if (this.client === client) this.giveUp();
+      },
       // A query of the driver's own at every connect, which nobody could catch if the connection broke during it; arrays go
       // as text both ways.
       fetch_types: false,
       connection: { application_name: this.options.name },
     });
     // Tells the client to leave dates and JSON as text: Drizzle converts them itself, by column.
-    drizzle(this.client);
-    return this.client;
+    drizzle(client);
+    this.client = client;
+    return client;
   }
 
   /** Whatever is under way is rejected; the next statement connects anew. */

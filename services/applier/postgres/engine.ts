@@ -6,11 +6,14 @@
  * (synchronous_commit = off): what Postgres forgets in a crash, position and rows alike, is applied again from the merged log.
  */
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { kvContract } from '../../../shared/engine/kv/contract.js';
 import {
   type AppliedBatch,
+  abandon,
   type EngineBatch,
   type EnginePosition,
+  type EngineSnapshot,
   FencedError,
   PositionError,
   positionsAfter,
@@ -22,15 +25,26 @@ import type { SettledBatch } from '../../../shared/engine/results.js';
 import type { StateMachineContract } from '../../../shared/engine/state-machine.js';
 import type { Index } from '../../../shared/raft/entry.js';
 import { CraftError } from '../../../shared/wire/errors.js';
-import { Connection, type Rows } from './connection.js';
+import type { Scope } from './catalog.js';
+import { Connection, ConnectionLostError, type Rows } from './connection.js';
 import { drizzleOf } from './drizzle.js';
 import { applyHandlerBatch, type Machine } from './handler-batch.js';
 import { planKvBatch, writeKvBatch } from './kv-batch.js';
 import { queryKv } from './kv-query.js';
 import { ENGINE_MIGRATIONS, MACHINE_MIGRATIONS, migrate, migrationsFolder } from './migrate.js';
-import { explainPosition, type FencedPosition, READ_POSITION, readPosition, TAKE_FENCE } from './position.js';
+import {
+  explainPosition,
+  type FencedPosition,
+  LOCK_POSITION,
+  READ_POSITION,
+  readPosition,
+  SHARE_STATE,
+  TAKE_FENCE,
+} from './position.js';
 import { QueryPool } from './query-pool.js';
+import { restoreSnapshot } from './restore.js';
 import { PRUNE_RESULTS } from './results.js';
+import { PostgresSnapshot } from './snapshot.js';
 import { describeRejection, isDeterministic, isMissingTable } from './sqlstate.js';
 
 export interface PostgresEngineOptions {
@@ -47,6 +61,9 @@ const QUERY_CONNECTIONS = 3;
 /** Most expired results removed at once, and how many may have come in since the last time before it is due again. */
 const PRUNE_ROWS_MAX = 4_096;
 const PRUNE_EVERY = 2_048;
+/** Between two looks for a database that is away: doubles from the first to the second (milliseconds). */
+const LOOK_MS = 25;
+const LOOK_MS_MAX = 5_000;
 
 /** What a batch came to and where it led: kept until it is known to be committed. */
 interface Attempt {
@@ -66,6 +83,10 @@ export class PostgresEngine implements StorageEngine {
   /** The last one written whose commit nobody confirmed. */
   private uncertain: Attempt | undefined;
   private storedSincePrune = 0;
+  /** The removal of expired results under way. */
+  private pruning: Promise<void> = Promise.resolve();
+  /** The one that is being taken; `taken` is undefined before its transaction has begun. */
+  private snapshotUnderWay: { taken: PostgresSnapshot | undefined } | undefined;
 
   constructor(private readonly options: PostgresEngineOptions) {
     const { databaseUrl: url, server, machine = kvContract } = options;
@@ -136,7 +157,80 @@ export class PostgresEngine implements StorageEngine {
   async locate(atLeast: readonly Index[]): Promise<EnginePosition> {
     const found = readPosition(await this.pool.use((connection) => connection.run(READ_POSITION, [])));
     this.require(found, atLeast);
-    return found;
+    const { epoch: _, ...position } = found;
+    return position;
+  }
+
+  async snapshot(): Promise<EngineSnapshot> {
+    if (this.position === undefined) throw new Error('the engine is not open');
+    if (this.snapshotUnderWay !== undefined) throw new Error('a snapshot of this engine is being taken already');
+    const { databaseUrl, server } = this.options;
+    const current: { taken: PostgresSnapshot | undefined } = { taken: undefined };
+    this.snapshotUnderWay = current;
+    const onFreed = () => {
+      if (this.snapshotUnderWay === current) this.snapshotUnderWay = undefined;
+    };
+    try {
+      current.taken = await PostgresSnapshot.take(
+        databaseUrl,
+        `craft snapshot ${server}`,
+        this.pool,
+        this.scope,
+        onFreed,
+      );
+      return current.taken;
+    } catch (error) {
+      onFreed();
+      throw this.explain(error);
+    }
+  }
+
+  /** Not while a batch is being applied. */
+  async restore(snapshot: EngineSnapshot, as?: EnginePosition): Promise<EnginePosition> {
+    if (this.position === undefined) throw new Error('the engine is not open');
+    const { databaseUrl, server } = this.options;
+    // What counts as expired here may count in the state to come.
+    await this.pruning;
+    try {
+      await restoreSnapshot(databaseUrl, `craft restore ${server}`, this.scope, this.epoch, snapshot, as);
+    } catch (error) {
+      // Another position may be the one that it has been at before: that would not tell.
+      const isDone = error instanceof ConnectionLostError && as === undefined && (await this.isAt(snapshot.position));
+      if (!isDone) throw this.explain(error);
+    } finally {
+      await abandon(snapshot);
+    }
+    this.uncertain = undefined;
+    this.storedSincePrune = PRUNE_EVERY;
+    return this.moveTo(as ?? snapshot.position);
+  }
+
+  /**
+   * Whether the commit that nobody answered has happened: its lock is waited for. A database that stays away counts as no; if the
+   * state has moved all the same, the next batch finds that out.
+   */
+  private async isAt(expected: EnginePosition): Promise<boolean> {
+    for (let delayMs = LOOK_MS; delayMs < LOOK_MS_MAX; delayMs *= 2) {
+      try {
+        const found = readPosition(
+          await this.connection.transaction('begin', (transaction) => transaction.run(LOCK_POSITION, [])),
+        );
+        return (
+          found.epoch === this.epoch &&
+          found.mergedIndex === expected.mergedIndex &&
+          found.checksum === expected.checksum &&
+          found.resultsChecksum === expected.resultsChecksum
+        );
+      } catch (error) {
+        if (!(error instanceof ConnectionLostError)) return false;
+        await delay(delayMs);
+      }
+    }
+    return false;
+  }
+
+  private get scope(): Scope {
+    return this.machine === undefined ? 'built-in' : 'search-path';
   }
 
   /** A database that has gone back is applied to from where it is now. */
@@ -151,6 +245,7 @@ export class PostgresEngine implements StorageEngine {
 
   async close(): Promise<void> {
     this.position = undefined;
+    await this.snapshotUnderWay?.taken?.free();
     await Promise.all([this.connection.close(), this.pool.close()]);
   }
 
@@ -220,7 +315,7 @@ export class PostgresEngine implements StorageEngine {
     const horizon = (this.position?.timestamp ?? 0) - this.windowUs;
     if (this.storedSincePrune < PRUNE_EVERY || horizon <= 0) return;
     this.storedSincePrune = 0;
-    this.pool
+    this.pruning = this.pool
       .use((connection) => connection.run(PRUNE_RESULTS, [String(horizon), String(PRUNE_ROWS_MAX)]))
       .then(([row]) => {
         // As many as were asked for: there are more.
@@ -232,6 +327,8 @@ export class PostgresEngine implements StorageEngine {
   }
 }
 
+const BEGIN_QUERY = `begin isolation level repeatable read read only; ${SHARE_STATE}`;
+
 /** One state of the tables for all statements of a query, and no way to change them. */
 async function queryMachine(
   connection: Connection,
@@ -241,7 +338,7 @@ async function queryMachine(
   require: (position: Rows) => void,
 ): Promise<unknown> {
   try {
-    return await connection.transaction('begin isolation level repeatable read read only', async (transaction) => {
+    return await connection.transaction(BEGIN_QUERY, async (transaction) => {
       require(await transaction.run(READ_POSITION, []));
       return machine.queries[name]?.handle(drizzleOf(transaction), input);
     });

@@ -21,14 +21,14 @@ const WRITE_BATCH = `with moved as (${MOVE_POSITION}),
     select given.key, given.value, given.version, given.merged_index,
       timestamptz 'epoch' + given.us * interval '1 microsecond'
     from rows from (
-      unnest($8::text[]), jsonb_array_elements($9::text::jsonb), unnest($10::bigint[]), unnest($11::bigint[]),
-      unnest($12::bigint[])
+      unnest($10::text[]), jsonb_array_elements($11::text::jsonb), unnest($12::bigint[]), unnest($13::bigint[]),
+      unnest($14::bigint[])
     ) as given (key, value, version, merged_index, us)
     where exists (select from moved)
     on conflict (key) do update set value = excluded.value, version = excluded.version,
       merged_index = excluded.merged_index, updated_at = excluded.updated_at
   ),
-  deleted as (delete from kv where key = any($13::text[]) and exists (select from moved)),
+  deleted as (delete from kv where key = any($15::text[]) and exists (select from moved)),
   stored as (${storeResults('moved', MOVE_PARAMETERS + 7)})
   select set_config('synchronous_commit', 'off', true), exists (select from moved)`;
 

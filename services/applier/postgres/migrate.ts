@@ -19,6 +19,12 @@ export const MACHINE_MIGRATIONS = 'machine_migrations';
 const CREATED_MEANWHILE = new Set(['23505', '42P06', '42P07', '42710']);
 const TRIES = 10;
 
+/**
+ * The state's tables belong to whoever queries them, and the schema craft to the engine; but a role of that name has it first in its
+ * search path.
+ */
+const NOT_AMONG_OWN = `select set_config('search_path', 'public', true) where current_schema() = 'craft'`;
+
 /** `migrations/` of the project, beside the sources or above the compiled code. */
 export function migrationsFolder(): string {
   for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
@@ -39,6 +45,7 @@ export async function migrate(connection: Connection, folder: string, table: str
            create table if not exists craft.${table} (id serial primary key, hash text not null, created_at bigint);
            lock table craft.${table} in exclusive mode`,
         );
+        await transaction.execute(NOT_AMONG_OWN);
         await runMissing(transaction, migrations, table);
       });
       return;

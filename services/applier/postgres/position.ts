@@ -2,28 +2,44 @@
 import { type EnginePosition, FencedError, PositionError } from '../../../shared/engine/port.js';
 import { EMPTY_RESULTS_CHECKSUM } from '../../../shared/engine/results-checksum.js';
 import { EMPTY_CHECKSUM } from '../../../shared/merge/checksum.js';
+import { LOG_START, type LogPosition } from '../../../shared/raft/entry.js';
 import { integerArray, integersOf } from './array.js';
 import type { Rows } from './connection.js';
 
-const COLUMNS = 'epoch, merged_index, checksum, results_checksum, "timestamp", positions::text';
+const COLUMNS =
+  'epoch, merged_index, checksum, results_checksum, "timestamp", positions::text, terms::text, timestamps::text';
 
 /** Takes the fence: waits for a batch that is being written, and no older epoch writes after it. */
 export const TAKE_FENCE = `insert into craft.position as current
-    (id, merged_index, checksum, results_checksum, "timestamp", positions, epoch, server)
-  values (1, 0, '${EMPTY_CHECKSUM}', '${EMPTY_RESULTS_CHECKSUM}', 0, '{}', 1, $1)
+    (id, merged_index, checksum, results_checksum, "timestamp", positions, terms, timestamps, epoch, server)
+  values (1, 0, '${EMPTY_CHECKSUM}', '${EMPTY_RESULTS_CHECKSUM}', 0, '{}', '{}', '{}', 1, $1)
   on conflict (id) do update set epoch = current.epoch + 1, server = excluded.server
   returning ${COLUMNS}`;
 
 export const READ_POSITION = `select ${COLUMNS} from craft.position where id = 1`;
 export const LOCK_POSITION = `${READ_POSITION} for update`;
 
-/** Parameters of MOVE_POSITION; those of statements around it come after. */
-export const MOVE_PARAMETERS = 7;
+/**
+ * Locks on the table, before the transaction's first look at anything. Who reads several tables shares; who replaces them all excludes
+ * everybody (a table that was truncated is empty to a transaction that began before); batches and restores are excluded by EXCLUDE_WRITERS.
+ */
+export const SHARE_STATE = 'lock table craft.position in access share mode';
+export const EXCLUDE_WRITERS = 'lock table craft.position in exclusive mode';
+export const EXCLUDE_ALL = 'lock table craft.position in access exclusive mode';
 
-/** $1 epoch, $2 merged index before; $3 .. $7 the position after. Moves nothing when either has changed. */
+/** $1 .. $7 as from $3 on of MOVE_POSITION: for who holds the lock and has compared the epoch. */
+export const SET_POSITION = `update craft.position
+  set merged_index = $1::bigint, checksum = $2, results_checksum = $3, "timestamp" = $4::bigint,
+    positions = $5::bigint[], terms = $6::bigint[], timestamps = $7::bigint[]
+  where id = 1`;
+
+/** Parameters of MOVE_POSITION; those of statements around it come after. */
+export const MOVE_PARAMETERS = 9;
+
+/** $1 epoch, $2 merged index before; $3 .. $9 the position after. Moves nothing when either has changed. */
 export const MOVE_POSITION = `update craft.position
   set merged_index = $3::bigint, checksum = $4, results_checksum = $5, "timestamp" = $6::bigint,
-    positions = $7::bigint[]
+    positions = $7::bigint[], terms = $8::bigint[], timestamps = $9::bigint[]
   where id = 1 and epoch = $1::bigint and merged_index = $2::bigint returning 1`;
 
 export interface FencedPosition extends EnginePosition {
@@ -34,15 +50,24 @@ export interface FencedPosition extends EnginePosition {
 export function readPosition(rows: Rows): FencedPosition {
   const [row] = rows;
   if (row === undefined) throw new FencedError('the position in craft.position is gone: the database was replaced');
-  const [epoch, mergedIndex, checksum, resultsChecksum, timestamp, positions] = row;
+  const [epoch, mergedIndex, checksum, resultsChecksum, timestamp, positions, terms, timestamps] = row;
   return {
     epoch: Number(epoch),
     mergedIndex: Number(mergedIndex),
     checksum: String(checksum),
     resultsChecksum: String(resultsChecksum),
     timestamp: Number(timestamp),
-    positions: integersOf(String(positions)),
+    positions: positionsOf(String(positions), String(terms), String(timestamps)),
   };
+}
+
+function positionsOf(indexes: string, terms: string, timestamps: string): LogPosition[] {
+  const [ofTerms, ofTimestamps] = [integersOf(terms), integersOf(timestamps)];
+  return integersOf(indexes).map((index, group) => ({
+    index,
+    term: ofTerms[group] ?? LOG_START.term,
+    timestamp: ofTimestamps[group] ?? LOG_START.timestamp,
+  }));
 }
 
 /** Throws what it means that the position is not the one that a batch begins at. */
@@ -57,7 +82,19 @@ export function explainPosition(found: FencedPosition, epoch: number, expected: 
 
 /** What the batch moves the position to, as the parameters of MOVE_POSITION. */
 export function moveParameters(epoch: number, before: number, after: EnginePosition): string[] {
-  const { mergedIndex, checksum, resultsChecksum, timestamp, positions } = after;
-  const place = [String(mergedIndex), checksum, resultsChecksum, String(timestamp), integerArray(positions)];
-  return [String(epoch), String(before), ...place];
+  return [String(epoch), String(before), ...positionParameters(after)];
+}
+
+/** A position as the parameters of SET_POSITION. */
+export function positionParameters(position: EnginePosition): string[] {
+  const { mergedIndex, checksum, resultsChecksum, timestamp, positions } = position;
+  return [
+    String(mergedIndex),
+    checksum,
+    resultsChecksum,
+    String(timestamp),
+    integerArray(positions.map((position) => position.index)),
+    integerArray(positions.map((position) => position.term)),
+    integerArray(positions.map((position) => position.timestamp)),
+  ];
 }

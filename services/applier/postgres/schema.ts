@@ -45,6 +45,9 @@ export const position = craft.table(
     timestamp: bigint('timestamp', { mode: 'number' }).notNull(),
     /** For each group the index, in its log, of its last command applied: what a read barrier waits for. */
     positions: bigint('positions', { mode: 'number' }).array().notNull(),
+    /** Terms and timestamps of the same commands: where a log that begins behind this state goes on. */
+    terms: bigint('terms', { mode: 'number' }).array().notNull(),
+    timestamps: bigint('timestamps', { mode: 'number' }).array().notNull(),
     /** The fence: raised by every applier that opens the database; only the one that raised it last may write. */
     epoch: bigint('epoch', { mode: 'number' }).notNull(),
     /** Whose state this is. */

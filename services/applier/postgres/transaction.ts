@@ -5,6 +5,7 @@
  */
 import type { Sql } from 'postgres';
 import type { Rows } from './connection.js';
+import { CopyIn, CopyOut } from './copy.js';
 import { isAborted, isDeterministic } from './sqlstate.js';
 
 /** Sends something on the transaction's connection and waits for the answer. */
@@ -37,6 +38,21 @@ export class Transaction {
       const query = client.unsafe(text, parameters as string[], options);
       return asArrays ? query.values() : query;
     });
+  }
+
+  /** `copy … to stdout`, to its end; the pieces are read with `step`. Nothing else until then. */
+  copyOut(text: string): Promise<CopyOut> {
+    return this.enqueue((client) => CopyOut.begin(client, text));
+  }
+
+  /** `copy … from stdin`, until its `end` or `abort`; each of its steps goes through `step`. Nothing else until then. */
+  copyIn(text: string): Promise<CopyIn> {
+    return this.enqueue((client) => CopyIn.begin(client, text));
+  }
+
+  /** A step of a copy: its failure is the transaction's. */
+  step<T>(take: () => Promise<T>): Promise<T> {
+    return this.enqueue(take);
   }
 
   /** Runs `body` in a savepoint: when it throws, or any statement in it failed, its effects are undone and the error is thrown. */

@@ -52,7 +52,7 @@ describe.each(ADAPTERS)('%s engine', (_, create) => {
     expect(await engine.open()).toMatchObject({ mergedIndex: 0, timestamp: 0, positions: [] });
     const run = [
       command(1, 'kv.put', { key: 'a', value: 1 }, { group: 1, index: 4 }),
-      command(2, 'kv.put', { key: 'a', value: 2 }, { group: 0, index: 9 }),
+      command(2, 'kv.put', { key: 'a', value: 2 }, { group: 0, index: 9, term: 3 }),
     ];
     const [batch] = batches(run, [2]);
     if (batch === undefined) throw new Error('no batch');
@@ -62,6 +62,10 @@ describe.each(ADAPTERS)('%s engine', (_, create) => {
       { result: { version: 2 }, duplicate: false, mergedIndex: 2 },
     ]);
     expect(await engine.query('kv.get', { key: 'a' })).toEqual({ value: 2, version: 2 });
+    expect((await engine.locate([9, 4])).positions).toEqual([
+      { index: 9, term: 3, timestamp: run[1]?.timestamp },
+      { index: 4, term: 1, timestamp: run[0]?.timestamp },
+    ]);
   });
 
   it('refuses a batch that does not begin at its position, and has applied nothing', async () => {

@@ -206,6 +206,7 @@ describe('handlers', () => {
     expect(here[3]).toEqual({ ...here[2], duplicate: true });
     await engine.close();
     await admin`drop schema craft cascade`;
+    await admin`drop table kv`;
     await admin`truncate accounts`;
     expect(await applyAll(await openEngine(), run, 1)).toEqual(here);
   });
@@ -229,6 +230,41 @@ describe('handlers', () => {
     expect(applied.map(({ outcome }) => outcome.ok)).toEqual([true, true, false]);
     expect(cuts).toBe(1);
     await killer.end();
+  });
+
+  it('write nothing outside their transaction when its connection is cut between two statements', async () => {
+    const processes = () => admin`select pid from pg_stat_activity
+      where application_name like 'craft applier%' and datname = current_database()`;
+    const patient: StateMachine<PostgresTransaction> = {
+      ...machine,
+      commands: {
+        ...machine.commands,
+        two: {
+          input: z.strictObject({}),
+          handle: async (tx) => {
+            await tx.insert(accounts).values({ name: 'first', balance: 1 });
+            await beforeWrite?.();
+            await tx.insert(accounts).values({ name: 'second', balance: 2 });
+          },
+        },
+      },
+    };
+    const engine = await openEngine(patient);
+    beforeWrite = async () => {
+      beforeWrite = undefined;
+      const cut = await processes();
+      for (const { pid } of cut) await admin`select pg_terminate_backend(${pid as number})`;
+      await eventually('the end of the connection', async () => (await processes()).length === 0);
+      // The engine hears of it when its socket does, which is nobody else's to see.
+      const connection = Reflect.get(engine, 'connection') as object;
+      await eventually('the engine to hear of it', () => Reflect.get(connection, 'client') === undefined);
+    };
+    const [batch] = batches([command(1, 'two', {})], [1]);
+    if (batch === undefined) throw new Error('no batch');
+    await expect(engine.apply(batch)).rejects.toThrow();
+    expect([...(await admin`select * from accounts`)]).toEqual([]);
+    await eventually('the batch to be applied', () => engine.apply(batch));
+    expect([...(await admin`select name from accounts order by name`)]).toHaveLength(2);
   });
 
   it('hold up the log when they break, and are never skipped', async () => {

@@ -150,3 +150,34 @@ it("is given once more by a user's machine", async () => {
   ]);
   await engine.close();
 });
+
+it('is found out by who takes over a snapshot', async () => {
+  const options = { databaseUrl, server: 's1', resultWindowMs: WINDOW_MS };
+  const engine = new PostgresEngine(options);
+  await engine.open();
+  const [batch, next] = batches(
+    [1, 2].map((at) => command(at, 'kv.put', { key: 'a', value: at })),
+    [1],
+  );
+  if (batch === undefined || next === undefined) throw new Error('two batches');
+  await engine.apply(batch);
+  const { position, format, data } = await engine.snapshot();
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of data) chunks.push(chunk);
+  await engine.apply(next);
+  deafener.secret = 'commit\0';
+  const restored = engine.restore({
+    position,
+    format,
+    data: (async function* () {
+      yield* chunks;
+    })(),
+  });
+  await eventually('the commit', async () => (await mergedIndex()) === 1);
+  deafener.cut();
+  expect(await restored).toEqual(position);
+  expect((await engine.apply(next)).applied.map(({ outcome }) => outcome)).toEqual([
+    { ok: true, json: '{"version":2}' },
+  ]);
+  await engine.close();
+});

@@ -100,19 +100,20 @@ describe('the Postgres engine', () => {
     await engine.apply(one);
     const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => undefined });
     // What asynchronous commits may lose: the last transactions, rows and position alike.
-    const [before] =
-      await sql`select merged_index, checksum, results_checksum, "timestamp", positions::text from craft.position`;
+    const [before] = await sql`select merged_index, checksum, results_checksum, "timestamp", positions::text,
+        terms::text, timestamps::text from craft.position`;
     await engine.apply(two);
     await sql`update kv set value = '1', version = 1, merged_index = 1`;
     await sql`update craft.position set merged_index = ${before?.['merged_index']}, checksum = ${before?.['checksum']},
       results_checksum = ${before?.['results_checksum']}, "timestamp" = ${before?.['timestamp']},
-      positions = ${before?.['positions']}::bigint[]`;
+      positions = ${before?.['positions']}::bigint[], terms = ${before?.['terms']}::bigint[],
+      timestamps = ${before?.['timestamps']}::bigint[]`;
     await sql.end();
     await expect(engine.query('kv.get', { key: 'n' }, [2])).rejects.toBeInstanceOf(PositionError);
     await expect(engine.locate([2])).rejects.toBeInstanceOf(PositionError);
     await engine.apply(two);
     expect(await engine.query('kv.get', { key: 'n' }, [2])).toEqual({ value: 2, version: 2 });
-    expect(await engine.locate([2])).toMatchObject({ mergedIndex: 2, positions: [2] });
+    expect(await engine.locate([2])).toMatchObject({ mergedIndex: 2, positions: [{ index: 2 }] });
   });
 
   it('is fenced off by another engine on the same database', async () => {

@@ -60,6 +60,12 @@ describe('the table kv', () => {
     ]);
   });
 
+  it('is in schema public, also for a role that is called craft and has a schema of its name', async () => {
+    const [where] =
+      await admin`select current_user as role, to_regclass('public.kv')::text as kv, to_regclass('craft.kv') as own`;
+    expect(where).toEqual({ role: 'craft', kv: 'kv', own: null });
+  });
+
   it('is listed by bytes, by prefix and by page, also where characters end', async () => {
     const keys = ['', '\u{ffff}', '\u{10000}', '\u{10ffff}', 'a', 'b', 'B', 'é', '%', '_'].flatMap((prefix) => [
       `${prefix}1`,
