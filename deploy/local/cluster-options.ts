@@ -14,6 +14,8 @@ export interface LocalClusterOptions {
   readonly natsPort?: number;
   /** Default: a free port. */
   readonly postgresPort?: number;
+  /** Where the replicas keep their logs. Default: CRAFT_LOG_STORE, else `level`; for `jetstream` NATS syncs every message. */
+  readonly logStore?: 'level' | 'jetstream';
   /** A Postgres server that runs already, instead of one of our own; its user must be allowed to create databases. */
   readonly databaseUrl?: string;
   /** Prefix of the databases' names; the server's name follows. Default: name of the cluster and `_`. */

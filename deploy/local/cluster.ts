@@ -45,12 +45,15 @@ export class StoppedError extends Error {
 
 export class LocalCluster {
   readonly cluster: string;
-  readonly servers: readonly string[];
+  /** Those that it began with, and those added since. */
+  readonly servers: string[];
   readonly groups: number;
   readonly dataDir: string;
   private readonly parts = new Map<string, Part>();
   private readonly pidFolders: PidFolder[] = [];
   private natsPort = 0;
+  /** Of NATS' monitoring, where the replicas see that it syncs; only for logs in JetStream. */
+  private monitorPort: number | undefined;
   private postgresPort = 0;
   private jaegerPort: number | undefined;
   private otlp: string | undefined;
@@ -60,7 +63,7 @@ export class LocalCluster {
 
   constructor(private readonly options: LocalClusterOptions) {
     this.cluster = options.cluster ?? 'craft';
-    this.servers = options.servers ?? ['s1', 's2', 's3'];
+    this.servers = [...(options.servers ?? ['s1', 's2', 's3'])];
     this.groups = options.groups ?? 3;
     this.dataDir = resolve(options.dataDir);
   }
@@ -111,7 +114,7 @@ export class LocalCluster {
       await this.choosePorts();
       await Promise.all([this.startNats(pidFolder), this.startPostgres(pidFolder), this.startJaeger(pidFolder)]);
       this.refuseWhenStopping();
-      this.addServers(pidFolder);
+      this.addServers(pidFolder, this.servers);
       await Promise.all(this.serverParts().map((part) => part.start()));
     } catch (error) {
       await this.stop();
@@ -139,6 +142,28 @@ export class LocalCluster {
   /** Starts what does not run of a part, on the ports and data that it had. */
   async restart(target: string): Promise<void> {
     await Promise.all(this.partsOf(target).map((part) => part.start()));
+  }
+
+  /**
+   * Starts one more server, which joins: it has no say until it has been added to the groups (`craft members add`, T11). With a
+   * database of its own, empty the first time.
+   */
+  async addServer(server: string): Promise<void> {
+    const [pidFolder] = this.pidFolders;
+    if (pidFolder === undefined) throw new Error('the cluster has not been started');
+    if (this.servers.includes(server)) throw new Error(`there is a server ${server} already`);
+    await this.createDatabases([server]);
+    this.servers.push(server);
+    this.addServers(pidFolder, [server], { CRAFT_JOIN: 'true' });
+    await this.restart(server);
+  }
+
+  /** A server that has been taken out of the groups and stopped belongs to this cluster no longer. */
+  forget(server: string): void {
+    const at = this.servers.indexOf(server);
+    if (at < 0) throw new Error(`this cluster has no server ${server}`);
+    this.servers.splice(at, 1);
+    for (const { name } of this.partsOf(server)) this.parts.delete(name);
   }
 
   /** What the servers that answer within a second say. */
@@ -172,6 +197,11 @@ export class LocalCluster {
     }
   }
 
+  private get logStore(): string | undefined {
+    const { logStore, environment = {} } = this.options;
+    return logStore ?? environment['CRAFT_LOG_STORE'] ?? process.env['CRAFT_LOG_STORE'];
+  }
+
   private isRunning(server: string): boolean {
     return this.partsOf(server).every((part) => part.process !== undefined);
   }
@@ -182,10 +212,11 @@ export class LocalCluster {
 
   private async choosePorts(): Promise<void> {
     const { natsPort, postgresPort, databaseUrl, jaeger, jaegerUiPort, otlpPort, otlpEndpoint } = this.options;
-    const [freeNats = 0, freePostgres = 0, freeUi = 0, freeOtlp = 0] = await freePorts(4);
+    const [freeNats = 0, freePostgres = 0, freeUi = 0, freeOtlp = 0, freeMonitor = 0] = await freePorts(5);
     this.natsPort = natsPort ?? freeNats;
     this.postgresPort = postgresPort ?? freePostgres;
     this.otlp = otlpEndpoint;
+    if (this.logStore === 'jetstream') this.monitorPort = freeMonitor;
     await requireFreePort(this.natsPort, 'NATS', 'CRAFT_NATS_PORT');
     if (databaseUrl === undefined) await requireFreePort(this.postgresPort, 'Postgres', 'CRAFT_POSTGRES_PORT');
     if (otlpEndpoint !== undefined || jaeger === undefined || jaeger === 'none') return;
@@ -198,18 +229,31 @@ export class LocalCluster {
 
   private async startNats(pidFolder: PidFolder): Promise<void> {
     const tool = await findNatsServer({ onFetch: (method) => this.notice(`fetching nats-server (${method}), once …`) });
-    const options = { program: tool.path, dataDir: join(this.dataDir, 'nats'), port: this.natsPort, pidFolder };
+    const options = {
+      program: tool.path,
+      dataDir: join(this.dataDir, 'nats'),
+      port: this.natsPort,
+      monitorPort: this.monitorPort,
+      syncAlways: this.monitorPort !== undefined,
+      pidFolder,
+    };
     await this.startPart('nats', () => startNats(options));
   }
 
   private async startPostgres(pidFolder: PidFolder): Promise<void> {
-    const url = this.options.databaseUrl ?? localDatabaseUrl(this.postgresPort, 'postgres');
     if (this.options.databaseUrl === undefined) {
       const options = { dataDir: join(this.dataDir, 'postgres'), port: this.postgresPort, pidFolder };
       await this.startPart('postgres', () => startPostgres(options));
     }
-    const names = this.servers.map((server) => new URL(this.databaseUrl(server)).pathname.slice(1));
-    await createDatabases(url, names);
+    await this.createDatabases(this.servers);
+  }
+
+  private createDatabases(servers: readonly string[]): Promise<void> {
+    const url = this.options.databaseUrl ?? localDatabaseUrl(this.postgresPort, 'postgres');
+    return createDatabases(
+      url,
+      servers.map((server) => new URL(this.databaseUrl(server)).pathname.slice(1)),
+    );
   }
 
   /** Best effort: a cluster without it does all the same. */
@@ -232,9 +276,9 @@ export class LocalCluster {
     }
   }
 
-  private addServers(pidFolder: PidFolder): void {
+  private addServers(pidFolder: PidFolder, servers: readonly string[], besides: Record<string, string> = {}): void {
     const program = servicesProgram();
-    for (const one of serverProcesses(this.servers, this.options.layout ?? 'server')) {
+    for (const one of serverProcesses(servers, this.options.layout ?? 'server')) {
       const environment = serverEnvironment({
         base: process.env,
         cluster: this.cluster,
@@ -244,9 +288,10 @@ export class LocalCluster {
         natsUrl: this.natsUrl,
         dataDir: join(this.dataDir, one.server),
         databaseUrl: this.databaseUrl(one.server),
+        monitorUrl: this.monitorPort === undefined ? undefined : `http://127.0.0.1:${this.monitorPort}`,
         otlpEndpoint: this.otlp,
-        processIndex: one.index,
-        more: this.options.environment ?? {},
+        processIndex: one.index + this.parts.size,
+        more: { ...this.options.environment, ...besides },
       });
       const { nodeArguments = [], print = false, supervise = false } = this.options;
       const logFile = join(this.dataDir, one.server, `${one.name}.log`);

@@ -9,6 +9,8 @@ export interface ServerEnvironment {
   readonly natsUrl: string;
   readonly dataDir: string;
   readonly databaseUrl: string;
+  /** Address of NATS' monitoring when the logs are in JetStream. */
+  readonly monitorUrl: string | undefined;
   readonly otlpEndpoint: string | undefined;
   /** Counts the processes of the cluster, so that each has a metrics port of its own. */
   readonly processIndex: number;
@@ -28,6 +30,7 @@ export function serverEnvironment(about: ServerEnvironment): NodeJS.ProcessEnv {
     CRAFT_DATA_DIR: about.dataDir,
     CRAFT_DATABASE_URL: about.databaseUrl,
     ...(metricsPort && { CRAFT_METRICS_PORT: String(Number(metricsPort) + about.processIndex) }),
+    ...(about.monitorUrl !== undefined && { CRAFT_LOG_STORE: 'jetstream', CRAFT_NATS_MONITOR_URL: about.monitorUrl }),
     ...(about.otlpEndpoint !== undefined && { OTEL_EXPORTER_OTLP_ENDPOINT: about.otlpEndpoint }),
     ...about.more,
   };

@@ -43,8 +43,13 @@ export class Checkpoints {
 
   constructor(
     private readonly server: ServerId,
-    private readonly servers: readonly ServerId[],
+    private servers: readonly ServerId[],
   ) {}
+
+  /** The members of the cluster have changed (T11). */
+  setServers(servers: readonly ServerId[]): void {
+    this.servers = servers;
+  }
 
   /** This server has reached a checkpoint. */
   reached(own: CheckpointMessage): Verdict {

@@ -33,6 +33,8 @@ export type Offered = 'taken' | 'known' | 'hole';
 
 export interface TakenBatch {
   readonly batch: EngineBatch;
+  /** Size of its entries. */
+  readonly bytes: number;
   /** The merged log's running checksum at each round merged index within the batch. */
   readonly checkpoints: readonly { readonly mergedIndex: Index; readonly checksum: string }[];
 }
@@ -133,7 +135,7 @@ export class ApplyQueue {
     this.bytes -= bytes;
     this.takenIndex += commands.length;
     this.compact();
-    return { batch: { commands, checksum: this.checksum.toString() }, checkpoints };
+    return { batch: { commands, checksum: this.checksum.toString() }, checkpoints, bytes };
   }
 
   private addToChecksum({ command, entry, checksum }: Queued): void {

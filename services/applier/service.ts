@@ -16,6 +16,7 @@ import {
   type EngineBatch,
   type EnginePosition,
   FencedError,
+  indexesOf,
   type MergedCommand,
   PositionError,
   type StorageEngine,
@@ -32,12 +33,17 @@ import { Subjects } from '../../shared/wire/subjects.js';
 import { answer } from './answers.js';
 import { AppliedPositions } from './applied.js';
 import { type CheckpointMessage, Checkpoints, checkpointMessage, type Verdict } from './checkpoints.js';
+import { watchMembers } from './members.js';
 import { Gate, pause } from './pause.js';
 import { PostgresEngine } from './postgres/engine.js';
 import { Queries } from './queries.js';
 import { ApplyQueue, type TakenBatch } from './queue.js';
 import { ReadBarrier } from './read-barrier.js';
+import { restoreFile } from './restore-file.js';
+import { SnapshotRequests } from './snapshot-requests.js';
+import { Snapshots } from './snapshots.js';
 import { MergedLogReader } from './stream.js';
+import { Turns } from './turns.js';
 
 /** Between two tries of the engine (milliseconds): doubles from the first to the second. */
 const RETRY_MS = 50;
@@ -68,7 +74,11 @@ export async function startApplier(config: ApplierConfig, parts: ApplierParts = 
   const machine = await loadStateMachine(config.stateMachine);
   const { databaseUrl, resultWindowMs } = config;
   const engine = parts.engine ?? new PostgresEngine({ databaseUrl, server, resultWindowMs, machine });
-  const position = await engine.open();
+  let position = await engine.open();
+  if (config.restoreFile !== undefined && position.mergedIndex === 0) {
+    position = await restoreFile(engine, config.restoreFile);
+    logger.info({ file: config.restoreFile }, 'the state of the file is restored');
+  }
   logger.info({ mergedIndex: position.mergedIndex }, 'applying');
   const connection = parts.connection ?? (await connectNats(config, `craft-applier-${server}`));
   const metrics = await openMetrics({ service: 'applier', server, port: config.metricsPort });
@@ -109,6 +119,9 @@ class ApplierService implements Service {
   private readonly retries;
   private readonly badCheckpoints;
   private readonly positions: AppliedPositions;
+  private readonly snapshots: Snapshots;
+  /** The engine applies a batch, or is restored. */
+  private readonly turns = new Turns();
   private appliedIndex: Index;
 
   constructor(
@@ -128,7 +141,7 @@ class ApplierService implements Service {
     this.subjects = new Subjects(config.cluster);
     this.warn = warnOccasionally(logger);
     this.appliedIndex = position.mergedIndex;
-    this.positions = new AppliedPositions([...position.positions]);
+    this.positions = new AppliedPositions(indexesOf(position.positions));
     this.batchSizes = metrics.histogram('applied_batch_commands', 'Commands in one transaction', BATCH_SIZES);
     this.batchSeconds = metrics.histogram('apply_seconds', 'Time of one transaction, with its retries', SECONDS);
     this.commandsApplied = metrics.counter('applied_commands_total', 'Commands applied');
@@ -150,10 +163,43 @@ class ApplierService implements Service {
       stream: this.subjects.logStream(config.server),
       wanted: () => queue.wanted,
       take: (run) => this.take(run),
+      // What is in no stream any more is in a snapshot, or the state is behind all there is.
+      onMissing: () => this.snapshots.install([]),
       warn: this.warn,
       signal: this.stopping.signal,
     });
     this.listenToCheckpoints();
+    watchMembers({
+      connection,
+      subjects: this.subjects,
+      server: config.server,
+      onMembers: (servers) => this.checkpoints.setServers(servers),
+      signal: this.stopping.signal,
+    });
+    const common = { connection, subjects: this.subjects, server: config.server, groups: config.groups, engine };
+    const { replicas, ...limits } = config.snapshots;
+    this.snapshots = new Snapshots({
+      ...common,
+      limits,
+      replicas,
+      applied: () => this.appliedIndex,
+      exclusively: (work) =>
+        this.turns.take(async () => {
+          const found = await work();
+          if (found !== null) this.goBack(found);
+        }),
+      logger,
+      warn: this.warn,
+      metrics,
+      signal: this.stopping.signal,
+    });
+    new SnapshotRequests({
+      ...common,
+      snapshots: this.snapshots,
+      onFailure: (error) => {
+        if (!this.stopping.signal.aborted) this.warn('a request about snapshots failed', error);
+      },
+    });
     new Queries({
       connection,
       subjects: this.subjects,
@@ -214,11 +260,11 @@ class ApplierService implements Service {
         continue;
       }
       this.room.open();
-      await this.apply(taken);
+      await this.turns.take(() => this.apply(taken));
     }
   }
 
-  private async apply({ batch, checkpoints }: TakenBatch): Promise<void> {
+  private async apply({ batch, checkpoints, bytes }: TakenBatch): Promise<void> {
     const { commands } = batch;
     const startUs = spanTimeUs();
     const done = await this.untilApplied(batch);
@@ -233,14 +279,17 @@ class ApplierService implements Service {
       const own = done.checkpoints.find((checkpoint) => checkpoint.mergedIndex === mergedIndex);
       if (own !== undefined) this.announce(mergedIndex, checksum, own.resultsChecksum);
     }
+    this.snapshots.onApplied(this.appliedIndex, bytes);
     this.onApplied?.(commands, startUs, endUs);
     if (this.tracing.enabled) this.trace(commands, done, startUs, endUs);
   }
 
   /** The database is not where it was thought to be: the log is applied again from there. */
   private goBack(found: EnginePosition): void {
+    this.appliedIndex = found.mergedIndex;
+    this.snapshots.onMoved(found.mergedIndex);
     this.queue.reset(found);
-    this.positions.reset(found.positions);
+    this.positions.reset(indexesOf(found.positions));
     this.room.open();
     this.reader.interrupt();
   }

@@ -25,11 +25,13 @@ export interface ReaderOptions {
   readonly wanted: () => Index;
   /** Takes a message; the next one comes when it resolves. False: look the place up again. */
   readonly take: (run: MergedRun) => Promise<boolean>;
+  /** What is wanted next is gone from the stream; true when something else is wanted now. */
+  readonly onMissing: () => Promise<boolean>;
   readonly warn: WarnOccasionally;
   readonly signal: AbortSignal;
 }
 
-/** What is wanted next is gone from the stream for good. */
+/** What is wanted next is gone from the stream. */
 export class MissingEntriesError extends Error {
   readonly code = 'MISSING_ENTRIES';
 }
@@ -67,7 +69,7 @@ export class MergedLogReader {
 
   constructor(private readonly options: ReaderOptions) {}
 
-  /** Reads until the signal. @throws MissingEntriesError when there is a hole that does not close. */
+  /** Reads until the signal. */
   async run(): Promise<void> {
     const { signal, warn } = this.options;
     const onAbort = () => this.interrupt();
@@ -78,7 +80,7 @@ export class MergedLogReader {
       try {
         const place = await this.find();
         if (place === undefined || isBeyond(place, this.options.wanted())) {
-          if (place !== undefined && ++holes >= HOLE_TRIES) throw this.missing(place);
+          if (place !== undefined && ++holes >= HOLE_TRIES) await this.fillHole(place);
           await pause(RETRY_MS, signal);
           continue;
         }
@@ -86,7 +88,6 @@ export class MergedLogReader {
         await this.readFrom(place.sequence);
       } catch (error) {
         if (signal.aborted) break;
-        if (error instanceof MissingEntriesError) throw error;
         warn('the merged-log stream cannot be read', error);
         await pause(RETRY_MS, signal);
       }
@@ -184,12 +185,15 @@ export class MergedLogReader {
     }
   }
 
-  private missing({ firstMergedIndex }: Place): MissingEntriesError {
-    const { stream, wanted } = this.options;
-    return new MissingEntriesError(
+  /** The stream was trimmed, or begun anew, beyond where this state is: only a snapshot reaches over that (T10). */
+  private async fillHole({ firstMergedIndex }: Place): Promise<void> {
+    const { stream, wanted, onMissing, warn } = this.options;
+    if (await onMissing()) return;
+    const missing = new MissingEntriesError(
       `stream ${stream} goes on at merged index ${firstMergedIndex}, but this server's database needs ${wanted()} next: the entries ` +
-        'between are gone from the stream. Remove the stream and start again: the merger writes it anew from the log',
+        'between are gone from the stream, and there is no snapshot beyond them yet',
     );
+    warn('waiting for a snapshot', missing);
   }
 }
 

@@ -10,6 +10,9 @@ import { type CraftClient, CraftError, connectCraft, OutcomeUnknownError } from 
 import { natsAddress } from '../../shared/wire/connection.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { mergedIndexOf, printLog } from './log.js';
+import { MembersAdmin } from './members.js';
+import { recover } from './recover.js';
+import { listSnapshots, saveSnapshot, takeSnapshot } from './snapshots.js';
 import { statusTable } from './status.js';
 
 const EXIT = { done: 0, refused: 1, usage: 2, unknown: 3 } as const;
@@ -132,8 +135,88 @@ function createProgram(): Command {
         await printLog(connection, stream, { from: options.from, follow: options.follow === true }, print);
       }),
     );
+  program
+    .command('recover')
+    .description('after a quorum is lost for good: tell a stopped survivor who is left (README, Operations)')
+    .requiredOption('--data-dir <folder>', 'CRAFT_DATA_DIR of this survivor')
+    .requiredOption('--server <name>', 'this survivor')
+    .requiredOption('--survivors <names>', 'all that are left, separated by commas')
+    .option('--groups <n>', 'number of groups', integer(1), 3)
+    .option('--confirm <cluster>', 'the name of the cluster: really do it')
+    .action(
+      async (options: { dataDir: string; server: string; survivors: string; groups: number; confirm?: string }) => {
+        const survivors = options.survivors.split(',').map((name) => name.trim());
+        const { cluster } = program.opts<GlobalOptions>();
+        const { dataDir, server, groups, confirm } = options;
+        await recover({ dataDir, cluster, server, groups, survivors, confirm }, print);
+      },
+    );
+  addMembers(program);
+  addSnapshots(program);
   for (const command of program.commands) command.exitOverride();
   return program;
+}
+
+/** Changes of members take as long as a new server needs to catch up (milliseconds). */
+const MEMBERS_MS = 600_000;
+
+function addMembers(program: Command): void {
+  const members = program.command('members').description('who belongs to the cluster; add and remove servers');
+  const wait = () =>
+    new Option('--wait <ms>', 'for the whole change (milliseconds)').argParser(integer(1)).default(MEMBERS_MS);
+  const admin = (work: (admin: MembersAdmin) => Promise<void>, timeoutMs: number) =>
+    withSession(program, async ({ connection, client, subjects }) => {
+      const groups = (await client.status())[0]?.groups.length;
+      if (groups === undefined) throw new CraftError('UNAVAILABLE', 'no server answers');
+      await work(new MembersAdmin({ connection, subjects, groups, timeoutMs, print }));
+    });
+  members
+    .command('list')
+    .description('the voters and learners of every group, a group a line, as JSON')
+    .action(() =>
+      admin(async (one) => {
+        for (const group of await one.list()) print(group);
+      }, program.opts<GlobalOptions>().timeout),
+    );
+  members
+    .command('add')
+    .description('add a server that has been started with CRAFT_JOIN=true')
+    .argument('<server>')
+    .addOption(wait())
+    .action((server: string, options: { wait: number }) => admin((one) => one.add(server), options.wait));
+  members
+    .command('remove')
+    .description('take a server out; stop it afterwards')
+    .argument('<server>')
+    .addOption(wait())
+    .action((server: string, options: { wait: number }) => admin((one) => one.remove(server), options.wait));
+  for (const command of members.commands) command.exitOverride();
+}
+
+function addSnapshots(program: Command): void {
+  const snapshot = program
+    .command('snapshot')
+    .description('snapshots of the state, in the object store of the cluster');
+  snapshot
+    .command('list')
+    .description('what there is, oldest first, a snapshot a line, as JSON')
+    .action(() => withSession(program, async (session) => listSnapshots(session, print)));
+  snapshot
+    .command('take')
+    .description('take one now; prints what it is')
+    .action(() =>
+      withSession(program, async (session) => takeSnapshot(session, program.opts<GlobalOptions>().timeout, print)),
+    );
+  snapshot
+    .command('save')
+    .description('take one and write it to a file; a new cluster begins with it when CRAFT_RESTORE_FILE names it')
+    .argument('<file>')
+    .action((file: string) =>
+      withSession(program, async (session) =>
+        saveSnapshot(session, file, program.opts<GlobalOptions>().timeout, print),
+      ),
+    );
+  for (const command of snapshot.commands) command.exitOverride();
 }
 
 async function main(): Promise<number> {

@@ -40,6 +40,10 @@ const groupStatus = z.looseObject({
   term: z.number(),
   lastIndex: z.number(),
   commitIndex: z.number(),
+  /** Absent from servers of older versions. */
+  baseIndex: z.number().optional(),
+  voters: z.array(z.string()).optional(),
+  learners: z.array(z.string()).optional(),
   watermark: z.number().optional(),
   closed: z.number().optional(),
 });

@@ -20,6 +20,8 @@ const commonFields = {
     .transform((text) => text.split(',').map((part) => part.trim()))
     .pipe(z.array(name).min(1).max(9))
     .refine((list) => new Set(list).size === list.length, 'names a server twice'),
+  /** This server joins a cluster that exists: it has no say until it has been added (`craft members add`). */
+  CRAFT_JOIN: z.enum(['true', 'false']).default('false'),
   /** Number of Raft groups; fixed for the life of the cluster. */
   CRAFT_GROUPS: z.coerce.number().int().min(1).max(64).default(3),
   /** NATS servers, separated by commas. Credentials may be part of the URL. */
@@ -35,8 +37,18 @@ const commonFields = {
 };
 
 const replicaFields = {
-  /** Folder of the log store. */
+  /** Folder of the log store, when that is `level`. */
   CRAFT_DATA_DIR: z.string().default('.craft'),
+  /** Where the groups' logs are: `level`, in CRAFT_DATA_DIR, or `jetstream`, in a stream of a NATS server with `sync_interval: always`. */
+  CRAFT_LOG_STORE: z.enum(['level', 'jetstream']).default('level'),
+  /** Whether craft looks at the NATS server's `sync_interval` (`verify`), or the operator says that it is right (`vouched`). */
+  CRAFT_LOG_STORE_SYNC: z.enum(['verify', 'vouched']).default('verify'),
+  /** Monitoring addresses (`http_port`) of the NATS servers, separated by commas: where `sync_interval` can be seen. */
+  CRAFT_NATS_MONITOR_URL: z
+    .string()
+    .transform((text) => text.split(',').map((part) => part.trim()))
+    .pipe(z.array(z.url({ protocol: /^https?$/ })))
+    .optional(),
   /** A follower that has not heard from a leader for one to two times this stands for election (milliseconds). */
   CRAFT_ELECTION_TIMEOUT_MS: milliseconds.default(1_000),
   /** A leader with nothing to say still says so this often (milliseconds). */
@@ -54,6 +66,14 @@ const applierFields = {
   CRAFT_DATABASE_URL: z.string().min(1),
   /** Most commands in one Postgres transaction. */
   CRAFT_APPLY_COMMANDS_MAX: z.coerce.number().int().min(1).max(10_000).default(512),
+  /** A snapshot is due after so many commands, so many bytes of their entries, or at this age (milliseconds) with anything new (T10). */
+  CRAFT_SNAPSHOT_ENTRIES: z.coerce.number().int().min(1).default(100_000),
+  CRAFT_SNAPSHOT_BYTES: bytes.default(64 * 1024 * 1024),
+  CRAFT_SNAPSHOT_AGE_MS: z.coerce.number().int().min(1_000).default(3_600_000),
+  /** A file of `craft snapshot save`: this server's database, when it is empty and nothing has been applied, begins with it. */
+  CRAFT_RESTORE_FILE: z.string().optional(),
+  /** Replicas of the snapshots' bucket, when this server is the one that makes it: as many as there are NATS servers, up to 5. */
+  CRAFT_SNAPSHOT_REPLICAS: z.coerce.number().int().min(1).max(5).default(1),
   /** How long results are kept for duplicates, in entry time (milliseconds). */
   CRAFT_RESULT_WINDOW_MS: z.coerce.number().int().min(1_000).default(600_000),
 };
@@ -81,6 +101,8 @@ export interface CommonConfig {
   readonly cluster: string;
   readonly server: string;
   readonly servers: readonly string[];
+  /** It has no say until it has been added to the cluster (T11). */
+  readonly join: boolean;
   readonly groups: number;
   readonly natsUrl: string;
   readonly natsCreds: string | undefined;
@@ -91,6 +113,9 @@ export interface CommonConfig {
 
 export interface ReplicaConfig extends CommonConfig {
   readonly dataDir: string;
+  readonly logStore: 'level' | 'jetstream';
+  readonly logStoreSync: 'verify' | 'vouched';
+  readonly natsMonitorUrls: readonly string[];
   readonly electionTimeoutMs: number;
   readonly heartbeatMs: number;
   readonly payloadBytesMax: number;
@@ -102,17 +127,27 @@ export interface ApplierConfig extends CommonConfig {
   readonly databaseUrl: string;
   readonly applyCommandsMax: number;
   readonly resultWindowMs: number;
+  /** A snapshot's file that an empty database begins with. */
+  readonly restoreFile: string | undefined;
+  readonly snapshots: {
+    readonly entries: number;
+    readonly bytes: number;
+    readonly ageMs: number;
+    readonly replicas: number;
+  };
 }
 
 export function commonConfig(environment: Environment = process.env): CommonConfig {
   const value = parse(commonFields, environment);
-  if (!value.CRAFT_SERVERS.includes(value.CRAFT_SERVER)) {
+  const join = value.CRAFT_JOIN === 'true';
+  if (!join && !value.CRAFT_SERVERS.includes(value.CRAFT_SERVER)) {
     throw new ConfigError(`wrong configuration: CRAFT_SERVER: ${value.CRAFT_SERVER} is not one of CRAFT_SERVERS`);
   }
   return {
     cluster: value.CRAFT_CLUSTER,
     server: value.CRAFT_SERVER,
     servers: value.CRAFT_SERVERS,
+    join,
     groups: value.CRAFT_GROUPS,
     natsUrl: value.CRAFT_NATS_URL,
     natsCreds: value.CRAFT_NATS_CREDS,
@@ -133,6 +168,9 @@ export function replicaConfig(environment: Environment = process.env): ReplicaCo
   return {
     ...common,
     dataDir: value.CRAFT_DATA_DIR,
+    logStore: value.CRAFT_LOG_STORE,
+    logStoreSync: value.CRAFT_LOG_STORE_SYNC,
+    natsMonitorUrls: value.CRAFT_NATS_MONITOR_URL ?? [],
     electionTimeoutMs: value.CRAFT_ELECTION_TIMEOUT_MS,
     heartbeatMs: value.CRAFT_HEARTBEAT_MS,
     payloadBytesMax: value.CRAFT_PAYLOAD_BYTES_MAX,
@@ -149,5 +187,12 @@ export function applierConfig(environment: Environment = process.env): ApplierCo
     databaseUrl: value.CRAFT_DATABASE_URL,
     applyCommandsMax: value.CRAFT_APPLY_COMMANDS_MAX,
     resultWindowMs: value.CRAFT_RESULT_WINDOW_MS,
+    restoreFile: value.CRAFT_RESTORE_FILE,
+    snapshots: {
+      entries: value.CRAFT_SNAPSHOT_ENTRIES,
+      bytes: value.CRAFT_SNAPSHOT_BYTES,
+      ageMs: value.CRAFT_SNAPSHOT_AGE_MS,
+      replicas: value.CRAFT_SNAPSHOT_REPLICAS,
+    },
   };
 }

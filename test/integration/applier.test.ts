@@ -39,6 +39,9 @@ beforeEach(async () => {
     cluster: name,
     server: SERVER,
     servers: ['s1', 's2', 's3'],
+    join: false,
+    restoreFile: undefined,
+    snapshots: { entries: 1_000_000, bytes: 2 ** 30, ageMs: 3_600_000, replicas: 1 },
     groups: 1,
     natsUrl: nats.url,
     natsCreds: undefined,
@@ -212,16 +215,30 @@ describe('the applier', () => {
     await untilVersion(15);
   });
 
-  it('stops, naming the hole, when entries are gone from the stream for good', async () => {
+  it('stops at a hole in the stream, asks for a snapshot, and goes on from one that reaches over it (T10)', async () => {
     const all = messages(counting(20), 5);
     await createStream();
     await publish([...all.slice(0, 2), ...all.slice(3)]);
-    const service = await start();
-    const error = await service.failed;
-    expect(error).toMatchObject({ code: 'MISSING_ENTRIES' });
-    expect(error.message).toContain('merged index 16');
-    expect(error.message).toContain('11');
+    const asked = client.subscribe(subjects.admin('snapshot'), { max: 1 });
+    await start();
+    await untilVersion(10);
+    for await (const _ of asked) break;
     expect(await version()).toBe(10);
+
+    // Another server has what is missing here, and nothing beyond it.
+    const other = `${config.cluster}_s2`;
+    await database.createDatabases([other]);
+    const service = await startApplier({ ...config, server: 's2', databaseUrl: database.url(other) });
+    services.push(service);
+    const manager = await jetstreamManager(client);
+    await manager.streams.add({ name: subjects.logStream('s2'), subjects: [subjects.logSubject('s2')] });
+    for (const run of all.slice(0, 3))
+      await jetstream(client).publish(subjects.logSubject('s2'), encodeMergedBatch(run));
+    await eventually('s2 has the fifteenth', async () => {
+      const reply = await client.request(subjects.admin('snapshot', 's2'), '', { timeout: 5_000 });
+      return reply.json<{ mergedIndex?: number }>().mergedIndex === 15;
+    });
+    await untilVersion(20);
   });
 
   it('stops when the stream is not the log that its database was made from', async () => {

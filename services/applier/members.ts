@@ -1,0 +1,41 @@
+/** Who belongs to the cluster now, as the own server's replica knows it (T11): whose checkpoints count. */
+import type { NatsConnection } from '@nats-io/nats-core';
+import { z } from 'zod';
+import type { ServerId } from '../../shared/raft/entry.js';
+import type { Subjects } from '../../shared/wire/subjects.js';
+
+const status = z.looseObject({
+  groups: z.array(z.looseObject({ voters: z.array(z.string()), learners: z.array(z.string()) })),
+});
+
+/** Between two looks (milliseconds): members change rarely, and checkpoints are compared for a long time. */
+const LOOK_MS = 10_000;
+const ANSWER_MS_MAX = 2_000;
+
+export interface MembersOptions {
+  readonly connection: NatsConnection;
+  readonly subjects: Subjects;
+  readonly server: ServerId;
+  readonly onMembers: (servers: readonly ServerId[]) => void;
+  readonly signal: AbortSignal;
+}
+
+/** Looks now and then; a replica that does not answer has said nothing new. */
+export function watchMembers(options: MembersOptions): void {
+  const { signal } = options;
+  const timer = setInterval(() => void look(options), LOOK_MS);
+  timer.unref();
+  signal.addEventListener('abort', () => clearInterval(timer));
+  void look(options);
+}
+
+async function look({ connection, subjects, server, onMembers }: MembersOptions): Promise<void> {
+  try {
+    const reply = await connection.request(subjects.admin('status', server), '{}', { timeout: ANSWER_MS_MAX });
+    const parsed = status.safeParse(reply.json());
+    const members = new Set(parsed.data?.groups.flatMap(({ voters, learners }) => [...voters, ...learners]));
+    if (members.size > 0) onMembers([...members]);
+  } catch {
+    // It is away, and asked again.
+  }
+}

@@ -1,0 +1,66 @@
+/** When a snapshot is due (T10). Pure. */
+import type { Index } from '../../shared/raft/entry.js';
+
+export interface SnapshotLimits {
+  /** Commands, and bytes of their entries, since the newest snapshot of the cluster. */
+  readonly entries: number;
+  readonly bytes: number;
+  /** Age of the newest snapshot (milliseconds), when anything has been applied since. */
+  readonly ageMs: number;
+}
+
+/** A place that is remembered with the bytes that had been applied until then. */
+interface Mark {
+  readonly mergedIndex: Index;
+  readonly bytes: number;
+}
+
+/** Bytes are known by marks at most so many; between two of them they are taken as evenly spread. */
+const MARKS_MAX = 256;
+
+export class SnapshotPolicy {
+  private newestIndex: Index = 0;
+  private newestAtMs: number;
+  private applied: Mark;
+  private marks: Mark[];
+
+  constructor(
+    private readonly limits: SnapshotLimits,
+    mergedIndex: Index,
+    nowMs: number,
+  ) {
+    this.newestAtMs = nowMs;
+    this.applied = { mergedIndex, bytes: 0 };
+    this.marks = [this.applied];
+  }
+
+  /** Commands up to `mergedIndex` are applied, which were `bytes` more. */
+  onApplied(mergedIndex: Index, bytes: number): void {
+    this.applied = { mergedIndex, bytes: this.applied.bytes + bytes };
+    this.marks.push(this.applied);
+    // Every other one goes: what is left is as evenly spread as before.
+    if (this.marks.length > MARKS_MAX) this.marks = this.marks.filter((_, at) => at % 2 === 0);
+  }
+
+  /** The state is elsewhere now: a snapshot was installed, or the database has gone back. */
+  onMoved(mergedIndex: Index): void {
+    this.applied = { mergedIndex, bytes: this.applied.bytes };
+    this.marks = [this.applied];
+  }
+
+  /** Some server has a snapshot at this place. */
+  onSnapshot(mergedIndex: Index, nowMs: number): void {
+    if (mergedIndex <= this.newestIndex) return;
+    this.newestIndex = mergedIndex;
+    this.newestAtMs = nowMs;
+    this.marks = this.marks.filter((mark) => mark.mergedIndex >= mergedIndex);
+  }
+
+  isDue(nowMs: number): boolean {
+    const entries = this.applied.mergedIndex - this.newestIndex;
+    if (entries <= 0) return false;
+    const bytes = this.applied.bytes - (this.marks[0]?.bytes ?? this.applied.bytes);
+    const { limits } = this;
+    return entries >= limits.entries || bytes >= limits.bytes || nowMs - this.newestAtMs >= limits.ageMs;
+  }
+}

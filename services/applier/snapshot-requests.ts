@@ -1,0 +1,111 @@
+/** What others ask of this server's snapshots (T10): `<c>.install.<server>`, `<c>.admin.snapshot`, `<c>.admin.snapshots`. JSON. */
+import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { z } from 'zod';
+import type { EnginePosition, StorageEngine } from '../../shared/engine/port.js';
+import type { SnapshotInfo } from '../../shared/snapshot/bucket.js';
+import { CraftError } from '../../shared/wire/errors.js';
+import { installRequest } from '../../shared/wire/install.js';
+import { encodeError } from '../../shared/wire/reply.js';
+import type { Subjects } from '../../shared/wire/subjects.js';
+import { padded, reaches, type Snapshots } from './snapshots.js';
+
+export interface SnapshotRequestsOptions {
+  readonly connection: NatsConnection;
+  readonly subjects: Subjects;
+  readonly server: string;
+  readonly groups: number;
+  readonly engine: Pick<StorageEngine, 'locate'>;
+  readonly snapshots: Pick<Snapshots, 'install' | 'take' | 'list'>;
+  readonly onFailure: (error: unknown) => void;
+}
+
+/** Requests under way at once; the replica and the merger have one each. */
+const UNDER_WAY_MAX = 16;
+
+export class SnapshotRequests {
+  private underWay = 0;
+
+  constructor(private readonly options: SnapshotRequestsOptions) {
+    const { subjects, server, snapshots } = options;
+    this.listen(subjects.install(server), (message) => this.install(message.data));
+    const take = async () => summary(await snapshots.take());
+    this.listen(subjects.admin('snapshot'), take);
+    this.listen(subjects.admin('snapshot', server), take);
+    this.listen(subjects.admin('snapshots', server), async () => ({
+      ok: true,
+      snapshots: (await snapshots.list()).map(summary),
+    }));
+  }
+
+  private listen(subject: string, answer: (message: Msg) => Promise<object>): void {
+    this.options.connection.subscribe(subject, {
+      callback: (error, message) => {
+        if (error === null) void this.answer(message, answer);
+      },
+    });
+  }
+
+  /** One without a reply subject is done as well, and answered to nobody. */
+  private async answer(message: Msg, answer: (message: Msg) => Promise<object>): Promise<void> {
+    const { subjects, onFailure } = this.options;
+    if (message.reply && !subjects.isReply(message.reply)) return;
+    this.underWay += 1;
+    try {
+      if (this.underWay > UNDER_WAY_MAX) throw new CraftError('OVERLOADED', 'too many requests are under way');
+      const reply = JSON.stringify(await answer(message));
+      if (message.reply) message.respond(reply);
+    } catch (error) {
+      if (!(error instanceof CraftError)) onFailure(error);
+      const typed = error instanceof CraftError ? error : new CraftError('UNAVAILABLE', 'it could not be done now');
+      this.refuse(message, typed);
+    } finally {
+      this.underWay -= 1;
+    }
+  }
+
+  private refuse(message: Msg, error: CraftError): void {
+    if (!message.reply) return;
+    try {
+      const { data, headers } = encodeError(error, 'json');
+      message.respond(data, headers === undefined ? {} : { headers });
+    } catch (cause) {
+      // The connection is closed: there is nobody to tell.
+      this.options.onFailure(cause);
+    }
+  }
+
+  private async install(data: Uint8Array): Promise<object> {
+    const { engine, snapshots, groups } = this.options;
+    const atLeast = parseInstall(data, groups);
+    const position = await engine.locate([]);
+    if (reaches(position.positions, atLeast)) return located(position, groups);
+    await snapshots.install(atLeast);
+    const after = await engine.locate([]);
+    if (reaches(after.positions, atLeast)) return located(after, groups);
+    throw new CraftError('UNAVAILABLE', 'no snapshot reaches so far yet; one has been asked for');
+  }
+}
+
+function parseInstall(data: Uint8Array, groups: number): readonly number[] {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder().decode(data));
+  } catch (cause) {
+    throw new CraftError('INVALID_ARGUMENT', 'the payload is not JSON', { cause });
+  }
+  const parsed = installRequest.safeParse(json);
+  if (!parsed.success) throw new CraftError('INVALID_ARGUMENT', z.prettifyError(parsed.error));
+  if (parsed.data.atLeast.length !== groups) {
+    throw new CraftError('INVALID_ARGUMENT', `${parsed.data.atLeast.length} indexes for ${groups} groups`);
+  }
+  return parsed.data.atLeast;
+}
+
+function located({ mergedIndex, checksum, resultsChecksum, timestamp, positions }: EnginePosition, groups: number) {
+  return { ok: true, mergedIndex, checksum, resultsChecksum, timestamp, positions: padded(positions, groups) };
+}
+
+function summary({ name, server, version, bytes, savedAt, position }: SnapshotInfo) {
+  const { mergedIndex, timestamp } = position;
+  return { ok: true, name, server, version, bytes, savedAt, mergedIndex, timestamp };
+}

@@ -1,0 +1,233 @@
+/**
+ * Snapshots of this server's state (T10): taken when they are due, while commands go on being applied; what they cover is then dropped
+ * from the own log and the own merged-log stream; and installed when the own state lacks what is in no log any more.
+ *
+ * Logs begin at the newest but one: whoever installs the newest finds everything that comes after it, however long that takes.
+ */
+import type { NatsConnection } from '@nats-io/nats-core';
+import type { EnginePosition, StorageEngine } from '../../shared/engine/port.js';
+import type { Index, LogPosition } from '../../shared/raft/entry.js';
+import { isBucketGone, SnapshotBucket, type SnapshotInfo } from '../../shared/snapshot/bucket.js';
+import type { Logger, WarnOccasionally } from '../../shared/telemetry/log.js';
+import { type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
+import { CraftError } from '../../shared/wire/errors.js';
+import type { Subjects } from '../../shared/wire/subjects.js';
+import { SnapshotPolicy } from './snapshot-policy.js';
+import { trimStream } from './trim.js';
+
+export interface SnapshotsOptions {
+  readonly connection: NatsConnection;
+  readonly subjects: Subjects;
+  readonly server: string;
+  readonly engine: Pick<StorageEngine, 'snapshot' | 'restore'>;
+  readonly limits: ConstructorParameters<typeof SnapshotPolicy>[0];
+  readonly replicas: number;
+  readonly groups: number;
+  /** Merged index of the last command applied. */
+  readonly applied: () => Index;
+  /** Runs `work` while nothing is applied; the state is where it says afterwards, or where it was (null). */
+  readonly exclusively: (work: () => Promise<EnginePosition | null>) => Promise<void>;
+  readonly logger: Logger;
+  readonly warn: WarnOccasionally;
+  readonly metrics: Metrics;
+  readonly signal: AbortSignal;
+}
+
+/** Snapshots in the bucket: the one that logs begin at, and one beyond. */
+const KEPT = 2;
+/** Between two looks at age and at what other servers have saved (milliseconds). */
+const LOOK_MS = 15_000;
+/** After a failure (milliseconds). */
+const RETRY_MS = 5_000;
+const COMPACT_MS_MAX = 5_000;
+/** Of several servers for which a snapshot is due at once one begins a little earlier (milliseconds). */
+const JITTER_MS = 500;
+
+export class Snapshots {
+  private readonly policy: SnapshotPolicy;
+  private bucket: Promise<SnapshotBucket> | undefined;
+  /** The save, and the tidying, under way. */
+  private saving: Promise<SnapshotInfo> | undefined;
+  private settling: Promise<void> | undefined;
+  private installing: Promise<boolean> | undefined;
+  private isScheduled = false;
+  /** What the own log and stream have been told to begin at. */
+  private compactedTo: Index = 0;
+  private readonly timer: NodeJS.Timeout;
+  private readonly seconds;
+  private readonly bytes;
+  private readonly installs;
+
+  constructor(private readonly options: SnapshotsOptions) {
+    const { limits, applied, metrics, connection, subjects, signal } = options;
+    this.policy = new SnapshotPolicy(limits, applied(), performance.now());
+    this.seconds = metrics.histogram('snapshot_seconds', 'Time of one snapshot, saved', SECONDS);
+    this.bytes = metrics.counter('snapshot_bytes_total', 'Bytes of the snapshots saved, compressed');
+    this.installs = metrics.counter('snapshot_installs_total', 'Snapshots installed');
+    this.timer = setInterval(() => this.settleSoon(), LOOK_MS);
+    this.timer.unref();
+    signal.addEventListener('abort', () => clearInterval(this.timer));
+    connection.subscribe(subjects.snapshots(), {
+      callback: (error) => {
+        if (error === null) this.settleSoon();
+      },
+    });
+    this.settleSoon();
+  }
+
+  /** A batch is committed. */
+  onApplied(mergedIndex: Index, bytes: number): void {
+    this.policy.onApplied(mergedIndex, bytes);
+    this.takeIfDue();
+  }
+
+  /** The state is elsewhere: it was restored, or has gone back. */
+  onMoved(mergedIndex: Index): void {
+    this.policy.onMoved(mergedIndex);
+  }
+
+  /** Takes one now, whatever the policy says; one that is being taken serves all who wait. */
+  take(): Promise<SnapshotInfo> {
+    this.saving ??= this.save().finally(() => {
+      this.saving = undefined;
+    });
+    return this.saving;
+  }
+
+  async list(): Promise<SnapshotInfo[]> {
+    return this.withBucket((bucket) => bucket.list());
+  }
+
+  /**
+   * Installs the newest snapshot, if that is beyond the own state and reaches `atLeast` in every group; one that is being installed serves all
+   * who wait, who look themselves whether it reaches what they need. False when there is none such: the others have been asked to take one.
+   */
+  install(atLeast: readonly Index[]): Promise<boolean> {
+    this.installing ??= this.installNewest(atLeast).finally(() => {
+      this.installing = undefined;
+    });
+    return this.installing;
+  }
+
+  private async installNewest(atLeast: readonly Index[]): Promise<boolean> {
+    const { options } = this;
+    const all = await this.list();
+    const newest = all[all.length - 1];
+    const isOfUse =
+      newest !== undefined &&
+      newest.position.mergedIndex > options.applied() &&
+      reaches(newest.position.positions, atLeast);
+    if (!isOfUse) {
+      options.connection.publish(options.subjects.admin('snapshot'));
+      return false;
+    }
+    const { name, bytes, server, position } = newest;
+    options.logger.info({ snapshot: name, bytes, server }, 'installing a snapshot');
+    await options.exclusively(async () => {
+      // The batch before may have brought the state further than that.
+      if (options.applied() >= position.mergedIndex) return null;
+      return this.withBucket(async (bucket) => options.engine.restore(await bucket.open(newest)));
+    });
+    this.installs.add();
+    this.policy.onMoved(position.mergedIndex);
+    options.logger.info({ snapshot: name, mergedIndex: position.mergedIndex }, 'a snapshot is installed');
+    return true;
+  }
+
+  private takeIfDue(): void {
+    if (this.isScheduled || this.saving !== undefined || !this.policy.isDue(performance.now())) return;
+    this.isScheduled = true;
+    setTimeout(() => void this.takeScheduled(), Math.random() * JITTER_MS).unref();
+  }
+
+  private async takeScheduled(): Promise<void> {
+    const { signal, warn } = this.options;
+    try {
+      if (signal.aborted) return;
+      // Another server may have been faster.
+      await this.settle();
+      if (!signal.aborted && this.policy.isDue(performance.now())) await this.take();
+    } catch (error) {
+      if (signal.aborted) return;
+      warn('no snapshot could be taken', error);
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
+    } finally {
+      this.isScheduled = false;
+    }
+  }
+
+  private async save(): Promise<SnapshotInfo> {
+    const { engine, server, connection, subjects, logger } = this.options;
+    const startMs = performance.now();
+    const info = await this.withBucket(async (bucket) => {
+      const saved = await bucket.save(server, await engine.snapshot());
+      await bucket.prune(KEPT);
+      return saved;
+    });
+    const ms = performance.now() - startMs;
+    this.seconds.observe(ms / 1_000);
+    this.bytes.add(info.bytes);
+    const { mergedIndex } = info.position;
+    this.policy.onSnapshot(mergedIndex, performance.now());
+    logger.info({ snapshot: info.name, bytes: info.bytes, ms: Math.round(ms) }, 'a snapshot is taken');
+    connection.publish(subjects.snapshots());
+    return info;
+  }
+
+  private settleSoon(): void {
+    const { signal, warn } = this.options;
+    this.settle()
+      .then(() => this.takeIfDue())
+      .catch((error: unknown) => {
+        if (!signal.aborted) warn('snapshots cannot be looked at', error);
+      });
+  }
+
+  private settle(): Promise<void> {
+    this.settling ??= this.look().finally(() => {
+      this.settling = undefined;
+    });
+    return this.settling;
+  }
+
+  /** What others have saved counts as well; what is covered goes, once the own state has it too. */
+  private async look(): Promise<void> {
+    const all = await this.list();
+    const newest = all[all.length - 1];
+    if (newest !== undefined) this.policy.onSnapshot(newest.position.mergedIndex, performance.now());
+    const covered = all[all.length - KEPT];
+    if (covered === undefined) return;
+    const { mergedIndex, positions } = covered.position;
+    if (mergedIndex <= this.compactedTo || mergedIndex > this.options.applied()) return;
+    const { connection, subjects, server, groups } = this.options;
+    const request = JSON.stringify({ positions: padded(positions, groups) });
+    await connection.request(subjects.compact(server), request, { timeout: COMPACT_MS_MAX });
+    await trimStream(connection, subjects.logStream(server), mergedIndex);
+    this.compactedTo = mergedIndex;
+  }
+
+  /** A bucket that has been removed is made anew. */
+  private async withBucket<T>(work: (bucket: SnapshotBucket) => Promise<T>): Promise<T> {
+    const { connection, subjects, replicas } = this.options;
+    this.bucket ??= SnapshotBucket.open(connection, subjects.snapshotBucket(), replicas);
+    try {
+      return await work(await this.bucket);
+    } catch (error) {
+      this.bucket = undefined;
+      if (!isBucketGone(error)) throw error;
+      throw new CraftError('UNAVAILABLE', 'the bucket of the snapshots is gone; it is being made anew', {
+        cause: error,
+      });
+    }
+  }
+}
+
+export function reaches(positions: readonly LogPosition[], atLeast: readonly Index[]): boolean {
+  return atLeast.every((index, group) => (positions[group]?.index ?? 0) >= index);
+}
+
+/** One position for every group: an engine knows only those that it has had a command of. */
+export function padded(positions: readonly LogPosition[], groups: number): LogPosition[] {
+  const start = { index: 0, term: 0, timestamp: 0 };
+  return Array.from({ length: groups }, (_, group) => positions[group] ?? start);
+}

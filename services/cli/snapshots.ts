@@ -1,0 +1,73 @@
+/** `craft snapshot`: what the appliers say of the cluster's snapshots (T10). */
+import type { NatsConnection } from '@nats-io/nats-core';
+import { z } from 'zod';
+import { type CraftClient, CraftError } from '../../shared/client/index.js';
+import { SnapshotBucket } from '../../shared/snapshot/bucket.js';
+import { saveFile } from '../../shared/snapshot/file.js';
+import { ErrorCode } from '../../shared/wire/errors.js';
+import type { Subjects } from '../../shared/wire/subjects.js';
+
+const failure = z.object({ ok: z.literal(false), error: z.object({ code: z.string(), message: z.string() }) });
+const listed = z.object({ ok: z.literal(true), snapshots: z.array(z.looseObject({ name: z.string() })) });
+const taken = z.looseObject({ ok: z.literal(true), name: z.string() });
+
+interface Session {
+  readonly connection: NatsConnection;
+  readonly client: CraftClient;
+  readonly subjects: Subjects;
+}
+
+export async function listSnapshots(session: Session, print: (value: unknown) => void): Promise<void> {
+  const server = await anyServer(session);
+  const { connection, subjects } = session;
+  const reply = await connection.request(subjects.admin('snapshots', server));
+  for (const { ok: _, ...snapshot } of parse(listed, reply.json()).snapshots) print(snapshot);
+}
+
+/** Takes one, so that every command acknowledged before is in it, and writes it to a file. */
+export async function saveSnapshot(
+  session: Session,
+  path: string,
+  timeoutMs: number,
+  print: (value: unknown) => void,
+): Promise<void> {
+  const { connection, subjects, client } = session;
+  const server = await anyServer(session);
+  // Its database shows everything that was acknowledged before now (T6).
+  await client.sync(server);
+  let name = '';
+  await takeSnapshot(session, timeoutMs, (taken) => {
+    name = (taken as { name: string }).name;
+  });
+  const bucket = await SnapshotBucket.open(connection, subjects.snapshotBucket(), 1);
+  const info = (await bucket.list()).find((one) => one.name === name);
+  if (info === undefined) throw new CraftError('UNAVAILABLE', `snapshot ${name} has been replaced already; try again`);
+  await saveFile(bucket, info, path);
+  print({ file: path, name, mergedIndex: info.position.mergedIndex, bytes: info.bytes });
+}
+
+export async function takeSnapshot(
+  session: Session,
+  timeoutMs: number,
+  print: (value: unknown) => void,
+): Promise<void> {
+  const server = await anyServer(session);
+  const { connection, subjects } = session;
+  const reply = await connection.request(subjects.admin('snapshot', server), '', { timeout: timeoutMs });
+  const { ok: _, ...snapshot } = parse(taken, reply.json());
+  print(snapshot);
+}
+
+async function anyServer({ client }: Session): Promise<string> {
+  const server = (await client.status())[0]?.server;
+  if (server === undefined) throw new CraftError('UNAVAILABLE', 'no server answers');
+  return server;
+}
+
+/** @throws CraftError when the answer is a refusal. */
+function parse<T>(schema: z.ZodType<T>, json: unknown): T {
+  const refused = failure.safeParse(json);
+  if (!refused.success) return schema.parse(json);
+  const { code, message } = refused.data.error;
+  throw new CraftError(code in ErrorCode ? (code as ErrorCode) : 'INTERNAL', message);
+}

@@ -1,0 +1,215 @@
+/**
+ * The snapshots of a cluster in one JetStream object store (T10): `<C>_SNAPSHOTS`. Any server writes them, any server reads them.
+ *
+ * A snapshot is there once the object store has its metadata, which comes last and carries the position and a SHA-256 of the
+ * compressed bytes. What a writer that ended half way has left is removed later.
+ */
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip, createGzip } from 'node:zlib';
+import {
+  DeliverPolicy,
+  JetStreamApiError,
+  type JetStreamClient,
+  type JetStreamManager,
+  jetstream,
+  jetstreamManager,
+  StorageType,
+} from '@nats-io/jetstream';
+import { type NatsConnection, nanos } from '@nats-io/nats-core';
+import { type ObjectInfo, type ObjectStore, Objm } from '@nats-io/obj';
+import { VERSION } from '../config/version.js';
+import { type EnginePosition, type EngineSnapshot, SnapshotFormatError } from '../engine/port.js';
+import type { ServerId } from '../raft/entry.js';
+import { snapshotMetadata } from './metadata.js';
+
+/** What is known of a snapshot without reading it. */
+export interface SnapshotInfo {
+  readonly name: string;
+  /** Who took it, and with which version of craft. */
+  readonly server: ServerId;
+  readonly version: string;
+  /** Engine, and version of its tables. */
+  readonly format: string;
+  readonly position: EnginePosition;
+  /** Compressed. */
+  readonly bytes: number;
+  /** ISO 8601. */
+  readonly savedAt: string;
+}
+
+const STREAM_NOT_FOUND = 10_059;
+const STREAM_NAME_IN_USE = 10_058;
+const INDEX_DIGITS = 16;
+/** Compression that costs little more than it saves. */
+const GZIP_LEVEL = 3;
+/** A chunk that is not acknowledged within this fails the save (milliseconds). */
+const PUBLISH_MS_MAX = 10_000;
+/** Read ahead while a snapshot is installed (bytes). */
+const PREFETCH_BYTES = 2 * 1024 * 1024;
+/** Without a chunk for this long a read has failed (milliseconds). */
+const READ_MS_MAX = 30_000;
+/** What nobody has finished after this is removed (milliseconds). */
+const LEFTOVER_MS = 3_600_000;
+
+export class SnapshotBucket {
+  private constructor(
+    readonly name: string,
+    private readonly store: ObjectStore,
+    private readonly client: JetStreamClient,
+    private readonly manager: JetStreamManager,
+  ) {}
+
+  /** Opens the bucket, or makes it with so many replicas. */
+  static async open(connection: NatsConnection, name: string, replicas: number): Promise<SnapshotBucket> {
+    const client = jetstream(connection);
+    const manager = await jetstreamManager(connection);
+    const objm = new Objm(client);
+    let store: ObjectStore;
+    try {
+      store = await objm.create(name, { storage: StorageType.File, replicas });
+    } catch (error) {
+      // Somebody has made it, with other options.
+      if (!(error instanceof JetStreamApiError) || error.code !== STREAM_NAME_IN_USE) throw error;
+      store = await objm.open(name);
+    }
+    return new SnapshotBucket(name, store, client, manager);
+  }
+
+  /** Writes a snapshot; nobody sees anything of it when this rejects. */
+  async save(server: ServerId, { position, format, data }: EngineSnapshot): Promise<SnapshotInfo> {
+    const name = `${String(position.mergedIndex).padStart(INDEX_DIGITS, '0')}-${server}`;
+    const gzip = createGzip({ level: GZIP_LEVEL });
+    const feeding = pipeline(Readable.from(data, { objectMode: false }), gzip);
+    // A failure of the engine reaches the object store through the stream, which it destroys.
+    feeding.catch(() => undefined);
+    const text = JSON.stringify({ server, version: VERSION, format, position });
+    const stream = Readable.toWeb(gzip) as ReadableStream<Uint8Array>;
+    const info = await this.store.put({ name, metadata: { craft: text } }, stream, { timeout: PUBLISH_MS_MAX });
+    await feeding;
+    return infoOf(info) ?? fail(name);
+  }
+
+  /** In order of their merged index. */
+  async list(): Promise<SnapshotInfo[]> {
+    const all = (await this.store.list()).flatMap((info) => infoOf(info) ?? []);
+    return all.sort((a, b) => a.position.mergedIndex - b.position.mergedIndex);
+  }
+
+  /** The snapshot to be read once. Its data ends with an error when it is not what was saved. */
+  async open(info: SnapshotInfo): Promise<EngineSnapshot> {
+    const found = await this.store.info(info.name);
+    if (found === null || found.deleted) throw new SnapshotFormatError(`snapshot ${info.name} is gone`);
+    const { position, format } = info;
+    return { position, format, data: this.read(found) };
+  }
+
+  /** Its bytes as they are stored, with their number and SHA-256 (base64url). */
+  async raw(info: SnapshotInfo): Promise<{ digest: string; bytes: number; data: AsyncIterable<Uint8Array> }> {
+    const found = await this.store.info(info.name);
+    if (found === null || found.deleted) throw new SnapshotFormatError(`snapshot ${info.name} is gone`);
+    return { digest: digestOf(found), bytes: found.size, data: this.chunks(found) };
+  }
+
+  /** Removes all but the newest `keep`, and what unfinished saves have left. */
+  async prune(keep: number): Promise<void> {
+    const all = await this.list();
+    for (const { name } of all.slice(0, Math.max(0, all.length - keep))) await this.store.delete(name);
+    await this.removeLeftovers();
+  }
+
+  private async *read(info: ObjectInfo): AsyncGenerator<Uint8Array> {
+    const gunzip = createGunzip();
+    const feeding = pipeline(Readable.from(this.chunks(info), { objectMode: false }), gunzip);
+    feeding.catch(() => undefined);
+    try {
+      for await (const chunk of gunzip) yield chunk as Uint8Array;
+      await feeding;
+    } finally {
+      gunzip.destroy();
+    }
+  }
+
+  /** The library's own reader holds whatever has come in memory; this one takes as much as is taken from it. */
+  private async *chunks(info: ObjectInfo): AsyncGenerator<Uint8Array> {
+    const { name, nuid, size, chunks } = info;
+    const consumer = await this.client.consumers.get(`OBJ_${this.name}`, {
+      filter_subjects: [`$O.${this.name}.C.${nuid}`],
+      deliver_policy: DeliverPolicy.All,
+      inactive_threshold: nanos(READ_MS_MAX * 2),
+    });
+    const sum = createHash('sha256');
+    let bytes = 0;
+    let left = chunks;
+    const messages = await consumer.consume({ max_bytes: PREFETCH_BYTES });
+    let timer: NodeJS.Timeout | undefined;
+    const watch = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => messages.stop(), READ_MS_MAX);
+    };
+    try {
+      watch();
+      if (left > 0) {
+        for await (const { data } of messages) {
+          sum.update(data);
+          bytes += data.length;
+          left -= 1;
+          // The sum is compared before the last piece is given: whoever restores commits only after the end.
+          if (left === 0) requireWhole(name, bytes === size && sum.digest('base64url') === digestOf(info));
+          yield data;
+          if (left === 0) break;
+          watch();
+        }
+      }
+      requireWhole(name, left === 0);
+    } finally {
+      clearTimeout(timer);
+      messages.stop();
+      await consumer.delete().catch(() => undefined);
+    }
+  }
+
+  private async removeLeftovers(): Promise<void> {
+    const prefix = `$O.${this.name}.C.`;
+    const { state } = await this.manager.streams.info(`OBJ_${this.name}`, { subjects_filter: `${prefix}>` });
+    const known = new Set((await this.store.list()).map(({ nuid }) => nuid));
+    for (const subject of Object.keys(state.subjects ?? {})) {
+      if (known.has(subject.slice(prefix.length))) continue;
+      const last = await this.manager.streams.getMessage(`OBJ_${this.name}`, { last_by_subj: subject });
+      if (last === null || Date.now() - last.time.getTime() < LEFTOVER_MS) continue;
+      await this.manager.streams.purge(`OBJ_${this.name}`, { filter: subject });
+    }
+  }
+}
+
+function requireWhole(name: string, isWhole: boolean): void {
+  if (!isWhole) throw new SnapshotFormatError(`snapshot ${name} is damaged or incomplete`);
+}
+
+function fail(name: string): never {
+  throw new SnapshotFormatError(`snapshot ${name} was not saved as it was given`);
+}
+
+/** It is written `SHA-256=` and base64url with padding. */
+function digestOf({ digest }: ObjectInfo): string {
+  return digest.slice(digest.indexOf('=') + 1).replace(/=+$/, '');
+}
+
+/** Undefined for an object that is no snapshot: the bucket is open to whoever may write to it. */
+function infoOf(info: ObjectInfo): SnapshotInfo | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(info.metadata?.['craft'] ?? '');
+  } catch {
+    return undefined;
+  }
+  const parsed = snapshotMetadata.safeParse(json);
+  if (!parsed.success) return undefined;
+  return { name: info.name, ...parsed.data, bytes: info.size, savedAt: info.mtime };
+}
+
+/** Whether an error says that the bucket is gone: it is made anew then. */
+export function isBucketGone(error: unknown): boolean {
+  return error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND;
+}

@@ -1,0 +1,19 @@
+/** What a snapshot says of itself, in the object store and in a file. */
+import { z } from 'zod';
+
+const count = z.number().int().nonnegative();
+
+export const snapshotMetadata = z.object({
+  /** Who took it, and with which version of craft. */
+  server: z.string(),
+  version: z.string(),
+  /** Engine, and version of its tables. */
+  format: z.string(),
+  position: z.object({
+    mergedIndex: count,
+    checksum: z.string(),
+    timestamp: count,
+    resultsChecksum: z.string(),
+    positions: z.array(z.object({ index: count, term: count, timestamp: count })),
+  }),
+});
