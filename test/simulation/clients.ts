@@ -142,7 +142,7 @@ export class Clients {
 
   private sendRead(operation: Operation, tag: string): void {
     const { world, random } = this;
-    const server = world.servers[random.below(world.servers.length)];
+    const server = random.pick(world.servers.filter(({ applier }) => applier !== null).concat(world.servers[0] ?? []));
     if (this.isLost()) return;
     world.queue.after(this.latencyUs(), () => {
       const { applier } = server ?? {};

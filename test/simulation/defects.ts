@@ -11,10 +11,12 @@ import { ClockGuard } from '../../shared/clock/guard.js';
 import { MemoryEngine } from '../../shared/engine/memory.js';
 import { Merge } from '../../shared/merge/merge.js';
 import { Closing } from '../../shared/raft/closing.js';
-import type { LogEntry, Timestamp } from '../../shared/raft/entry.js';
+import type { LogEntry, LogPosition, Timestamp } from '../../shared/raft/entry.js';
 import { Group } from '../../shared/raft/group.js';
 import type { Message, MessageBody } from '../../shared/raft/message.js';
-import type { GroupState } from '../../shared/raft/state.js';
+import { GroupState } from '../../shared/raft/state.js';
+import type { InstalledState } from '../../shared/wire/install.js';
+import { SimulatedApplier, SimulatedDatabase } from './applier.js';
 import { SimulatedDisk } from './disk.js';
 import type { SimulationRequest } from './options.js';
 import { SimulatedStream } from './stream.js';
@@ -25,14 +27,14 @@ interface Plan {
   /** Seeds 1 to this one find it; 40 unless stated. */
   readonly within?: number;
   /** Where it is looked for; any cluster unless stated. */
-  readonly shape?: Pick<SimulationRequest, 'servers' | 'groups' | 'skewed'>;
+  readonly shape?: Pick<SimulationRequest, 'servers' | 'spares' | 'groups' | 'skewed' | 'snapshotEvery'>;
   /** Puts it in; what is returned takes it out. */
   readonly install: () => () => void;
 }
 
 export type Defect = Plan & {
   readonly within: number;
-  readonly shape: Pick<SimulationRequest, 'servers' | 'groups' | 'skewed'>;
+  readonly shape: Pick<SimulationRequest, 'servers' | 'spares' | 'groups' | 'skewed' | 'snapshotEvery'>;
 };
 
 // biome-ignore lint/suspicious/noExplicitAny: methods of any shape are replaced here
@@ -173,7 +175,8 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'count-undurable-append',
-    shape: { servers: 3, skewed: true },
+    within: 300,
+    shape: { servers: 3, spares: 0, groups: 3, skewed: true },
     what: 'a leader counts its own log before it is on disk (Raft section 5.3)',
     install: () =>
       beforeEverything(({ leadership, log }) => {
@@ -531,6 +534,133 @@ const PLANS: readonly Plan[] = [
     name: 'lose-read',
     what: 'what is read back from the log store for a follower that lags is lost (Group.entriesRead)',
     install: () => replace(Group, 'entriesRead', () => () => {}),
+  },
+  {
+    name: 'install-over-longer-log',
+    within: 500,
+    shape: { servers: 3, spares: 0, groups: 1, snapshotEvery: 3 },
+    what: 'a snapshot is installed over a longer log without a look at what that has at its last index (T10)',
+    install: () =>
+      replace(
+        GroupState,
+        'install',
+        (original) =>
+          function (base: LogPosition) {
+            if (base.index <= this.commitIndex || base.index > this.log.lastIndex) return original.call(this, base);
+            this.setCommitIndex(base.index);
+            return true;
+          },
+      ),
+  },
+  {
+    name: 'forget-timestamp-of-base',
+    what: "a log that was compacted does not know the timestamp at its base, which T1 and a leader's floor rest on (T10)",
+    install: () =>
+      replace(
+        GroupState,
+        'compact',
+        (original) =>
+          function (base: LogPosition) {
+            return original.call(this, { ...base, timestamp: 0 });
+          },
+      ),
+  },
+  {
+    name: 'compact-behind-the-snapshot',
+    what: 'a log is compacted one entry further than the snapshot reaches (T10)',
+    install: () =>
+      replace(
+        ReplicaCore,
+        'compact',
+        (original) =>
+          function (positions: readonly LogPosition[]) {
+            const further = positions.map(({ index, term, timestamp }) => ({ index: index + 1, term, timestamp }));
+            return original.call(this, further);
+          },
+      ),
+  },
+  {
+    name: 'install-forgets-results',
+    within: 100,
+    what: 'an installed snapshot has the rows and not the results by id (T8, T10)',
+    install: () =>
+      replace(
+        SimulatedDatabase,
+        'become',
+        (original) =>
+          function (batches, durable) {
+            original.call(this, batches, durable);
+            (Reflect.get(this.engine, 'results') as Map<string, unknown>).clear();
+          },
+      ),
+  },
+  {
+    name: 'anchor-before-the-state',
+    within: 100,
+    what: 'the merger goes on one entry before the place that the state machine named (T4, T10)',
+    install: () =>
+      replace(
+        SimulatedApplier,
+        'locate',
+        (original) =>
+          function (atLeast, answer: (state: InstalledState | null) => void) {
+            return original.call(this, atLeast, (state: InstalledState | null) =>
+              answer(state === null ? null : { ...state, mergedIndex: state.mergedIndex + 1 }),
+            );
+          },
+      ),
+  },
+  {
+    name: 'two-changes-at-once',
+    what: 'a leader changes members again before the change before is committed (T11)',
+    install: () =>
+      replace(
+        Group,
+        'configure',
+        (original) =>
+          function (...given) {
+            const state = stateOf(this);
+            const { commitIndex } = state;
+            state.commitIndex = state.log.lastIndex;
+            try {
+              return original.apply(this, given);
+            } finally {
+              state.commitIndex = commitIndex;
+            }
+          },
+      ),
+  },
+  {
+    name: 'forget-members-on-restart',
+    within: 100,
+    what: 'after a restart a server has the members that its cluster began with (T11)',
+    install: () =>
+      replace(
+        SimulatedDisk,
+        'load',
+        (original) =>
+          function () {
+            const loaded = original.call(this) as ReturnType<SimulatedDisk['load']>;
+            const groups = [...loaded.groups].map(([id, group]) => [id, { ...group, configurations: [] }] as const);
+            return { ...loaded, groups: new Map(groups) };
+          },
+      ),
+  },
+  {
+    name: 'quorum-of-wrong-configuration',
+    within: 300,
+    what: 'a change of members is in force only once it is committed (T11)',
+    install: () => {
+      const descriptor = Object.getOwnPropertyDescriptor(GroupState.prototype, 'configuration') ?? {};
+      Object.defineProperty(GroupState.prototype, 'configuration', {
+        ...descriptor,
+        get(this: GroupState) {
+          const { configurations, commitIndex } = this;
+          return configurations.filter(({ index }) => index <= commitIndex).pop() ?? configurations[0];
+        },
+      });
+      return () => Object.defineProperty(GroupState.prototype, 'configuration', descriptor);
+    },
   },
   {
     name: 'close-never',

@@ -4,13 +4,17 @@ import type { World } from './world.js';
 
 /** What is still missing, or null. */
 export function whatIsNotAtRest(world: World): string | null {
-  return pauses(world) ?? operations(world) ?? logs(world) ?? mergedLogs(world);
+  return pauses(world) ?? operator(world) ?? operations(world) ?? logs(world) ?? mergedLogs(world);
 }
 
 /** What has been held up by a pause comes when the pause is over. */
 function pauses({ servers, queue }: World): string | null {
   const paused = servers.find(({ pausedUntilUs }) => pausedUntilUs + 10_000 > queue.nowUs);
   return paused === undefined ? null : `${paused.name} is paused`;
+}
+
+function operator(world: World): string | null {
+  return world.operator.isBusy ? 'a change of members has not ended' : null;
 }
 
 function operations({ clients }: World): string | null {
@@ -22,7 +26,8 @@ function operations({ clients }: World): string | null {
 
 function logs(world: World): string | null {
   for (let group = 0; group < world.options.groups; group++) {
-    const cores = world.servers.map(({ replica }) => replica?.core.groups[group]);
+    const { members } = world.operator;
+    const cores = members.map(({ replica }) => replica?.core.groups[group]);
     const leaders = cores.filter((core) => core?.role === 'leader');
     const [leader] = leaders;
     if (leaders.length !== 1 || leader === undefined) return `group ${group} has ${leaders.length} leaders`;
@@ -30,12 +35,12 @@ function logs(world: World): string | null {
       const isEqual =
         core?.term === leader.term && core.commitIndex === leader.lastIndex && core.lastIndex === leader.lastIndex;
       if (!isEqual) {
-        return `group ${group} at ${world.names[index]}: term ${core?.term}, log up to ${core?.lastIndex}, committed up to ${core?.commitIndex}; its leader: term ${leader.term}, log up to ${leader.lastIndex}, committed up to ${leader.commitIndex}`;
+        return `group ${group} at ${members[index]?.name}: term ${core?.term}, log up to ${core?.lastIndex}, committed up to ${core?.commitIndex}; its leader: term ${leader.term}, log up to ${leader.lastIndex}, committed up to ${leader.commitIndex}`;
       }
     }
-    const preferred = group % world.servers.length;
-    if (cores[preferred] !== leader)
-      return `group ${group} is not led by its preferred server ${world.names[preferred]}`;
+    const preferred = leader.configuration.voters[group % leader.configuration.voters.length];
+    if (cores[members.findIndex(({ name }) => name === preferred)] !== leader)
+      return `group ${group} is not led by its preferred server ${preferred}`;
   }
   return null;
 }
@@ -44,7 +49,7 @@ function mergedLogs(world: World): string | null {
   let commands = 0;
   for (const log of world.witness.ledger.committed)
     for (const { kind } of log) if (kind === EntryKind.command) commands += 1;
-  for (const { name, stream, database } of world.servers) {
+  for (const { name, stream, database } of world.operator.members) {
     const { mergedIndex } = stream.position();
     if (mergedIndex !== commands) return `${name} has merged ${mergedIndex} of ${commands} commands`;
     if (database.mergedIndex !== commands) return `${name} has applied ${database.mergedIndex} of ${commands} commands`;

@@ -1,8 +1,9 @@
 /** The merger process of a simulated server: the production core between the replica's feed and the stream. */
 
-import { type FetchEffect, MergerCore } from '../../services/merger/core.js';
+import { type FetchEffect, type LocateEffect, MergerCore } from '../../services/merger/core.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
 import { decodeFeedReply, decodeFeedRequest, encodeFeedReply, encodeFeedRequest } from '../../shared/wire/feed.js';
+import type { InstalledState } from '../../shared/wire/install.js';
 import { decodeMergedBatch, encodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import type { Random } from './random.js';
 import type { SimulatedServer } from './server.js';
@@ -17,6 +18,7 @@ export class SimulatedMerger {
   private expectedSequence: number;
   private readonly random: Random;
   private fetches = 0;
+  private isPublishing = false;
 
   constructor(
     private readonly world: World,
@@ -33,8 +35,30 @@ export class SimulatedMerger {
     this.guard(() => {
       for (const effect of this.core.next()) {
         if (effect.type === 'publish') this.publish(effect.run);
+        else if (effect.type === 'locate') this.locate(effect);
         else this.fetch(effect);
       }
+    });
+  }
+
+  /** Asks the applier, which may have to install a snapshot first, as services/merger/service.ts does. */
+  private locate({ atLeast }: LocateEffect): void {
+    let isOver = false;
+    const end = (state: InstalledState | null) => {
+      if (isOver) return;
+      isOver = true;
+      const { mergedIndex = 0, checksum = '', positions = [] } = state ?? {};
+      const position =
+        state === null ? null : { mergedIndex, checksum, positions: positions.map(({ index }) => index) };
+      this.guard(() => this.core.rebase(position));
+      this.step();
+    };
+    this.server.after(this, POLL_US, () => end(null));
+    this.server.after(this, this.random.between(100, 1_000), () => {
+      if (this.isLost()) return;
+      this.server.applier?.locate(atLeast, (state) => {
+        this.server.after(this, state === null ? RETRY_US : this.random.between(100, 1_000), () => end(state));
+      });
     });
   }
 
@@ -45,6 +69,11 @@ export class SimulatedMerger {
     const retry = (delayUs: number) =>
       this.server.after(this, delayUs, () => {
         if (!isCurrent()) return;
+        // A poll that ran out is the time to see whether the stream is still the one that was written.
+        if (delayUs === POLL_US && !this.isPublishing && this.server.stream.lastSequence !== this.expectedSequence) {
+          this.restart();
+          return;
+        }
         this.fetches += 1;
         this.core.fetchFailed();
         this.step();
@@ -67,7 +96,7 @@ export class SimulatedMerger {
         this.server.after(this, this.random.between(20, 200), () => {
           if (!isCurrent()) return;
           this.fetches += 1;
-          this.guard(() => this.core.fed(fed));
+          this.guard(() => this.core.fed(fed.groups, fed.bases));
           this.step();
         });
       });
@@ -87,6 +116,7 @@ export class SimulatedMerger {
   private publish(run: MergedRun): void {
     const { encoded } = this.world.options;
     const expected = this.expectedSequence;
+    this.isPublishing = true;
     const isLost = this.isLost();
     const isAckLost = this.isLost();
     // What is on its way lands also when its merger has died meanwhile.
@@ -100,6 +130,7 @@ export class SimulatedMerger {
       }
       this.server.after(this, this.random.between(20, 200), () => {
         this.expectedSequence = expected + 1;
+        this.isPublishing = false;
         this.core.published();
         this.step();
       });

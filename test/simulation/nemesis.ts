@@ -16,7 +16,7 @@ export class Nemesis {
 
   constructor(private readonly world: World) {
     this.random = world.random.fork(31);
-    this.kinds = [...world.options.faults].filter((kind) => kind !== 'targeted');
+    this.kinds = [...world.options.faults].filter((kind) => kind !== 'targeted' && kind !== 'slow-install');
   }
 
   start(): void {
@@ -138,6 +138,19 @@ export class Nemesis {
           else core.transfer(group, random.pick(world.names));
         });
         break;
+      case 'stream-loss':
+        server.loseStream();
+        break;
+      case 'database-loss':
+        // The state must be left somewhere.
+        if (world.snapshots.newestIndex >= world.snapshots.compactedTo) server.loseDatabase();
+        break;
+      case 'snapshot-loss':
+        if (world.operator.members.every(({ database }) => database.mergedIndex >= world.snapshots.compactedTo)) {
+          world.snapshots.lose();
+        }
+        break;
+      case 'slow-install':
       case 'targeted':
         break;
     }
@@ -260,7 +273,7 @@ export class Nemesis {
 
   private pickWrongClocks(): void {
     const { servers } = this.world;
-    const minority = (servers.length - 1) >> 1;
+    const minority = (this.world.options.servers - 1) >> 1;
     this.wrongClocks = this.random.shuffle(servers.map(({ index }) => index)).slice(0, minority);
     // Now and then others go wrong instead, once these are right again.
     this.later(8e6, () => {

@@ -16,7 +16,7 @@ export class Network {
   private readonly random: Random;
 
   constructor(private readonly world: World) {
-    const size = world.options.servers;
+    const size = world.names.length;
     this.cut = Array.from({ length: size }, () => new Array<boolean>(size).fill(false));
     this.busyUntilUs = Array.from({ length: size }, () => new Array<number>(size).fill(0));
     this.random = world.random.fork(11);

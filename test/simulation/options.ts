@@ -24,6 +24,10 @@ export const FAULT_KINDS = [
   'pause',
   'transfer',
   'targeted',
+  'stream-loss',
+  'database-loss',
+  'snapshot-loss',
+  'slow-install',
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
@@ -34,7 +38,9 @@ export const CLOCK_OFFSET_US_MAX = 240_000;
 export interface SimulationRequest {
   readonly seed: number;
   readonly servers?: number | undefined;
+  readonly spares?: number | undefined;
   readonly groups?: number | undefined;
+  readonly snapshotEvery?: number | undefined;
   /** Clocks as unequal as they may be, fast elections, leaders that end just when they have said something. */
   readonly skewed?: boolean | undefined;
   /** Only these kinds, of those that the seed has chosen. */
@@ -44,7 +50,11 @@ export interface SimulationRequest {
 export interface SimulationOptions {
   readonly seed: number;
   readonly servers: number;
+  /** Servers that may be added while it runs (T11). */
+  readonly spares: number;
   readonly groups: number;
+  /** A snapshot is due after so many commands; never when it is infinite (T10). */
+  readonly snapshotEvery: number;
   readonly faults: ReadonlySet<FaultKind>;
   /** Everything passes through the production encoders and decoders on its way. */
   readonly encoded: boolean;
@@ -95,9 +105,11 @@ export interface SimulationOptions {
 export function optionsOf(request: SimulationRequest): SimulationOptions {
   const random = new Random(request.seed, 1);
   const servers = random.pick([3, 3, 3, 3, 5, 5, 4, 1]);
+  const spares = random.pick([0, 0, 1, 2, 3]);
   const groups = random.pick([3, 3, 2, 2, 1, 5]);
   const isSkewed = random.chance(0.3) || request.skewed === true;
   const share = random.pick([0.15, 0.3, 0.5, 0.8, 1]);
+  const snapshotEvery = random.pick([Number.POSITIVE_INFINITY, 3, 10, 30, 100]);
   const drawn = FAULT_KINDS.filter((kind) => random.chance(kind === 'targeted' && isSkewed ? 1 : share));
   const tight = random.chance(0.5);
   const pick = <T>(roomy: T, ...narrow: readonly T[]) => (tight ? random.pick([roomy, ...narrow]) : roomy);
@@ -106,7 +118,9 @@ export function optionsOf(request: SimulationRequest): SimulationOptions {
   return {
     seed: request.seed,
     servers: request.servers ?? servers,
+    spares: request.spares ?? spares,
     groups: request.groups ?? groups,
+    snapshotEvery: request.snapshotEvery ?? snapshotEvery,
     faults: new Set(drawn.filter((kind) => request.faults === undefined || request.faults.includes(kind))),
     encoded: random.chance(0.125),
     faultUs: random.pick([8, 15, 30]) * 1e6,

@@ -4,13 +4,15 @@
  */
 
 import type { Acknowledgement, Effect, LostEffect, QueuedCommand } from '../../services/replica/core/effect.js';
-import type { FeedRequest, GroupFeed } from '../../services/replica/core/feed.js';
+import type { FeedAnswer, FeedRequest } from '../../services/replica/core/feed.js';
 import { ReplicaCore } from '../../services/replica/core/server.js';
 import type { LoadedState, WriteBatch } from '../../shared/log-store/port.js';
 import { EntryKind, type GroupId, type Index, type Timestamp } from '../../shared/raft/entry.js';
 import type { Envelope } from '../../shared/raft/message.js';
 import { decodeCommand } from '../../shared/wire/command.js';
+import { decodeConfiguration, encodeConfiguration } from '../../shared/wire/configuration.js';
 import { encodeEntry, entryBody } from '../../shared/wire/entry-block.js';
+import type { InstalledState } from '../../shared/wire/install.js';
 import type { Random } from './random.js';
 import type { SimulatedServer } from './server.js';
 import { countFault, Violation, type World } from './world.js';
@@ -21,6 +23,8 @@ export interface SimulatedCommand extends QueuedCommand {
 }
 
 const RETRY_WRITE_US = 200_000;
+const INSTALL_US_MAX = 5_000_000;
+const INSTALL_RETRY_US = 200_000;
 /** Requests that wait for the core; the oldest is forgotten (services/replica/waiting.ts). */
 const WAITING_MAX = 8;
 
@@ -34,7 +38,7 @@ export class SimulatedReplica {
   private isScheduled = false;
   private isWaking = false;
   private nextRequest = 1;
-  private readonly polls = new Map<number, (groups: readonly GroupFeed[]) => void>();
+  private readonly polls = new Map<number, (answer: FeedAnswer) => void>();
   private readonly barriers = new Map<number, (positions: readonly Index[]) => void>();
   private readonly random: Random;
 
@@ -50,9 +54,11 @@ export class SimulatedReplica {
       {
         ...options.core,
         server: server.name,
-        servers: world.names,
+        servers: server.index < options.servers ? world.names.slice(0, options.servers) : [],
         groups: options.groups,
         encodeEntry,
+        encodeConfiguration,
+        decodeConfiguration,
         random: () => this.random.next(),
       },
       loaded,
@@ -85,7 +91,7 @@ export class SimulatedReplica {
     });
   }
 
-  poll(request: FeedRequest, answer: (groups: readonly GroupFeed[]) => void): void {
+  poll(request: FeedRequest, answer: (answer: FeedAnswer) => void): void {
     this.wait(
       this.polls,
       answer,
@@ -201,16 +207,39 @@ export class SimulatedReplica {
         this.onLost(effect);
         break;
       case 'feed':
-        this.answer(this.polls, effect.request, effect.groups);
+        this.answer(this.polls, effect.request, effect);
         break;
       case 'barrier':
         this.answer(this.barriers, effect.request, effect.positions);
+        break;
+      case 'snapshot-needed':
+        this.install(effect.atLeast);
         break;
       case 'clock-refused':
         countFault(world, 'clock refusal');
         world.note('clock', server.index, () => `group ${effect.group} ${effect.what} ${effect.timestamp}`);
         break;
     }
+  }
+
+  /** Asks the applier, which may have to install a snapshot first, as services/replica/service.ts does. */
+  private install(atLeast: readonly Index[]): void {
+    let isOver = false;
+    const end = (state: InstalledState | null) => {
+      if (isOver) return;
+      isOver = true;
+      this.world.note('installs', this.server.index, () => (state === null ? 'nothing' : `at ${state.mergedIndex}`));
+      this.happen((core) => core.installed(state?.positions ?? null));
+    };
+    this.server.after(this, INSTALL_US_MAX, () => end(null));
+    this.server.after(this, this.random.between(100, 2_000), () => {
+      const { applier } = this.server;
+      if (applier === null || this.server.isLocalLossy) return;
+      applier.locate(atLeast, (state) => {
+        const delayUs = state === null ? INSTALL_RETRY_US : this.random.between(20, 500);
+        this.server.after(this, delayUs, () => end(state));
+      });
+    });
   }
 
   private answer<T>(waiting: Map<number, (answer: T) => void>, request: number, answer: T): void {

@@ -36,6 +36,9 @@ export class SimulatedServer {
   isDiskFailing = false;
   /** Requests between the processes of this server get lost. */
   isLocalLossy = false;
+  /** It may be added to the cluster, and has not been yet (T11). */
+  isSpare: boolean;
+  private isPresent: boolean;
   private lives = 0;
 
   constructor(
@@ -45,6 +48,8 @@ export class SimulatedServer {
     const { options } = world;
     const random = world.random.fork(100 + index);
     this.name = world.names[index] ?? '';
+    this.isSpare = index >= options.servers;
+    this.isPresent = !this.isSpare;
     this.clock = new SimulatedClock(options.clockGranularityUs, random.between(0, 1e6), random.between(-100, 100));
     const share = random.chance(0.7) ? random.pick([-1, 1]) : random.between(-1, 1);
     this.clock.set(0, options.clockOffsetUs * share, random.between(-100, 100));
@@ -77,8 +82,21 @@ export class SimulatedServer {
     if (applier !== null) this.after(applier, 50_000, () => applier.onReconnected());
   }
 
+  /** The stream is gone, and made anew without anything in it. */
+  loseStream(): void {
+    this.stream.loseTail(this.stream.messages.length);
+    this.applier?.seek();
+  }
+
+  /** The database is another one, and empty. */
+  loseDatabase(): void {
+    this.database.become([], 0);
+    const { applier } = this;
+    if (applier !== null) this.after(applier, 50_000, () => applier.onReconnected());
+  }
+
   startReplica(): void {
-    if (this.replica !== null) return;
+    if (this.replica !== null || !this.isPresent) return;
     const loaded = this.disk.load();
     this.world.witness.onStart(this);
     this.replica = new SimulatedReplica(this.world, this, loaded, ++this.lives);
@@ -97,7 +115,7 @@ export class SimulatedServer {
   }
 
   startMerger(): void {
-    this.merger ??= new SimulatedMerger(this.world, this, ++this.lives);
+    if (this.isPresent) this.merger ??= new SimulatedMerger(this.world, this, ++this.lives);
   }
 
   crashMerger(): void {
@@ -106,12 +124,27 @@ export class SimulatedServer {
   }
 
   startApplier(): void {
-    this.applier ??= new SimulatedApplier(this.world, this, ++this.lives);
+    if (this.isPresent) this.applier ??= new SimulatedApplier(this.world, this, ++this.lives);
   }
 
   crashApplier(): void {
     if (this.applier !== null) this.applier.isAlive = false;
     this.applier = null;
+  }
+
+  /** A new server, with nothing on its disk. */
+  join(): void {
+    this.isSpare = false;
+    this.isPresent = true;
+    this.startAll();
+  }
+
+  /** Switched off for good. */
+  leave(): void {
+    this.isPresent = false;
+    this.crashReplica(false);
+    this.crashMerger();
+    this.crashApplier();
   }
 
   startAll(): void {

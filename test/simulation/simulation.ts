@@ -8,9 +8,11 @@ import { allInvariants } from './invariants/index.js';
 import { whatIsNotAtRest } from './liveness.js';
 import { Nemesis } from './nemesis.js';
 import { Network } from './network.js';
+import { Operator } from './operator.js';
 import { optionsOf, type SimulationOptions, type SimulationRequest } from './options.js';
 import { Random } from './random.js';
 import { SimulatedServer } from './server.js';
+import { SnapshotBucket } from './snapshots.js';
 import { TellingMoments } from './telling-moments.js';
 import { Trace, type TraceEvent } from './trace.js';
 import { Witness } from './witness.js';
@@ -65,6 +67,8 @@ class Cluster implements World {
   readonly servers: SimulatedServer[] = [];
   readonly network: Network;
   readonly clients: Clients;
+  readonly operator: Operator;
+  readonly snapshots = new SnapshotBucket();
   readonly names: readonly string[];
   readonly counts = {
     faults: new Map<string, number>(),
@@ -85,13 +89,14 @@ class Cluster implements World {
     readonly options: SimulationOptions,
     run: RunOptions,
   ) {
-    this.names = Array.from({ length: options.servers }, (_, index) => `s${index + 1}`);
+    this.names = Array.from({ length: options.servers + options.spares }, (_, index) => `s${index + 1}`);
     this.random = new Random(options.seed, 2);
     this.trace = new Trace(run.print ?? null);
     this.witness = new Witness(this);
     this.network = new Network(this);
     this.clients = new Clients(this);
-    for (let index = 0; index < options.servers; index++) this.servers.push(new SimulatedServer(this, index));
+    this.operator = new Operator(this);
+    for (let index = 0; index < this.names.length; index++) this.servers.push(new SimulatedServer(this, index));
   }
 
   note(kind: string, server: number, detail: () => string): void {
@@ -112,6 +117,7 @@ function drive(world: World, until: number): number {
   for (const server of world.servers) server.startAll();
   clients.start();
   nemesis.start();
+  world.operator.start();
   advance(world, options.faultUs, until);
   nemesis.heal();
   world.note('heal', -1, () => 'every fault ends, no new operations');
@@ -136,7 +142,7 @@ function drive(world: World, until: number): number {
 /** Entries and claims of all leaders: neither grows while nobody wants anything (T5). */
 function createdOf(world: World): number {
   let sum = 0;
-  for (const { replica } of world.servers) {
+  for (const { replica } of world.operator.members) {
     for (const group of replica?.core.groups ?? []) sum += group.lastIndex + group.closed;
   }
   return sum;

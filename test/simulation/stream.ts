@@ -6,6 +6,8 @@ export class SimulatedStream {
   readonly messages: MergedRun[] = [];
   /** Sequences never come back, also when the tail is lost. */
   lastSequence = 0;
+  /** Merged index of the message before the last one. */
+  previousMergedIndex = 0;
 
   constructor(private readonly groups: number) {}
 
@@ -16,6 +18,7 @@ export class SimulatedStream {
   /** False when the stream has gone on since (the expected last sequence is another one). */
   publish(run: MergedRun, expectedLastSequence: number): boolean {
     if (expectedLastSequence !== this.lastSequence) return false;
+    this.previousMergedIndex = this.position().mergedIndex;
     this.messages.push(run);
     this.lastSequence += 1;
     return true;
@@ -26,6 +29,12 @@ export class SimulatedStream {
     this.messages.length = Math.max(0, this.messages.length - count);
     // A stream that was restored counts on from what it has; a publish that expects the old end must not pass by accident.
     this.lastSequence = this.lastSequence + 1_000_000;
+  }
+
+  /** Everything up to `mergedIndex` goes, but for the last message, which says where the stream is (T10). */
+  trim(mergedIndex: number): void {
+    const count = this.messages.findIndex(({ after }) => after.mergedIndex > mergedIndex);
+    this.messages.splice(0, count < 0 ? this.messages.length - 1 : count);
   }
 
   /** The place of the message that contains `mergedIndex`, or of the end. */

@@ -7,7 +7,7 @@ import type { ReplicaCore } from '../../services/replica/core/server.js';
 import type { Applied, MergedCommand } from '../../shared/engine/port.js';
 import type { WriteBatch } from '../../shared/log-store/port.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
-import { EntryKind, type GroupId, type LogEntry, type Term } from '../../shared/raft/entry.js';
+import { EntryKind, type GroupId, type Index, type LogEntry, type Term } from '../../shared/raft/entry.js';
 import type { Group } from '../../shared/raft/group.js';
 import type { Envelope } from '../../shared/raft/message.js';
 import { decodeCommand } from '../../shared/wire/command.js';
@@ -26,8 +26,9 @@ interface Shadow {
   commitIndex: number;
   watermark: number;
   closed: number;
-  /** terms[i] is that of index i + 1. */
+  /** terms[i] is that of index i + 1; up to the base those of what is committed. */
   terms: Term[];
+  base: Index;
 }
 
 const GLANCE_EVERY = 64;
@@ -40,9 +41,9 @@ export class Witness {
   private hooks: Record<string, readonly Invariant[]> = {};
 
   constructor(private readonly world: World) {
-    const { servers, groups } = world.options;
+    const { groups } = world.options;
     this.ledger = new Ledger(groups);
-    this.shadows = Array.from({ length: servers }, () => new Array<Shadow | undefined>(groups));
+    this.shadows = Array.from({ length: world.names.length }, () => new Array<Shadow | undefined>(groups));
   }
 
   watch(invariants: readonly Invariant[]): void {
@@ -71,15 +72,23 @@ export class Witness {
 
   private begin(server: SimulatedServer, group: GroupId): Shadow {
     const stored = server.disk.groups.get(group);
-    const terms = (stored?.entries ?? []).map((entry) => entry.term);
-    return { term: 0, isLeading: false, commitIndex: 0, watermark: -1, closed: 0, terms };
+    const base = stored?.head.base.index ?? 0;
+    const covered = (this.ledger.committed[group] ?? []).slice(0, base).map((entry) => entry.term);
+    const terms = [...covered, ...(stored?.entries ?? []).map((entry) => entry.term)];
+    return { term: 0, isLeading: false, commitIndex: 0, watermark: -1, closed: 0, terms, base };
   }
 
   private compareLog(server: SimulatedServer, id: GroupId, group: Group, shadow: Shadow): void {
     const { terms } = shadow;
+    const base = group.base.index;
+    if (base !== shadow.base) {
+      for (const invariant of this.invariants) invariant.onBase?.(server, id, group);
+      for (let at = shadow.base; at < base; at++) terms[at] = this.ledger.committed[id]?.[at]?.term ?? 0;
+      shadow.base = base;
+    }
     let kept = Math.min(terms.length, group.lastIndex);
     // Logs with equal terms at an index are equal up to there (log matching, checked entry by entry as they come).
-    while (kept > 0 && group.termAt(kept) !== terms[kept - 1]) kept -= 1;
+    while (kept > base && group.termAt(kept) !== terms[kept - 1]) kept -= 1;
     if (kept < terms.length) {
       terms.length = kept;
       const wasLeading = shadow.isLeading && group.role === 'leader' && group.term === shadow.term;
@@ -135,7 +144,8 @@ export class Witness {
     if (commitIndex < shadow.commitIndex) throw new Violation('state machine safety', 'a commit index went back', id);
     const committed = this.ledger.committed[id] ?? [];
     for (let index = shadow.commitIndex + 1; index <= commitIndex; index++) {
-      const entry = group.at(index) ?? server.disk.groups.get(id)?.entries[index - 1];
+      // What an installed snapshot covers was committed by others; the own disk may still hold something else there.
+      const entry = index <= group.base.index ? undefined : (group.at(index) ?? server.disk.at(id, index));
       if (entry === undefined) continue;
       const isFirst = committed.length < index;
       for (const invariant of this.hooks['onCommitted'] ?? [])

@@ -4,9 +4,11 @@ import type { Clients } from './clients.js';
 import { EPOCH_US } from './clock.js';
 import type { EventQueue } from './event-queue.js';
 import type { Network } from './network.js';
+import type { Operator } from './operator.js';
 import type { FaultKind, SimulationOptions } from './options.js';
 import type { Random } from './random.js';
 import type { SimulatedServer } from './server.js';
+import type { SnapshotBucket } from './snapshots.js';
 import type { Trace } from './trace.js';
 import type { Witness } from './witness.js';
 
@@ -19,6 +21,9 @@ export interface World {
   readonly servers: SimulatedServer[];
   readonly network: Network;
   readonly clients: Clients;
+  readonly operator: Operator;
+  readonly snapshots: SnapshotBucket;
+  /** Of all servers, spare ones too. */
   readonly names: readonly ServerId[];
   readonly counts: Counts;
   /** False once everything is to heal. */

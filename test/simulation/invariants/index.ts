@@ -18,6 +18,8 @@ import { AcknowledgedStays } from './t7-durability.js';
 import { RealTimeOrder } from './t7-order.js';
 import { ExactlyOnce } from './t8-exactly-once.js';
 import { Refusals } from './t9-refusals.js';
+import { LogBase } from './t10-base.js';
+import { OneChangeAtATime } from './t11-members.js';
 
 export function allInvariants(surroundings: Surroundings): Invariant[] {
   return [
@@ -28,6 +30,8 @@ export function allInvariants(surroundings: Surroundings): Invariant[] {
     new LogMatching(surroundings),
     new LeaderCompleteness(surroundings),
     new StateMachineSafety(surroundings),
+    new LogBase(surroundings),
+    new OneChangeAtATime(),
     new TimestampsIncrease(surroundings),
     new ClockBound(surroundings),
     new Promises(surroundings),

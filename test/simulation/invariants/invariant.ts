@@ -21,6 +21,8 @@ export interface Invariant {
   onAppended?(server: SimulatedServer, group: GroupId, entry: LogEntry, created: Created): void;
   /** A server has dropped everything from `from` on. `wasLeading`: it has led without a break since before. */
   onTruncated?(server: SimulatedServer, group: GroupId, from: Index, wasLeading: boolean): void;
+  /** A snapshot covers more of a server's log than before (T10). */
+  onBase?(server: SimulatedServer, group: GroupId, core: Group): void;
   onLeader?(server: SimulatedServer, group: GroupId, core: Group): void;
   /** The commit index of a server has passed an entry; `isFirst`: nobody had committed it before. */
   onCommitted?(server: SimulatedServer, group: GroupId, entry: LogEntry, core: Group, isFirst: boolean): void;

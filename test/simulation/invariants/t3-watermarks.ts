@@ -18,7 +18,7 @@ export class Watermarks implements Invariant {
   constructor({ world, ledger }: Surroundings) {
     this.ledger = ledger;
     this.names = world.names;
-    this.largest = Array.from({ length: world.options.groups }, () => new Array<number>(world.options.servers).fill(0));
+    this.largest = Array.from({ length: world.options.groups }, () => new Array<number>(world.names.length).fill(0));
   }
 
   onMoved(server: SimulatedServer, group: GroupId, core: Group): void {

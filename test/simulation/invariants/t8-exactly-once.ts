@@ -64,7 +64,7 @@ export class ExactlyOnce implements Invariant {
       const isThere = first !== undefined && (mergedIndex === undefined || first === mergedIndex);
       hold(isThere, this.name, () => `write ${number}, acknowledged at ${mergedIndex}, took effect at ${first}`);
     }
-    const [one, ...others] = this.world.servers.map(({ database }) => ({
+    const [one, ...others] = this.world.operator.members.map(({ database }) => ({
       mergedIndex: database.mergedIndex,
       results: database.position().resultsChecksum,
       rows: JSON.stringify([...database.engine.rows].sort(([a], [b]) => (a < b ? -1 : 1))),
