@@ -36,7 +36,7 @@ export async function killLeaders(options: KillerOptions, isOver: () => boolean)
 }
 
 /** Who says of itself that it leads; undefined when nobody does now. Of two, the one of the higher term. */
-async function leaderOf(cluster: LocalCluster, group: number): Promise<string | undefined> {
+export async function leaderOf(cluster: LocalCluster, group: number): Promise<string | undefined> {
   const status = await cluster.status().catch(() => []);
   const leaders = status.flatMap(({ server, groups }) =>
     groups.filter((one) => one.group === group && one.role === 'leader').map(({ term }) => ({ server, term })),

@@ -1,0 +1,167 @@
+/**
+ * T10 on real processes: logs and streams stay bounded by themselves, and whatever is lost of one server comes back by itself while the
+ * others serve: a long absence, the merged-log stream, the database, the log store (as a new server).
+ */
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect, type NatsConnection } from 'nats';
+import postgres from 'postgres';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { MembersAdmin } from '../../../services/cli/members.js';
+import { saveSnapshot } from '../../../services/cli/snapshots.js';
+import { type CraftClient, connectCraft } from '../../../shared/client/index.js';
+import { openFile } from '../../../shared/snapshot/file.js';
+import { Subjects } from '../../../shared/wire/subjects.js';
+import { eventually, startTestCluster, type TestCluster } from '../../harness/index.js';
+import { converged } from './inspect.js';
+
+const ENTRIES = 200;
+const KEYS = 50;
+
+let test: TestCluster;
+let client: CraftClient;
+let connection: NatsConnection;
+let written = 0;
+
+beforeAll(async () => {
+  test = await startTestCluster({ environment: { CRAFT_SNAPSHOT_ENTRIES: String(ENTRIES) } });
+  connection = await connect({ servers: test.cluster.natsUrl, maxReconnectAttempts: -1 });
+  client = await connectCraft({ connection, timeoutMs: 30_000 });
+});
+afterAll(async () => {
+  await connection?.close();
+  await test?.stop();
+});
+
+/** Overwrites the same keys, with so many commands; the merged index of the last one. */
+async function overwrite(count: number): Promise<number> {
+  let last = 0;
+  for (let done = 0; done < count; done += 100) {
+    const answers = Array.from({ length: 100 }, () => client.kv.put(`k${written++ % KEYS}`, { written }));
+    for (const { index = 0 } of await Promise.all(answers)) last = Math.max(last, index);
+  }
+  return last;
+}
+
+/** All databases are the same, at `mergedIndex` at least. */
+async function expectEqual(mergedIndex: number): Promise<void> {
+  const all = await converged(test.cluster, mergedIndex, 60_000);
+  expect(new Set(all.map((one) => JSON.stringify(one))).size).toBe(1);
+  expect(all[0]?.keys).toBe(KEYS);
+}
+
+const basesOf = async (server: string) => {
+  const status = (await test.cluster.status()).find((one) => one.server === server);
+  return status?.groups.map((group) => group.baseIndex ?? 0) ?? [];
+};
+
+/** Messages and bytes of a server's merged-log stream. */
+async function streamOf(server: string) {
+  const manager = await jetstreamManager(connection);
+  return (await manager.streams.info(new Subjects(test.cluster.cluster).logStream(server))).state;
+}
+
+it('drops what snapshots cover from every log and every stream', async () => {
+  const last = await overwrite(ENTRIES * 6);
+  await expectEqual(last);
+  for (const server of test.cluster.servers) {
+    await eventually(`logs of ${server} begin later`, async () => (await basesOf(server)).every((base) => base > 0), {
+      timeoutMs: 30_000,
+    });
+    await eventually(`the stream of ${server} begins later`, async () => (await streamOf(server)).first_seq > 1, {
+      timeoutMs: 30_000,
+    });
+  }
+}, 120_000);
+
+it('brings a server back that was away for longer than the logs reach', async () => {
+  await test.cluster.kill('s3', 'SIGKILL');
+  const before = await basesOf('s1');
+  await overwrite(ENTRIES * 8);
+  await eventually(
+    'the logs have gone on',
+    async () => (await basesOf('s1')).every((base, g) => base > (before[g] ?? 0)),
+    {
+      timeoutMs: 30_000,
+    },
+  );
+  await test.cluster.restart('s3');
+  await expectEqual(await overwrite(100));
+}, 120_000);
+
+it('writes a lost merged-log stream anew from where the state is', async () => {
+  const manager = await jetstreamManager(connection);
+  await manager.streams.delete(new Subjects(test.cluster.cluster).logStream('s1'));
+  await expectEqual(await overwrite(100));
+  expect((await streamOf('s1')).messages).toBeGreaterThan(0);
+}, 120_000);
+
+it('fills an empty database from a snapshot', async () => {
+  await test.cluster.kill('s2', 'SIGKILL');
+  const sql = postgres(test.cluster.databaseUrl('s2'), { max: 1, onnotice: () => undefined });
+  await sql`drop schema craft cascade`;
+  await sql`drop table kv`;
+  await sql`drop schema if exists drizzle cascade`;
+  await sql.end();
+  await test.cluster.restart('s2');
+  await expectEqual(await overwrite(100));
+}, 120_000);
+
+it('replaces a server whose log store is gone by a new one', async () => {
+  await test.cluster.kill('s3', 'SIGKILL');
+  await rm(join(test.cluster.dataDir, 's3', 'log'), { recursive: true });
+  await test.cluster.addServer('s4');
+  const lines: string[] = [];
+  const { cluster } = test;
+  const admin = new MembersAdmin({
+    connection,
+    subjects: new Subjects(cluster.cluster),
+    groups: cluster.groups,
+    timeoutMs: 90_000,
+    print: (line) => lines.push(line),
+  });
+  // Out first, so that a quorum is two again; then the new one comes in while commands go on.
+  await admin.remove('s3');
+  const load = overwrite(ENTRIES * 3);
+  await admin.add('s4');
+  const last = await load;
+  cluster.forget('s3');
+  await expectEqual(last);
+  for (const { voters, learners } of await admin.list()) {
+    expect([...voters].sort()).toEqual(['s1', 's2', 's4']);
+    expect(learners).toEqual([]);
+  }
+  expect(lines).toHaveLength(3 + 3 * 2);
+}, 180_000);
+
+it('begins a new cluster with a file of the old one: rows, versions and the results by id', async () => {
+  const first = await client.command('kv.put', { key: 'once', value: 1 }, { id: 'backup-1' });
+  const file = join(test.folder, 'backup.snapshot');
+  const subjects = new Subjects(test.cluster.cluster);
+  await saveSnapshot({ connection, client, subjects }, file, 30_000, () => undefined);
+  const list = await client.kv.list({ limit: 1_000 });
+  const other = await startTestCluster({ environment: { CRAFT_RESTORE_FILE: file } });
+  try {
+    const theirs = await connectCraft({ servers: other.cluster.natsUrl, timeoutMs: 30_000 });
+    expect(await theirs.kv.list({ limit: 1_000 })).toEqual(list);
+    const again = await theirs.command('kv.put', { key: 'once', value: 2 }, { id: 'backup-1' });
+    expect(again.result).toEqual(first.result);
+    const { index = 0 } = await theirs.kv.put('k0', 'new');
+    expect(index).toBe(2);
+    const all = await converged(other.cluster, index);
+    expect(new Set(all.map((one) => JSON.stringify(one))).size).toBe(1);
+    await theirs.close();
+  } finally {
+    await other.stop();
+  }
+  const damaged = await readFile(file);
+  damaged[damaged.length - 10] = (damaged[damaged.length - 10] ?? 0) ^ 1;
+  await writeFile(`${file}.damaged`, damaged);
+  const read = async () => {
+    const { data } = await openFile(`${file}.damaged`);
+    for await (const _ of data);
+  };
+  await expect(read()).rejects.toThrow();
+  await expect(openFile(join(test.folder, 'missing'))).rejects.toThrow();
+}, 180_000);
