@@ -11,6 +11,7 @@ export interface CampaignOptions {
   readonly minutes: number;
   readonly defect?: string | undefined;
   readonly servers?: number | undefined;
+  readonly spares?: number | undefined;
   readonly groups?: number | undefined;
   readonly faults?: readonly FaultKind[] | undefined;
   readonly skewed?: boolean | undefined;
@@ -35,6 +36,7 @@ export function campaign(options: CampaignOptions, print: (line: string) => void
     const request = {
       seed: options.from + at,
       servers: options.servers,
+      spares: options.spares,
       groups: options.groups,
       faults: options.faults,
       skewed: options.skewed,
@@ -76,6 +78,7 @@ export function report(outcome: Outcome, request: SimulationRequest, defect: str
 function command(request: SimulationRequest, steps: number, defect: string | undefined): string {
   const parts = [`npm run sim -- --seed ${request.seed} --until ${steps} --trace`];
   if (request.servers !== undefined) parts.push(`--servers ${request.servers}`);
+  if (request.spares !== undefined) parts.push(`--spares ${request.spares}`);
   if (request.skewed === true) parts.push('--skewed');
   if (request.groups !== undefined) parts.push(`--groups ${request.groups}`);
   if (request.faults !== undefined)

@@ -1,5 +1,5 @@
 /**
- * npm run sim -- --seeds N --from S --minutes M [--break NAME] [--servers N] [--groups K]
+ * npm run sim -- --seeds N --from S --minutes M [--break NAME] [--servers N] [--spares N] [--groups K]
  *
  * Exit code 0 when no invariant broke, 1 when one did, 2 for wrong arguments. The last line has the figures.
  */
@@ -26,6 +26,7 @@ function readOptions(): CampaignOptions {
       minutes: text,
       break: text,
       servers: text,
+      spares: text,
       groups: text,
       faults: text,
       until: text,
@@ -48,6 +49,7 @@ function readOptions(): CampaignOptions {
       (values.seeds === undefined && seed === undefined ? 1 : Number.POSITIVE_INFINITY),
     defect: values.break,
     servers: integer(values.servers, 'servers'),
+    spares: integer(values.spares, 'spares'),
     groups: integer(values.groups, 'groups'),
     faults: faults as FaultKind[] | undefined,
     until: integer(values.until, 'until'),
