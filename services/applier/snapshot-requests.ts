@@ -1,10 +1,10 @@
 /** What others ask of this server's snapshots (T10): `<c>.install.<server>`, `<c>.admin.snapshot`, `<c>.admin.snapshots`. JSON. */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
-import { z } from 'zod';
 import type { EnginePosition, StorageEngine } from '../../shared/engine/port.js';
 import type { SnapshotInfo } from '../../shared/snapshot/bucket.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import { installRequest } from '../../shared/wire/install.js';
+import { parseJson } from '../../shared/wire/json.js';
 import { encodeError } from '../../shared/wire/reply.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import { padded, reaches, type Snapshots } from './snapshots.js';
@@ -87,18 +87,9 @@ export class SnapshotRequests {
 }
 
 function parseInstall(data: Uint8Array, groups: number): readonly number[] {
-  let json: unknown;
-  try {
-    json = JSON.parse(new TextDecoder().decode(data));
-  } catch (cause) {
-    throw new CraftError('INVALID_ARGUMENT', 'the payload is not JSON', { cause });
-  }
-  const parsed = installRequest.safeParse(json);
-  if (!parsed.success) throw new CraftError('INVALID_ARGUMENT', z.prettifyError(parsed.error));
-  if (parsed.data.atLeast.length !== groups) {
-    throw new CraftError('INVALID_ARGUMENT', `${parsed.data.atLeast.length} indexes for ${groups} groups`);
-  }
-  return parsed.data.atLeast;
+  const { atLeast } = parseJson(data, installRequest);
+  if (atLeast.length === groups) return atLeast;
+  throw new CraftError('INVALID_ARGUMENT', `${atLeast.length} indexes for ${groups} groups`);
 }
 
 function located({ mergedIndex, checksum, resultsChecksum, timestamp, positions }: EnginePosition, groups: number) {

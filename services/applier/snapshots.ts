@@ -6,7 +6,7 @@
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { EnginePosition, StorageEngine } from '../../shared/engine/port.js';
-import type { Index, LogPosition } from '../../shared/raft/entry.js';
+import { type Index, LOG_START, type LogPosition } from '../../shared/raft/entry.js';
 import { isBucketGone, SnapshotBucket, type SnapshotInfo } from '../../shared/snapshot/bucket.js';
 import type { Logger, WarnOccasionally } from '../../shared/telemetry/log.js';
 import { type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
@@ -40,6 +40,8 @@ const LOOK_MS = 15_000;
 /** After a failure (milliseconds). */
 const RETRY_MS = 5_000;
 const COMPACT_MS_MAX = 5_000;
+/** Between two times that all servers are asked for a snapshot (milliseconds). */
+const ASK_MS = 10_000;
 /** Of several servers for which a snapshot is due at once one begins a little earlier (milliseconds). */
 const JITTER_MS = 500;
 
@@ -51,6 +53,7 @@ export class Snapshots {
   private settling: Promise<void> | undefined;
   private installing: Promise<boolean> | undefined;
   private isScheduled = false;
+  private askedAtMs = Number.NEGATIVE_INFINITY;
   /** What the own log and stream have been told to begin at. */
   private compactedTo: Index = 0;
   private readonly timer: NodeJS.Timeout;
@@ -86,7 +89,10 @@ export class Snapshots {
     this.policy.onMoved(mergedIndex);
   }
 
-  /** Takes one now, whatever the policy says; one that is being taken serves all who wait. */
+  /**
+   * Takes one now, whatever the policy says, unless there is one that has everything applied here; one that is being taken serves all who
+   * wait.
+   */
   take(): Promise<SnapshotInfo> {
     this.saving ??= this.save().finally(() => {
       this.saving = undefined;
@@ -118,7 +124,7 @@ export class Snapshots {
       newest.position.mergedIndex > options.applied() &&
       reaches(newest.position.positions, atLeast);
     if (!isOfUse) {
-      options.connection.publish(options.subjects.admin('snapshot'));
+      this.askForOne();
       return false;
     }
     const { name, bytes, server, position } = newest;
@@ -132,6 +138,14 @@ export class Snapshots {
     this.policy.onMoved(position.mergedIndex);
     options.logger.info({ snapshot: name, mergedIndex: position.mergedIndex }, 'a snapshot is installed');
     return true;
+  }
+
+  /** Whoever needs one asks again and again; each of the others takes a whole snapshot for it. */
+  private askForOne(): void {
+    const { connection, subjects } = this.options;
+    if (performance.now() - this.askedAtMs < ASK_MS) return;
+    this.askedAtMs = performance.now();
+    connection.publish(subjects.admin('snapshot'));
   }
 
   private takeIfDue(): void {
@@ -159,6 +173,9 @@ export class Snapshots {
   private async save(): Promise<SnapshotInfo> {
     const { engine, server, connection, subjects, logger } = this.options;
     const startMs = performance.now();
+    const newest = (await this.list()).pop();
+    // Somebody has saved this state, or a later one.
+    if (newest !== undefined && newest.position.mergedIndex >= this.options.applied()) return newest;
     const info = await this.withBucket(async (bucket) => {
       const saved = await bucket.save(server, await engine.snapshot());
       await bucket.prune(KEPT);
@@ -228,6 +245,5 @@ export function reaches(positions: readonly LogPosition[], atLeast: readonly Ind
 
 /** One position for every group: an engine knows only those that it has had a command of. */
 export function padded(positions: readonly LogPosition[], groups: number): LogPosition[] {
-  const start = { index: 0, term: 0, timestamp: 0 };
-  return Array.from({ length: groups }, (_, group) => positions[group] ?? start);
+  return Array.from({ length: groups }, (_, group) => positions[group] ?? LOG_START);
 }

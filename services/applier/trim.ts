@@ -18,7 +18,8 @@ export async function trimStream(connection: NatsConnection, stream: string, mer
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
     const last = await lastIndexAt(middle);
-    if (last !== undefined && last > mergedIndex) high = middle;
+    // What cannot be read counts as beyond: too little goes now rather than too much.
+    if (last === undefined || last > mergedIndex) high = middle;
     else low = middle + 1;
   }
   if (low > state.first_seq) await manager.streams.purge(stream, { seq: low });

@@ -2,6 +2,7 @@
  * `craft recover`: a quorum is lost for good (T11). Writes into the log store of one survivor, whose services are stopped, who is left. What was
  * committed and only the lost servers had is gone; so this is the last way out, as peers.json is for hashicorp/raft.
  */
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CraftError } from '../../shared/client/index.js';
 import { LevelLogStore } from '../../shared/log-store/level.js';
@@ -27,7 +28,12 @@ export async function recover(options: RecoverOptions, print: (line: string) => 
   if (confirm !== undefined && confirm !== cluster) {
     throw new CraftError('INVALID_ARGUMENT', `--confirm ${confirm}: the cluster is called ${cluster}`);
   }
-  const store = await LevelLogStore.open({ folder: join(dataDir, 'log'), cluster, server, groups });
+  const folder = join(dataDir, 'log');
+  // Opening would make a new store there.
+  if (!(await stat(folder).catch(() => null))?.isDirectory()) {
+    throw new CraftError('INVALID_ARGUMENT', `there is no log store in ${folder}`);
+  }
+  const store = await LevelLogStore.open({ folder, cluster, server, groups });
   try {
     const loaded = await store.load();
     for (let group = 0; group < groups; group++) print(describe(group, loaded));

@@ -2,21 +2,14 @@
 import { z } from 'zod';
 import type { LogPosition } from '../../shared/raft/entry.js';
 import { CraftError } from '../../shared/wire/errors.js';
+import { parseJson } from '../../shared/wire/json.js';
 
 const count = z.number().int().nonnegative();
 const request = z.object({ positions: z.array(z.object({ index: count, term: count, timestamp: count })) });
 
 /** One position a group. @throws CraftError INVALID_ARGUMENT */
 export function parseCompact(data: Uint8Array, groups: number): readonly LogPosition[] {
-  let json: unknown;
-  try {
-    json = JSON.parse(new TextDecoder().decode(data));
-  } catch (cause) {
-    throw new CraftError('INVALID_ARGUMENT', 'the payload is not JSON', { cause });
-  }
-  const parsed = request.safeParse(json);
-  if (!parsed.success) throw new CraftError('INVALID_ARGUMENT', z.prettifyError(parsed.error));
-  const { positions } = parsed.data;
+  const { positions } = parseJson(data, request);
   if (positions.length !== groups) {
     throw new CraftError('INVALID_ARGUMENT', `${positions.length} positions for ${groups} groups`);
   }

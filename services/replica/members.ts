@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { PlacedConfiguration } from '../../shared/raft/entry.js';
 import type { ConfigurationChange, ConfigureRefusal } from '../../shared/raft/membership.js';
 import { CraftError } from '../../shared/wire/errors.js';
+import { parseJson } from '../../shared/wire/json.js';
 
 const request = z.object({
   type: z.enum(['add', 'promote', 'demote', 'remove']),
@@ -19,16 +20,7 @@ export interface MembersReply {
 
 /** The change that a message asks for; null for an empty one, which only asks who the members are. @throws CraftError */
 export function parseChange(data: Uint8Array): ConfigurationChange | null {
-  if (data.length === 0) return null;
-  let json: unknown;
-  try {
-    json = JSON.parse(new TextDecoder().decode(data));
-  } catch (cause) {
-    throw new CraftError('INVALID_ARGUMENT', 'the payload is not JSON', { cause });
-  }
-  const parsed = request.safeParse(json);
-  if (!parsed.success) throw new CraftError('INVALID_ARGUMENT', z.prettifyError(parsed.error));
-  return parsed.data;
+  return data.length === 0 ? null : parseJson(data, request);
 }
 
 export function membersReply(configuration: PlacedConfiguration, commitIndex: number): MembersReply {

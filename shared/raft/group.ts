@@ -41,6 +41,9 @@ import { type GroupOptions, quorumSize } from './options.js';
 import { sendEntries } from './replicating.js';
 import { type GroupEvent, GroupState, type RestoredGroup, type Role } from './state.js';
 
+/** For so long a log is not compacted while a follower gets a snapshot (milliseconds). */
+const INSTALL_MS_MAX = 600_000;
+
 export interface GroupWrite {
   readonly hardState?: HardState;
   readonly configurations?: readonly PlacedConfiguration[];
@@ -127,12 +130,15 @@ export class Group {
 
   /**
    * T10: snapshots cover everything up to `base`, which a state machine has applied; the log begins after it from now on. Kept whole while a
-   * follower is getting a snapshot, so that what comes after that is still there (consul 9609).
+   * follower is getting a snapshot, so that what comes after that is still there (consul 9609); but not for one that is dead, nor for ever.
    */
-  compact(base: LogPosition): void {
+  compact(base: LogPosition, nowMs: number): void {
     const { state } = this;
     if (base.index > state.commitIndex || state.log.termAt(base.index) !== base.term) return;
-    for (const progress of state.leadership?.followers.values() ?? []) if (progress.state === 'snapshot') return;
+    const { electionTimeoutMs } = state.options;
+    for (const progress of state.leadership?.followers.values() ?? []) {
+      if (progress.isInstalling(nowMs, electionTimeoutMs, INSTALL_MS_MAX)) return;
+    }
     state.compact(base);
   }
 

@@ -22,6 +22,8 @@ export class Progress {
   /** Commit index that the follower was last told, and how much of it what was sent then could reach. */
   commitSent: Index = 0;
   commitReached: Index = 0;
+  /** In state `snapshot`: since when (milliseconds). */
+  private awaitsSnapshotSinceMs = 0;
   private round = 0;
   /** Refusals of earlier rounds are stale: the leader has fallen back since. */
   private roundMin = 0;
@@ -74,11 +76,18 @@ export class Progress {
     this.probeSent = false;
   }
 
-  awaitSnapshot(): void {
+  awaitSnapshot(nowMs: number): void {
     this.state = 'snapshot';
+    this.awaitsSnapshotSinceMs = nowMs;
     this.roundMin = this.round + 1;
     this.inflight = [];
     this.inflightBytes = 0;
+  }
+
+  /** Whether it is alive and getting a snapshot, which may take so long and no longer (milliseconds). */
+  isInstalling(nowMs: number, heardWithinMs: number, forMs: number): boolean {
+    const isAlive = nowMs - this.heardAtMs < heardWithinMs;
+    return this.state === 'snapshot' && isAlive && nowMs - this.awaitsSnapshotSinceMs < forMs;
   }
 
   /** Whether a refusal of this round says something new. */

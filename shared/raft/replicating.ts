@@ -53,7 +53,7 @@ export function sendAppend(
     progress.hasRoom(options.inflightMessagesMax, options.inflightBytesMax)
   ) {
     if (progress.nextIndex <= log.base.index) {
-      progress.awaitSnapshot();
+      progress.awaitSnapshot(nowMs);
       sendNotice(state, progress, peer, nowMs);
       return;
     }

@@ -259,7 +259,7 @@ export class ReplicaCore<C extends QueuedCommand> {
 
   /** T10: snapshots cover these positions, one a group, which the own state machine has applied. */
   compact(positions: readonly LogPosition[]): void {
-    for (const [id, position] of positions.entries()) this.groups[id]?.compact(position);
+    for (const [id, position] of positions.entries()) this.groups[id]?.compact(position, this.nowMs);
   }
 
   /** Answers `snapshot-needed` (T10): where the state machine is now, one position a group; null when it could not be done. */

@@ -106,6 +106,8 @@ it('after the quorum is lost for good, the survivor goes on alone, and grows aga
   await expect(recover({ ...about, server: 's4', confirm: 'craft' }, print)).rejects.toMatchObject({
     code: 'INVALID_ARGUMENT',
   });
+  const elsewhere = { ...about, dataDir: `${cluster.dataDir}/none`, confirm: 'craft' };
+  await expect(recover(elsewhere, print)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
   await recover({ ...about, confirm: undefined }, print);
   expect(lines[0]).toMatch(/^group 0: log up to \d+, .*voters s3, s4, s5$/);
   expect(lines.at(-1)).toMatch(/nothing is changed/);

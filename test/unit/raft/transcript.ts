@@ -97,7 +97,7 @@ export class Transcript {
     else if (verb === 'configure')
       this.configure(a, { type: b as ConfigurationChange['type'], server: words[2] ?? '' });
     else if (verb === 'recover') this.node(a).disk.configurations = [recoveredConfiguration(words.slice(1))];
-    else if (verb === 'compact') this.group(a).compact(this.position(a, Number(b)));
+    else if (verb === 'compact') this.group(a).compact(this.position(a, Number(b)), this.nowMs);
     else if (verb === 'install') this.install(a, this.position(b, Number(words[2])));
     else if (verb === 'clock') this.node(a).offsetMs = Number(b);
     else if (verb === 'stall') this.node(a).isStalled = true;
