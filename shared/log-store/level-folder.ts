@@ -5,23 +5,13 @@
 import { open, readdir, readFile, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findDamage, readJournal } from './level-journal.js';
+import { applyEdit, emptyManifest, type Manifest } from './level-manifest.js';
 import { decodeWriteNumber, WRITE_KEY } from './level-record.js';
+import { tableDamage } from './level-table.js';
 import { LogStoreCorruptError } from './port.js';
 
 const FIRST_MANIFEST = 'MANIFEST-000001';
 export const PROBE_FILE = 'space.probe';
-/** Tables of VersionEdit tags (LevelDB db/version_edit.cc) and what follows each: v a varint, s a counted string. */
-const EDIT_FIELDS: Readonly<Record<number, string>> = {
-  1: 's',
-  2: 'v',
-  3: 'v',
-  4: 'v',
-  5: 'vs',
-  6: 'vv',
-  7: 'vvvss',
-  9: 'v',
-};
-const EDIT_LOG_NUMBER = 2;
 
 /**
  * Whether the folder holds a database. Throws LogStoreCorruptError when one was there and is damaged in a way that LevelDB
@@ -35,17 +25,30 @@ export async function checkFolder(folder: string): Promise<'new' | 'existing'> {
     if (remains === undefined) return 'new';
     throw new LogStoreCorruptError(join(folder, 'CURRENT'), `the file is missing, though ${remains} is there`);
   }
-  const manifest = (await readFile(join(folder, 'CURRENT'), 'latin1')).trim();
-  const firstNumber = await journalNumber(folder, manifest);
+  const current = (await readFile(join(folder, 'CURRENT'), 'latin1')).trim();
+  const manifest = await readManifest(folder, current);
   const journals = journalsOf(files);
-  if (manifest !== FIRST_MANIFEST && !journals.some(({ number }) => number === firstNumber)) {
-    throw new LogStoreCorruptError(join(folder, `${padded(firstNumber)}.log`), 'the journal is missing');
+  if (current !== FIRST_MANIFEST && !journals.some(({ number }) => number === manifest.journal)) {
+    throw new LogStoreCorruptError(join(folder, `${padded(manifest.journal)}.log`), 'the journal is missing');
   }
   await checkJournals(
     folder,
-    journals.filter(({ number }) => number >= firstNumber),
+    journals.filter(({ number }) => number >= manifest.journal),
   );
+  await checkTables(folder, manifest);
   return 'existing';
+}
+
+/** Tables that the manifest does not name are remains of a merge that a crash has ended; LevelDB removes them. */
+async function checkTables(folder: string, { tables }: Manifest): Promise<void> {
+  for (const [number, size] of tables) {
+    const path = join(folder, `${padded(number)}.ldb`);
+    const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
+      throw cause.code === 'ENOENT' ? new LogStoreCorruptError(path, 'the table is missing', { cause }) : cause;
+    });
+    const damage = bytes.length === size ? tableDamage(bytes) : `its size, which should be ${size} bytes`;
+    if (damage !== undefined) throw new LogStoreCorruptError(path, `the table is damaged: ${damage}`);
+  }
 }
 
 async function checkJournals(folder: string, journals: readonly JournalFile[]): Promise<void> {
@@ -60,10 +63,9 @@ async function checkJournals(folder: string, journals: readonly JournalFile[]): 
   }
 }
 
-/** The number of the oldest journal that the manifest still needs. */
-async function journalNumber(folder: string, manifest: string): Promise<number> {
-  const path = join(folder, manifest);
-  if (!/^MANIFEST-\d+$/.test(manifest)) {
+async function readManifest(folder: string, current: string): Promise<Manifest> {
+  const path = join(folder, current);
+  if (!/^MANIFEST-\d+$/.test(current)) {
     throw new LogStoreCorruptError(join(folder, 'CURRENT'), 'the file does not name a manifest');
   }
   const bytes = await readFile(path).catch((cause: unknown) => {
@@ -71,42 +73,12 @@ async function journalNumber(folder: string, manifest: string): Promise<number> 
   });
   const damage = findDamage(bytes, true);
   if (damage !== undefined) throw new LogStoreCorruptError(`${path} at byte ${damage}`, 'the manifest is damaged');
-  let number = 0;
+  const manifest = emptyManifest();
   for (const { start, data } of readJournal(bytes).records) {
-    const found = logNumberOfEdit(data);
-    if (found === 'unknown')
-      throw new LogStoreCorruptError(`${path} at byte ${start}`, 'the manifest cannot be decoded');
-    number = found ?? number;
+    if (applyEdit(manifest, data)) continue;
+    throw new LogStoreCorruptError(`${path} at byte ${start}`, 'the manifest cannot be decoded');
   }
-  return number;
-}
-
-function logNumberOfEdit(edit: Uint8Array): number | undefined | 'unknown' {
-  let offset = 0;
-  let number: number | undefined;
-  const varint = (): number => {
-    let value = 0;
-    let scale = 1;
-    for (;;) {
-      const byte = edit[offset++];
-      if (byte === undefined) return Number.NaN;
-      value += (byte & 0x7f) * scale;
-      if (byte < 0x80) return value;
-      scale *= 128;
-    }
-  };
-  while (offset < edit.length) {
-    const tag = varint();
-    const fields = EDIT_FIELDS[tag];
-    if (fields === undefined) return 'unknown';
-    for (const field of fields) {
-      const value = varint();
-      if (tag === EDIT_LOG_NUMBER) number = value;
-      if (field === 's') offset += value;
-      if (Number.isNaN(value) || offset > edit.length) return 'unknown';
-    }
-  }
-  return number;
+  return manifest;
 }
 
 interface JournalFile {

@@ -11,7 +11,7 @@
  * at a time, damage is anything else: an unreadable fragment with a later write after it, or an unreadable last write
  * that shows no sign of having been cut off.
  */
-import { crc32c } from './checksum.js';
+import { crc32c, unmaskCrc } from './checksum.js';
 
 const BLOCK_BYTES = 32 * 1024;
 const HEADER_BYTES = 7;
@@ -57,13 +57,7 @@ function fragmentAt(bytes: Buffer, offset: number): Fragment | undefined {
 }
 
 function matchesChecksum(bytes: Buffer, offset: number, end: number): boolean {
-  return unmask(bytes.readUInt32LE(offset)) === crc32c(bytes.subarray(offset + 6, end));
-}
-
-/** LevelDB stores checksums rotated and shifted, so that data with checksums in it keeps a sound checksum of its own. */
-function unmask(masked: number): number {
-  const rotated = (masked - 0xa282_ead8) >>> 0;
-  return ((rotated >>> 17) | (rotated << 15)) >>> 0;
+  return unmaskCrc(bytes.readUInt32LE(offset)) === crc32c(bytes.subarray(offset + 6, end));
 }
 
 /** Where the next fragment begins: the last bytes of a block are left empty when no header fits there. */

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LevelLogStore } from '../../../shared/log-store/level.js';
 import { dropWritesAfter } from '../../../shared/log-store/level-folder.js';
 import { readJournal } from '../../../shared/log-store/level-journal.js';
+import { tableDamage } from '../../../shared/log-store/level-table.js';
 import { LogStoreCorruptError } from '../../../shared/log-store/port.js';
 import { batchOf, dumpStore, entries, Model, modelAfter, randomOf } from './model.js';
 import { Folders, IDENTITY } from './subject.js';
@@ -206,6 +207,48 @@ describe('a damaged level log store', () => {
     }
     // Filters, unused padding and shadowed versions may be damaged without harm; most bytes are data.
     expect(found.corrupt).toBeGreaterThan(120);
+  });
+
+  it('is found at any bit of a table, where LevelDB skips records or ends the process', async () => {
+    const random = randomOf(SEED);
+    for (const file of await filesOf(sound, /\.ldb$/)) {
+      const table = await readFile(join(sound, file));
+      expect(tableDamage(table)).toBeUndefined();
+      // The end holds the filter, the index and the footer: handles, then zeros (a number may be written with zeros behind it), then a magic number.
+      const places = Array.from({ length: 1_500 }, (_, n) =>
+        n < 1_000 ? table.length - 1 - n : Math.floor(random() * table.length),
+      );
+      for (const at of places) {
+        const before = table[at] ?? 0;
+        table[at] = before ^ (1 << Math.floor(random() * 8));
+        const isHandle = at >= table.length - 48 && at < table.length - 8;
+        if (!isHandle || (before > 0 && (table[at] ?? 0) < 128))
+          expect(tableDamage(table), `${file}, byte ${at}`).toBeDefined();
+        table[at] = before;
+      }
+    }
+  });
+
+  it('is found in a table that is compressed, too', async () => {
+    const folder = await folders.make();
+    const store = await LevelLogStore.open({ ...IDENTITY, folder });
+    await store.load();
+    const command = new Uint8Array(500).fill(7);
+    for (let n = 1; n <= 2_000; n += 50) {
+      const batch = entries(n, n + 49, 1).map((entry) => ({ ...entry, command }));
+      await store.write({ groups: [{ group: 0, entries: batch }] });
+    }
+    await store.close();
+    await (await LevelLogStore.open({ ...IDENTITY, folder })).close();
+    const [file = ''] = await filesOf(folder, /\.ldb$/);
+    const table = await readFile(join(folder, file));
+    expect(table.length).toBeLessThan(500 * 2_000);
+    expect(tableDamage(table)).toBeUndefined();
+    table[table.length >> 1] = (table[table.length >> 1] ?? 0) ^ 1;
+    await writeFile(join(folder, file), table);
+    const found = await outcome(folder);
+    expect(found).toBeInstanceOf(LogStoreCorruptError);
+    expect((found as LogStoreCorruptError).location).toBe(join(folder, file));
   });
 
   it('is refused when a file is gone', async () => {
