@@ -26,6 +26,11 @@ const commonFields = {
   CRAFT_GROUPS: z.coerce.number().int().min(1).max(64).default(3),
   /** NATS servers, separated by commas. Credentials may be part of the URL. */
   CRAFT_NATS_URL: z.string().min(1).default('nats://127.0.0.1:4222'),
+  /**
+   * Which of several NATS servers a connection is made to: `random`; or `listed`: the first of CRAFT_NATS_URL, the next ones when
+   * it is away (each server of craft can have a NATS server of its own next to it then).
+   */
+  CRAFT_NATS_ORDER: z.enum(['random', 'listed']).default('random'),
   /** A NATS credentials file, where the server wants one. */
   CRAFT_NATS_CREDS: z.string().optional(),
   /** Level of the logs on standard output: trace, debug, info, warn, error or silent. */
@@ -105,6 +110,7 @@ export interface CommonConfig {
   readonly join: boolean;
   readonly groups: number;
   readonly natsUrl: string;
+  readonly natsOrder: 'random' | 'listed';
   readonly natsCreds: string | undefined;
   readonly logLevel: string;
   readonly metricsPort: number | undefined;
@@ -150,6 +156,7 @@ export function commonConfig(environment: Environment = process.env): CommonConf
     join,
     groups: value.CRAFT_GROUPS,
     natsUrl: value.CRAFT_NATS_URL,
+    natsOrder: value.CRAFT_NATS_ORDER,
     natsCreds: value.CRAFT_NATS_CREDS,
     logLevel: value.CRAFT_LOG_LEVEL,
     metricsPort: value.CRAFT_METRICS_PORT,

@@ -4,6 +4,8 @@ import { type ConnectionOptions, connect, credsAuthenticator, type NatsConnectio
 
 export interface NatsOptions {
   readonly natsUrl: string;
+  /** Default `random`. */
+  readonly natsOrder?: 'random' | 'listed';
   readonly natsCreds: string | undefined;
 }
 
@@ -14,6 +16,7 @@ export interface NatsOptions {
 export async function connectNats(options: NatsOptions, name: string): Promise<NatsConnection> {
   const settings: ConnectionOptions = {
     ...natsAddress(options.natsUrl),
+    noRandomize: options.natsOrder === 'listed',
     name,
     maxReconnectAttempts: -1,
     reconnectTimeWait: 100,

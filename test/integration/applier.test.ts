@@ -44,6 +44,7 @@ beforeEach(async () => {
     snapshots: { entries: 1_000_000, bytes: 2 ** 30, ageMs: 3_600_000, replicas: 1 },
     groups: 1,
     natsUrl: nats.url,
+    natsOrder: 'random',
     natsCreds: undefined,
     logLevel: 'silent',
     metricsPort: undefined,

@@ -36,6 +36,12 @@ describe('configuration', () => {
     expect(() => replicaConfig({ ...minimal, CRAFT_NATS_MONITOR_URL: 'here' })).toThrow(/CRAFT_NATS_MONITOR_URL/);
   });
 
+  it('takes NATS servers in any order unless told otherwise', () => {
+    expect(commonConfig(minimal).natsOrder).toBe('random');
+    expect(commonConfig({ ...minimal, CRAFT_NATS_ORDER: 'listed' }).natsOrder).toBe('listed');
+    expect(() => commonConfig({ ...minimal, CRAFT_NATS_ORDER: 'nearest' })).toThrow(/CRAFT_NATS_ORDER/);
+  });
+
   it('wants a database for the applier', () => {
     expect(() => applierConfig(minimal)).toThrow(/CRAFT_DATABASE_URL/);
   });
