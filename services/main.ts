@@ -8,13 +8,32 @@
  */
 import { applierConfig, ConfigError, commonConfig, replicaConfig } from '../shared/config/config.js';
 import type { Service } from '../shared/config/service.js';
-import { createLogger } from '../shared/telemetry/log.js';
+import { createLogger, type Logger } from '../shared/telemetry/log.js';
+import type { Clocks } from './replica/runner.js';
 
-const STARTERS: Readonly<Record<string, () => Promise<Service>>> = {
-  replica: async () => (await import('./replica/service.js')).startReplica(replicaConfig()),
+/**
+ * For tests only: this many milliseconds are added to the machine's clock as the replica of this process sees it. Read nowhere else,
+ * and said aloud at the start: nobody has it set by accident for long.
+ */
+const TEST_CLOCK_OFFSET = 'CRAFT_TEST_CLOCK_OFFSET_MS';
+
+const STARTERS: Readonly<Record<string, (logger: Logger) => Promise<Service>>> = {
+  replica: async (logger) =>
+    (await import('./replica/service.js')).startReplica(replicaConfig(), await replicaClocks(logger)),
   merger: async () => (await import('./merger/service.js')).startMerger(commonConfig()),
   applier: async () => (await import('./applier/service.js')).startApplier(applierConfig()),
 };
+
+/** The machine's clocks, unless a test has asked for a clock that is off. */
+async function replicaClocks(logger: Logger): Promise<Clocks> {
+  const { SYSTEM_CLOCKS } = await import('./replica/runner.js');
+  const given = process.env[TEST_CLOCK_OFFSET];
+  if (given === undefined || given === '') return SYSTEM_CLOCKS;
+  const offsetMs = Number(given);
+  if (!Number.isSafeInteger(offsetMs)) throw new ConfigError(`wrong configuration: ${TEST_CLOCK_OFFSET}: an integer`);
+  logger.warn({ offsetMs }, `FOR TESTS ONLY: ${TEST_CLOCK_OFFSET} is set, the clock of this replica is off on purpose`);
+  return { ...SYSTEM_CLOCKS, physical: () => SYSTEM_CLOCKS.physical() + offsetMs * 1_000 };
+}
 
 async function main(names: readonly string[]): Promise<void> {
   const unknown = names.filter((name) => STARTERS[name] === undefined);
@@ -43,7 +62,7 @@ async function main(names: readonly string[]): Promise<void> {
   for (const name of names) {
     const starter = STARTERS[name];
     if (starter === undefined || isStopping) continue;
-    const service = await starter();
+    const service = await starter(logger);
     running.push(service);
     void service.failed.then((error) => {
       logger.fatal({ err: error, failed: name }, 'a service cannot go on; stopping');

@@ -47,7 +47,7 @@ const HAND_OVER_MS_MAX = 3_000;
 type Told = Exclude<Effect<ClientCommand>, { type: 'send' | 'write' | 'read' }>;
 
 /** Starts the replica of `config.server`. Rejects when NATS or the log store cannot be opened. */
-export async function startReplica(config: ReplicaConfig): Promise<Service> {
+export async function startReplica(config: ReplicaConfig, clocks: Clocks = SYSTEM_CLOCKS): Promise<Service> {
   const logger = createLogger({ service: 'replica', server: config.server, level: config.logLevel });
   const contract = await loadStateMachine(config.stateMachine);
   const store = await openLogStore(config);
@@ -74,10 +74,10 @@ export async function startReplica(config: ReplicaConfig): Promise<Service> {
         random: Math.random,
       },
       loaded,
-      { physical: SYSTEM_CLOCKS.physical(), nowMs: SYSTEM_CLOCKS.monotonicMs() },
+      { physical: clocks.physical(), nowMs: clocks.monotonicMs() },
     );
     const metrics = await openMetrics({ service: 'replica', server: config.server, port: config.metricsPort });
-    return new ReplicaService(config, connection, store, core, contract, logger, metrics);
+    return new ReplicaService(config, connection, store, core, contract, logger, metrics, clocks);
   } catch (error) {
     await store.close();
     throw error;
@@ -121,7 +121,7 @@ class ReplicaService implements Service {
     contract: Awaited<ReturnType<typeof loadStateMachine>>,
     private readonly logger: Logger,
     private readonly metrics: Metrics,
-    clocks: Clocks = SYSTEM_CLOCKS,
+    clocks: Clocks,
   ) {
     this.failed = new Promise((resolve) => {
       this.fail = resolve;
