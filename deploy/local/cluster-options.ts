@@ -12,6 +12,8 @@ export interface LocalClusterOptions {
   readonly groups?: number;
   /** Default: a free port. */
   readonly natsPort?: number;
+  /** NATS servers that run already, with commas between, instead of one of our own. */
+  readonly natsUrl?: string;
   /** Default: a free port. */
   readonly postgresPort?: number;
   /** Where the replicas keep their logs. Default: CRAFT_LOG_STORE, else `level`; for `jetstream` NATS syncs every message. */
@@ -30,6 +32,8 @@ export interface LocalClusterOptions {
   readonly layout?: 'server' | 'service';
   /** More environment variables for the services; they win. */
   readonly environment?: NodeJS.ProcessEnv;
+  /** And more for one server, asked for at each of its starts; they win over those. */
+  readonly environmentOf?: (server: string) => NodeJS.ProcessEnv;
   /** Arguments for Node itself before the services' program. */
   readonly nodeArguments?: readonly string[];
   /** Write what the services log to standard output as well. */

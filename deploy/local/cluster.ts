@@ -16,6 +16,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect, type NatsConnection } from 'nats';
 import { type CraftClient, connectCraft, type ServerStatus } from '../../shared/client/index.js';
+import { natsAddress } from '../../shared/wire/connection.js';
 import type { LocalClusterOptions } from './cluster-options.js';
 import { startJaeger } from './jaeger.js';
 import type { ExitStatus, ManagedProcess } from './managed-process.js';
@@ -68,9 +69,9 @@ export class LocalCluster {
     this.dataDir = resolve(options.dataDir);
   }
 
-  /** For NATS clients. */
+  /** For NATS clients; of several servers with commas between (`natsAddress` of shared/wire/connection.ts). */
   get natsUrl(): string {
-    return `nats://127.0.0.1:${this.natsPort}`;
+    return this.options.natsUrl ?? `nats://127.0.0.1:${this.natsPort}`;
   }
 
   /** Jaeger's pages and API, when it runs. */
@@ -169,7 +170,7 @@ export class LocalCluster {
   /** What the servers that answer within a second say. */
   async status(): Promise<ServerStatus[]> {
     this.connection ??= await connect({
-      servers: this.natsUrl,
+      ...natsAddress(this.natsUrl),
       name: 'craft launcher',
       maxReconnectAttempts: -1,
       reconnectTimeWait: 250,
@@ -211,13 +212,13 @@ export class LocalCluster {
   }
 
   private async choosePorts(): Promise<void> {
-    const { natsPort, postgresPort, databaseUrl, jaeger, jaegerUiPort, otlpPort, otlpEndpoint } = this.options;
+    const { natsPort, natsUrl, postgresPort, databaseUrl, jaeger, jaegerUiPort, otlpPort, otlpEndpoint } = this.options;
     const [freeNats = 0, freePostgres = 0, freeUi = 0, freeOtlp = 0, freeMonitor = 0] = await freePorts(5);
     this.natsPort = natsPort ?? freeNats;
     this.postgresPort = postgresPort ?? freePostgres;
     this.otlp = otlpEndpoint;
     if (this.logStore === 'jetstream') this.monitorPort = freeMonitor;
-    await requireFreePort(this.natsPort, 'NATS', 'CRAFT_NATS_PORT');
+    if (natsUrl === undefined) await requireFreePort(this.natsPort, 'NATS', 'CRAFT_NATS_PORT');
     if (databaseUrl === undefined) await requireFreePort(this.postgresPort, 'Postgres', 'CRAFT_POSTGRES_PORT');
     if (otlpEndpoint !== undefined || jaeger === undefined || jaeger === 'none') return;
     this.jaegerPort = jaegerUiPort ?? freeUi;
@@ -228,6 +229,7 @@ export class LocalCluster {
   }
 
   private async startNats(pidFolder: PidFolder): Promise<void> {
+    if (this.options.natsUrl !== undefined) return;
     const tool = await findNatsServer({ onFetch: (method) => this.notice(`fetching nats-server (${method}), once …`) });
     const options = {
       program: tool.path,
@@ -293,10 +295,17 @@ export class LocalCluster {
         processIndex: one.index + this.parts.size,
         more: { ...this.options.environment, ...besides },
       });
-      const { nodeArguments = [], print = false, supervise = false } = this.options;
+      const { nodeArguments = [], print = false, supervise = false, environmentOf } = this.options;
       const logFile = join(this.dataDir, one.server, `${one.name}.log`);
       const launch = (): Promise<ManagedProcess> =>
-        startServerProcess(one, { program, nodeArguments, environment, logFile, print, pidFolder });
+        startServerProcess(one, {
+          program,
+          nodeArguments,
+          environment: { ...environment, ...environmentOf?.(one.server) },
+          logFile,
+          print,
+          pidFolder,
+        });
       this.add(one.name, launch, supervise);
     }
   }

@@ -3,6 +3,7 @@ import { DeliverPolicy, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect } from 'nats';
 import postgres from 'postgres';
 import type { LocalCluster } from '../../../deploy/local/cluster.js';
+import { natsAddress } from '../../../shared/wire/connection.js';
 import { decodeMergedBatch } from '../../../shared/wire/merged-batch.js';
 import { Subjects } from '../../../shared/wire/subjects.js';
 import { eventually } from '../../harness/index.js';
@@ -53,7 +54,7 @@ export interface MergedLog {
 
 /** The whole merged log of one server, read from its stream. */
 export async function readMergedLog(cluster: LocalCluster, server: string): Promise<MergedLog> {
-  const connection = await connect({ servers: cluster.natsUrl });
+  const connection = await connect(natsAddress(cluster.natsUrl));
   try {
     const name = new Subjects(cluster.cluster).logStream(server);
     const { state } = await (await jetstreamManager(connection)).streams.info(name);
