@@ -1,22 +1,23 @@
 /**
- * npm run chaos -- [--minutes M] [--seed S] [--history FILE] [--processes N] [--keys N] [--servers N] [--faults NAME,NAME]
+ * npm run chaos -- [--minutes M] [--seed S] [--servers 3|5] [--faults NAME,NAME] [--layout server|service] [--processes N] [--keys N] [--history FILE]
  *
- * A cluster of three or more servers on this machine, clients that read and write registers at every acknowledgement level, snapshots every
- * few hundred commands, and every few seconds one of the faults of faults.ts. Exit code 0: every check held; 1: a violation; 2: wrong usage; 3: undecided; the
- * history is kept, and so is the cluster's folder when something is wrong.
+ * A cluster of craft servers on three nats-servers on this machine, registers and a bank as clients, snapshots every few hundred commands, and
+ * every few seconds one of the faults of faults/. Exit code 0: every check held; 1: a violation; 2: wrong usage; 3: undecided. The
+ * histories are kept, and so is the cluster's folder when something is wrong.
  */
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { startTestCluster } from '../harness/index.js';
-import { FAULTS, type Fault } from './faults.js';
+import { temporaryFolder } from '../harness/index.js';
+import { type ChaosRun, runChaos } from './chaos-run.js';
+import { FAULTS, type Fault, faultOf } from './faults/index.js';
 import { figuresTable } from './history/figures.js';
-import { outages, outagesTable } from './history/outages.js';
 import { reportLines } from './history/print.js';
-import { type RegisterRun, runRegisters } from './register-run.js';
+import { medianAndWorst, outagesTable } from './outages.js';
 
 const USAGE =
-  'usage: npm run chaos -- [--minutes M] [--seed S] [--history FILE] [--processes N] [--keys N] [--servers N] [--faults NAME,NAME]';
-const SNAPSHOT_ENTRIES = 500;
+  'usage: npm run chaos -- [--minutes M] [--seed S] [--servers 3|5] [--faults NAME,NAME] [--layout server|service] [--processes N] [--keys N] [--history FILE]';
+const BANK_PROCESSES = 4;
+const LINES_MAX = 20;
 
 interface Options {
   readonly minutes: number;
@@ -24,6 +25,7 @@ interface Options {
   readonly processes: number;
   readonly keys: number;
   readonly servers: number;
+  readonly layout: 'server' | 'service';
   readonly faults: readonly Fault[];
   readonly history: string | undefined;
 }
@@ -31,80 +33,112 @@ interface Options {
 function readOptions(): Options {
   const text = { type: 'string' } as const;
   const { values } = parseArgs({
-    options: { minutes: text, seed: text, history: text, processes: text, keys: text, servers: text, faults: text },
+    options: {
+      minutes: text,
+      seed: text,
+      history: text,
+      processes: text,
+      keys: text,
+      servers: text,
+      faults: text,
+      layout: text,
+    },
   });
   const positive = (given: string | undefined, fallback: number): number => {
     const value = given === undefined ? fallback : Number(given);
     if (!(value > 0) || !Number.isFinite(value)) throw new RangeError(`${given} is not a positive number`);
     return value;
   };
+  const { layout = 'server' } = values;
+  if (layout !== 'server' && layout !== 'service') throw new RangeError(`${layout} is no layout`);
+  const servers = positive(values.servers, 3);
+  if (servers !== 3 && servers !== 5) throw new RangeError(`${servers} servers: there are 3 or 5`);
   return {
     minutes: positive(values.minutes, 2),
     seed: Math.floor(positive(values.seed, 1 + (Date.now() % 1e6))),
-    processes: Math.ceil(positive(values.processes, 12)),
+    processes: Math.ceil(positive(values.processes, 8)),
     keys: Math.ceil(positive(values.keys, 5)),
-    servers: Math.ceil(positive(values.servers, 3)),
+    servers,
+    layout,
     faults: (values.faults?.split(',') ?? FAULTS.map(({ name }) => name)).map(faultOf),
     history: values.history,
   };
 }
 
-function faultOf(name: string): Fault {
-  const found = FAULTS.find((fault) => fault.name === name);
-  if (found !== undefined) return found;
-  throw new RangeError(`no fault ${name}; there are ${FAULTS.map((fault) => fault.name).join(', ')}`);
-}
-
-async function main({ minutes, seed, processes, keys, servers, faults, history }: Options): Promise<number> {
+async function main(options: Options): Promise<number> {
+  const { minutes, seed, servers, layout, processes, keys, faults } = options;
   const names = faults.map(({ name }) => name).join(', ');
   console.log(
-    `seed ${seed}, ${minutes} minutes, ${servers} servers, ${processes} clients, ${keys} keys; faults: ${names}`,
+    `seed ${seed}, ${minutes} minutes, ${servers} servers, a process for each ${layout}, ${processes} clients of ${keys} registers, ` +
+      `${BANK_PROCESSES} of the bank; faults: ${names}`,
   );
-  const test = await startTestCluster({
-    servers: Array.from({ length: servers }, (_, at) => `s${at + 1}`),
-    environment: { CRAFT_SNAPSHOT_ENTRIES: String(SNAPSHOT_ENTRIES) },
-  });
-  const historyFile = resolve(history ?? join(test.folder, '..', `craft-history-${seed}-${process.pid}.jsonl`));
-  let run: RegisterRun;
+  const folder = await temporaryFolder('chaos');
+  const historyFile = resolve(options.history ?? `${folder.path}-history-${seed}.jsonl`);
+  const bankFile = historyFile.replace(/(\.jsonl)?$/, '-bank.jsonl');
+  const files = `histories: ${historyFile} ${bankFile}`;
+  let run: ChaosRun;
   try {
-    run = await runRegisters({
-      cluster: test.cluster,
+    run = await runChaos({
+      ...options,
+      folder: folder.path,
       historyFile,
-      seed,
+      bankFile,
       durationMs: minutes * 60_000,
-      processes,
-      keys,
-      timeoutMs: 3_000,
-      thinkMs: 10,
-      kills: { upMs: [1_000, 4_000], downMs: [200, 2_000] },
-      faults,
-      healMs: 60_000,
+      bankProcesses: BANK_PROCESSES,
+      restMs: [1_000, 4_000],
+      print: (line) => console.log(line),
     });
   } catch (error) {
-    await test.cluster.stop();
-    console.log(`history: ${historyFile}\nlogs: ${test.folder}`);
-    throw error;
+    console.log(`${files}\nlogs: ${folder.path}\nseed ${seed}: the run did not come to its end`);
+    console.error(error);
+    return 1;
   }
-  const { events, report, figures, kills, complaints } = run;
-  const isWhole = report.verdict === 'linearizable' && complaints.length === 0;
-  await (isWhole ? test.stop() : test.cluster.stop());
+  const { registers, bank, complaints } = run;
+  const isWhole = registers.verdict !== 'violation' && bank.complaints.length + complaints.length === 0;
+  if (isWhole) await folder.remove();
+  for (const line of summary(run)) console.log(line);
+  console.log(`${files}${isWhole ? '' : `\nlogs: ${folder.path}`}`);
+  console.log(lastLine(seed, run));
+  if (!isWhole) return 1;
+  return registers.verdict === 'undecided' ? 3 : 0;
+}
 
-  for (const line of [
-    ...outagesTable(outages(events)),
-    ...figuresTable(figures),
-    ...reportLines(report),
-    ...complaints.slice(0, 20),
-  ])
-    console.log(line);
-  console.log(`history: ${historyFile}${isWhole ? '' : `\nlogs: ${test.folder}`}`);
-  const all = figures.get('all');
-  const { ok = 0, fail = 0, unknown = 0 } = all?.outcomes ?? {};
-  console.log(
-    `seed ${seed}: ${kills} faults, ${ok} ok, ${fail} failed, ${unknown} unknown, longest unavailability ${all?.longestGapMs.toFixed(0)} ms, ` +
-      `${report.verdict}, ${complaints.length} complaints`,
+function summary(run: ChaosRun): string[] {
+  const row = (name: string, cells: readonly (string | number)[]): string =>
+    `${name.padEnd(15)}${cells.map((cell) => String(cell).padStart(10)).join('')}`;
+  return [
+    ...outagesTable(run.outages),
+    '',
+    row('', ['ok', 'failed', 'unknown']),
+    ...[...run.counts].map(([name, { ok, fail, unknown }]) => row(name, [ok, fail, unknown])),
+    '',
+    ...figuresTable(run.figures),
+    '',
+    ...reportLines(run.registers),
+    `bank: ${run.bank.reads} reads, ${run.bank.transfers} transfers, ${run.bank.complaints.length} complaints`,
+    ...run.bank.complaints.slice(0, LINES_MAX),
+    ...run.complaints.slice(0, LINES_MAX),
+    ...run.crashes.slice(0, LINES_MAX),
+  ];
+}
+
+function lastLine(
+  seed: number,
+  { strikes, counts, outages, longestGapMs, registers, bank, complaints }: ChaosRun,
+): string {
+  const sum = (kind: 'ok' | 'fail' | 'unknown'): number =>
+    [...counts.values()].reduce((all, one) => all + one[kind], 0);
+  const groupGaps = outages.get('kill')?.groupGapsMs ?? [];
+  const [median, worst] = medianAndWorst(groupGaps);
+  const killed =
+    groupGaps.length === 0
+      ? ''
+      : `a killed leader's group away ${median.toFixed(0)} ms (median), ${worst.toFixed(0)} ms (worst), `;
+  return (
+    `seed ${seed}: ${strikes.length} faults, ${sum('ok')} ok, ${sum('fail')} failed, ${sum('unknown')} unknown, ` +
+    `longest unavailability ${longestGapMs.toFixed(0)} ms, ${killed}${registers.verdict}, ` +
+    `${complaints.length + bank.complaints.length} complaints`
   );
-  if (report.verdict === 'violation' || complaints.length > 0) return 1;
-  return report.verdict === 'undecided' ? 3 : 0;
 }
 
 let options: Options | undefined;

@@ -3,13 +3,12 @@
  * own; none is retried behind the recorder's back, and one that is asked for again keeps its id and is recorded as an operation again.
  */
 import { headers, type MsgHdrs, type NatsConnection } from 'nats';
-import { readReply } from '../../shared/client/reply.js';
 import { Requester } from '../../shared/client/requester.js';
-import { CraftError } from '../../shared/wire/errors.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import type { Ack, Json, Outcome, Reply, Request } from './history/format.js';
 import type { Recorder } from './history/recorder.js';
 import type { Random } from './random.js';
+import { ask } from './request.js';
 
 export interface RegisterOptions {
   readonly connection: NatsConnection;
@@ -128,24 +127,19 @@ export class RegisterProcess {
   /** Asks once, and records what was asked and told. */
   private async ask(request: Request, subject: string, input: unknown, header: MsgHdrs | undefined): Promise<Told> {
     const complete = this.options.recorder.invoke(this.number, request);
-    const told = await this.answer(request, subject, JSON.stringify(input), header);
+    const told = await this.answer(request, subject, input, header);
     complete(told.outcome, told.reply);
     return told;
   }
 
-  private async answer(request: Request, subject: string, payload: string, header: MsgHdrs | undefined): Promise<Told> {
-    const message = await this.requester.request(subject, payload, header, this.options.timeoutMs);
-    if (message === 'no-responders') return { outcome: 'fail', reply: { error: message } };
-    if (message === 'timeout' || message === 'closed') return { outcome: 'unknown', reply: { error: message } };
-    const reply = readReply(message, request.id ?? '');
-    if (reply === undefined) return { outcome: 'unknown', reply: { error: 'malformed reply' } };
-    if (reply instanceof CraftError) {
-      return { outcome: reply.code === 'TIMEOUT_UNKNOWN' ? 'unknown' : 'fail', reply: { error: reply.code } };
-    }
-    const result = reply.result as { value?: Json; version?: number } | null | undefined;
+  private async answer(request: Request, subject: string, input: unknown, header: MsgHdrs | undefined): Promise<Told> {
+    const asked = { subject, input, ...(header && { header }), ...(request.id !== undefined && { id: request.id }) };
+    const answer = await ask(this.requester, asked, this.options.timeoutMs);
+    if (answer.outcome !== 'ok') return { outcome: answer.outcome, reply: { error: answer.error } };
+    const result = answer.success.result as { value?: Json; version?: number } | null | undefined;
     const { version } = result ?? {};
     if (request.f === 'read') return { outcome: 'ok', reply: { value: result?.value ?? null, version } };
-    const { group, timestamp, index } = reply;
+    const { group, timestamp, index } = answer.success;
     return { outcome: 'ok', reply: { group, timestamp, index, version } };
   }
 }

@@ -11,8 +11,11 @@ export class Recorder {
   private readonly startedMs = performance.now();
   private readonly file: WriteStream;
 
-  /** Overwrites the file. */
-  constructor(readonly path: string) {
+  /** Overwrites the file. `print` is told each note as well. */
+  constructor(
+    readonly path: string,
+    private readonly print: (line: string) => void = () => undefined,
+  ) {
     this.file = createWriteStream(path);
   }
 
@@ -31,7 +34,9 @@ export class Recorder {
 
   /** A word for the human reader. */
   note(text: string): void {
-    this.add({ type: 'info', time: this.nowUs, text });
+    const time = this.nowUs;
+    this.add({ type: 'info', time, text });
+    this.print(`${(time / 1e6).toFixed(3).padStart(8)} s  ${text}`);
   }
 
   /** Resolves when the file is complete. */

@@ -1,0 +1,83 @@
+/** A small file system of its own (tmpfs) for each server's log store, so that it can be full while nothing else is. */
+import { execFile } from 'node:child_process';
+import { cp, mkdir, open, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+/** Much more than logs that are compacted need. */
+const SIZE = '256m';
+const CHUNK = Buffer.alloc(256 * 1024);
+const SMALL = Buffer.alloc(512);
+
+export class Disks {
+  private constructor(private readonly folders: ReadonlyMap<string, string>) {}
+
+  /**
+   * Mounts one at the folder of each server's log, below `dataDir`, before the servers start. Undefined when this process may not mount;
+   * then nothing is left of the attempt.
+   */
+  static async mount(dataDir: string, servers: readonly string[]): Promise<Disks | undefined> {
+    const folders = new Map(servers.map((server) => [server, join(dataDir, server, 'log')]));
+    const mounted = new Map<string, string>();
+    try {
+      for (const [server, folder] of folders) {
+        await mkdir(folder, { recursive: true });
+        await run('mount', ['-t', 'tmpfs', '-o', `size=${SIZE}`, 'craft-chaos', folder]);
+        mounted.set(server, folder);
+      }
+      return new Disks(folders);
+    } catch {
+      await new Disks(mounted).unmount();
+      return undefined;
+    }
+  }
+
+  has(server: string): boolean {
+    return this.folders.has(server);
+  }
+
+  /** Leaves no byte free. */
+  async fill(server: string): Promise<void> {
+    const file = await open(this.filler(server), 'w');
+    try {
+      for (const piece of [CHUNK, SMALL]) {
+        while (await fits(file.write(piece)));
+      }
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Gives the room back. */
+  free(server: string): Promise<void> {
+    return rm(this.filler(server), { force: true });
+  }
+
+  /** After the servers have ended. What is on them stays, in the same folder: somebody may have to look at it. */
+  async unmount(): Promise<void> {
+    for (const folder of this.folders.values()) {
+      const kept = `${folder}.kept`;
+      await cp(folder, kept, { recursive: true });
+      await run('umount', [folder]);
+      await rm(folder, { recursive: true });
+      await rename(kept, folder);
+    }
+  }
+
+  private filler(server: string): string {
+    const folder = this.folders.get(server);
+    if (folder === undefined) throw new RangeError(`server ${server} has no disk of its own`);
+    return join(folder, 'filler');
+  }
+}
+
+async function fits(write: Promise<{ bytesWritten: number }>): Promise<boolean> {
+  try {
+    return (await write).bytesWritten > 0;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOSPC') return false;
+    throw error;
+  }
+}
