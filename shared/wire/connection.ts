@@ -9,6 +9,15 @@ export interface NatsOptions {
   readonly natsCreds: string | undefined;
 }
 
+/** A server that takes a connection and does not greet is passed over after this (milliseconds); the library's own 20 s are long for a service. */
+const DIAL_MS_MAX = 3_000;
+/**
+ * A way that has fallen silent breaks no connection: one that brings no answer to two pings is given up when the third is due, at
+ * most six seconds after its last word. The same server is dialled once more, then the next one of the list.
+ */
+const PING_MS = 2_000;
+const PINGS_OUT_MAX = 2;
+
 /**
  * Connects, and keeps trying for ever afterwards: a server of a NATS cluster that is gone must not stop a service.
  * `name` is shown by the NATS server's own monitoring. Rejects when the first connection cannot be made.
@@ -22,7 +31,9 @@ export async function connectNats(options: NatsOptions, name: string): Promise<N
     reconnectTimeWait: 100,
     reconnectJitter: 100,
     waitOnFirstConnect: true,
-    pingInterval: 10_000,
+    timeout: DIAL_MS_MAX,
+    pingInterval: PING_MS,
+    maxPingOut: PINGS_OUT_MAX,
     // A stack trace for every request, in case it fails, costs more than the request.
     noAsyncTraces: true,
   };

@@ -1,6 +1,7 @@
-/** A service that has a NATS server of its own next to it uses that, and another one when it is away. */
+/** A service that has a NATS server of its own next to it uses that, and another one when it is away or does not say a word. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { connectNats } from '../../shared/wire/connection.js';
+import { TcpProxy } from '../chaos/proxy.js';
 import { eventually, startTestNats, type TestNats } from '../harness/index.js';
 
 let own: TestNats;
@@ -23,5 +24,48 @@ it('goes to the first of the list, and to the next one when that is killed', asy
     });
   } finally {
     await Promise.all(all.map((connection) => connection.close()));
+    await own.restart();
+  }
+});
+
+/** Well below what a cluster may be without a server (milliseconds). */
+const SILENCE_MS_MAX = 15_000;
+
+/** Ways of being cut off: each notices by itself that nothing comes back. */
+const SILENCES = [['up', 'down'], ['down'], ['up']] as const;
+
+it('goes to the next one when the way to the first is silent, in both directions or in one', async () => {
+  const proxies = await Promise.all(SILENCES.map(() => TcpProxy.open(own.port)));
+  const all = await Promise.all(
+    proxies.map(({ port }) => {
+      const natsUrl = `nats://127.0.0.1:${port},${other.url}`;
+      return connectNats({ natsUrl, natsOrder: 'listed', natsCreds: undefined }, 'test');
+    }),
+  );
+  try {
+    expect(all.map((connection) => connection.getServer())).toEqual(proxies.map(({ port }) => `127.0.0.1:${port}`));
+    for (const [at, directions] of SILENCES.entries()) proxies[at]?.damage(directions);
+    const areElsewhere = () => all.every((connection) => connection.getServer() === `127.0.0.1:${other.port}`);
+    await eventually('all are at the other one', areElsewhere, { timeoutMs: SILENCE_MS_MAX });
+    await Promise.all(all.map((connection) => connection.flush()));
+  } finally {
+    for (const proxy of proxies) proxy.heal();
+    await Promise.all(all.map((connection) => connection.close()));
+    await Promise.all(proxies.map((proxy) => proxy.close()));
+  }
+});
+
+it('does not wait for a first server that accepts connections and says nothing', async () => {
+  const proxy = await TcpProxy.open(own.port);
+  proxy.damage(['up', 'down']);
+  const natsUrl = `nats://127.0.0.1:${proxy.port},${other.url}`;
+  const startedMs = performance.now();
+  const connection = await connectNats({ natsUrl, natsOrder: 'listed', natsCreds: undefined }, 'test');
+  try {
+    expect(connection.getServer()).toBe(`127.0.0.1:${other.port}`);
+    expect(performance.now() - startedMs).toBeLessThan(SILENCE_MS_MAX);
+  } finally {
+    await connection.close();
+    await proxy.close();
   }
 });
