@@ -27,7 +27,7 @@ const PUBLISH_MS_MAX = 5_000;
 /** Between two tries when the replica or the stream is not there (milliseconds). */
 const RETRY_MS = 100;
 
-/** Starts the merger of `config.server`. Rejects when NATS or the stream cannot be opened. */
+/** Starts the merger of `config.server`; its stream is opened as soon as JetStream answers. Rejects when the configuration is wrong. */
 export async function startMerger(config: CommonConfig): Promise<Service> {
   const logger = createLogger({ service: 'merger', server: config.server, level: config.logLevel });
   const connection = await connectNats(config, `craft-merger-${config.server}`);

@@ -44,26 +44,20 @@ export class MergedLogStream {
     private readonly warn: WarnOccasionally,
   ) {}
 
+  /** The stream itself is made by `position`. */
   static async open(
     connection: NatsConnection,
     options: { name: string; subject: string; groups: number; warn: WarnOccasionally },
   ): Promise<MergedLogStream> {
-    const manager = await jetstreamManager(connection);
-    const stream = new MergedLogStream(
-      jetstream(connection),
-      manager,
-      options.name,
-      options.subject,
-      options.groups,
-      options.warn,
-    );
-    await stream.create();
-    return stream;
+    // Asks nobody: JetStream may not be there yet, and the rest of this process does without it meanwhile.
+    const manager = await jetstreamManager(connection, { checkAPI: false });
+    const { name, subject, groups, warn } = options;
+    return new MergedLogStream(jetstream(connection), manager, name, subject, groups, warn);
   }
 
   /** Where the stream ends: read at every start, and after a publish whose outcome is unknown. */
   async position(): Promise<MergePosition> {
-    // A stream that was lost is made anew, and written again from the groups' logs (T10).
+    // One that was lost is made anew as well, and written again from the groups' logs (T10).
     await this.create();
     const { state } = await this.manager.streams.info(this.name);
     this.lastSequence = state.last_seq;

@@ -1,0 +1,47 @@
+/** A merger that starts before the JetStream of its NATS cluster has a leader waits for it; it does not take its process down. */
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect } from 'nats';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { startMerger } from '../../services/merger/service.js';
+import { commonConfig } from '../../shared/config/config.js';
+import { natsAddress } from '../../shared/wire/connection.js';
+import { Subjects } from '../../shared/wire/subjects.js';
+import { NatsNodes } from '../chaos/nats-nodes.js';
+import { eventually, type TemporaryFolder, temporaryFolder } from '../harness/index.js';
+
+let folder: TemporaryFolder;
+let nats: NatsNodes;
+beforeAll(async () => {
+  folder = await temporaryFolder('late');
+  nats = await NatsNodes.start(folder.path, []);
+});
+afterAll(async () => {
+  await nats?.stop();
+  await folder?.remove();
+});
+
+it('has its stream once there is a quorum of NATS nodes', async () => {
+  const [, second = '', third = ''] = nats.names;
+  await Promise.all([nats.kill(second), nats.kill(third)]);
+  const environment = { CRAFT_SERVER: 's1', CRAFT_SERVERS: 's1', CRAFT_NATS_URL: nats.url, CRAFT_LOG_LEVEL: 'silent' };
+  // Resolves although nobody can answer about streams.
+  const merger = await startMerger(commonConfig(environment));
+  let failure: Error | undefined;
+  void merger.failed.then((error) => {
+    failure = error;
+  });
+  try {
+    await Promise.all([nats.startNode(second), nats.startNode(third)]);
+    const connection = await connect(natsAddress(nats.url));
+    try {
+      const manager = await jetstreamManager(connection, { checkAPI: false });
+      const stream = new Subjects('craft').logStream('s1');
+      await eventually('the stream', () => manager.streams.info(stream), { timeoutMs: 30_000 });
+    } finally {
+      await connection.close();
+    }
+    expect(failure).toBeUndefined();
+  } finally {
+    await merger.stop();
+  }
+}, 90_000);
