@@ -3,6 +3,8 @@ import { PARTITIONS } from '../nats-nodes.js';
 import { type Fault, pickServer } from './fault.js';
 
 const CUT_MS = [1_000, 6_000] as const;
+/** Also longer than a service stays with a node that says nothing. */
+const FAILOVER_MS = [1_000, 15_000] as const;
 
 /** One server hears nothing of NATS, or NATS nothing of it. */
 const partition: Fault = {
@@ -27,7 +29,7 @@ const failover: Fault = {
     nats.partitionServer(server, [node], how);
     return {
       what: `${server} from ${node} ${how}`,
-      holdMs: random.between(...CUT_MS),
+      holdMs: random.between(...FAILOVER_MS),
       heal: async () => nats.heal(),
     };
   },
