@@ -88,9 +88,23 @@ export function prepareCommand(
   }
 }
 
-/** Validates a command's input that is parsed already. Throws like `prepareCommand`. */
-export function validateInput(machine: StateMachineContract, name: string, value: unknown): unknown {
-  return accept(commandOf(machine, name), value);
+/**
+ * Reads a committed entry's payload. `refused` says why not: the entry got past the validation of another version. That is recorded as
+ * its result at every server, so it is the same text everywhere, whatever the versions of Node and zod say to it.
+ */
+export function readInput(
+  machine: StateMachineContract,
+  name: string,
+  payload: Uint8Array,
+): { readonly input: unknown } | { readonly refused: string } {
+  if (!Object.hasOwn(machine.commands, name)) return { refused: `there is no command ${quote(name)}` };
+  try {
+    return { input: accept(commandOf(machine, name), parseJson(payload)) };
+  } catch (error) {
+    if (error instanceof JsonTextError) return { refused: 'the payload is not acceptable JSON' };
+    if (error instanceof CraftError) return { refused: `the input is not one of ${quote(name)}` };
+    throw error;
+  }
 }
 
 /** Validates a query's input. Throws like `prepareCommand`. */

@@ -22,7 +22,7 @@ import {
 } from '../../../shared/engine/port.js';
 import { validateQuery } from '../../../shared/engine/registry.js';
 import type { SettledBatch } from '../../../shared/engine/results.js';
-import type { StateMachineContract } from '../../../shared/engine/state-machine.js';
+import { Reject, type StateMachineContract } from '../../../shared/engine/state-machine.js';
 import type { Index } from '../../../shared/raft/entry.js';
 import { CraftError } from '../../../shared/wire/errors.js';
 import type { Scope } from './catalog.js';
@@ -343,6 +343,7 @@ async function queryMachine(
       return machine.queries[name]?.handle(drizzleOf(transaction), input);
     });
   } catch (error) {
+    if (error instanceof Reject) throw new CraftError('REJECTED', error.message, { cause: error });
     // What the data refuses is the input's fault, and no fault of the database.
     if (isDeterministic(error)) throw new CraftError('INVALID_ARGUMENT', describeRejection(error), { cause: error });
     throw error;

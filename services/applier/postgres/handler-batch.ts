@@ -5,9 +5,8 @@
  * data. Both are recorded as the command's result. Everything else is nobody's answer: the batch is rolled
  * back and tried again, and no entry is ever skipped.
  */
-import { parseJson } from '../../../shared/engine/json-text.js';
 import type { EngineBatch, EnginePosition, MergedCommand } from '../../../shared/engine/port.js';
-import { validateInput } from '../../../shared/engine/registry.js';
+import { readInput } from '../../../shared/engine/registry.js';
 import { originsOf, type SettledBatch, settle } from '../../../shared/engine/results.js';
 import {
   type BatchCommand,
@@ -101,12 +100,9 @@ async function execute(
 /** A string says why the input is refused: the entry got past another version's validation. */
 function readCommand(machine: Machine, command: MergedCommand): BatchCommand | string {
   const { name, payload, mergedIndex: index, timestamp, id } = command;
-  try {
-    const input = validateInput(machine, name, parseJson(payload));
-    return { name, input, context: { index, timestamp, id, random: seededRandom(index, timestamp) } };
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
+  const read = readInput(machine, name, payload);
+  if ('refused' in read) return read.refused;
+  return { name, input: read.input, context: { index, timestamp, id, random: seededRandom(index, timestamp) } };
 }
 
 async function handle(

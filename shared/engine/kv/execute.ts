@@ -3,8 +3,7 @@
  * and the Postgres engine both run this, the one on its rows, the other on what it has read of them.
  */
 import type { Index, Timestamp } from '../../raft/entry.js';
-import { parseJson } from '../json-text.js';
-import { validateInput } from '../registry.js';
+import { readInput } from '../registry.js';
 import { type CommandOutcome, Reject } from '../state-machine.js';
 import { kvContract } from './contract.js';
 import type { DeleteInput, OperationInput, PutInput, TxnInput } from './schema.js';
@@ -36,14 +35,10 @@ export function readKvCommand(command: {
   readonly mergedIndex: Index;
   readonly timestamp: Timestamp;
 }): KvCommand | string {
-  let input: unknown;
-  try {
-    input = validateInput(kvContract, command.name, parseJson(command.payload));
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
-  const { name, mergedIndex, timestamp } = command;
-  return { name, operations: operationsOf(name, input), mergedIndex, timestamp };
+  const { name, payload, mergedIndex, timestamp } = command;
+  const read = readInput(kvContract, name, payload);
+  if ('refused' in read) return read.refused;
+  return { name, operations: operationsOf(name, read.input), mergedIndex, timestamp };
 }
 
 function operationsOf(name: string, input: unknown): readonly OperationInput[] {

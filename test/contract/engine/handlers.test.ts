@@ -82,6 +82,12 @@ const machine: StateMachine<PostgresTransaction> = {
       },
     },
     vandal: { input: z.strictObject({}), handle: (tx) => tx.delete(accounts) },
+    refused: {
+      input: z.strictObject({}),
+      handle: () => {
+        throw new Reject('not for you');
+      },
+    },
     division: { input: z.strictObject({}), handle: (tx) => tx.execute(sql`select 1 / 0`) },
   },
 };
@@ -146,7 +152,8 @@ describe('handlers', () => {
       { rejected: 'a has not enough', duplicate: false },
       { rejected: 'no such account', duplicate: false },
     ]);
-    expect(done[5]).toMatchObject({ rejected: expect.stringContaining('amount') as unknown });
+    // Not what zod says: every server records the same text, whichever version it has.
+    expect(done[5]).toMatchObject({ rejected: 'the input is not one of "transfer"' });
     expect(done[6]).toMatchObject({ rejected: expect.stringContaining('unheard of') as unknown });
     const rows = await admin`select name, balance::int from accounts order by name`;
     expect([...rows]).toEqual([
@@ -173,7 +180,7 @@ describe('handlers', () => {
       'integrity constraint violation, SQLSTATE 23505 (constraint accounts_pkey)',
       'done',
       'done',
-      expect.stringContaining('\\u0000'),
+      'the payload is not acceptable JSON',
     ]);
     expect(done[4]).toMatchObject({ result: { inner: 'known' } });
     expect(done[5]).toMatchObject({ result: { inner: 'new' } });
@@ -320,6 +327,7 @@ describe('handlers', () => {
     await applyAll(engine, [create(1, 'a', 7)]);
     await expect(engine.query('vandal', {})).rejects.toThrow();
     await expect(engine.query('division', {})).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    await expect(engine.query('refused', {})).rejects.toMatchObject({ code: 'REJECTED', message: 'not for you' });
     expect(await engine.query('total', {})).toBe(7);
     await expect(engine.query('constructor', {})).rejects.toMatchObject({ code: 'UNKNOWN_COMMAND' });
     await expect(engine.query('total', { x: 1 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
