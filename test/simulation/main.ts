@@ -1,5 +1,6 @@
 /**
  * npm run sim -- --seeds N --from S --minutes M [--break NAME] [--servers N] [--spares N] [--groups K]
+ * npm run sim -- --soak MINUTES --from S [--every COMMANDS]: one long run, which shows how much servers keep
  *
  * Exit code 0 when no invariant broke, 1 when one did, 2 for wrong arguments. The last line has the figures.
  */
@@ -7,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { type CampaignOptions, campaign } from './campaign.js';
 import { findDefect } from './defects.js';
 import { FAULT_KINDS, type FaultKind } from './options.js';
+import { reportSoak } from './soak.js';
 
 function integer(text: string | undefined, name: string): number | undefined {
   if (text === undefined) return undefined;
@@ -15,7 +17,7 @@ function integer(text: string | undefined, name: string): number | undefined {
   return value;
 }
 
-function readOptions(): CampaignOptions {
+function readOptions(): CampaignOptions & { readonly soak: number | undefined; readonly every: number | undefined } {
   const text = { type: 'string' } as const;
   const flag = { type: 'boolean' } as const;
   const { values } = parseArgs({
@@ -30,6 +32,8 @@ function readOptions(): CampaignOptions {
       groups: text,
       faults: text,
       until: text,
+      soak: text,
+      every: text,
       trace: flag,
       skewed: flag,
       shrink: flag,
@@ -56,12 +60,18 @@ function readOptions(): CampaignOptions {
     skewed: values.skewed,
     trace: values.trace ?? false,
     keepGoing: values['keep-going'] ?? false,
+    soak: integer(values.soak, 'soak'),
+    every: integer(values.every, 'every'),
   };
 }
 
 try {
   const options = readOptions();
-  process.exitCode = campaign(options, (line) => console.log(line)) ? 0 : 1;
+  const print = (line: string) => console.log(line);
+  const { soak: minutes, from: seed, every: snapshotEvery = 1_000 } = options;
+  const isRight =
+    minutes === undefined ? campaign(options, print) : reportSoak({ ...options, seed, minutes, snapshotEvery }, print);
+  process.exitCode = isRight ? 0 : 1;
 } catch (error) {
   console.error(error instanceof Error ? (error.stack ?? error.message) : error);
   process.exitCode = 2;

@@ -41,6 +41,7 @@ export interface SimulationRequest {
   readonly spares?: number | undefined;
   readonly groups?: number | undefined;
   readonly snapshotEvery?: number | undefined;
+  readonly faultUs?: number | undefined;
   /** Clocks as unequal as they may be, fast elections, leaders that end just when they have said something. */
   readonly skewed?: boolean | undefined;
   /** Only these kinds, of those that the seed has chosen. */
@@ -102,6 +103,9 @@ export interface SimulationOptions {
   };
 }
 
+/** The seed's choice is drawn also when the caller has made it: what is drawn afterwards stays the same. */
+const among = (drawn: number, given: number | undefined): number => given ?? drawn;
+
 export function optionsOf(request: SimulationRequest): SimulationOptions {
   const random = new Random(request.seed, 1);
   const servers = random.pick([3, 3, 3, 3, 5, 5, 4, 1]);
@@ -123,7 +127,7 @@ export function optionsOf(request: SimulationRequest): SimulationOptions {
     snapshotEvery: request.snapshotEvery ?? snapshotEvery,
     faults: new Set(drawn.filter((kind) => request.faults === undefined || request.faults.includes(kind))),
     encoded: random.chance(0.125),
-    faultUs: random.pick([8, 15, 30]) * 1e6,
+    faultUs: among(random.pick([8, 15, 30]) * 1e6, request.faultUs),
     faultEveryUs: random.pick([300, 800, 2_000, 5_000]) * 1e3,
     targetedChance: random.pick(isSkewed ? [0.003, 0.02, 0.1] : [0.002, 0.01, 0.05]),
     clients: random.pick([2, 4, 6]),

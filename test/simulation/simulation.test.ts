@@ -1,7 +1,9 @@
 /** The protocol under a fixed set of seeds and some fresh ones; the same seed is the same run. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { ReplicaCore } from '../../services/replica/core/server.js';
 import { report } from './campaign.js';
 import { simulate } from './simulation.js';
+import { soak } from './soak.js';
 
 const FIXED_SEEDS = 60;
 /** How long fresh seeds are tried (milliseconds). */
@@ -43,4 +45,18 @@ describe('simulation', () => {
     expect(part.steps).toBe(1_000);
     expect(part.simulatedUs).toBeLessThan(whole.simulatedUs);
   });
+
+  it('keeps no more on its disks the longer it lives (T10), and would say so', () => {
+    const run = { seed: 3, minutes: 2, snapshotEvery: 50, servers: 3 };
+    const { complaints, kept, outcome, bound } = soak(run);
+    expect(complaints).toEqual([]);
+    expect(kept).toHaveLength(2);
+    expect(outcome.counts.commits).toBeGreaterThan(bound);
+    const compact = vi.spyOn(ReplicaCore.prototype, 'compact').mockImplementation(() => undefined);
+    try {
+      expect(soak(run).complaints.join()).toContain('a server keeps');
+    } finally {
+      compact.mockRestore();
+    }
+  }, 120_000);
 });

@@ -30,6 +30,8 @@ export interface RunOptions {
   /** Ends after this many steps. */
   readonly until?: number | undefined;
   readonly print?: ((event: TraceEvent) => void) | undefined;
+  /** Called after every simulated minute of the time with faults. */
+  readonly onMinute?: ((world: World) => void) | undefined;
 }
 
 export interface Outcome {
@@ -49,7 +51,7 @@ export function simulate(request: SimulationRequest, run: RunOptions = {}): Outc
   let violation: Violation | null = null;
   let healedInUs = 0;
   try {
-    healedInUs = drive(world, run.until ?? Number.POSITIVE_INFINITY);
+    healedInUs = drive(world, run);
   } catch (error) {
     if (!(error instanceof Violation)) throw error;
     violation = error;
@@ -109,7 +111,7 @@ function createWorld(options: SimulationOptions, run: RunOptions): World {
 }
 
 /** Returns how long the cluster took to come to rest after it was healed (microseconds). */
-function drive(world: World, until: number): number {
+function drive(world: World, { until = Number.POSITIVE_INFINITY, onMinute }: RunOptions): number {
   const { queue, options, witness, clients } = world;
   const nemesis = new Nemesis(world);
   const telling = new TellingMoments(nemesis);
@@ -118,7 +120,11 @@ function drive(world: World, until: number): number {
   clients.start();
   nemesis.start();
   world.operator.start();
-  advance(world, options.faultUs, until);
+  for (let atUs = 0; atUs < options.faultUs; ) {
+    atUs = onMinute === undefined ? options.faultUs : Math.min(options.faultUs, atUs + 60e6);
+    advance(world, atUs, until);
+    onMinute?.(world);
+  }
   nemesis.heal();
   world.note('heal', -1, () => 'every fault ends, no new operations');
   clients.isStopped = true;

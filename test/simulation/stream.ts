@@ -11,6 +11,10 @@ export class SimulatedStream {
 
   constructor(private readonly groups: number) {}
 
+  get keptCommands(): number {
+    return this.messages.reduce((sum, { entries }) => sum + entries.length, 0);
+  }
+
   position(): MergePosition {
     return this.messages[this.messages.length - 1]?.after ?? mergeStart(this.groups);
   }
