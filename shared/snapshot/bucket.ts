@@ -93,8 +93,26 @@ export class SnapshotBucket {
 
   /** In order of their merged index. */
   async list(): Promise<SnapshotInfo[]> {
-    const all = (await this.store.list()).flatMap((info) => infoOf(info) ?? []);
+    const all = (await this.objects()).flatMap(({ info }) => infoOf(info) ?? []);
     return all.sort((a, b) => a.position.mergedIndex - b.position.mergedIndex);
+  }
+
+  /**
+   * Objects with the subjects of their metadata. Asked for one by one: the library's own list makes a consumer each time, which the NATS
+   * server keeps for minutes, and it takes only so many (1,000 by default).
+   */
+  private async objects(): Promise<{ subject: string; info: ObjectInfo }[]> {
+    const prefix = `$O.${this.name}.M.`;
+    const found = (await this.subjects(prefix)).map(async (subject) => {
+      const info = await this.store.info(Buffer.from(subject.slice(prefix.length), 'base64url').toString());
+      return info === null ? [] : [{ subject, info }];
+    });
+    return (await Promise.all(found)).flat();
+  }
+
+  private async subjects(prefix: string): Promise<string[]> {
+    const { state } = await this.manager.streams.info(`OBJ_${this.name}`, { subjects_filter: `${prefix}>` });
+    return Object.keys(state.subjects ?? {});
   }
 
   /** The snapshot to be read once. Its data ends with an error when it is not what was saved. */
@@ -112,11 +130,38 @@ export class SnapshotBucket {
     return { digest: digestOf(found), bytes: found.size, data: this.chunks(found) };
   }
 
-  /** Removes all but the newest `keep`, and what unfinished saves have left. */
+  /**
+   * Removes all but the newest `keep` and those that somebody is reading (a server that installs one more slowly than new ones are
+   * taken would never come to its end), and what unfinished saves have left.
+   */
   async prune(keep: number): Promise<void> {
-    const all = await this.list();
-    for (const { name } of all.slice(0, Math.max(0, all.length - keep))) await this.store.delete(name);
+    const objects = await this.objects();
+    const kept = new Set((await this.list()).slice(-keep).map(({ name }) => name));
+    const isRead = await this.subjectsBeingRead();
+    for (const { subject, info } of objects) {
+      const chunks = this.chunksOf(info.nuid);
+      if (kept.has(info.name) || isRead.has(chunks) || (infoOf(info) === undefined && !info.deleted)) continue;
+      // Not the library's `delete`, which leaves a word of each object for ever.
+      await this.purge(subject);
+      await this.purge(chunks);
+    }
     await this.removeLeftovers();
+  }
+
+  private async subjectsBeingRead(): Promise<Set<string>> {
+    const subjects = new Set<string>();
+    for await (const { config } of this.manager.consumers.list(`OBJ_${this.name}`)) {
+      for (const subject of config.filter_subjects ?? [config.filter_subject ?? '']) subjects.add(subject);
+    }
+    return subjects;
+  }
+
+  private chunksOf(nuid: string): string {
+    return `$O.${this.name}.C.${nuid}`;
+  }
+
+  private async purge(subject: string): Promise<void> {
+    await this.manager.streams.purge(`OBJ_${this.name}`, { filter: subject });
   }
 
   private async *read(info: ObjectInfo): AsyncGenerator<Uint8Array> {
@@ -135,7 +180,7 @@ export class SnapshotBucket {
   private async *chunks(info: ObjectInfo): AsyncGenerator<Uint8Array> {
     const { name, nuid, size, chunks } = info;
     const consumer = await this.client.consumers.get(`OBJ_${this.name}`, {
-      filter_subjects: [`$O.${this.name}.C.${nuid}`],
+      filter_subjects: [this.chunksOf(nuid)],
       deliver_policy: DeliverPolicy.All,
       inactive_threshold: nanos(READ_MS_MAX * 2),
     });
@@ -171,14 +216,14 @@ export class SnapshotBucket {
   }
 
   private async removeLeftovers(): Promise<void> {
-    const prefix = `$O.${this.name}.C.`;
-    const { state } = await this.manager.streams.info(`OBJ_${this.name}`, { subjects_filter: `${prefix}>` });
-    const known = new Set((await this.store.list()).map(({ nuid }) => nuid));
-    for (const subject of Object.keys(state.subjects ?? {})) {
+    const prefix = this.chunksOf('');
+    const subjects = await this.subjects(prefix);
+    const known = new Set((await this.objects()).map(({ info }) => info.nuid));
+    for (const subject of subjects) {
       if (known.has(subject.slice(prefix.length))) continue;
       const last = await this.manager.streams.getMessage(`OBJ_${this.name}`, { last_by_subj: subject });
       if (last === null || Date.now() - last.time.getTime() < LEFTOVER_MS) continue;
-      await this.manager.streams.purge(`OBJ_${this.name}`, { filter: subject });
+      await this.purge(subject);
     }
   }
 }

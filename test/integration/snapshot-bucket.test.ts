@@ -1,0 +1,74 @@
+/** The object store of snapshots on a real NATS server: what it leaves behind, and what it keeps for whoever reads. */
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect, type NatsConnection } from 'nats';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { EngineSnapshot } from '../../shared/engine/port.js';
+import { SnapshotBucket } from '../../shared/snapshot/bucket.js';
+import { startTestNats, type TestNats } from '../harness/index.js';
+
+let nats: TestNats;
+let connection: NatsConnection;
+let bucket: SnapshotBucket;
+beforeAll(async () => {
+  nats = await startTestNats();
+  connection = await connect({ servers: nats.url });
+  bucket = await SnapshotBucket.open(connection, 'TEST_SNAPSHOTS', 1);
+});
+afterAll(async () => {
+  await connection?.close();
+  await nats?.stop();
+});
+
+/** Bytes that do not become fewer when they are compressed. */
+function snapshot(mergedIndex: number, bytes = 1_000): EngineSnapshot {
+  const data = crypto.getRandomValues(new Uint8Array(Math.min(bytes, 65_536)));
+  const position = {
+    mergedIndex,
+    timestamp: mergedIndex,
+    checksum: '0'.repeat(16),
+    resultsChecksum: '0'.repeat(16),
+    positions: [],
+  };
+  return {
+    position,
+    format: 'test-1',
+    data: (async function* () {
+      for (let left = bytes; left > 0; left -= data.length) yield data;
+    })(),
+  };
+}
+
+const stateOf = async () => {
+  const manager = await jetstreamManager(connection);
+  return (await manager.streams.info('OBJ_TEST_SNAPSHOTS')).state;
+};
+
+it('is looked at again and again without leaving a consumer, of which a NATS server takes only so many', async () => {
+  for (let index = 1; index <= 5; index++) await bucket.save('s1', snapshot(index));
+  for (let n = 0; n < 20; n++) expect(await bucket.list()).toHaveLength(5);
+  expect((await stateOf()).consumer_count).toBe(0);
+});
+
+it('keeps nothing of what it has pruned', async () => {
+  await bucket.prune(2);
+  expect((await bucket.list()).map(({ position }) => position.mergedIndex)).toEqual([4, 5]);
+  // Metadata and one chunk of each.
+  expect((await stateOf()).messages).toBe(4);
+});
+
+it('keeps what a running install reads, however many newer ones there are, and prunes it afterwards', async () => {
+  const bytes = 8 * 1024 * 1024;
+  const info = await bucket.save('s1', snapshot(6, bytes));
+  const { data } = await bucket.open(info);
+  const reader = data[Symbol.asyncIterator]();
+  let read = (await reader.next()).value?.length ?? 0;
+  for (let index = 7; index <= 9; index++) {
+    await bucket.save('s2', snapshot(index));
+    await bucket.prune(2);
+  }
+  expect((await bucket.list()).map(({ position }) => position.mergedIndex)).toEqual([6, 8, 9]);
+  for (let piece = await reader.next(); !piece.done; piece = await reader.next()) read += piece.value.length;
+  expect(read).toBe(bytes);
+  await bucket.prune(2);
+  expect((await bucket.list()).map(({ position }) => position.mergedIndex)).toEqual([8, 9]);
+});
