@@ -35,9 +35,15 @@ export async function printLog(
     opt_start_seq: start,
   });
   const messages = await consumer.consume();
-  for await (const message of messages) {
-    for (const entry of entriesOf(message.data)) if (entry.index >= range.from) print(entry);
-    if (!range.follow && message.seq >= state.last_seq) break;
+  try {
+    for await (const message of messages) {
+      for (const entry of entriesOf(message.data)) if (entry.index >= range.from) print(entry);
+      if (!range.follow && message.seq >= state.last_seq) break;
+    }
+  } finally {
+    // The NATS server keeps one that nobody reads for minutes, and only so many of them.
+    messages.stop();
+    await consumer.delete().catch(() => undefined);
   }
 }
 
