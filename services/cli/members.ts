@@ -7,6 +7,7 @@ import { type Msg, type NatsConnection, NoRespondersError, RequestError, Timeout
 import { z } from 'zod';
 import { CraftError } from '../../shared/client/index.js';
 import { ErrorCode } from '../../shared/wire/errors.js';
+import { StoreRegister } from '../../shared/wire/store-register.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 
 const reply = z.discriminatedUnion('ok', [
@@ -75,6 +76,9 @@ export class MembersAdmin {
       const after = await this.settled(group, 'remove', server);
       this.options.print(`group ${group}: ${server} is no member; voters ${after.voters.join(', ')}`);
     }
+    // Its name may come again, with an empty log store.
+    const { connection, subjects } = this.options;
+    await (await StoreRegister.open(connection, subjects)).remove(server);
   }
 
   private allGroups(): number[] {

@@ -7,11 +7,15 @@ import type { LogStore } from '../../shared/log-store/port.js';
 import { connectNats } from '../../shared/wire/connection.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 
+export function logFolder(config: ReplicaConfig): string {
+  return join(config.dataDir, 'log');
+}
+
 /** Rejects with what the store itself rejects with, or when NATS cannot be reached. */
 export async function openLogStore(config: ReplicaConfig): Promise<LogStore> {
   const { cluster, server, groups } = config;
   if (config.logStore === 'jetstream') return openInJetStream(config);
-  return LevelLogStore.open({ folder: join(config.dataDir, 'log'), cluster, server, groups });
+  return LevelLogStore.open({ folder: logFolder(config), cluster, server, groups });
 }
 
 /** On a connection of its own, so that a write never waits behind what the services send. */

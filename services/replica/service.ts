@@ -17,7 +17,6 @@ import { createTracing } from '../../shared/telemetry/tracing.js';
 import { encodeBarrierReply } from '../../shared/wire/barrier.js';
 import { decodeCommand } from '../../shared/wire/command.js';
 import { decodeConfiguration, encodeConfiguration } from '../../shared/wire/configuration.js';
-import { connectNats } from '../../shared/wire/connection.js';
 import { encodeEntry, entryBody } from '../../shared/wire/entry-block.js';
 import { decodeEnvelope, encodeEnvelope } from '../../shared/wire/envelope.js';
 import { decodeFeedRequest, encodeFeedReply } from '../../shared/wire/feed.js';
@@ -27,7 +26,7 @@ import { type ClientCommand, Ingress } from './commands.js';
 import type { Effect, LostEffect } from './core/effect.js';
 import type { FeedRequest } from './core/feed.js';
 import { ReplicaCore } from './core/server.js';
-import { openLogStore } from './open-log-store.js';
+import { openKnownLogStore } from './known-log-store.js';
 import { ReplicaRequests } from './requests.js';
 import { completeTails } from './restore.js';
 import { type Clocks, Runner, SYSTEM_CLOCKS } from './runner.js';
@@ -50,10 +49,10 @@ type Told = Exclude<Effect<ClientCommand>, { type: 'send' | 'write' | 'read' }>;
 export async function startReplica(config: ReplicaConfig, clocks: Clocks = SYSTEM_CLOCKS): Promise<Service> {
   const logger = createLogger({ service: 'replica', server: config.server, level: config.logLevel });
   const contract = await loadStateMachine(config.stateMachine);
-  const store = await openLogStore(config);
+  const warn = warnOccasionally(logger);
+  const { store, connection } = await openKnownLogStore(config, (why, error) => warn(why, error));
   try {
     const loaded = await completeTails(store, await store.load());
-    const connection = await connectNats(config, `craft-replica-${config.server}`);
     requirePayload(connection, Math.max(ENVELOPE_BYTES_MAX, config.payloadBytesMax) + MESSAGE_OVERHEAD_BYTES);
     const core = new ReplicaCore<ClientCommand>(
       {
@@ -80,6 +79,7 @@ export async function startReplica(config: ReplicaConfig, clocks: Clocks = SYSTE
     return new ReplicaService(config, connection, store, core, contract, logger, metrics, clocks);
   } catch (error) {
     await store.close();
+    await connection.close();
     throw error;
   }
 }

@@ -41,6 +41,9 @@ const commonFields = {
   CRAFT_STATE_MACHINE: z.string().optional(),
 };
 
+/** Replicas of the snapshots' bucket and of the register of log stores, for who makes them: as many as there are NATS servers, up to 5. */
+const replicas = z.coerce.number().int().min(1).max(5).default(1);
+
 const replicaFields = {
   /** Folder of the log store, when that is `level`. */
   CRAFT_DATA_DIR: z.string().default('.craft'),
@@ -64,6 +67,7 @@ const replicaFields = {
   CRAFT_UNCOMMITTED_BYTES_MAX: bytes.default(16 * 1024 * 1024),
   /** Largest distance of this server's clock from the cluster's reference time before it stops leading (milliseconds). */
   CRAFT_CLOCK_OFFSET_MAX_MS: milliseconds.default(500),
+  CRAFT_SNAPSHOT_REPLICAS: replicas,
 };
 
 const applierFields = {
@@ -77,8 +81,7 @@ const applierFields = {
   CRAFT_SNAPSHOT_AGE_MS: z.coerce.number().int().min(1_000).default(3_600_000),
   /** A file of `craft snapshot save`: this server's database, when it is empty and nothing has been applied, begins with it. */
   CRAFT_RESTORE_FILE: z.string().optional(),
-  /** Replicas of the snapshots' bucket, when this server is the one that makes it: as many as there are NATS servers, up to 5. */
-  CRAFT_SNAPSHOT_REPLICAS: z.coerce.number().int().min(1).max(5).default(1),
+  CRAFT_SNAPSHOT_REPLICAS: replicas,
   /** How long results are kept for duplicates, in entry time (milliseconds). */
   CRAFT_RESULT_WINDOW_MS: z.coerce.number().int().min(1_000).default(600_000),
 };
@@ -127,6 +130,8 @@ export interface ReplicaConfig extends CommonConfig {
   readonly payloadBytesMax: number;
   readonly uncommittedBytesMax: number;
   readonly clockOffsetMaxMs: number;
+  /** Of the register of log stores. */
+  readonly registerReplicas: number;
 }
 
 export interface ApplierConfig extends CommonConfig {
@@ -183,6 +188,7 @@ export function replicaConfig(environment: Environment = process.env): ReplicaCo
     payloadBytesMax: value.CRAFT_PAYLOAD_BYTES_MAX,
     uncommittedBytesMax: value.CRAFT_UNCOMMITTED_BYTES_MAX,
     clockOffsetMaxMs: value.CRAFT_CLOCK_OFFSET_MAX_MS,
+    registerReplicas: value.CRAFT_SNAPSHOT_REPLICAS,
   };
 }
 

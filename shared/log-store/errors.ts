@@ -69,6 +69,21 @@ export class LogStoreSyncError extends Error {
   }
 }
 
+/** A member of the cluster has no log any more: it must not vote as if it had never done so. */
+export class LogStoreGoneError extends Error {
+  readonly code = 'LOG_STORE_GONE';
+  constructor(
+    readonly server: string,
+    readonly place: string,
+  ) {
+    super(
+      `server ${server} has had a log store, and ${place} is empty: what it has promised and acknowledged is gone. Give it its log back; ` +
+        `or let a new server take its place: craft members remove ${server}, then start it with CRAFT_JOIN=true, then craft members add ${server}`,
+    );
+    this.name = 'LogStoreGoneError';
+  }
+}
+
 function describeIdentity({ cluster, server, groups }: LogStoreIdentity): string {
   return `cluster ${cluster}, server ${server} with ${groups} groups`;
 }

@@ -91,4 +91,11 @@ export class Subjects {
   storeSubject(server: ServerId): string {
     return `${this.cluster}.store.${server}`;
   }
+  /** The stream that remembers which servers have had a log store, and the subject that enters one. */
+  register(): string {
+    return `${this.cluster.toUpperCase()}_REGISTER`;
+  }
+  registered(server: ServerId): string {
+    return `${this.cluster}.registered.${server}`;
+  }
 }

@@ -12,6 +12,7 @@ import { MembersAdmin } from '../../../services/cli/members.js';
 import { saveSnapshot } from '../../../services/cli/snapshots.js';
 import { type CraftClient, connectCraft } from '../../../shared/client/index.js';
 import { openFile } from '../../../shared/snapshot/file.js';
+import { StoreRegister } from '../../../shared/wire/store-register.js';
 import { Subjects } from '../../../shared/wire/subjects.js';
 import { eventually, startTestCluster, type TestCluster } from '../../harness/index.js';
 import { converged } from './inspect.js';
@@ -108,21 +109,31 @@ it('fills an empty database from a snapshot', async () => {
   await expectEqual(await overwrite(100));
 }, 120_000);
 
-it('replaces a server whose log store is gone by a new one', async () => {
+it('refuses to start a server whose log store is gone, and replaces it by a new one', async () => {
   await test.cluster.kill('s3', 'SIGKILL');
   await rm(join(test.cluster.dataDir, 's3', 'log'), { recursive: true });
+  const subjects = new Subjects(test.cluster.cluster);
+  const register = await StoreRegister.open(connection, subjects);
+  expect(await register.has('s3')).toBe(true);
+  await test.cluster.restart('s3');
+  // It has forgotten its votes: it must not have any say under its name.
+  await eventually('the end of s3', async () => expect(test.cluster.pids).not.toHaveProperty('s3'));
+  const log = await readFile(join(test.cluster.dataDir, 's3', 's3.log'), 'utf8');
+  expect(log).toContain('server s3 has had a log store');
+  expect(log).toContain('craft members remove s3');
   await test.cluster.addServer('s4');
   const lines: string[] = [];
   const { cluster } = test;
   const admin = new MembersAdmin({
     connection,
-    subjects: new Subjects(cluster.cluster),
+    subjects,
     groups: cluster.groups,
     timeoutMs: 90_000,
     print: (line) => lines.push(line),
   });
   // Out first, so that a quorum is two again; then the new one comes in while commands go on.
   await admin.remove('s3');
+  expect(await register.has('s3')).toBe(false);
   const load = overwrite(ENTRIES * 3);
   await admin.add('s4');
   const last = await load;

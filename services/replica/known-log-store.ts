@@ -1,0 +1,110 @@
+/**
+ * Opens a server's log store, and refuses to do so with an empty one when the server has had a log before: a member that has
+ * forgotten its votes and what it acknowledged would make a quorum wrong (shared/wire/store-register.ts).
+ */
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { JetStreamApiError, jetstreamManager } from '@nats-io/jetstream';
+import type { NatsConnection } from '@nats-io/nats-core';
+import type { ReplicaConfig } from '../../shared/config/config.js';
+import { LogStoreGoneError } from '../../shared/log-store/errors.js';
+import type { LogStore } from '../../shared/log-store/port.js';
+import { connectNats } from '../../shared/wire/connection.js';
+import { StoreRegister } from '../../shared/wire/store-register.js';
+import { Subjects } from '../../shared/wire/subjects.js';
+import { logFolder, openLogStore } from './open-log-store.js';
+
+/** How long a new store waits for JetStream, which may have no leader yet (milliseconds). */
+const JETSTREAM_MS_MAX = 60_000;
+const RETRY_MS = 500;
+const STREAM_NOT_FOUND = 10_059;
+
+export interface KnownLogStore {
+  readonly store: LogStore;
+  /** Of the replica. */
+  readonly connection: NatsConnection;
+}
+
+/** Rejects with LogStoreGoneError, with what the store rejects with, or when NATS cannot be reached. */
+export async function openKnownLogStore(
+  config: ReplicaConfig,
+  warn: (why: string, error: unknown) => void,
+): Promise<KnownLogStore> {
+  const { server, registerReplicas } = config;
+  const isInFolder = config.logStore === 'level' && (await exists(join(logFolder(config), 'CURRENT')));
+  // What is wrong with a log that is there is told also while NATS is away.
+  const early = isInFolder ? await openLogStore(config) : undefined;
+  let connection: NatsConnection | undefined;
+  try {
+    connection = await connectNats(config, `craft-replica-${server}`);
+    const register = await StoreRegister.open(connection, new Subjects(config.cluster));
+    if (early !== undefined) {
+      register.add(server, registerReplicas).catch((error) => warn('this log store could not be registered', error));
+      return { store: early, connection };
+    }
+    return { store: await openFirst(config, connection, register, warn), connection };
+  } catch (error) {
+    await early?.close();
+    await connection?.close();
+    throw error;
+  }
+}
+
+async function openFirst(
+  config: ReplicaConfig,
+  connection: NatsConnection,
+  register: StoreRegister,
+  warn: (why: string, error: unknown) => void,
+): Promise<LogStore> {
+  const { server, registerReplicas } = config;
+  const place = config.logStore === 'level' ? logFolder(config) : new Subjects(config.cluster).storeStream(server);
+  const isGone = await patiently(warn, async () => {
+    if (config.logStore === 'jetstream' && (await hasStream(connection, place))) return false;
+    return register.has(server);
+  });
+  if (isGone) throw new LogStoreGoneError(server, place);
+  const store = await openLogStore(config);
+  try {
+    // Before anybody hears of it. Not before it is there: a start that ends in between can be repeated.
+    await patiently(warn, () => register.add(server, registerReplicas));
+    return store;
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+async function patiently<T>(warn: (why: string, error: unknown) => void, work: () => Promise<T>): Promise<T> {
+  const deadlineMs = performance.now() + JETSTREAM_MS_MAX;
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (performance.now() > deadlineMs) throw error;
+      warn('a new log store waits for JetStream', error);
+      await delay(RETRY_MS);
+    }
+  }
+}
+
+async function hasStream(connection: NatsConnection, name: string): Promise<boolean> {
+  const manager = await jetstreamManager(connection, { checkAPI: false });
+  try {
+    await manager.streams.info(name);
+    return true;
+  } catch (error) {
+    if (error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND) return false;
+    throw error;
+  }
+}
+
+function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return false;
+      throw error;
+    },
+  );
+}

@@ -1,0 +1,80 @@
+/**
+ * Which servers have had a log store, in a small stream next to the logs: so a member whose disk was wiped is told from a server that
+ * starts for the first time. It would have forgotten its votes and what it acknowledged, and a quorum could be wrong with it (T1, T11).
+ *
+ * What is lost of the register protects nobody any more, and harms nobody either: every server enters itself again when it starts.
+ */
+import {
+  DiscardPolicy,
+  JetStreamApiError,
+  type JetStreamManager,
+  jetstream,
+  jetstreamManager,
+  RetentionPolicy,
+  StorageType,
+} from '@nats-io/jetstream';
+import type { NatsConnection } from '@nats-io/nats-core';
+import type { ServerId } from '../raft/entry.js';
+import type { Subjects } from './subjects.js';
+
+const STREAM_NOT_FOUND = 10_059;
+const MESSAGE_NOT_FOUND = 10_037;
+const TIMEOUT_MS = 2_000;
+
+export class StoreRegister {
+  private constructor(
+    private readonly connection: NatsConnection,
+    private readonly manager: JetStreamManager,
+    private readonly subjects: Subjects,
+  ) {}
+
+  static async open(connection: NatsConnection, subjects: Subjects): Promise<StoreRegister> {
+    const manager = await jetstreamManager(connection, { checkAPI: false, timeout: TIMEOUT_MS });
+    return new StoreRegister(connection, manager, subjects);
+  }
+
+  /** Rejects when JetStream does not answer. */
+  async has(server: ServerId): Promise<boolean> {
+    const { subjects, manager } = this;
+    const wanted = { last_by_subj: subjects.registered(server) };
+    try {
+      return (await manager.streams.getMessage(subjects.register(), wanted)) !== null;
+    } catch (error) {
+      if (hasCode(error, STREAM_NOT_FOUND) || hasCode(error, MESSAGE_NOT_FOUND)) return false;
+      throw error;
+    }
+  }
+
+  /** Enters a server; makes the register, with so many replicas, if it is not there. Rejects when JetStream does not answer. */
+  async add(server: ServerId, replicas: number): Promise<void> {
+    const { subjects, manager } = this;
+    try {
+      await manager.streams.info(subjects.register());
+    } catch (error) {
+      if (!hasCode(error, STREAM_NOT_FOUND)) throw error;
+      await manager.streams.add({
+        name: subjects.register(),
+        subjects: [subjects.registered('*')],
+        storage: StorageType.File,
+        retention: RetentionPolicy.Limits,
+        discard: DiscardPolicy.Old,
+        max_msgs_per_subject: 1,
+        num_replicas: replicas,
+      });
+    }
+    await jetstream(this.connection, { timeout: TIMEOUT_MS }).publish(subjects.registered(server));
+  }
+
+  /** A server that is no member any more may come again, as a new one. */
+  async remove(server: ServerId): Promise<void> {
+    try {
+      await this.manager.streams.purge(this.subjects.register(), { filter: this.subjects.registered(server) });
+    } catch (error) {
+      if (!hasCode(error, STREAM_NOT_FOUND)) throw error;
+    }
+  }
+}
+
+function hasCode(error: unknown, code: number): boolean {
+  return error instanceof JetStreamApiError && error.code === code;
+}
