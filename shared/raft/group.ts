@@ -69,10 +69,15 @@ export class Group {
     this.state = new GroupState(options, restored, nowMs);
   }
 
-  /** Time has passed; to be called every few tens of milliseconds (milliseconds, monotonic). */
-  tick(nowMs: number): void {
+  /**
+   * Time has passed; to be called every few tens of milliseconds (milliseconds, monotonic). Who cannot write (`isDiskHung`) gives leadership up,
+   * and does not stand for election: it could win a pre-vote again and again, and its terms, never durable, would stop the others' elections.
+   */
+  tick(nowMs: number, isDiskHung = false): void {
     const { state } = this;
-    if (state.role === 'leader') tickLeader(state, nowMs);
+    if (isDiskHung) {
+      if (state.role === 'leader') state.becomeFollower(state.term, null, nowMs);
+    } else if (state.role === 'leader') tickLeader(state, nowMs);
     else if (nowMs >= state.electionDeadlineMs) onElectionTimeout(state, nowMs);
     state.log.shrink(Math.min(state.commitIndex, state.unsavedFrom), state.options.windowBytesMax);
   }

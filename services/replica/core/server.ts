@@ -95,6 +95,15 @@ interface GroupPending {
   readonly write: PendingWrite;
 }
 
+/** The one write that the store works on, tried again for as long as it fails. */
+interface InFlight {
+  readonly batch: WriteBatch;
+  readonly pending: readonly GroupPending[];
+  readonly limit: Timestamp | null;
+  /** Since its first try (milliseconds, monotonic). */
+  readonly sinceMs: number;
+}
+
 export class ReplicaCore<C extends QueuedCommand> {
   readonly groups: readonly Group[];
   readonly clock: ClockGuard;
@@ -108,7 +117,7 @@ export class ReplicaCore<C extends QueuedCommand> {
   private readonly outbox = new Map<ServerId, Outgoing>();
   /** The largest timestamp that a barrier of some other server waits for (T6). */
   private closeUpToElsewhere: Timestamp = 0;
-  private inFlight: { batch: WriteBatch; pending: readonly GroupPending[]; limit: Timestamp | null } | null = null;
+  private inFlight: InFlight | null = null;
   /** For each group the index that a snapshot must reach; 0 where none is needed (T10). */
   private readonly neededSnapshots: Index[];
   private isInstalling = false;
@@ -157,7 +166,10 @@ export class ReplicaCore<C extends QueuedCommand> {
 
   /** Timers of all groups; every few tens of milliseconds. */
   tick(): void {
-    for (const group of this.groups) group.tick(this.nowMs);
+    const { inFlight, nowMs } = this;
+    // Whatever is in that write: behind it nothing is stamped, in any group, while heartbeats would go on (hashicorp/raft 503).
+    const isDiskHung = inFlight !== null && nowMs - inFlight.sinceMs >= this.options.electionTimeoutMs;
+    for (const group of this.groups) group.tick(nowMs, isDiskHung);
   }
 
   /** An envelope of a peer. One of another shape of cluster is ignored; false says so. */
@@ -410,7 +422,7 @@ export class ReplicaCore<C extends QueuedCommand> {
       return pending.length > 0;
     }
     const batch: WriteBatch = limit === null ? { groups } : { groups, promiseLimit: limit };
-    this.inFlight = { batch, pending, limit };
+    this.inFlight = { batch, pending, limit, sinceMs: this.nowMs };
     this.effects.push({ type: 'write', batch });
     return false;
   }

@@ -1,0 +1,131 @@
+/**
+ * The replica cores of a few servers in one thread, joined by messages that arrive at once, with disks that can hang and servers that can be cut
+ * off. Time passes only when the test says so.
+ */
+import type { CommandRefusal, Effect, QueuedCommand } from '../../../services/replica/core/effect.js';
+import { ReplicaCore } from '../../../services/replica/core/server.js';
+import { EntryKind, type GroupId, type LogEntry, type ServerId } from '../../../shared/raft/entry.js';
+import type { Envelope } from '../../../shared/raft/message.js';
+import { GROUP_DEFAULTS } from '../../../shared/raft/options.js';
+import { decodeConfiguration, encodeConfiguration } from '../../../shared/wire/configuration.js';
+import { encodeEntry } from '../../../shared/wire/entry-block.js';
+
+const EPOCH_US = 1_790_000_000_000_000;
+const TICK_MS = 20;
+
+export const ELECTION_TIMEOUT_MS = GROUP_DEFAULTS.electionTimeoutMs;
+
+type Told = Exclude<Effect<QueuedCommand>, { type: 'send' | 'write' | 'read' }>;
+
+export interface Server {
+  readonly name: ServerId;
+  readonly core: ReplicaCore<QueuedCommand>;
+  /** Everything that the core told its owner so far. */
+  readonly told: Told[];
+  /** Its writes wait until it no longer is. */
+  isDiskHung: boolean;
+  /** Messages neither reach it nor leave it. */
+  isCutOff: boolean;
+  isWriting: boolean;
+}
+
+export class Cores {
+  readonly servers: readonly Server[];
+  private wires: { readonly to: ServerId; readonly envelope: Envelope }[] = [];
+  private nowMs = 0;
+
+  constructor(names: readonly ServerId[], options: { groups: number; uncommittedBytesMax?: number }) {
+    this.servers = names.map((name, at) => {
+      const core = new ReplicaCore<QueuedCommand>(
+        {
+          ...GROUP_DEFAULTS,
+          ...options,
+          server: name,
+          servers: names,
+          clockOffsetUsMax: 500_000,
+          promiseWindowUs: 250_000,
+          proposalsMax: 4_096,
+          envelopeBytesMax: 512 * 1024,
+          encodeEntry,
+          encodeConfiguration,
+          decodeConfiguration,
+          // Timeouts differ, and are the same in every run.
+          random: () => (at + 1) / (names.length + 1),
+        },
+        { promiseLimit: 0, groups: new Map() },
+        { physical: EPOCH_US, nowMs: 0 },
+      );
+      return { name, core, told: [], isDiskHung: false, isCutOff: false, isWriting: false };
+    });
+  }
+
+  server(name: ServerId): Server {
+    const found = this.servers.find((server) => server.name === name);
+    if (found === undefined) throw new RangeError(`no server ${name}`);
+    return found;
+  }
+
+  /** Who believes to lead the group. */
+  leadersOf(group: GroupId): ServerId[] {
+    return this.servers.filter(({ core }) => core.groups[group]?.role === 'leader').map(({ name }) => name);
+  }
+
+  offer(name: ServerId, group: GroupId, body: Uint8Array): CommandRefusal | null {
+    const { core } = this.server(name);
+    this.advance(core);
+    return core.offer(group, { body, acknowledgement: 'committed', isWatched: true }, 0);
+  }
+
+  /** Lets so much time pass, a tick after the other. */
+  pass(ms: number): void {
+    for (const untilMs = this.nowMs + ms; this.nowMs < untilMs; ) {
+      this.nowMs += TICK_MS;
+      for (const { core } of this.servers) {
+        this.advance(core);
+        core.tick();
+      }
+      this.settle();
+    }
+  }
+
+  /** Turns of all servers until nothing is left to do. */
+  settle(): void {
+    do {
+      for (const server of this.servers) this.turn(server);
+      for (const { to, envelope } of this.wires.splice(0)) {
+        const receiver = this.server(to);
+        if (receiver.isCutOff || this.server(envelope.from).isCutOff) continue;
+        this.advance(receiver.core);
+        receiver.core.receive(envelope);
+        this.turn(receiver);
+      }
+    } while (this.wires.length > 0);
+  }
+
+  private turn(server: Server): void {
+    const { core } = server;
+    this.advance(core);
+    if (server.isWriting && !server.isDiskHung) {
+      server.isWriting = false;
+      core.written();
+    }
+    for (const effect of core.run()) {
+      if (effect.type === 'send') this.wires.push(effect);
+      else if (effect.type === 'write') server.isWriting = true;
+      else if (effect.type !== 'read') server.told.push(effect);
+    }
+    // What is written becomes durable in a turn of its own.
+    if (server.isWriting && !server.isDiskHung) this.turn(server);
+  }
+
+  private advance(core: ReplicaCore<QueuedCommand>): void {
+    core.advance(EPOCH_US + this.nowMs * 1_000, this.nowMs);
+  }
+}
+
+/** Every command in a server's window of a group's log. */
+export function commandsOf({ core }: Server, group: GroupId): LogEntry[] {
+  const log = core.groups[group];
+  const entries = Array.from({ length: log?.lastIndex ?? 0 }, (_, at) => log?.at(at + 1));
+  return entries.filter((entry): entry is LogEntry => entry?.kind === EntryKind.command);
+}
