@@ -62,13 +62,21 @@ async function main(names: readonly string[]): Promise<void> {
   for (const name of names) {
     const starter = STARTERS[name];
     if (starter === undefined || isStopping) continue;
-    const service = await starter(logger);
+    const service = await starter(logger).catch((error: unknown) => {
+      if (!(error instanceof ConfigError))
+        logger.fatal({ err: error, failed: name }, `the ${name} cannot start: ${messageOf(error)}`);
+      throw error;
+    });
     running.push(service);
     void service.failed.then((error) => {
       logger.fatal({ err: error, failed: name }, 'a service cannot go on; stopping');
       void stop(1);
     });
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {

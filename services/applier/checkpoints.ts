@@ -125,8 +125,9 @@ function advice(own: CheckpointMessage, other: CheckpointMessage): string {
     own.checksum === other.checksum
       ? 'a command handler that is not deterministic, different versions of the state machine, or a database that was changed by hand'
       : 'damage to a log store or to the merged-log stream';
+  const [what, both] = own.checksum === other.checksum ? ['', 'it is'] : [', remove its merged-log stream', 'both are'];
   return (
-    `the cause is ${cause}. Find the server that differs from the others, stop it, repair the cause, remove its database (and its ` +
-    'merged-log stream, if the logs differ) and start it again: it rebuilds both from the log'
+    `the cause is ${cause}. To rebuild the server that differs from the others: stop its services, repair the cause, drop its database and ` +
+    `create it again, empty${what}, and start its services: ${both} made anew from the log`
   );
 }

@@ -1,4 +1,4 @@
-/** The status of a cluster as a table, a line for each server and group. */
+/** The status of a cluster as a table, a line for each server and group; below it a line for each server that cannot write its logs. */
 import type { ServerStatus } from '../../shared/client/index.js';
 
 const HEADINGS = ['server', 'group', 'role', 'leader', 'term', 'last', 'commit', 'watermark', 'clock', 'merged'];
@@ -20,14 +20,20 @@ export function statusTable(servers: readonly ServerStatus[]): string {
   );
   const table = [HEADINGS, ...rows];
   const widths = HEADINGS.map((_heading, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
-  return table
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  const lines = table.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+  return [...lines, ...servers.flatMap(trouble)].join('\n');
+}
+
+function trouble({ server, logStore }: ServerStatus): string[] {
+  if (logStore === undefined || logStore.ok) return [];
+  return [
+    `${server} cannot write its log store since ${logStore.since}, and leads nothing until it can: ${logStore.error}`,
+  ];
 }
 
 /** Distance from the cluster's reference time in milliseconds; `!` when it is too far to lead. */

@@ -2,6 +2,8 @@
  * The merger service: the feed of its own server's replica in, the merged-log stream out. All decisions are in core.ts; this
  * file does them, and starts again from the stream's last message whenever it is in doubt.
  */
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
 import { type Msg, type NatsConnection, TimeoutError } from '@nats-io/nats-core';
 import type { CommonConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
@@ -14,7 +16,7 @@ import { createTracing, type Tracing } from '../../shared/telemetry/tracing.js';
 import { traceparentOf } from '../../shared/wire/command.js';
 import { connectNats } from '../../shared/wire/connection.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
-import { decodeFeedReply, encodeFeedRequest } from '../../shared/wire/feed.js';
+import { decodeFeedReply, encodeFeedRequest, MERGER_HEADER, mergerHeader } from '../../shared/wire/feed.js';
 import { requestInstall } from '../../shared/wire/install.js';
 import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { Subjects } from '../../shared/wire/subjects.js';
@@ -26,6 +28,15 @@ const POLL_MS = 5_000;
 const PUBLISH_MS_MAX = 5_000;
 /** Between two tries when the replica or the stream is not there (milliseconds). */
 const RETRY_MS = 100;
+
+/** Another merger of this server has started after this one. */
+export class MergerReplacedError extends Error {
+  readonly code = 'MERGER_REPLACED';
+  constructor(server: string, own: string, newer: string) {
+    super(`another merger of server ${server} has started (${newer}) after this one (${own}): only one may run`);
+    this.name = 'MergerReplacedError';
+  }
+}
 
 /** Starts the merger of `config.server`; its stream is opened as soon as JetStream answers. Rejects when the configuration is wrong. */
 export async function startMerger(config: CommonConfig): Promise<Service> {
@@ -55,6 +66,8 @@ class MergerService implements Service {
   private fail: (error: Error) => void = () => undefined;
   private core: MergerCore | null = null;
   private isStopping = false;
+  /** How the replica tells mergers of this server apart, and people find them. */
+  private readonly id = `process ${process.pid} on ${hostname()}, ${randomBytes(4).toString('hex')}`;
   private readonly running: Promise<void>;
   private readonly warn;
   private readonly batchSizes;
@@ -86,8 +99,9 @@ class MergerService implements Service {
       if (!this.isStopping) this.fail(new Error('the NATS connection is closed for good', { cause: error }));
     });
     this.running = this.run().catch((error: unknown) => {
-      logger.fatal({ err: error }, 'the merger cannot go on');
-      this.fail(error instanceof Error ? error : new Error(String(error)));
+      const reason = error instanceof Error ? error : new Error(String(error));
+      logger.fatal({ err: reason }, `the merger cannot go on: ${reason.message}`);
+      this.fail(reason);
     });
   }
 
@@ -108,6 +122,7 @@ class MergerService implements Service {
         await this.live(new MergerCore(position));
       } catch (error) {
         if (this.isStopping) return;
+        if (error instanceof MergerReplacedError) throw error;
         this.warn('merger starts again from the stream', error);
         this.fenced.add();
         await pause(RETRY_MS);
@@ -152,7 +167,8 @@ class MergerService implements Service {
     const subject = this.subjects.feed(this.config.server);
     let reply: Msg;
     try {
-      reply = await this.connection.request(subject, encodeFeedRequest(effect), { timeout: POLL_MS });
+      const options = { timeout: POLL_MS, headers: mergerHeader(this.id) };
+      reply = await this.connection.request(subject, encodeFeedRequest(effect), options);
     } catch (error) {
       if (this.isStopping) throw error;
       // An idle cluster lets the poll run out, which is the time to see whether the stream is still the one that was written; a
@@ -165,6 +181,8 @@ class MergerService implements Service {
       core.fetchFailed();
       return;
     }
+    const newer = reply.headers?.get(MERGER_HEADER);
+    if (newer) throw new MergerReplacedError(this.config.server, this.id, newer);
     const { groups, bases } = decodeFeedReply(reply.data, this.config.groups);
     core.fed(groups, bases);
   }

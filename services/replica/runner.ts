@@ -28,8 +28,10 @@ export interface Outside<C extends QueuedCommand> {
   tell(effect: Exclude<Effect<C>, { type: 'send' | 'write' | 'read' }>): void;
   /** A write begins, and is durable; a pair a write. For tracing. */
   onWrite(effect: Effect<C> & { type: 'write' }): (() => void) | undefined;
-  /** A write failed and will be tried again, or a read failed. */
+  /** A write failed and will be tried again, or makes no progress, or a read failed; said again for as long as it lasts. */
   onStoreError(error: Error): void;
+  /** The first write that is durable after that. */
+  onStoreRecovered(): void;
   /** The core found a broken invariant, or the store is damaged: the service cannot go on. */
   onFatal(error: Error): void;
 }
@@ -45,6 +47,8 @@ export class Runner<C extends QueuedCommand> {
   private readonly ticker: NodeJS.Timeout;
   private waker: NodeJS.Timeout | null = null;
   private retrier: NodeJS.Timeout | null = null;
+  /** The last write failed, or makes no progress. */
+  private isStoreFailing = false;
   /** Resolves when no write is in flight. */
   private writing: Promise<void> = Promise.resolve();
 
@@ -54,7 +58,7 @@ export class Runner<C extends QueuedCommand> {
     private readonly outside: Outside<C>,
     private readonly clocks: Clocks = SYSTEM_CLOCKS,
   ) {
-    this.ticker = setInterval(() => this.happen((replica) => replica.tick()), TICK_MS);
+    this.ticker = setInterval(() => this.tick(), TICK_MS);
     this.schedule();
   }
 
@@ -66,6 +70,14 @@ export class Runner<C extends QueuedCommand> {
       event(this.core);
     });
     this.schedule();
+  }
+
+  private tick(): void {
+    this.happen((replica) => replica.tick());
+    // A write that fails says why; one that hangs says nothing.
+    if (!this.core.isDiskHung || this.isStoreFailing || this.isStopped) return;
+    this.isStoreFailing = true;
+    this.outside.onStoreError(new Error('a write to the log store has made no progress for an election timeout'));
   }
 
   /** Ends the turns; waits for the write in flight. */
@@ -114,6 +126,8 @@ export class Runner<C extends QueuedCommand> {
       onDurable = this.outside.onWrite(effect);
       await this.store.write(effect.batch);
       onDurable?.();
+      if (this.isStoreFailing) this.outside.onStoreRecovered();
+      this.isStoreFailing = false;
     } catch (error) {
       this.onWriteFailed(toError(error));
       return;
@@ -127,6 +141,7 @@ export class Runner<C extends QueuedCommand> {
       this.fail(error);
       return;
     }
+    this.isStoreFailing = true;
     this.outside.onStoreError(error);
     this.retrier = setTimeout(() => this.happen((core) => core.retryWrite()), RETRY_MS);
   }
@@ -137,7 +152,10 @@ export class Runner<C extends QueuedCommand> {
       this.happen((core) => core.readDone(effect, entries));
     } catch (error) {
       if (error instanceof LogStoreCorruptError) this.fail(error);
-      else this.outside.onStoreError(toError(error));
+      else {
+        this.isStoreFailing = true;
+        this.outside.onStoreError(toError(error));
+      }
       // The need comes back by itself; a disk that fails is not asked without a pause.
       setTimeout(() => this.happen((core) => core.readDone(effect, [])), RETRY_MS).unref();
     }

@@ -19,18 +19,20 @@ import { decodeCommand } from '../../shared/wire/command.js';
 import { decodeConfiguration, encodeConfiguration } from '../../shared/wire/configuration.js';
 import { encodeEntry, entryBody } from '../../shared/wire/entry-block.js';
 import { decodeEnvelope, encodeEnvelope } from '../../shared/wire/envelope.js';
-import { decodeFeedRequest, encodeFeedReply } from '../../shared/wire/feed.js';
+import { decodeFeedRequest, encodeFeedReply, MERGER_HEADER, mergerHeader } from '../../shared/wire/feed.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 import { type ClientCommand, Ingress } from './commands.js';
 import type { Effect, LostEffect } from './core/effect.js';
 import type { FeedRequest } from './core/feed.js';
 import { ReplicaCore } from './core/server.js';
+import { withWayOut } from './damage.js';
 import { openKnownLogStore } from './known-log-store.js';
+import { Mergers } from './mergers.js';
 import { ReplicaRequests } from './requests.js';
 import { completeTails } from './restore.js';
 import { type Clocks, Runner, SYSTEM_CLOCKS } from './runner.js';
-import { serverStatus } from './status.js';
+import { type LogStoreStatus, serverStatus } from './status.js';
 import { LeaderSubscriptions } from './subscriptions.js';
 import { ReplicaTracing } from './tracing.js';
 import { Waiting } from './waiting.js';
@@ -42,6 +44,7 @@ const ENVELOPE_BYTES_MAX = 512 * 1024;
 const MESSAGE_OVERHEAD_BYTES = 128 * 1024;
 /** How long a graceful stop waits for its leaderships to be taken over (milliseconds). */
 const HAND_OVER_MS_MAX = 3_000;
+const NO_DATA = new Uint8Array(0);
 
 type Told = Exclude<Effect<ClientCommand>, { type: 'send' | 'write' | 'read' }>;
 
@@ -50,7 +53,9 @@ export async function startReplica(config: ReplicaConfig, clocks: Clocks = SYSTE
   const logger = createLogger({ service: 'replica', server: config.server, level: config.logLevel });
   const contract = await loadStateMachine(config.stateMachine);
   const warn = warnOccasionally(logger);
-  const { store, connection } = await openKnownLogStore(config, (why, error) => warn(why, error));
+  const { store, connection } = await openKnownLogStore(config, warn).catch((error: unknown) => {
+    throw withWayOut(error, config);
+  });
   try {
     const loaded = await completeTails(store, await store.load());
     requirePayload(connection, Math.max(ENVELOPE_BYTES_MAX, config.payloadBytesMax) + MESSAGE_OVERHEAD_BYTES);
@@ -80,7 +85,7 @@ export async function startReplica(config: ReplicaConfig, clocks: Clocks = SYSTE
   } catch (error) {
     await store.close();
     await connection.close();
-    throw error;
+    throw withWayOut(error, config);
   }
 }
 
@@ -103,6 +108,7 @@ class ReplicaService implements Service {
   private readonly leading: LeaderSubscriptions;
   private readonly feed: Waiting<FeedRequest>;
   private readonly barriers: Waiting<undefined>;
+  private readonly mergers = new Mergers();
   private readonly requests: ReplicaRequests;
   private readonly tracing;
   private readonly spans: ReplicaTracing;
@@ -110,6 +116,7 @@ class ReplicaService implements Service {
   private readonly malformed;
   private readonly commands;
   private readonly refused;
+  private logStore: LogStoreStatus = { ok: true };
   private isStopping = false;
   private hasFailed = false;
 
@@ -145,7 +152,8 @@ class ReplicaService implements Service {
         send: (to, envelope) => this.publish(this.subjects.rpc(to), encodeEnvelope(envelope)),
         tell: (effect) => this.onEffect(effect),
         onWrite: (effect) => this.spans.onWrite(effect.batch),
-        onStoreError: (error) => this.warn('log store failed; nothing is acknowledged until it recovers', error),
+        onStoreError: (error) => this.onStoreError(error),
+        onStoreRecovered: () => this.onStoreRecovered(),
         onFatal: (error) => this.onFatal(error),
       },
       clocks,
@@ -217,13 +225,17 @@ class ReplicaService implements Service {
       });
     });
     this.listen(subjects.feed(config.server), (message) => {
-      this.feed.add(message, decodeFeedRequest(message.data, config.groups));
+      const request = decodeFeedRequest(message.data, config.groups);
+      const newer = this.mergers.newerThan(message.headers?.get(MERGER_HEADER) ?? '');
+      if (newer === undefined) this.feed.add(message, request);
+      else message.respond(NO_DATA, { headers: mergerHeader(newer) });
     });
     this.listen(subjects.barrier(config.server), (message) => this.barriers.add(message, undefined));
     for (const subject of [subjects.admin('status'), subjects.admin('status', config.server)]) {
       this.listen(subject, (message) => {
         const { server, cluster } = config;
-        const about = { server, cluster, version: VERSION, malformed: this.malformed.value };
+        const { logStore, malformed } = this;
+        const about = { server, cluster, version: VERSION, logStore, malformed: malformed.value };
         message.respond(JSON.stringify(serverStatus(this.core, about)));
       });
     }
@@ -307,6 +319,17 @@ class ReplicaService implements Service {
     }
   }
 
+  private onStoreError(error: Error): void {
+    this.warn('log store failed; this server leads nothing and acknowledges nothing until it recovers', error);
+    const since = this.logStore.ok ? new Date().toISOString() : this.logStore.since;
+    this.logStore = { ok: false, since, error: withCause(error) };
+  }
+
+  private onStoreRecovered(): void {
+    this.logger.info('the log store takes writes again');
+    this.logStore = { ok: true };
+  }
+
   private onRefused(command: ClientCommand, reason: Parameters<Ingress['refuse']>[2]): void {
     this.refused.add();
     const replyTo = command.reply === '' ? decodeCommand(command.body).reply : command.reply;
@@ -347,9 +370,15 @@ class ReplicaService implements Service {
     metrics.gauge('clock_offset_seconds', 'Reference time minus own clock', () => core.clock.offsetUs() / 1e6);
   }
 
-  private onFatal(error: Error): void {
+  private onFatal(given: Error): void {
     this.hasFailed = true;
-    this.logger.fatal({ err: error }, 'the replica cannot go on');
+    const error = withWayOut(given, this.config);
+    this.logger.fatal({ err: error }, `the replica cannot go on: ${error.message}`);
     this.fail(error);
   }
+}
+
+/** The log store says what it could not do, its cause what the file system says to it. */
+function withCause(error: Error): string {
+  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
 }

@@ -31,13 +31,19 @@ export interface ServerStatus {
     /** Whether it is near enough for this server to lead. */
     readonly ok: boolean;
   };
+  readonly logStore: LogStoreStatus;
   /** Messages on internal subjects that were dropped because they could not be understood. */
   readonly malformed: number;
 }
 
+/** Whether the log store takes writes; while it does not, this server leads nothing and acknowledges nothing. */
+export type LogStoreStatus =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly since: string; readonly error: string };
+
 export function serverStatus<C extends QueuedCommand>(
   core: ReplicaCore<C>,
-  about: { server: string; cluster: string; version: string; malformed: number },
+  about: { server: string; cluster: string; version: string; logStore: LogStoreStatus; malformed: number },
 ): ServerStatus {
   return {
     server: about.server,
@@ -45,6 +51,7 @@ export function serverStatus<C extends QueuedCommand>(
     version: about.version,
     groups: core.groups.map(groupStatus),
     clock: { offsetUs: Math.round(core.clock.offsetUs()), ok: core.clock.mayLead() },
+    logStore: about.logStore,
     malformed: about.malformed,
   };
 }

@@ -54,6 +54,8 @@ export const serverStatus = z.looseObject({
   version: z.string().optional(),
   groups: z.array(groupStatus),
   clock: z.looseObject({ offsetUs: z.number(), ok: z.boolean() }).optional(),
+  /** Whether the log store takes writes, and since when and why not. */
+  logStore: z.looseObject({ ok: z.boolean(), since: z.string().optional(), error: z.string().optional() }).optional(),
   mergedIndex: z.number().optional(),
 });
 export type ServerStatus = z.output<typeof serverStatus>;

@@ -1,9 +1,19 @@
 /** The feed between a merger and its replica: `craft.v1.FeedRequest` and `FeedReply` <-> plain objects. */
+import { headers, type MsgHdrs } from '@nats-io/nats-core';
 import type { GroupId, Index, LogEntry, Timestamp } from '../raft/entry.js';
 import { concatBlock, decodeBlock } from './entry-block.js';
 import './protobuf.js';
 import { craft } from './generated/craft.js';
 import { WireError } from './wire-error.js';
+
+/** In a request the merger that asks; in an answer, which has no data then, the one that has replaced it. */
+export const MERGER_HEADER = 'Craft-Merger';
+
+export function mergerHeader(merger: string): MsgHdrs {
+  const header = headers();
+  header.set(MERGER_HEADER, merger);
+  return header;
+}
 
 export interface FeedRequestFields {
   readonly positions: readonly Index[];

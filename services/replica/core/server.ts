@@ -166,10 +166,16 @@ export class ReplicaCore<C extends QueuedCommand> {
 
   /** Timers of all groups; every few tens of milliseconds. */
   tick(): void {
-    const { inFlight, nowMs } = this;
-    // Whatever is in that write: behind it nothing is stamped, in any group, while heartbeats would go on (hashicorp/raft 503).
-    const isDiskHung = inFlight !== null && nowMs - inFlight.sinceMs >= this.options.electionTimeoutMs;
-    for (const group of this.groups) group.tick(nowMs, isDiskHung);
+    const { isDiskHung } = this;
+    for (const group of this.groups) group.tick(this.nowMs, isDiskHung);
+  }
+
+  /**
+   * The write in flight has made no progress for an election timeout. Whatever is in it: behind it nothing is stamped, in any group, while
+   * heartbeats would go on (hashicorp/raft 503).
+   */
+  get isDiskHung(): boolean {
+    return this.inFlight !== null && this.nowMs - this.inFlight.sinceMs >= this.options.electionTimeoutMs;
   }
 
   /** An envelope of a peer. One of another shape of cluster is ignored; false says so. */

@@ -1,0 +1,22 @@
+/** A damaged log store has one way out; whoever reads that it is damaged reads the way out too. */
+import type { ReplicaConfig } from '../../shared/config/config.js';
+import { LogStoreCorruptError } from '../../shared/log-store/port.js';
+
+/** The log store of this server is damaged: the replica does not start, or ends. */
+export class DamagedLogError extends Error {
+  readonly code = 'DAMAGED_LOG';
+  constructor(server: string, damage: LogStoreCorruptError) {
+    super(
+      `the log store of server ${server} is damaged: ${damage.message}. It is not passed over, and nothing of it is changed: what this server ` +
+        `has promised may be in it. Replace the server (README.md, "Operations", "Replace a server"): craft members remove ${server}, then start ` +
+        `it with CRAFT_JOIN=true and an empty log store, and craft members add ${server}`,
+      { cause: damage },
+    );
+    this.name = 'DamagedLogError';
+  }
+}
+
+/** Damage as DamagedLogError; any other error as it is. */
+export function withWayOut<E>(error: E, { server }: Pick<ReplicaConfig, 'server'>): E | DamagedLogError {
+  return error instanceof LogStoreCorruptError ? new DamagedLogError(server, error) : error;
+}

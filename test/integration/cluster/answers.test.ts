@@ -1,0 +1,328 @@
+/**
+ * What a service says, and how it ends, when its disk, its data or a second copy of it is wrong; and that the others go on meanwhile. On real
+ * processes, one for each service.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ClassicLevel } from 'classic-level';
+import postgres from 'postgres';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { projectRoot, servicesProgram } from '../../../deploy/local/project.js';
+import { serverEnvironment } from '../../../deploy/local/server-environment.js';
+import { type CraftClient, connectCraft } from '../../../shared/client/index.js';
+import { CHECKPOINT_INTERVAL } from '../../../shared/merge/merge.js';
+import { eventually, startTestCluster, type TestCluster } from '../../harness/index.js';
+import { converged, readDatabase, readMergedLog } from './inspect.js';
+
+/** A file that may not grow further fails a write, like a full disk, only when the signal that comes with it is not deadly. */
+const SURVIVE_LIMIT = ['--import', 'data:text/javascript,process.on("SIGXFSZ",()=>{})'];
+const IN_FLIGHT = 16;
+const QUIET = { max: 1, onnotice: () => undefined };
+
+let test: TestCluster;
+let client: CraftClient;
+/** What the launcher says of processes that have ended by themselves. */
+const notices: string[] = [];
+const copies: ChildProcess[] = [];
+/** Keys that were written; each once. */
+let written = 0;
+
+beforeAll(async () => {
+  test = await startTestCluster({
+    layout: 'service',
+    nodeArguments: SURVIVE_LIMIT,
+    onNotice: (line) => notices.push(line),
+  });
+  client = await connectCraft({ servers: test.cluster.natsUrl, timeoutMs: 60_000 });
+});
+afterAll(async () => {
+  for (const copy of copies) copy.kill('SIGKILL');
+  await client?.close();
+  await test?.stop();
+});
+
+/** Writes a new key: executed twice it would be rejected. Returns its merged index. */
+async function put(group?: number, size = 1): Promise<number> {
+  const input = { key: `key-${written++}`, value: 'x'.repeat(size), ifVersion: 0 };
+  const { index = Number.NaN } = await client.command('kv.put', input, group === undefined ? {} : { group });
+  return index;
+}
+
+/** Commands through whoever leads, some at a time, for as long as `during` takes; every one of them is answered. */
+async function underLoad(during: () => Promise<void>): Promise<void> {
+  let isOver = false;
+  const worker = async () => {
+    while (!isOver) await put();
+  };
+  const working = Promise.all(Array.from({ length: IN_FLIGHT }, worker));
+  try {
+    await during();
+  } finally {
+    isOver = true;
+    await Promise.allSettled([working]);
+  }
+  await working;
+}
+
+/** All databases and merged logs are the same: no entry twice, none missing, and every key once. */
+async function expectWhole(): Promise<void> {
+  const databases = await converged(test.cluster, await put(), 60_000);
+  expect(new Set(databases.map((one) => JSON.stringify(one))).size).toBe(1);
+  expect(databases[0]?.keys).toBe(written);
+  const logs = await Promise.all(test.cluster.servers.map((server) => readMergedLog(test.cluster, server)));
+  const [first] = logs;
+  expect(first?.entries.map(({ mergedIndex }) => mergedIndex)).toEqual(first?.entries.map((_, at) => at + 1));
+  for (const log of logs) expect(log).toEqual(first);
+  expect(first?.checksum).toBe(databases[0]?.checksum);
+}
+
+interface Line {
+  readonly level: number;
+  readonly msg: string;
+  readonly kind?: string;
+  readonly err?: { readonly message: string; readonly code?: string };
+}
+
+const FATAL = 60;
+
+/** What a part of the cluster has logged so far. */
+async function logOf(part: string): Promise<Line[]> {
+  const [server = ''] = part.split('.');
+  const text = await readFile(join(test.cluster.dataDir, server, `${part}.log`), 'utf8');
+  return text.split('\n').flatMap((line) => (line.startsWith('{') && line.endsWith('}') ? [JSON.parse(line)] : []));
+}
+
+/** The part has ended by itself, with an exit code that a supervisor takes for a failure; the last reason that it gave. */
+async function reasonOfEnd(part: string): Promise<string> {
+  await eventually(`the end of ${part}`, () => test.cluster.pids[part] === undefined, { timeoutMs: 30_000 });
+  expect(notices.filter((line) => line.startsWith(`${part} `)).at(-1)).toBe(`${part} ended with code 1`);
+  return (await logOf(part)).findLast(({ level }) => level === FATAL)?.err?.message ?? '';
+}
+
+/** One more process of a service of a server, with the environment of the one that runs. */
+function startCopy(server: string, service: string): { process: ChildProcess; said: () => string } {
+  const { cluster } = test;
+  const env = serverEnvironment({
+    base: process.env,
+    cluster: cluster.cluster,
+    server,
+    servers: cluster.servers,
+    groups: cluster.groups,
+    natsUrl: cluster.natsUrl,
+    dataDir: join(cluster.dataDir, server),
+    databaseUrl: cluster.databaseUrl(server),
+    monitorUrl: undefined,
+    otlpEndpoint: undefined,
+    processIndex: 100 + copies.length,
+    more: {},
+  });
+  const copy = spawn(process.execPath, [servicesProgram(), service], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  copies.push(copy);
+  let text = '';
+  for (const stream of [copy.stdout, copy.stderr]) {
+    stream.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+  }
+  return { process: copy, said: () => text };
+}
+
+async function endCopy(copy: ChildProcess): Promise<void> {
+  expect(copy.exitCode).toBeNull();
+  const exit = once(copy, 'exit');
+  copy.kill('SIGTERM');
+  expect(await exit).toEqual([0, null]);
+}
+
+function craft(...args: string[]): string {
+  const program = join(projectRoot(), 'dist/services/cli/main.js');
+  const env = { ...process.env, CRAFT_NATS_URL: test.cluster.natsUrl };
+  return execFileSync(process.execPath, [program, ...args], { env, encoding: 'utf8' });
+}
+
+describe('a second copy of a service, with the environment of the first', () => {
+  it('of a merger: the older one ends and names the newer; no entry is doubled or missing', async () => {
+    await underLoad(async () => {
+      const copy = startCopy('s2', 'merger');
+      const reason = await reasonOfEnd('s2.merger');
+      expect(reason).toMatch(/another merger of server s2 has started .* only one may run/);
+      expect(reason).toContain(`process ${copy.process.pid} `);
+      const before = (await readDatabase(test.cluster.databaseUrl('s2'))).mergedIndex;
+      await eventually('the copy merges', async () => {
+        return (await readDatabase(test.cluster.databaseUrl('s2'))).mergedIndex > before;
+      });
+      // The other way round: the one of the cluster is the newer one now.
+      const exit = once(copy.process, 'exit');
+      await test.cluster.restart('s2.merger');
+      expect(await exit).toEqual([1, null]);
+      expect(copy.said()).toMatch(/another merger of server s2 has started/);
+    });
+    await expectWhole();
+  }, 120_000);
+
+  it('of an applier: the older one ends and says so; every command takes effect once', async () => {
+    await underLoad(async () => {
+      const copy = startCopy('s2', 'applier');
+      const reason = await reasonOfEnd('s2.applier');
+      expect(reason).toMatch(/another applier has taken over this database \(epoch \d+, this one has \d+\)/);
+      expect(reason).toMatch(/only one may run/);
+      await endCopy(copy.process);
+      await test.cluster.restart('s2.applier');
+    });
+    await expectWhole();
+  }, 120_000);
+
+  it('of a replica: it does not start, and says whose log store that is', async () => {
+    const copy = startCopy('s2', 'replica');
+    const [code] = await once(copy.process, 'exit');
+    expect(code).toBe(1);
+    expect(copy.said()).toMatch(/the log store in .*s2\/log is open in another process; stop that one/);
+    await expectWhole();
+  }, 60_000);
+});
+
+describe('a database that differs', () => {
+  it('stops its applier at the next checkpoint; what the applier says to do makes it equal again', async () => {
+    const { cluster } = test;
+    const key = 'key-0';
+    const sql = postgres(cluster.databaseUrl('s3'), QUIET);
+    await sql`update kv set value = '"changed by hand"', version = version + 7 where key = ${key}`;
+    await sql.end();
+    // The next command on that row has another outcome at s3 than elsewhere.
+    await client.kv.put(key, 'shows it', { ifVersion: 1 }).catch((error: unknown) => {
+      // Through s3's group its own applier answers.
+      expect(error).toMatchObject({ code: 'REJECTED' });
+    });
+    const { mergedIndex } = await readDatabase(cluster.databaseUrl('s1'));
+    const untilCheckpoint = CHECKPOINT_INTERVAL - (mergedIndex % CHECKPOINT_INTERVAL);
+    for (let left = untilCheckpoint; left > 0; left -= 100) {
+      const some = Array.from({ length: Math.min(left, 100) }, () => `key-${written++}`);
+      await Promise.all(some.map((one) => client.kv.put(one, 1, { ifVersion: 0, ack: 'committed' })));
+    }
+    const reason = await reasonOfEnd('s3.applier');
+    expect(reason).toMatch(/servers s3 and s[12] have different outcomes of the same commands up to merged index \d+/);
+    expect(reason).toMatch(/a database that was changed by hand/);
+
+    // The others say so and go on.
+    for (const other of ['s1', 's2']) {
+      const differs = ({ msg }: Line) => msg.includes('s3') && msg.includes('a majority agrees with');
+      await eventually(`${other} says so`, async () => (await logOf(`${other}.applier`)).some(differs));
+    }
+    await put(0);
+    await put(1);
+
+    // Word for word.
+    expect(reason).toMatch(
+      /rebuild the server that differs.*: stop its services, repair the cause, drop its database and create it again, empty, and start its services: it is made anew from the log/,
+    );
+    await cluster.kill('s3', 'SIGTERM');
+    const name = new URL(cluster.databaseUrl('s3')).pathname.slice(1);
+    const admin = postgres(cluster.databaseUrl('s1'), QUIET);
+    await admin.unsafe(`drop database "${name}" with (force)`);
+    await admin.unsafe(`create database "${name}"`);
+    await admin.end();
+    await cluster.restart('s3');
+    await cluster.waitReady();
+    await expectWhole();
+  }, 120_000);
+});
+
+// prlimit is Linux.
+describe.skipIf(process.platform !== 'linux')('a log store that cannot be written', () => {
+  it('costs its server all leaderships and acknowledgements, until there is space again; it says why', async () => {
+    const { cluster } = test;
+    await eventually('s1 leads its group', async () => (await cluster.waitReady())[0] === 's1', {
+      timeoutMs: 30_000,
+      everyMs: 100,
+    });
+    // The journal becomes larger than what this process writes besides, its own log above all.
+    for (let n = 0; n < 8; n++) await put(0, 100_000);
+    const pid = cluster.pids['s1.replica'];
+    await underLoad(async () => {
+      // Nothing that is as large may grow any more; and a new store of the same size, which is what mending it takes, has no room.
+      limitFiles(pid, await journalBytes('s1'));
+      await eventually(
+        'the others lead',
+        async () => (await cluster.waitReady({ servers: ['s2', 's3'] })).every((leader) => leader !== 's1'),
+        { timeoutMs: 30_000, everyMs: 100 },
+      );
+      for (const group of [0, 1, 2]) await put(group);
+      const status = await eventually('s1 says so', async () => {
+        const own = (await cluster.status()).find(({ server }) => server === 's1');
+        return own?.logStore?.ok === false ? own : undefined;
+      });
+      expect(status.groups.filter(({ role }) => role === 'leader')).toEqual([]);
+      expect(status.logStore?.error).toMatch(/disk of .*s1\/log does not take writes|write failed.*s1\/log/);
+      expect(craft('status')).toMatch(
+        /^s1 cannot write its log store since \d{4}-.*, and leads nothing until it can: /m,
+      );
+      const said = (await logOf('s1.replica')).map(({ msg }) => msg);
+      expect(said).toContain('log store failed; this server leads nothing and acknowledges nothing until it recovers');
+      expect(said.filter((msg) => msg === 'the log store takes writes again')).toEqual([]);
+
+      limitFiles(pid, 'unlimited');
+      await eventually('s1 writes again', async () => {
+        const own = (await cluster.status()).find(({ server }) => server === 's1');
+        return own?.logStore?.ok;
+      });
+    });
+    await eventually('s1 leads again', async () => (await cluster.waitReady())[0] === 's1', {
+      timeoutMs: 30_000,
+      everyMs: 100,
+    });
+    expect(cluster.pids['s1.replica']).toBe(pid);
+    expect((await cluster.status()).map(({ logStore }) => logStore?.ok)).toEqual([true, true, true]);
+    expect((await logOf('s1.replica')).map(({ msg }) => msg)).toContain('the log store takes writes again');
+    await expectWhole();
+  }, 180_000);
+
+  function limitFiles(pid: number | undefined, bytes: number | 'unlimited'): void {
+    execFileSync('prlimit', ['--pid', String(pid), `--fsize=${bytes}:`]);
+  }
+
+  async function journalBytes(server: string): Promise<number> {
+    const folder = join(test.cluster.dataDir, server, 'log');
+    const journal =
+      (await readdir(folder))
+        .filter((file) => /^\d+\.log$/.test(file))
+        .sort()
+        .at(-1) ?? '';
+    return (await stat(join(folder, journal))).size;
+  }
+});
+
+describe('a damaged record of a log store', () => {
+  const contents = async (level: ClassicLevel<string, Buffer>) => new Map(await level.iterator().all());
+
+  it('keeps its replica from starting, which names it and the way out; nothing of it is dropped, and the rest serves', async () => {
+    const { cluster } = test;
+    const folder = join(cluster.dataDir, 's3', 'log');
+    await cluster.kill('s3', 'SIGTERM');
+    const level = new ClassicLevel<string, Buffer>(folder, { valueEncoding: 'buffer' });
+    const [key = ''] = await level.keys({ gte: 'log/0001/', lt: 'log/0001/~', reverse: true, limit: 1 }).all();
+    const value = Buffer.from((await level.get(key)) ?? Buffer.alloc(0));
+    value[value.length - 1] = (value.at(-1) ?? 0) ^ 1;
+    await level.put(key, value);
+    const damaged = await contents(level);
+    await level.close();
+
+    await cluster.restart('s3.replica');
+    const reason = await reasonOfEnd('s3.replica');
+    expect(reason).toContain(`the log store of server s3 is damaged`);
+    expect(reason).toContain(join(folder, key));
+    expect(reason).toMatch(
+      /Replace the server \(README\.md, "Operations", "Replace a server"\): craft members remove s3/,
+    );
+    const readme = await readFile(join(projectRoot(), 'README.md'), 'utf8');
+    expect(readme).toMatch(/^## Operations$/m);
+    expect(readme).toContain('**Replace a server**');
+
+    await level.open();
+    expect(await contents(level)).toEqual(damaged);
+    await level.close();
+    await cluster.waitReady({ servers: ['s1', 's2'] });
+    for (const group of [0, 1, 2]) expect(await put(group)).toBeGreaterThan(0);
+  }, 60_000);
+});
