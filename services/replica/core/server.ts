@@ -19,13 +19,15 @@ import {
 } from '../../../shared/raft/entry.js';
 import { Group, type PendingWrite } from '../../../shared/raft/group.js';
 import type { ConfigurationChange, ConfigureRefusal } from '../../../shared/raft/membership.js';
-import type { BarrierAnswer, Envelope, Message } from '../../../shared/raft/message.js';
+import type { Envelope } from '../../../shared/raft/message.js';
 import type { GroupOptions } from '../../../shared/raft/options.js';
 import { PromiseLimit } from '../../../shared/raft/promise.js';
 import { Barriers, isAtLeast } from './barrier.js';
+import { CommandQueue } from './command-queue.js';
 import type { CommandRefusal, Effect, QueuedCommand, ReadEffect } from './effect.js';
 import { Feed, type FeedRequest } from './feed.js';
 import { Links } from './links.js';
+import { Outbox } from './outbox.js';
 import { Watching } from './watching.js';
 
 export interface ServerOptions extends Omit<GroupOptions, 'group' | 'server' | 'bootstrap' | 'clock' | 'promiseLimit'> {
@@ -41,46 +43,6 @@ export interface ServerOptions extends Omit<GroupOptions, 'group' | 'server' | '
   readonly envelopeBytesMax: number;
   /** Most commands that are stamped in one go. */
   readonly proposalsMax: number;
-}
-
-/** Queued and uncommitted together are bounded by uncommittedBytesMax. */
-interface Queue<C> {
-  commands: C[];
-  bytes: number;
-  /** The largest timestamp that one of them is to come after (T7). */
-  after: Timestamp;
-}
-
-/** What one turn has for one peer. */
-export interface Outgoing {
-  readonly messages: Message[];
-  readonly barrierAsks: number[];
-  readonly barrierAnswers: BarrierAnswer[];
-  closeUpTo: Timestamp;
-}
-
-/** Messages in their order, cut where their entries would be more than `bytesMax`; one piece at least, one message in each. */
-function piecesOf(messages: readonly Message[], bytesMax: number): Message[][] {
-  let piece: Message[] = [];
-  const pieces = [piece];
-  let bytes = 0;
-  for (const message of messages) {
-    const size = message.body.type === 'append' ? blockLength(message.body.entries) : 0;
-    if (bytes > 0 && bytes + size > bytesMax) {
-      piece = [];
-      pieces.push(piece);
-      bytes = 0;
-    }
-    piece.push(message);
-    bytes += size;
-  }
-  return pieces;
-}
-
-function blockLength(entries: readonly LogEntry[]): number {
-  let length = 0;
-  for (const entry of entries) length += entry.bytes.length;
-  return length;
 }
 
 /** Commands of one group that wait to be reported; while a group has no leader, `ordered` ones of the others pile up. */
@@ -110,11 +72,11 @@ export class ReplicaCore<C extends QueuedCommand> {
   private readonly limit: PromiseLimit;
   private readonly links: Links;
   private readonly feed: Feed;
-  private readonly queues: Queue<C>[];
+  private readonly queues: CommandQueue<C>[];
   private readonly watching: Watching<C>[];
   private readonly effects: Effect<C>[] = [];
   private readonly barriers: Barriers;
-  private readonly outbox = new Map<ServerId, Outgoing>();
+  private readonly outbox: Outbox;
   /** The largest timestamp that a barrier of some other server waits for (T6). */
   private closeUpToElsewhere: Timestamp = 0;
   private inFlight: InFlight | null = null;
@@ -153,7 +115,8 @@ export class ReplicaCore<C extends QueuedCommand> {
         return group.isQuorum(servers) && (told === undefined || isAtLeast(group.configuration, told));
       }),
     );
-    this.queues = this.groups.map(() => ({ commands: [], bytes: 0, after: 0 }));
+    this.queues = this.groups.map(() => new CommandQueue());
+    this.outbox = new Outbox(options.envelopeBytesMax);
     this.watching = this.groups.map(() => new Watching());
   }
 
@@ -185,7 +148,7 @@ export class ReplicaCore<C extends QueuedCommand> {
     for (const message of envelope.messages) this.groups[message.group]?.receive(message, this.nowMs);
     for (const id of envelope.barrierAsks) {
       const configurations = this.groups.map(({ configuration: { term, index } }) => ({ term, index }));
-      this.outgoing(envelope.from).barrierAnswers.push({
+      this.outbox.to(envelope.from).barrierAnswers.push({
         id,
         timestamp: this.largestCommandTimestamp(),
         configurations,
@@ -212,9 +175,7 @@ export class ReplicaCore<C extends QueuedCommand> {
     }
     if ((this.watching[group]?.size ?? 0) >= WATCHED_MAX) return 'overloaded';
     if (after > this.clock.bound()) return 'after-beyond-bound';
-    queue.after = Math.max(queue.after, after);
-    queue.commands.push(command);
-    queue.bytes += command.body.length;
+    queue.add(command, after);
     return null;
   }
 
@@ -317,23 +278,22 @@ export class ReplicaCore<C extends QueuedCommand> {
       this.collectEvents();
     } while (this.inFlight === null && this.startWrite());
     this.collectMessages();
-    this.flush();
+    for (const [to, contents] of this.outbox.take()) {
+      this.effects.push({ type: 'send', to, envelope: this.links.wrap(to, contents, this.physical) });
+    }
     this.report();
     return this.effects.splice(0);
   }
 
   private stampQueued(): void {
     for (const [id, queue] of this.queues.entries()) {
-      if (queue.commands.length === 0) continue;
-      const commands = queue.commands.splice(0, this.options.proposalsMax);
-      queue.bytes = queue.commands.reduce((sum, command) => sum + command.body.length, 0);
+      if (queue.length === 0) continue;
+      const { commands, after } = queue.take(this.options.proposalsMax);
       // T7: now, not when they came, since the clock may have been taken back meanwhile.
-      if (!this.clock.observe(queue.after)) {
+      if (!this.clock.observe(after)) {
         this.effects.push({ type: 'refused', commands, reason: 'clock' });
-        if (queue.commands.length === 0) queue.after = 0;
         continue;
       }
-      if (queue.commands.length === 0) queue.after = 0;
       const proposals = commands.map(({ body }) => ({ kind: EntryKind.command, body }));
       const result = this.groups[id]?.propose(proposals, this.nowMs) ?? 'not-leader';
       if (typeof result === 'string') {
@@ -352,11 +312,8 @@ export class ReplicaCore<C extends QueuedCommand> {
   /** Leadership is gone: what was only queued is in no log, and its clients need not wait for a write to hear so. */
   private refuseQueued(id: GroupId): void {
     const queue = this.queues[id];
-    if (queue === undefined || queue.commands.length === 0) return;
-    this.effects.push({ type: 'refused', commands: queue.commands, reason: 'not-leader' });
-    queue.commands = [];
-    queue.bytes = 0;
-    queue.after = 0;
+    if (queue === undefined || queue.length === 0) return;
+    this.effects.push({ type: 'refused', commands: queue.take(queue.length).commands, reason: 'not-leader' });
   }
 
   /** T5: every group that this server leads closes up to what the other groups have, or what a merger waits for. */
@@ -368,7 +325,7 @@ export class ReplicaCore<C extends QueuedCommand> {
     for (const [id, group] of this.groups.entries()) {
       if (group.role !== 'leader') continue;
       // What is queued is stamped when the write in flight is done, and that does as well as a close.
-      if (this.inFlight !== null && (this.queues[id]?.commands.length ?? 0) > 0) continue;
+      if (this.inFlight !== null && (this.queues[id]?.length ?? 0) > 0) continue;
       let wanted = waitingFor;
       for (const other of this.groups) {
         const timestamp = other.lastCommandTimestamp;
@@ -441,19 +398,19 @@ export class ReplicaCore<C extends QueuedCommand> {
 
   private release(pending: readonly GroupPending[]): void {
     for (const { group, write } of pending) {
-      for (const message of write.after) this.enqueue(message);
+      for (const message of write.after) this.outbox.add(message);
       group.written(write, this.nowMs);
     }
   }
 
   private collectMessages(): void {
-    for (const group of this.groups) for (const message of group.takeMessages()) this.enqueue(message);
+    for (const group of this.groups) for (const message of group.takeMessages()) this.outbox.add(message);
     this.barriers.recount();
     for (const { id, missing } of this.barriers.asks(this.nowMs, BARRIER_INTERVAL_MS)) {
-      for (const peer of this.peers()) if (missing(peer)) this.outgoing(peer).barrierAsks.push(id);
+      for (const peer of this.peers()) if (missing(peer)) this.outbox.to(peer).barrierAsks.push(id);
     }
     const closeUpTo = this.barriers.nudge(this.lowestWatermark(), this.nowMs, BARRIER_INTERVAL_MS);
-    if (closeUpTo > 0) for (const peer of this.peers()) this.outgoing(peer).closeUpTo = closeUpTo;
+    if (closeUpTo > 0) for (const peer of this.peers()) this.outbox.to(peer).closeUpTo = closeUpTo;
   }
 
   /** Every other member of some group. */
@@ -468,33 +425,6 @@ export class ReplicaCore<C extends QueuedCommand> {
     let largest = 0;
     for (const group of this.groups) largest = Math.max(largest, group.lastCommandTimestamp);
     return largest;
-  }
-
-  private outgoing(to: ServerId): Outgoing {
-    let outgoing = this.outbox.get(to);
-    if (outgoing === undefined) {
-      outgoing = { messages: [], barrierAsks: [], barrierAnswers: [], closeUpTo: 0 };
-      this.outbox.set(to, outgoing);
-    }
-    return outgoing;
-  }
-
-  private enqueue(message: Message): void {
-    this.outgoing(message.to).messages.push(message);
-  }
-
-  private flush(): void {
-    for (const [to, outgoing] of this.outbox) {
-      // What is not a message goes once, with the first piece.
-      let besides: Omit<Outgoing, 'messages'> = outgoing;
-      for (const messages of piecesOf(outgoing.messages, this.options.envelopeBytesMax)) {
-        const { barrierAsks, barrierAnswers, closeUpTo } = besides;
-        const contents = { messages, barrierAsks, barrierAnswers, closeUpTo };
-        this.effects.push({ type: 'send', to, envelope: this.links.wrap(to, contents, this.physical) });
-        besides = { barrierAsks: [], barrierAnswers: [], closeUpTo: 0 };
-      }
-    }
-    this.outbox.clear();
   }
 
   private report(): void {
