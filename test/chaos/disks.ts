@@ -12,26 +12,31 @@ const CHUNK = Buffer.alloc(256 * 1024);
 const SMALL = Buffer.alloc(512);
 
 export class Disks {
-  private constructor(private readonly folders: ReadonlyMap<string, string>) {}
+  private readonly folders = new Map<string, string>();
+
+  private constructor(private readonly dataDir: string) {}
 
   /**
    * Mounts one at the folder of each server's log, below `dataDir`, before the servers start. Undefined when this process may not mount;
    * then nothing is left of the attempt.
    */
   static async mount(dataDir: string, servers: readonly string[]): Promise<Disks | undefined> {
-    const folders = new Map(servers.map((server) => [server, join(dataDir, server, 'log')]));
-    const mounted = new Map<string, string>();
+    const disks = new Disks(dataDir);
     try {
-      for (const [server, folder] of folders) {
-        await mkdir(folder, { recursive: true });
-        await run('mount', ['-t', 'tmpfs', '-o', `size=${SIZE}`, 'craft-chaos', folder]);
-        mounted.set(server, folder);
-      }
-      return new Disks(folders);
+      for (const server of servers) await disks.add(server);
+      return disks;
     } catch {
-      await new Disks(mounted).unmount();
+      await disks.unmount();
       return undefined;
     }
+  }
+
+  /** One more, for a server that joins. */
+  async add(server: string): Promise<void> {
+    const folder = join(this.dataDir, server, 'log');
+    await mkdir(folder, { recursive: true });
+    await run('mount', ['-t', 'tmpfs', '-o', `size=${SIZE}`, 'craft-chaos', folder]);
+    this.folders.set(server, folder);
   }
 
   has(server: string): boolean {

@@ -17,13 +17,14 @@ const snapshot: Fault = {
 const members: Fault = {
   name: 'members',
   async inject(surroundings) {
-    const { cluster, nats, connection } = surroundings;
+    const { cluster, nats, disks, connection } = surroundings;
     const { groups, servers } = cluster;
     const subjects = new Subjects(cluster.cluster);
     const options = { connection, subjects, groups, timeoutMs: MEMBERS_MS_MAX, print: () => undefined };
     const old = pickServer(surroundings);
     const fresh = `s${Math.max(...servers.map((server) => Number(server.slice(1)))) + 1}`;
     await nats.addServer(fresh);
+    await disks?.add(fresh);
     await cluster.addServer(fresh);
     await new MembersAdmin(options).add(fresh);
     await new MembersAdmin(options).remove(old);
