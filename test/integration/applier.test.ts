@@ -177,7 +177,7 @@ describe('the applier', () => {
     expect(heard[2]?.headers?.get('Nats-Service-Error-Code')).toBe('409');
   });
 
-  it('takes a stream that lost its tail, and one with other borders, for what they are', async () => {
+  it('pitfall: JetStream loses what it acknowledged: takes a stream that lost its tail, and one with other borders, for what they are', async () => {
     const log = counting(60);
     await createStream();
     await publish(messages(log.slice(0, 40), 4));

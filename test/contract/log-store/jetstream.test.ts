@@ -107,7 +107,7 @@ describe('the sync interval of the NATS server', () => {
     await expect(opening({ monitorUrls })).rejects.toThrow(LogStoreSyncError);
   });
 
-  it('must be always', async () => {
+  it('pitfall: JetStream acknowledges before fsync: must be always', async () => {
     const monitorPort = await freePort();
     const lazy = await startTestNats({ monitorPort });
     try {

@@ -119,7 +119,7 @@ describe('what a base has left behind in a level log store', () => {
       return { groups: [{ group: 0, entries: [entry], ...base }] };
     };
 
-    it('takes a bounded part of it under a load that compacts again and again', async () => {
+    it('pitfall: log files that only grow: takes a bounded part of it under a load that compacts again and again', async () => {
       const WRITES = 800;
       const EVERY = 16;
       // Live records are 2 to 6 MiB; the rest is LevelDB's: journal, a table of the journal before, tables not yet merged.
@@ -135,7 +135,26 @@ describe('what a base has left behind in a level log store', () => {
       expect(await store.read(0, WRITES - TRAILING + 1, ALL, ALL)).toHaveLength(TRAILING);
     });
 
-    it('gives it back when a long log is compacted and little is written afterwards', async () => {
+    it('pitfall: log files that only grow: takes a bounded part of it when its process restarts after every few writes', async () => {
+      const RESTARTS = 60;
+      const EACH = 8;
+      const BYTES_MAX = 64 * MIB;
+      const folder = await folders.make();
+      let largest = 0;
+      for (let restart = 0, index = 0; restart < RESTARTS; restart++) {
+        const store = await opened(folder);
+        for (let n = 0; n < EACH; n++) await store.write(appended(++index, n === EACH - 1 && index > TRAILING));
+        await store.close();
+        largest = Math.max(largest, await sizeOf(folder));
+      }
+      // Nearly twice as much has been written.
+      expect(RESTARTS * EACH * BODY_BYTES).toBeGreaterThan(1.8 * BYTES_MAX);
+      expect(largest).toBeLessThan(BYTES_MAX);
+      // Journals, manifests and logs of the database are replaced, not collected.
+      expect((await readdir(folder)).length).toBeLessThan(60);
+    });
+
+    it('pitfall: log files that only grow: gives it back when a long log is compacted and little is written afterwards', async () => {
       const WRITES = 480;
       const BYTES_MAX = 16 * MIB;
       const folder = await folders.make();

@@ -46,7 +46,7 @@ describe('commands', () => {
     });
   });
 
-  it('answers every id once, whichever leader it reaches', async () => {
+  it('pitfall: outcome unknown: whoever asks again with the id is answered with the first result, whichever leader it reaches', async () => {
     const id = { 'Nats-Msg-Id': 'once' };
     const first = await client.request('group.0.cmd.kv.put', { key: 'once', value: 1 }, id);
     expect(first.body).toMatchObject({ ok: true, group: 0, result: { version: 1 } });

@@ -26,6 +26,8 @@ let client: CraftClient;
 /** What the launcher says of processes that have ended by themselves. */
 const notices: string[] = [];
 const copies: ChildProcess[] = [];
+/** By how much the clock of a server is wrong from its next start on (milliseconds). */
+const clockOffsetsMs = new Map<string, number>();
 /** Keys that were written; each once. */
 let written = 0;
 
@@ -33,6 +35,10 @@ beforeAll(async () => {
   test = await startTestCluster({
     layout: 'service',
     nodeArguments: SURVIVE_LIMIT,
+    environmentOf: (server): NodeJS.ProcessEnv => {
+      const offsetMs = clockOffsetsMs.get(server);
+      return offsetMs === undefined ? {} : { CRAFT_TEST_CLOCK_OFFSET_MS: String(offsetMs) };
+    },
     onNotice: (line) => notices.push(line),
   });
   client = await connectCraft({ servers: test.cluster.natsUrl, timeoutMs: 60_000 });
@@ -291,6 +297,44 @@ describe.skipIf(process.platform !== 'linux')('a log store that cannot be writte
         .at(-1) ?? '';
     return (await stat(join(folder, journal))).size;
   }
+});
+
+describe('pitfall: clock that is off', () => {
+  it('a server whose clock is an hour ahead runs on, leads nothing and says so; commands go on, also through its group', async () => {
+    const { cluster } = test;
+    clockOffsetsMs.set('s2', 3_600_000);
+    await cluster.kill('s2', 'SIGTERM');
+    await cluster.restart('s2');
+    await cluster.waitReady();
+    const pids = cluster.pids;
+    await underLoad(async () => {
+      await eventually(
+        's2 says so in its log',
+        async () => {
+          return (await logOf('s2.replica')).some(({ msg }) => msg === 'a clock is too far off');
+        },
+        { timeoutMs: 30_000, everyMs: 100 },
+      );
+      for (const group of [0, 1, 2]) await put(group);
+    });
+    const own = (await cluster.status()).find(({ server }) => server === 's2');
+    expect(own?.clock?.ok).toBe(false);
+    expect(own?.clock?.offsetUs).toBeLessThan(-3_500e6);
+    expect(own?.groups.filter(({ role }) => role === 'leader')).toEqual([]);
+    await expectWhole();
+    expect(cluster.pids).toEqual(pids);
+    // Nothing was stamped by that clock.
+    const { entries } = await readMergedLog(cluster, 's1');
+    expect(Math.max(...entries.map(({ timestamp }) => timestamp))).toBeLessThan((Date.now() + 60_000) * 1_000);
+
+    clockOffsetsMs.delete('s2');
+    await cluster.kill('s2', 'SIGTERM');
+    await cluster.restart('s2');
+    await eventually('s2 leads again', async () => (await cluster.waitReady())[1] === 's2', {
+      timeoutMs: 30_000,
+      everyMs: 100,
+    });
+  }, 120_000);
 });
 
 describe('a damaged record of a log store', () => {

@@ -91,7 +91,7 @@ it('brings a server back that was away for longer than the logs reach', async ()
   await expectEqual(await overwrite(100));
 }, 120_000);
 
-it('writes a lost merged-log stream anew from where the state is', async () => {
+it('pitfall: JetStream loses what it acknowledged: writes a lost merged-log stream anew from where the state is', async () => {
   const manager = await jetstreamManager(connection);
   await manager.streams.delete(new Subjects(test.cluster.cluster).logStream('s1'));
   await expectEqual(await overwrite(100));

@@ -131,7 +131,7 @@ describe('client', () => {
     await end();
   });
 
-  it('retries what is retryable, and silence, with the same id', async () => {
+  it('pitfall: outcome unknown: retries what is retryable, and silence, with the same id', async () => {
     const end = await respond('craft.cmd.>', [
       refused('OVERLOADED'),
       refused('NOT_LEADER'),

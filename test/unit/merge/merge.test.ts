@@ -58,7 +58,7 @@ describe('Merge (T4)', () => {
     );
   });
 
-  it('numbers entries 1, 2, 3 … and goes on from any position with the same checksum', () => {
+  it('pitfall: sequence gaps: numbers entries 1, 2, 3 … and goes on from any position with the same checksum', () => {
     fc.assert(
       fc.property(logs, fc.integer({ min: 1, max: 7 }), (all, size) => {
         const whole = new Merge(mergeStart(all.length));
@@ -102,7 +102,7 @@ describe('Merge (T4)', () => {
     expect(merge.take(10, END)?.groups).toEqual([0, 1]);
   });
 
-  it('consumes no-ops without a place, and they hold up nobody', () => {
+  it('pitfall: sequence gaps: consumes no-ops without a place, and they hold up nobody', () => {
     const merge = new Merge(mergeStart(2));
     merge.offer(0, [entry(1, 10, EntryKind.noOp), entry(2, 11)], 11);
     merge.offer(1, [entry(1, 50, EntryKind.noOp)], 50);

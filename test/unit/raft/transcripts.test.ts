@@ -6,6 +6,12 @@ import { Transcript } from './transcript.js';
 
 const FOLDER = join(import.meta.dirname, 'transcripts');
 
+/** Its file, and the pitfall of other systems that it shows, where its first line names one. */
+function titleOf(file: string): string {
+  const [first = ''] = readFileSync(join(FOLDER, file), 'utf8').split('\n');
+  return first.startsWith('# pitfall: ') ? `${file}: ${first.slice(2)}` : file;
+}
+
 /** Lines that begin with `>` are the script, those with `#` remarks; what is indented is output and replaced. */
 function play(text: string): string {
   const transcript = new Transcript();
@@ -19,7 +25,7 @@ function play(text: string): string {
 }
 
 describe('transcripts', () => {
-  it.each(readdirSync(FOLDER))('%s', (file) => {
+  it.each(readdirSync(FOLDER).map((file) => [titleOf(file), file]))('%s', (_title, file) => {
     const path = join(FOLDER, file);
     const text = readFileSync(path, 'utf8');
     const played = play(text);

@@ -1,0 +1,119 @@
+/** The NATS client holds whatever has come for a subscription that is read slowly, in memory, without a bound and without a word. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { jetstream, jetstreamManager } from '@nats-io/jetstream';
+import { connect } from 'nats';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { MergedLogReader } from '../../services/applier/stream.js';
+import { Merge, mergeStart } from '../../shared/merge/merge.js';
+import { EntryKind } from '../../shared/raft/entry.js';
+import { encodeCommand } from '../../shared/wire/command.js';
+import { encodeEntry } from '../../shared/wire/entry-block.js';
+import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
+import { eventually, startTestNats, type TestNats } from '../harness/index.js';
+
+const MIB = 1024 * 1024;
+const STREAM = 'SLOW';
+const MESSAGES = 64;
+/** Twice what the reader asks for at once (services/applier/stream.ts): a request for more leaves before the last is used up. */
+const AHEAD_BYTES_MAX = 8 * MIB;
+
+let nats: TestNats;
+beforeAll(async () => {
+  nats = await startTestNats();
+});
+afterAll(() => nats?.stop());
+
+it('pitfall: slow subscriber: whoever applies slowly is sent a bounded part of the merged log ahead', async () => {
+  const connection = await connect({ servers: nats.url });
+  const manager = await jetstreamManager(connection);
+  await manager.streams.add({ name: STREAM, subjects: ['slow'] });
+  const payload = Buffer.from(JSON.stringify({ key: 'k', value: 'x'.repeat(MIB / 2) }));
+  const command = {
+    name: 'kv.put',
+    payload,
+    id: '',
+    server: '',
+    reply: '',
+    traceparent: '',
+    replyFormat: 'json' as const,
+  };
+  const merge = new Merge(mergeStart(1));
+  const entries = Array.from({ length: MESSAGES }, (_, at) => {
+    const bytes = encodeEntry(1, at + 1, EntryKind.command, encodeCommand(command));
+    return { index: at + 1, term: 1, timestamp: at + 1, kind: EntryKind.command, bytes };
+  });
+  merge.offer(0, entries, MESSAGES);
+  let bytesEach = 0;
+  for (let run = merge.take(1, MIB); run !== null; run = merge.take(1, MIB)) {
+    const message = encodeMergedBatch(run);
+    bytesEach = message.length;
+    await jetstream(connection).publish('slow', message);
+  }
+  expect(bytesEach * MESSAGES).toBeGreaterThan(4 * AHEAD_BYTES_MAX - MIB);
+
+  const stopping = new AbortController();
+  let wanted = 1;
+  let goOn: () => void = () => undefined;
+  const slow = await connect({ servers: nats.url });
+  const reader = new MergedLogReader({
+    connection: slow,
+    stream: STREAM,
+    wanted: () => wanted,
+    take: async (run) => {
+      // Only the first one is taken until the end of the look at it.
+      if (run.firstMergedIndex === 1)
+        await new Promise<void>((resolve) => {
+          goOn = resolve;
+        });
+      wanted = run.after.mergedIndex + 1;
+      return true;
+    },
+    onMissing: async () => false,
+    warn: () => undefined,
+    signal: stopping.signal,
+  });
+  const reading = reader.run();
+  const delivered = async () => {
+    const [consumer] = await manager.consumers.list(STREAM).next();
+    return consumer?.delivered.stream_seq ?? 0;
+  };
+  let before = await eventually('something is sent', delivered);
+  await eventually(
+    'nothing more is sent',
+    async () => {
+      const now = await delivered();
+      const isSame = now === before;
+      before = now;
+      return isSame;
+    },
+    { everyMs: 500 },
+  );
+  expect(before * bytesEach).toBeLessThan(AHEAD_BYTES_MAX);
+  goOn();
+  await eventually('all of it is read', () => wanted > MESSAGES);
+  stopping.abort();
+  await reading;
+  await slow.close();
+  await connection.close();
+}, 60_000);
+
+it('pitfall: slow subscriber: every core subscription of the services takes messages as they come, and none waits in a queue of the client', () => {
+  const files = ['services', 'shared'].flatMap((folder) =>
+    readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((file) => join(folder, file)),
+  );
+  const subscriptions = files
+    .filter((file) => file.endsWith('.ts'))
+    .flatMap((file) =>
+      readFileSync(file, 'utf8')
+        .split(/\.subscribe\(/)
+        .slice(1)
+        .map((rest) => ({ file, rest })),
+    );
+  expect(subscriptions.length).toBeGreaterThan(5);
+  // An own method of that name takes nothing; a subscription of NATS has its options, with the callback, right behind the subject.
+  const queued = subscriptions.filter(
+    ({ rest }) => !rest.startsWith(')') && !/^[^;]*?\{\s*(queue: \w+,\s*)?callback\b/.test(rest),
+  );
+  expect(queued.map(({ file, rest }) => `${file}: ${rest.slice(0, 60)}`)).toEqual([]);
+});
