@@ -44,6 +44,8 @@ const ENVELOPE_BYTES_MAX = 512 * 1024;
 const MESSAGE_OVERHEAD_BYTES = 128 * 1024;
 /** How long a graceful stop waits for its leaderships to be taken over (milliseconds). */
 const HAND_OVER_MS_MAX = 3_000;
+/** Between two looks at the own clock (milliseconds). */
+const CLOCK_LOOK_MS = 1_000;
 const NO_DATA = new Uint8Array(0);
 
 type Told = Exclude<Effect<ClientCommand>, { type: 'send' | 'write' | 'read' }>;
@@ -117,6 +119,8 @@ class ReplicaService implements Service {
   private readonly commands;
   private readonly refused;
   private logStore: LogStoreStatus = { ok: true };
+  private readonly clockWatch: NodeJS.Timeout;
+  private isClockWrong = false;
   private isStopping = false;
   private hasFailed = false;
 
@@ -190,6 +194,8 @@ class ReplicaService implements Service {
     });
     this.observe();
     this.subscribe();
+    this.clockWatch = setInterval(() => this.lookAtClock(), CLOCK_LOOK_MS);
+    this.clockWatch.unref();
     void connection.closed().then((error) => {
       if (!this.isStopping) this.onFatal(new Error('the NATS connection is closed for good', { cause: error }));
     });
@@ -198,6 +204,7 @@ class ReplicaService implements Service {
   async stop(): Promise<void> {
     if (this.isStopping) return;
     this.isStopping = true;
+    clearInterval(this.clockWatch);
     // No new commands, then leadership goes while the groups still run, so that clients hardly notice (dissertation 3.10).
     await this.leading.drain();
     await this.handOver();
@@ -317,6 +324,17 @@ class ReplicaService implements Service {
         });
         break;
     }
+  }
+
+  /** A follower that nobody asks to lead would not notice, and nobody else would say so. */
+  private lookAtClock(): void {
+    const { clock } = this.core;
+    if (clock.mayLead() !== this.isClockWrong) return;
+    this.isClockWrong = !this.isClockWrong;
+    const offsetUs = Math.round(clock.offsetUs());
+    if (this.isClockWrong)
+      this.logger.error({ offsetUs }, 'the clock of this server is too far off: it leads nothing until that is right');
+    else this.logger.info({ offsetUs }, 'the clock of this server is right again: it may lead');
   }
 
   private onStoreError(error: Error): void {

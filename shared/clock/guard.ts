@@ -96,4 +96,10 @@ export class ClockGuard {
     const { offsetUsMax } = this.options;
     return Math.abs(this.referenceOffsetUs) <= offsetUsMax && this.earliestOffsetUs >= -offsetUsMax;
   }
+
+  /** Whether a peer's clock, as far as it is known, is near enough for that peer to lead: leadership is not handed to one that would not take it. */
+  mayPeerLead(peer: ServerId): boolean {
+    const offsetUs = this.nowMs === null ? undefined : this.reference.peerOffsetUs(peer, this.nowMs);
+    return offsetUs === undefined || Math.abs(this.referenceOffsetUs - offsetUs) <= this.options.offsetUsMax;
+  }
 }

@@ -57,14 +57,19 @@ export class ReferenceTime {
     return this.middle(nowMs)[0];
   }
 
+  /** A peer's clock minus the own one, by its best fresh sample (microseconds); undefined when nothing is known. */
+  peerOffsetUs(peer: ServerId, nowMs: number): number | undefined {
+    const fresh = (this.samples.get(peer) ?? []).filter((sample) => nowMs - sample.atMs <= SAMPLE_AGE_MS_MAX);
+    const [first, ...rest] = fresh;
+    if (first === undefined) return undefined;
+    return rest.reduce((a, b) => (b.roundTripUs < a.roundTripUs ? b : a), first).offsetUs;
+  }
+
   private middle(nowMs: number): readonly [lower: number, upper: number] {
     const offsets = [0];
-    for (const list of this.samples.values()) {
-      const fresh = list.filter((sample) => nowMs - sample.atMs <= SAMPLE_AGE_MS_MAX);
-      const [first, ...rest] = fresh;
-      if (first === undefined) continue;
-      const best = rest.reduce((a, b) => (b.roundTripUs < a.roundTripUs ? b : a), first);
-      offsets.push(best.offsetUs);
+    for (const peer of this.samples.keys()) {
+      const offsetUs = this.peerOffsetUs(peer, nowMs);
+      if (offsetUs !== undefined) offsets.push(offsetUs);
     }
     offsets.sort((a, b) => a - b);
     const upper = offsets[offsets.length >> 1] ?? 0;

@@ -226,7 +226,9 @@ function maybeHandBack(state: GroupState, leadership: Leadership, nowMs: number)
     progress !== undefined &&
     nowMs - progress.heardAtMs < state.options.heartbeatMs * 3 &&
     progress.state === 'pipeline' &&
-    progress.matchIndex >= state.commitIndex;
+    progress.matchIndex >= state.commitIndex &&
+    // It would not stand, and nothing would be proposed here until that is noticed; again and again.
+    clock.mayPeerLead(preferredLeader);
   if (!isReady) leadership.preferredReadySinceMs = null;
   else leadership.preferredReadySinceMs ??= nowMs;
   const since = leadership.preferredReadySinceMs;

@@ -4,7 +4,7 @@ import type { Configuration, EncodeEntry, GroupId, LogEntry, ServerId } from './
 import type { PromiseLimit } from './promise.js';
 
 /** The part of the server's clock that a group uses. Physical time is fed in by the owner, once a turn. */
-export type GroupClock = Pick<ClockGuard, 'now' | 'peek' | 'observe' | 'bound' | 'mayLead'>;
+export type GroupClock = Pick<ClockGuard, 'now' | 'peek' | 'observe' | 'bound' | 'mayLead' | 'mayPeerLead'>;
 
 export interface GroupOptions {
   readonly group: GroupId;

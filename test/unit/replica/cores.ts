@@ -26,6 +26,8 @@ export interface Server {
   isDiskHung: boolean;
   /** Messages neither reach it nor leave it. */
   isCutOff: boolean;
+  /** How far its clock is ahead (milliseconds). */
+  clockOffsetMs: number;
   isWriting: boolean;
 }
 
@@ -55,7 +57,7 @@ export class Cores {
         { promiseLimit: 0, groups: new Map() },
         { physical: EPOCH_US, nowMs: 0 },
       );
-      return { name, core, told: [], isDiskHung: false, isCutOff: false, isWriting: false };
+      return { name, core, told: [], isDiskHung: false, isCutOff: false, clockOffsetMs: 0, isWriting: false };
     });
   }
 
@@ -72,7 +74,7 @@ export class Cores {
 
   offer(name: ServerId, group: GroupId, body: Uint8Array): CommandRefusal | null {
     const { core } = this.server(name);
-    this.advance(core);
+    this.advance(this.server(name));
     return core.offer(group, { body, acknowledgement: 'committed', isWatched: true }, 0);
   }
 
@@ -80,9 +82,9 @@ export class Cores {
   pass(ms: number): void {
     for (const untilMs = this.nowMs + ms; this.nowMs < untilMs; ) {
       this.nowMs += TICK_MS;
-      for (const { core } of this.servers) {
-        this.advance(core);
-        core.tick();
+      for (const server of this.servers) {
+        this.advance(server);
+        server.core.tick();
       }
       this.settle();
     }
@@ -95,7 +97,7 @@ export class Cores {
       for (const { to, envelope } of this.wires.splice(0)) {
         const receiver = this.server(to);
         if (receiver.isCutOff || this.server(envelope.from).isCutOff) continue;
-        this.advance(receiver.core);
+        this.advance(receiver);
         receiver.core.receive(envelope);
         this.turn(receiver);
       }
@@ -104,7 +106,7 @@ export class Cores {
 
   private turn(server: Server): void {
     const { core } = server;
-    this.advance(core);
+    this.advance(server);
     if (server.isWriting && !server.isDiskHung) {
       server.isWriting = false;
       core.written();
@@ -118,8 +120,8 @@ export class Cores {
     if (server.isWriting && !server.isDiskHung) this.turn(server);
   }
 
-  private advance(core: ReplicaCore<QueuedCommand>): void {
-    core.advance(EPOCH_US + this.nowMs * 1_000, this.nowMs);
+  private advance({ core, clockOffsetMs }: Server): void {
+    core.advance(EPOCH_US + (this.nowMs + clockOffsetMs) * 1_000, this.nowMs);
   }
 }
 
