@@ -26,6 +26,7 @@ import type { MergedRun } from '../../shared/merge/merge.js';
 import type { Index } from '../../shared/raft/entry.js';
 import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { BATCH_SIZES, type Metrics, openMetrics, SECONDS } from '../../shared/telemetry/metrics.js';
+import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import { createTracing, type Tracing } from '../../shared/telemetry/tracing.js';
 import { connectNats } from '../../shared/wire/connection.js';
@@ -211,6 +212,7 @@ class ApplierService implements Service {
         if (!this.stopping.signal.aborted) this.warn('a read failed', error);
       },
     });
+    void watchNats(connection, this.warn);
     void this.watchConnection();
     void connection.closed().then((error) => {
       this.end(new Error('the NATS connection is closed for good', { cause: error }));

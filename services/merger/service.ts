@@ -11,6 +11,7 @@ import type { MergedRun } from '../../shared/merge/merge.js';
 import { EntryKind } from '../../shared/raft/entry.js';
 import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { BATCH_SIZES, type Metrics, openMetrics } from '../../shared/telemetry/metrics.js';
+import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import { createTracing, type Tracing } from '../../shared/telemetry/tracing.js';
 import { traceparentOf } from '../../shared/wire/command.js';
@@ -95,6 +96,7 @@ class MergerService implements Service {
     metrics.gauge('merged_index', 'Merged index of the last entry published', () => {
       return this.core?.position().mergedIndex ?? 0;
     });
+    void watchNats(connection, this.warn);
     void connection.closed().then((error) => {
       if (!this.isStopping) this.fail(new Error('the NATS connection is closed for good', { cause: error }));
     });

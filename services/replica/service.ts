@@ -13,6 +13,7 @@ import { EntryKind, type GroupId } from '../../shared/raft/entry.js';
 import { GROUP_DEFAULTS } from '../../shared/raft/options.js';
 import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { type Metrics, openMetrics } from '../../shared/telemetry/metrics.js';
+import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { createTracing } from '../../shared/telemetry/tracing.js';
 import { encodeBarrierReply } from '../../shared/wire/barrier.js';
 import { decodeCommand } from '../../shared/wire/command.js';
@@ -194,6 +195,7 @@ class ReplicaService implements Service {
     });
     this.observe();
     this.subscribe();
+    void watchNats(connection, this.warn);
     this.clockWatch = setInterval(() => this.lookAtClock(), CLOCK_LOOK_MS);
     this.clockWatch.unref();
     void connection.closed().then((error) => {

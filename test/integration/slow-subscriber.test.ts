@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { MergedLogReader } from '../../services/applier/stream.js';
 import { Merge, mergeStart } from '../../shared/merge/merge.js';
 import { EntryKind } from '../../shared/raft/entry.js';
+import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { encodeCommand } from '../../shared/wire/command.js';
 import { encodeEntry } from '../../shared/wire/entry-block.js';
 import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
@@ -97,6 +98,23 @@ it('pitfall: slow subscriber: whoever applies slowly is sent a bounded part of t
   await slow.close();
   await connection.close();
 }, 60_000);
+
+it('pitfall: slow subscriber: one that has a limit is said aloud, and so is a connection that is lost', async () => {
+  const said: { kind: string; detail: unknown }[] = [];
+  const connection = await connect({ servers: nats.url, maxReconnectAttempts: -1, reconnectTimeWait: 20 });
+  void watchNats(connection, (kind, detail) => said.push({ kind, detail }));
+  const unread = connection.subscribe('unread', { slow: 2 });
+  for (let n = 0; n < 5; n++) connection.publish('unread');
+  await connection.flush();
+  await eventually('the slow one is named', () => said.length > 0);
+  expect(said[0]).toMatchObject({ kind: 'a subscription is read too slowly', detail: { subject: 'unread' } });
+  unread.unsubscribe();
+  await nats.kill('SIGKILL');
+  await nats.restart();
+  await eventually('the way back', () => said.some(({ kind }) => kind === 'connected to NATS again'));
+  expect(said.map(({ kind }) => kind)).toContain('the connection to NATS is lost');
+  await connection.close();
+});
 
 it('pitfall: slow subscriber: every core subscription of the services takes messages as they come, and none waits in a queue of the client', () => {
   const files = ['services', 'shared'].flatMap((folder) =>
