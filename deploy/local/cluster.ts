@@ -59,8 +59,8 @@ export class LocalCluster {
   private jaegerPort: number | undefined;
   private otlp: string | undefined;
   private isStopping = false;
-  private connection: NatsConnection | undefined;
-  private client: CraftClient | undefined;
+  /** Made when it is first asked for, once for all who ask at the same time. */
+  private session: Promise<{ connection: NatsConnection; client: CraftClient }> | undefined;
 
   constructor(private readonly options: LocalClusterOptions) {
     this.cluster = options.cluster ?? 'craft';
@@ -126,10 +126,8 @@ export class LocalCluster {
   /** Stops everything that runs, services first. */
   async stop(): Promise<void> {
     this.isStopping = true;
-    const connection = this.connection;
-    this.connection = undefined;
-    this.client = undefined;
-    await connection?.close();
+    const session = await this.session?.catch(() => undefined);
+    await session?.connection.close();
     await Promise.all(this.serverParts().map((part) => part.stop()));
     await Promise.all([...this.parts.values()].map((part) => part.stop()));
     for (const folder of this.pidFolders.splice(0)) folder.close();
@@ -169,14 +167,23 @@ export class LocalCluster {
 
   /** What the servers that answer within a second say. */
   async status(): Promise<ServerStatus[]> {
-    this.connection ??= await connect({
+    this.refuseWhenStopping();
+    this.session ??= this.connect().catch((error: unknown) => {
+      this.session = undefined;
+      throw error;
+    });
+    const { client } = await this.session;
+    return client.status();
+  }
+
+  private async connect(): Promise<{ connection: NatsConnection; client: CraftClient }> {
+    const connection = await connect({
       ...natsAddress(this.natsUrl),
       name: 'craft launcher',
       maxReconnectAttempts: -1,
       reconnectTimeWait: 250,
     });
-    this.client ??= await connectCraft({ connection: this.connection, cluster: this.cluster });
-    return this.client.status();
+    return { connection, client: await connectCraft({ connection, cluster: this.cluster }) };
   }
 
   /**
