@@ -90,14 +90,18 @@ export class Snapshots {
   }
 
   /**
-   * Takes one now, whatever the policy says, unless there is one that has everything applied here; one that is being taken serves all who
-   * wait.
+   * Takes one now, whatever the policy says, unless there is one that has everything applied here. One that is being taken serves all who
+   * wait, if it began late enough for them.
    */
-  take(): Promise<SnapshotInfo> {
-    this.saving ??= this.save().finally(() => {
-      this.saving = undefined;
-    });
-    return this.saving;
+  async take(): Promise<SnapshotInfo> {
+    const wanted = this.options.applied();
+    for (;;) {
+      this.saving ??= this.save().finally(() => {
+        this.saving = undefined;
+      });
+      const info = await this.saving;
+      if (info.position.mergedIndex >= wanted) return info;
+    }
   }
 
   async list(): Promise<SnapshotInfo[]> {
