@@ -7,7 +7,7 @@ import { hostname } from 'node:os';
 import { type Msg, type NatsConnection, TimeoutError } from '@nats-io/nats-core';
 import type { CommonConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
-import type { MergedRun } from '../../shared/merge/merge.js';
+import type { MergedRun, MergePosition } from '../../shared/merge/merge.js';
 import { EntryKind } from '../../shared/raft/entry.js';
 import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { BATCH_SIZES, type Metrics, openMetrics } from '../../shared/telemetry/metrics.js';
@@ -29,6 +29,8 @@ const POLL_MS = 5_000;
 const PUBLISH_MS_MAX = 5_000;
 /** Between two tries when the replica or the stream is not there (milliseconds). */
 const RETRY_MS = 100;
+/** The same while JetStream does not give the stream: doubles up to this. */
+const RETRY_MS_MAX = 2_000;
 
 /** Another merger of this server has started after this one. */
 export class MergerReplacedError extends Error {
@@ -39,7 +41,7 @@ export class MergerReplacedError extends Error {
   }
 }
 
-/** Starts the merger of `config.server`; its stream is opened as soon as JetStream answers. Rejects when the configuration is wrong. */
+/** Starts the merger of `config.server`; its stream is opened as soon as JetStream gives it. Rejects when NATS refuses the connection. */
 export async function startMerger(config: CommonConfig): Promise<Service> {
   const logger = createLogger({ service: 'merger', server: config.server, level: config.logLevel });
   const connection = await connectNats(config, `craft-merger-${config.server}`);
@@ -117,9 +119,19 @@ class MergerService implements Service {
 
   /** One life of the core after the other: each begins where the stream ends. */
   private async run(): Promise<void> {
-    while (!this.isStopping) {
+    for (let waitMs = RETRY_MS; !this.isStopping; ) {
+      let position: MergePosition;
       try {
-        const position = await this.stream.position();
+        position = await this.stream.position();
+      } catch (error) {
+        if (this.isStopping) return;
+        this.warn('JetStream does not give the merged-log stream; nothing is merged until it does', error);
+        await pause(waitMs);
+        waitMs = Math.min(2 * waitMs, RETRY_MS_MAX);
+        continue;
+      }
+      waitMs = RETRY_MS;
+      try {
         this.logger.info({ mergedIndex: position.mergedIndex }, 'merging');
         await this.live(new MergerCore(position));
       } catch (error) {

@@ -1,6 +1,13 @@
 /** How every service connects to NATS. */
 import { readFile } from 'node:fs/promises';
-import { type ConnectionOptions, connect, credsAuthenticator, type NatsConnection } from 'nats';
+import {
+  type ConnectionOptions,
+  connect,
+  credsAuthenticator,
+  type NatsConnection,
+  type ReconnectToServerHandler,
+  type Server,
+} from 'nats';
 
 export interface NatsOptions {
   readonly natsUrl: string;
@@ -13,10 +20,12 @@ export interface NatsOptions {
 const DIAL_MS_MAX = 3_000;
 /**
  * A way that has fallen silent breaks no connection: one that brings no answer to two pings is given up when the third is due, at
- * most six seconds after its last word. The same server is dialled once more, then the next one of the list.
+ * most six seconds after its last word. The same server is dialled once more, then the next one.
  */
 const PING_MS = 2_000;
 const PINGS_OUT_MAX = 2;
+/** One that was dialled less than this ago comes after all others: longer than a dial takes to fail (milliseconds). */
+const REDIAL_MS = 5_000;
 
 /**
  * Connects, and keeps trying for ever afterwards: a server of a NATS cluster that is gone must not stop a service.
@@ -25,7 +34,7 @@ const PINGS_OUT_MAX = 2;
 export async function connectNats(options: NatsOptions, name: string): Promise<NatsConnection> {
   const settings: ConnectionOptions = {
     ...natsAddress(options.natsUrl),
-    noRandomize: options.natsOrder === 'listed',
+    ...(options.natsOrder === 'listed' && { noRandomize: true, reconnectToServer: firstListed(options.natsUrl) }),
     name,
     maxReconnectAttempts: -1,
     reconnectTimeWait: 100,
@@ -43,8 +52,21 @@ export async function connectNats(options: NatsOptions, name: string): Promise<N
   return connect(settings);
 }
 
+/** The client itself goes round the list, from wherever it is; this begins at the front each time. */
+function firstListed(urls: string): ReconnectToServerHandler {
+  const { servers } = natsAddress(urls);
+  // What NATS tells of more servers comes last.
+  const rank = ({ src }: Server): number => (servers.includes(src) ? servers.indexOf(src) : servers.length);
+  return (pool) => {
+    const nowMs = Date.now();
+    const rested = pool.filter(({ lastConnect }) => nowMs - lastConnect >= REDIAL_MS);
+    const inOrder = [...rested].sort((a, b) => rank(a) - rank(b));
+    return inOrder[0] ?? [...pool].sort((a, b) => a.lastConnect - b.lastConnect)[0] ?? null;
+  };
+}
+
 /** What the NATS client needs to connect to these servers: addresses with commas between, credentials in any of them. */
-export function natsAddress(urls: string): Pick<ConnectionOptions, 'servers' | 'user' | 'pass'> {
+export function natsAddress(urls: string): { servers: string[]; user?: string; pass?: string } {
   const addresses = urls.split(',').map((url) => parseAddress(url.trim()));
   const { user, pass } = addresses.find((address) => address.user !== undefined) ?? {};
   return { servers: addresses.map(({ server }) => server), ...(user !== undefined && { user, pass: pass ?? '' }) };

@@ -15,16 +15,26 @@ it('goes to the first of the list, and to the next one when that is killed', asy
   const options = { natsUrl: `${own.url},${other.url}`, natsOrder: 'listed', natsCreds: undefined } as const;
   // So many would hardly all be right by chance.
   const all = await Promise.all(Array.from({ length: 12 }, (_, i) => connectNats(options, `test-${i}`)));
+  let isAway = false;
   try {
     expect(new Set(all.map((connection) => connection.getServer()))).toEqual(new Set([`127.0.0.1:${own.port}`]));
+    isAway = true;
     await own.kill('SIGKILL');
     await eventually('all are at the other one', async () => {
       await Promise.all(all.map((connection) => connection.flush()));
       return all.every((connection) => connection.getServer() === `127.0.0.1:${other.port}`);
     });
+    // The next time that they must choose they choose the first again.
+    await own.restart();
+    isAway = false;
+    await Promise.all(all.map((connection) => connection.reconnect()));
+    await eventually('all are at the first one again', async () => {
+      await Promise.all(all.map((connection) => connection.flush()));
+      return all.every((connection) => connection.getServer() === `127.0.0.1:${own.port}`);
+    });
   } finally {
     await Promise.all(all.map((connection) => connection.close()));
-    await own.restart();
+    if (isAway) await own.restart();
   }
 });
 
