@@ -224,7 +224,10 @@ export class LocalCluster {
     this.natsPort = natsPort ?? freeNats;
     this.postgresPort = postgresPort ?? freePostgres;
     this.otlp = otlpEndpoint;
-    if (this.logStore === 'jetstream') this.monitorPort = freeMonitor;
+    if (this.logStore === 'jetstream') {
+      if (natsUrl !== undefined) throw new Error('logs in JetStream need a NATS server of the local cluster itself');
+      this.monitorPort = freeMonitor;
+    }
     if (natsUrl === undefined) await requireFreePort(this.natsPort, 'NATS', 'CRAFT_NATS_PORT');
     if (databaseUrl === undefined) await requireFreePort(this.postgresPort, 'Postgres', 'CRAFT_POSTGRES_PORT');
     if (otlpEndpoint !== undefined || jaeger === undefined || jaeger === 'none') return;

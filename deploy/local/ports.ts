@@ -39,15 +39,40 @@ export async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-/** Rejects with PortBusyError when nothing can listen on 127.0.0.1:`port`. */
-export async function requireFreePort(port: number, purpose: string, variable: string): Promise<void> {
-  const busy = await new Promise<boolean>((resolve, reject) => {
+const LOW_PORTS = [10_000, 30_000] as const;
+const LOW_TRIES_MAX = 1_000;
+
+/**
+ * The same below the range from which systems take the ports of outgoing connections: for what is to be stopped and started again on
+ * its port, which one of those could have taken meanwhile.
+ */
+export async function freeLowPorts(count: number): Promise<number[]> {
+  const [low, high] = LOW_PORTS;
+  const found = new Set<number>();
+  for (let tries = 0; found.size < count; tries++) {
+    if (tries >= LOW_TRIES_MAX) throw new Error(`no ${count} free ports from ${low} to ${high}`);
+    const port = low + Math.floor(Math.random() * (high - low));
+    if (!(await isBusy(port))) found.add(port);
+  }
+  return [...found];
+}
+
+/** Rejects with the error of the system when it is neither free nor in use. */
+function isBusy(port: number): Promise<boolean> {
+  return new Promise((resolve, reject) => {
     const server = createServer();
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EADDRINUSE') resolve(true);
-      else reject(new Error(`port ${port} (${purpose}, ${variable}) cannot be used: ${error.message}`));
+      else reject(error);
     });
     server.listen(port, '127.0.0.1', () => server.close(() => resolve(false)));
+  });
+}
+
+/** Rejects with PortBusyError when nothing can listen on 127.0.0.1:`port`. */
+export async function requireFreePort(port: number, purpose: string, variable: string): Promise<void> {
+  const busy = await isBusy(port).catch((error: Error) => {
+    throw new Error(`port ${port} (${purpose}, ${variable}) cannot be used: ${error.message}`);
   });
   if (busy) throw new PortBusyError(port, purpose, variable, await portHolder(port).catch(() => undefined));
 }

@@ -40,6 +40,10 @@ export interface ChaosOptions {
   readonly bankProcesses: number;
   /** From when the cluster is whole to the next fault (milliseconds). */
   readonly restMs: readonly [min: number, max: number];
+  /** Goes on for at least so many faults, however long they take. */
+  readonly strikesMin?: number;
+  /** Ends before the time is over when this says so. */
+  readonly isCancelled?: () => boolean;
   /** Told what goes on, a line at a time. */
   readonly print: (line: string) => void;
 }
@@ -54,8 +58,6 @@ export interface ChaosRun {
   readonly counts: ReadonlyMap<string, Counts>;
   /** Longest time without any success (milliseconds). */
   readonly longestGapMs: number;
-  /** Processes that ended by themselves, and were started again. */
-  readonly crashes: readonly string[];
   /** What is wrong apart from the histories, in sentences. */
   readonly complaints: readonly string[];
 }
@@ -95,7 +97,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosRun> {
       // As in production: what ends by itself is started again.
       supervise: true,
       onNotice: (line) => {
-        crashes.push(line);
+        if (line.includes(' ended with ')) crashes.push(line);
         print(line);
       },
     });
@@ -105,9 +107,8 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosRun> {
   } finally {
     // Who hangs in a cut way must be able to end.
     nats?.heal();
-    await cluster?.stop();
-    await nats?.stop();
-    await disks?.unmount();
+    const steps = [() => cluster?.stop(), () => nats?.stop(), () => disks?.unmount()];
+    for (const step of steps) await step()?.catch((error: unknown) => print(`the clean-up failed: ${error}`));
   }
 }
 
@@ -168,7 +169,11 @@ async function judge(options: ChaosOptions, stage: Stage): Promise<ChaosRun> {
       workloads,
       durationMs,
       healMs: HEAL_MS,
-      disturb: (isOver) => disturb({ ...surroundings, faults, restMs, healMs: HEAL_MS }, isOver),
+      disturb: (isTimeUp) =>
+        disturb({ ...surroundings, faults, restMs, healMs: HEAL_MS }, (count) => {
+          if (options.isCancelled?.()) return true;
+          return isTimeUp() && count >= (options.strikesMin ?? 0);
+        }),
     });
     const { events } = recorder;
     const successes = workloads.flatMap((workload) => [...workload.successes()]).sort((a, b) => a - b);
@@ -180,8 +185,7 @@ async function judge(options: ChaosOptions, stage: Stage): Promise<ChaosRun> {
       bank: bank.report(),
       counts: new Map(workloads.map((workload) => [workload.name, workload.counts()])),
       longestGapMs: longest(successes) / 1_000,
-      crashes,
-      complaints,
+      complaints: [...complaints, ...crashes.map((line) => `not by a fault: ${line}`)],
     };
   } finally {
     await connections.close();

@@ -60,15 +60,24 @@ export class Disks {
     return rm(this.filler(server), { force: true });
   }
 
-  /** After the servers have ended. What is on them stays, in the same folder: somebody may have to look at it. */
+  /**
+   * After the servers have ended. What is on them stays, in the same folder: somebody may have to look at it. Nothing stays mounted, whatever
+   * fails; rejects with the first failure then.
+   */
   async unmount(): Promise<void> {
-    for (const folder of this.folders.values()) {
+    const failures: unknown[] = [];
+    for (const [server, folder] of this.folders) {
       const kept = `${folder}.kept`;
-      await cp(folder, kept, { recursive: true });
-      await run('umount', [folder]);
-      await rm(folder, { recursive: true });
-      await rename(kept, folder);
+      const note = (error: unknown) => failures.push(error);
+      await this.free(server).catch(note);
+      await cp(folder, kept, { recursive: true }).catch(note);
+      // Lazily, should somebody still be in there.
+      await run('umount', ['-l', folder]).catch(note);
+      await rm(folder, { recursive: true }).catch(note);
+      await rename(kept, folder).catch(note);
     }
+    this.folders.clear();
+    if (failures.length > 0) throw failures[0];
   }
 
   private filler(server: string): string {

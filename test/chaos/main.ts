@@ -77,6 +77,13 @@ async function main(options: Options): Promise<number> {
   const bankFile = historyFile.replace(/(\.jsonl)?$/, '-bank.jsonl');
   const files = `histories: ${historyFile} ${bankFile}`;
   let run: ChaosRun;
+  // What is mounted, and what runs, is to go also then. Once more ends at once.
+  let isCancelled = false;
+  const cancel = (): void => {
+    isCancelled = true;
+    console.log('ending …');
+  };
+  process.once('SIGINT', cancel).once('SIGTERM', cancel);
   try {
     run = await runChaos({
       ...options,
@@ -86,6 +93,7 @@ async function main(options: Options): Promise<number> {
       durationMs: minutes * 60_000,
       bankProcesses: BANK_PROCESSES,
       restMs: [1_000, 4_000],
+      isCancelled: () => isCancelled,
       print: (line) => console.log(line),
     });
   } catch (error) {
@@ -118,7 +126,6 @@ function summary(run: ChaosRun): string[] {
     `bank: ${run.bank.reads} reads, ${run.bank.transfers} transfers, ${run.bank.complaints.length} complaints`,
     ...run.bank.complaints.slice(0, LINES_MAX),
     ...run.complaints.slice(0, LINES_MAX),
-    ...run.crashes.slice(0, LINES_MAX),
   ];
 }
 

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from 'nats';
 import { ManagedProcess } from '../../deploy/local/managed-process.js';
-import { freePorts } from '../../deploy/local/ports.js';
+import { freeLowPorts } from '../../deploy/local/ports.js';
 import { findNatsServer } from '../../deploy/local/tools/nats-server.js';
 import { type Damage, type Direction, TcpProxy } from './proxy.js';
 
@@ -45,7 +45,7 @@ export class NatsNodes {
   /** Resolves when JetStream of the whole cluster works. `folder` takes configurations, streams and logs. */
   static async start(folder: string, servers: readonly string[]): Promise<NatsNodes> {
     const { path } = await findNatsServer();
-    const ports = await freePorts(2 * NODES);
+    const ports = await freeLowPorts(2 * NODES);
     const nodes = Array.from({ length: NODES }, (_, at): Node => {
       const [port = 0, routePort = 0] = ports.slice(2 * at);
       return { name: `n${at + 1}`, port, routePort, routes: new Map(), process: undefined };
@@ -74,9 +74,15 @@ export class NatsNodes {
   }
 
   /** The node that a craft server has first in its list. */
-  ownNode(server: string): string {
+  private ownNode(server: string): string {
     const at = [...this.ways.keys()].indexOf(server);
     return this.names[at % NODES] ?? this.names[0];
+  }
+
+  /** The nodes that a craft server is connected to; its services choose each for itself. */
+  nodesOf(server: string): string[] {
+    const ways = this.ways.get(server) ?? [];
+    return this.names.filter((_, at) => ways[at]?.isUsed);
   }
 
   /** Gives a craft server its proxies. Does nothing when it has them. */

@@ -29,16 +29,16 @@ export interface Strike {
 }
 
 /**
- * All of `faults` in an order that follows from the seed, then all of them in another one, until `isOver`. Rejects when the
+ * All of `faults` in an order that follows from the seed, then all of them in another one, until `isOver`, which is told how many there have been. Rejects when the
  * cluster does not become whole in time.
  */
-export async function disturb(options: NemesisOptions, isOver: () => boolean): Promise<Strike[]> {
+export async function disturb(options: NemesisOptions, isOver: (strikes: number) => boolean): Promise<Strike[]> {
   const { random, restMs } = options;
   const strikes: Strike[] = [];
   let round: Fault[] = [];
   for (;;) {
-    await rest(random.between(...restMs), isOver);
-    if (isOver()) return strikes;
+    await rest(random.between(...restMs), () => isOver(strikes.length));
+    if (isOver(strikes.length)) return strikes;
     if (round.length === 0) round = shuffled(options.faults, random);
     const fault = round.pop();
     if (fault === undefined) throw new RangeError('no faults');

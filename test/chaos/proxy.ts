@@ -40,6 +40,11 @@ export class TcpProxy {
     return new TcpProxy(server, (server.address() as AddressInfo).port, targetPort);
   }
 
+  /** Whether a connection goes through it just now. */
+  get isUsed(): boolean {
+    return this.streams.size > 0;
+  }
+
   /** Replaces whatever was wrong before. */
   damage(damage: Damage): void {
     this.isRefusing = damage === 'refuse';

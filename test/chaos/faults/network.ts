@@ -18,17 +18,18 @@ const partition: Fault = {
   },
 };
 
-/** One server does not reach the NATS node beside it, but the other ones. */
+/** One server does not reach the NATS nodes that it is connected to, but another one. */
 const failover: Fault = {
   name: 'failover',
   async inject(surroundings) {
     const { nats, random } = surroundings;
     const server = pickServer(surroundings);
-    const node = nats.ownNode(server);
+    // One is left; its services may be at all of them.
+    const nodes = nats.nodesOf(server).slice(0, nats.names.length - 1);
     const how = random.pick(PARTITIONS);
-    nats.partitionServer(server, [node], how);
+    nats.partitionServer(server, nodes, how);
     return {
-      what: `${server} from ${node} ${how}`,
+      what: `${server} from ${nodes.join(' and ')} ${how}`,
       holdMs: random.between(...FAILOVER_MS),
       heal: async () => nats.heal(),
     };
