@@ -55,13 +55,16 @@ export interface Leadership {
   /** The largest timestamp that somebody wants closed (T5). */
   closeWanted: Timestamp;
   closedAtMs: number;
-  /** Leadership goes to this server as soon as its log is complete; until then nothing is proposed. */
   /** The change of members that was asked for last, since when, and when it was last asked for (milliseconds, T11). */
   asked: { readonly change: ConfigurationChange; readonly sinceMs: number; readonly lastMs: number } | null;
+  /** Leadership goes to this server as soon as its log is complete; until then nothing is proposed. */
   transferTo: ServerId | null;
   transferUntilMs: number;
   /** Since when the preferred leader could take over; null while it could not. */
   preferredReadySinceMs: number | null;
+  /** The commit index at `markedAtMs`, which is a few heartbeats ago at most, and at the mark before. */
+  commitMarks: readonly [older: Index, newer: Index];
+  markedAtMs: number;
 }
 
 /** Something that the owner of the group wants to know at once. */

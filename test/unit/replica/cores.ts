@@ -24,11 +24,14 @@ export interface Server {
   readonly told: Told[];
   /** Its writes wait until it no longer is. */
   isDiskHung: boolean;
+  /** A write takes so long (milliseconds). */
+  diskMs: number;
   /** Messages neither reach it nor leave it. */
   isCutOff: boolean;
   /** How far its clock is ahead (milliseconds). */
   clockOffsetMs: number;
   isWriting: boolean;
+  wroteAtMs: number;
 }
 
 export class Cores {
@@ -57,7 +60,17 @@ export class Cores {
         { promiseLimit: 0, groups: new Map() },
         { physical: EPOCH_US, nowMs: 0 },
       );
-      return { name, core, told: [], isDiskHung: false, isCutOff: false, clockOffsetMs: 0, isWriting: false };
+      return {
+        name,
+        core,
+        told: [],
+        isDiskHung: false,
+        diskMs: 0,
+        isCutOff: false,
+        clockOffsetMs: 0,
+        isWriting: false,
+        wroteAtMs: 0,
+      };
     });
   }
 
@@ -107,17 +120,23 @@ export class Cores {
   private turn(server: Server): void {
     const { core } = server;
     this.advance(server);
-    if (server.isWriting && !server.isDiskHung) {
+    if (this.isDurable(server)) {
       server.isWriting = false;
       core.written();
     }
     for (const effect of core.run()) {
       if (effect.type === 'send') this.wires.push(effect);
-      else if (effect.type === 'write') server.isWriting = true;
-      else if (effect.type !== 'read') server.told.push(effect);
+      else if (effect.type === 'write') {
+        server.isWriting = true;
+        server.wroteAtMs = this.nowMs;
+      } else if (effect.type !== 'read') server.told.push(effect);
     }
     // What is written becomes durable in a turn of its own.
-    if (server.isWriting && !server.isDiskHung) this.turn(server);
+    if (this.isDurable(server)) this.turn(server);
+  }
+
+  private isDurable({ isWriting, isDiskHung, diskMs, wroteAtMs }: Server): boolean {
+    return isWriting && !isDiskHung && this.nowMs - wroteAtMs >= diskMs;
   }
 
   private advance({ core, clockOffsetMs }: Server): void {
