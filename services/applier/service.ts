@@ -373,7 +373,18 @@ class ApplierService implements Service {
 
   private heed(verdict: Verdict): void {
     if (verdict.type === 'differs') this.logger.error(verdict.message);
-    else if (verdict.type === 'stop') this.end(new DivergenceError(verdict.message));
+    else if (verdict.type === 'stop') void this.diverge(new DivergenceError(verdict.message));
+  }
+
+  /** Ends, and leaves no snapshot behind from which the same would be installed again. */
+  private async diverge(error: DivergenceError): Promise<void> {
+    if (this.stopping.signal.aborted) return;
+    this.halt();
+    this.logger.fatal({ err: error }, `the applier cannot go on: ${error.message}`);
+    await this.snapshots.withdraw().catch((reason: unknown) => {
+      this.warn('the snapshots of this server could not be removed: remove them before it is rebuilt', reason);
+    });
+    this.fail(error);
   }
 
   /** After a reconnect the stream may be another one, or shorter: look the place up again. */

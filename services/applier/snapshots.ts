@@ -4,6 +4,7 @@
  *
  * Logs begin at the newest but one: whoever installs the newest finds everything that comes after it, however long that takes.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { EnginePosition, StorageEngine } from '../../shared/engine/port.js';
 import { type Index, LOG_START, type LogPosition } from '../../shared/raft/entry.js';
@@ -40,6 +41,8 @@ const LOOK_MS = 15_000;
 /** After a failure (milliseconds). */
 const RETRY_MS = 5_000;
 const COMPACT_MS_MAX = 5_000;
+/** How long a save under way may take to end before what this server has saved is removed (milliseconds). */
+const WITHDRAW_MS_MAX = 10_000;
 /** Between two times that all servers are asked for a snapshot (milliseconds). */
 const ASK_MS = 10_000;
 /** Of several servers for which a snapshot is due at once one begins a little earlier (milliseconds). */
@@ -53,6 +56,7 @@ export class Snapshots {
   private settling: Promise<void> | undefined;
   private installing: Promise<boolean> | undefined;
   private isScheduled = false;
+  private isWithdrawn = false;
   private askedAtMs = Number.NEGATIVE_INFINITY;
   /** What the own log and stream have been told to begin at. */
   private compactedTo: Index = 0;
@@ -102,6 +106,13 @@ export class Snapshots {
       const info = await this.saving;
       if (info.position.mergedIndex >= wanted) return info;
     }
+  }
+
+  /** Removes what this server has saved: its state is not what the others have. Takes a bounded time. */
+  async withdraw(): Promise<void> {
+    this.isWithdrawn = true;
+    await Promise.race([this.saving?.catch(() => undefined), delay(WITHDRAW_MS_MAX, undefined, { ref: false })]);
+    await this.withBucket((bucket) => bucket.removeOf(this.options.server));
   }
 
   async list(): Promise<SnapshotInfo[]> {
@@ -175,6 +186,7 @@ export class Snapshots {
   }
 
   private async save(): Promise<SnapshotInfo> {
+    if (this.isWithdrawn) throw new CraftError('UNAVAILABLE', 'the state of this server is not what the others have');
     const { engine, server, connection, subjects, logger } = this.options;
     const startMs = performance.now();
     const newest = (await this.list()).pop();

@@ -148,6 +148,15 @@ export class SnapshotBucket {
     await this.removeLeftovers();
   }
 
+  /** Removes all that one server has taken, also when somebody is reading it. */
+  async removeOf(server: ServerId): Promise<void> {
+    for (const { subject, info } of await this.objects()) {
+      if (infoOf(info)?.server !== server) continue;
+      await this.purge(subject);
+      await this.purge(this.chunksOf(info.nuid));
+    }
+  }
+
   private async subjectsBeingRead(): Promise<Set<string>> {
     const subjects = new Set<string>();
     for await (const { config } of this.manager.consumers.list(`OBJ_${this.name}`)) {

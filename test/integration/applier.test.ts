@@ -12,6 +12,7 @@ import type { ApplierConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
 import { Merge, type MergedRun, mergeStart } from '../../shared/merge/merge.js';
 import { EntryKind, type LogEntry } from '../../shared/raft/entry.js';
+import { SnapshotBucket } from '../../shared/snapshot/bucket.js';
 import { type CommandFields, encodeCommand } from '../../shared/wire/command.js';
 import { encodeEntry } from '../../shared/wire/entry-block.js';
 import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
@@ -302,6 +303,10 @@ describe('the applier', () => {
     await publish(messages(counting(1_500), 500));
     await untilVersion(1_500);
     const own = await eventually('a checkpoint', () => checkpoints[0]?.json<Record<string, unknown>>());
+    const bucket = await SnapshotBucket.open(client, subjects.snapshotBucket(), 1);
+    const taken = await client.request(subjects.admin('snapshot', SERVER), '', { timeout: 10_000 });
+    expect(taken.json()).toMatchObject({ ok: true });
+    expect(await bucket.list()).toHaveLength(1);
     expect(own).toMatchObject({ server: SERVER, merged_index: 1_000 });
     client.publish(subjects.checkpoint(), 'garbage');
     client.publish(subjects.checkpoint(), JSON.stringify({ ...own, server: 's2', results_checksum: 'f'.repeat(16) }));
@@ -312,5 +317,7 @@ describe('the applier', () => {
     for (const part of ['s1', 's2', '1000', String(own['results_checksum']), 'f'.repeat(16), 'database']) {
       expect(error.message).toContain(part);
     }
+    // It would be installed when this server is rebuilt.
+    expect(await bucket.list()).toEqual([]);
   });
 });
