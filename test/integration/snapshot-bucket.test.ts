@@ -2,9 +2,13 @@
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from 'nats';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { Snapshots } from '../../services/applier/snapshots.js';
 import type { EngineSnapshot } from '../../shared/engine/port.js';
 import { SnapshotBucket } from '../../shared/snapshot/bucket.js';
-import { startTestNats, type TestNats } from '../harness/index.js';
+import { createLogger } from '../../shared/telemetry/log.js';
+import { openMetrics } from '../../shared/telemetry/metrics.js';
+import { Subjects } from '../../shared/wire/subjects.js';
+import { eventually, startTestNats, type TestNats } from '../harness/index.js';
 
 let nats: TestNats;
 let connection: NatsConnection;
@@ -71,4 +75,52 @@ it('keeps what a running install reads, however many newer ones there are, and p
   expect(read).toBe(bytes);
   await bucket.prune(2);
   expect((await bucket.list()).map(({ position }) => position.mergedIndex)).toEqual([8, 9]);
+});
+
+it('is taken anew for who asks while one is being taken that began before: what was applied since is in it', async () => {
+  let applied = 20;
+  const begun: number[] = [];
+  let finish: () => void = () => undefined;
+  const mayFinish = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  const engine = {
+    snapshot: async () => {
+      const mergedIndex = applied;
+      begun.push(mergedIndex);
+      if (begun.length === 1) await mayFinish;
+      return snapshot(mergedIndex);
+    },
+    restore: () => Promise.reject(new Error('nothing is restored here')),
+  };
+  const stopping = new AbortController();
+  const metrics = await openMetrics({ service: 'applier', server: 's1', port: undefined });
+  const snapshots = new Snapshots({
+    connection,
+    subjects: new Subjects('asked'),
+    server: 's1',
+    engine,
+    limits: { entries: 1e9, bytes: 1e9, ageMs: 1e9 },
+    replicas: 1,
+    groups: 1,
+    applied: () => applied,
+    exclusively: () => Promise.reject(new Error('nothing is installed here')),
+    logger: createLogger({ service: 'applier', server: 's1', level: 'silent' }),
+    warn: () => undefined,
+    metrics,
+    signal: stopping.signal,
+  });
+  try {
+    const first = snapshots.take();
+    await eventually('the first one has begun', () => begun.length === 1);
+    applied = 30;
+    const second = snapshots.take();
+    finish();
+    expect((await first).position.mergedIndex).toBe(20);
+    expect((await second).position.mergedIndex).toBe(30);
+    expect(begun).toEqual([20, 30]);
+  } finally {
+    stopping.abort();
+    await metrics.close();
+  }
 });
