@@ -21,6 +21,8 @@ const MARKS_MAX = 256;
 export class SnapshotPolicy {
   private newestIndex: Index = 0;
   private newestAtMs: number;
+  /** Somebody needs one that reaches so far. */
+  private wantedIndex: Index = 0;
   private applied: Mark;
   private marks: Mark[];
 
@@ -56,9 +58,14 @@ export class SnapshotPolicy {
     this.marks = this.marks.filter((mark) => mark.mergedIndex >= mergedIndex);
   }
 
+  onWanted(mergedIndex: Index): void {
+    this.wantedIndex = Math.max(this.wantedIndex, mergedIndex);
+  }
+
   isDue(nowMs: number): boolean {
     const entries = this.applied.mergedIndex - this.newestIndex;
     if (entries <= 0) return false;
+    if (this.newestIndex < this.wantedIndex) return true;
     const bytes = this.applied.bytes - (this.marks[0]?.bytes ?? this.applied.bytes);
     const { limits } = this;
     return entries >= limits.entries || bytes >= limits.bytes || nowMs - this.newestAtMs >= limits.ageMs;

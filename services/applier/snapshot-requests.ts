@@ -15,7 +15,7 @@ export interface SnapshotRequestsOptions {
   readonly server: string;
   readonly groups: number;
   readonly engine: Pick<StorageEngine, 'locate'>;
-  readonly snapshots: Pick<Snapshots, 'install' | 'take' | 'list'>;
+  readonly snapshots: Pick<Snapshots, 'install' | 'take' | 'takeSoon' | 'list'>;
   readonly onFailure: (error: unknown) => void;
 }
 
@@ -29,7 +29,12 @@ export class SnapshotRequests {
     const { subjects, server, snapshots } = options;
     this.listen(subjects.install(server), (message) => this.install(message.data));
     const take = async () => summary(await snapshots.take());
-    this.listen(subjects.admin('snapshot'), take);
+    // To everybody, and of nobody an answer is wanted: one of them does it.
+    this.listen(subjects.admin('snapshot'), async (message) => {
+      if (message.reply) return take();
+      snapshots.takeSoon();
+      return {};
+    });
     this.listen(subjects.admin('snapshot', server), take);
     this.listen(subjects.admin('snapshots', server), async () => ({
       ok: true,

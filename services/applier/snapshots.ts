@@ -6,12 +6,14 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/nats-core';
+import { z } from 'zod';
 import type { EnginePosition, StorageEngine } from '../../shared/engine/port.js';
 import { type Index, LOG_START, type LogPosition } from '../../shared/raft/entry.js';
 import { isBucketGone, SnapshotBucket, type SnapshotInfo } from '../../shared/snapshot/bucket.js';
 import type { Logger, WarnOccasionally } from '../../shared/telemetry/log.js';
 import { type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
 import { CraftError } from '../../shared/wire/errors.js';
+import { parseJson } from '../../shared/wire/json.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import { SnapshotPolicy } from './snapshot-policy.js';
 import { trimStream } from './trim.js';
@@ -47,6 +49,12 @@ const WITHDRAW_MS_MAX = 10_000;
 const ASK_MS = 10_000;
 /** Of several servers for which a snapshot is due at once one begins a little earlier (milliseconds). */
 const JITTER_MS = 500;
+/** Who takes one says so that often, and who says nothing more is taken for gone (milliseconds). */
+const TELL_MS = 5_000;
+const TAKING_MS_MAX = 15_000;
+
+const snapshotNews = z.object({ server: z.string(), taking: z.boolean() });
+type SnapshotNews = z.output<typeof snapshotNews>;
 
 export class Snapshots {
   private readonly policy: SnapshotPolicy;
@@ -57,6 +65,8 @@ export class Snapshots {
   private installing: Promise<boolean> | undefined;
   private isScheduled = false;
   private isWithdrawn = false;
+  /** Another server is taking one, as far as is known. */
+  private elsewhereUntilMs = 0;
   private askedAtMs = Number.NEGATIVE_INFINITY;
   /** What the own log and stream have been told to begin at. */
   private compactedTo: Index = 0;
@@ -75,8 +85,8 @@ export class Snapshots {
     this.timer.unref();
     signal.addEventListener('abort', () => clearInterval(this.timer));
     connection.subscribe(subjects.snapshots(), {
-      callback: (error) => {
-        if (error === null) this.settleSoon();
+      callback: (error, message) => {
+        if (error === null) this.heard(message.data);
       },
     });
     this.settleSoon();
@@ -106,6 +116,12 @@ export class Snapshots {
       const info = await this.saving;
       if (info.position.mergedIndex >= wanted) return info;
     }
+  }
+
+  /** Somebody needs one of everything applied until now: one of the servers takes it. */
+  takeSoon(): void {
+    this.policy.onWanted(this.options.applied());
+    this.takeIfDue();
   }
 
   /** Removes what this server has saved: its state is not what the others have. Takes a bounded time. */
@@ -163,8 +179,35 @@ export class Snapshots {
     connection.publish(subjects.admin('snapshot'));
   }
 
+  /** What a server says of its snapshots: that it is taking one, or has taken one. */
+  private heard(data: Uint8Array): void {
+    const { server } = this.options;
+    let news: SnapshotNews;
+    try {
+      news = parseJson(data, snapshotNews);
+    } catch (error) {
+      this.options.warn('a message about snapshots is none', error);
+      return;
+    }
+    if (news.server === server) return;
+    this.elsewhereUntilMs = news.taking ? performance.now() + TAKING_MS_MAX : 0;
+    if (!news.taking) this.settleSoon();
+  }
+
+  private tell(taking: boolean): void {
+    const { connection, subjects, server } = this.options;
+    const news: SnapshotNews = { server, taking };
+    if (!connection.isClosed()) connection.publish(subjects.snapshots(), JSON.stringify(news));
+  }
+
+  /** By this server; while another one is at it, all of them at once would only cost three times as much. */
+  private isDueHere(): boolean {
+    const nowMs = performance.now();
+    return nowMs >= this.elsewhereUntilMs && this.policy.isDue(nowMs);
+  }
+
   private takeIfDue(): void {
-    if (this.isScheduled || this.saving !== undefined || !this.policy.isDue(performance.now())) return;
+    if (this.isScheduled || this.saving !== undefined || !this.isDueHere()) return;
     this.isScheduled = true;
     setTimeout(() => void this.takeScheduled(), Math.random() * JITTER_MS).unref();
   }
@@ -175,7 +218,7 @@ export class Snapshots {
       if (signal.aborted) return;
       // Another server may have been faster.
       await this.settle();
-      if (!signal.aborted && this.policy.isDue(performance.now())) await this.take();
+      if (!signal.aborted && this.isDueHere()) await this.take();
     } catch (error) {
       if (signal.aborted) return;
       warn('no snapshot could be taken', error);
@@ -187,15 +230,20 @@ export class Snapshots {
 
   private async save(): Promise<SnapshotInfo> {
     if (this.isWithdrawn) throw new CraftError('UNAVAILABLE', 'the state of this server is not what the others have');
-    const { engine, server, connection, subjects, logger } = this.options;
+    const { engine, server, logger } = this.options;
     const startMs = performance.now();
     const newest = (await this.list()).pop();
     // Somebody has saved this state, or a later one.
     if (newest !== undefined && newest.position.mergedIndex >= this.options.applied()) return newest;
+    this.tell(true);
+    const telling = setInterval(() => this.tell(true), TELL_MS);
     const info = await this.withBucket(async (bucket) => {
       const saved = await bucket.save(server, await engine.snapshot());
       await bucket.prune(KEPT);
       return saved;
+    }).finally(() => {
+      clearInterval(telling);
+      this.tell(false);
     });
     const ms = performance.now() - startMs;
     this.seconds.observe(ms / 1_000);
@@ -203,7 +251,6 @@ export class Snapshots {
     const { mergedIndex } = info.position;
     this.policy.onSnapshot(mergedIndex, performance.now());
     logger.info({ snapshot: info.name, bytes: info.bytes, ms: Math.round(ms) }, 'a snapshot is taken');
-    connection.publish(subjects.snapshots());
     return info;
   }
 

@@ -77,50 +77,96 @@ it('keeps what a running install reads, however many newer ones there are, and p
   expect((await bucket.list()).map(({ position }) => position.mergedIndex)).toEqual([8, 9]);
 });
 
-it('is taken anew for who asks while one is being taken that began before: what was applied since is in it', async () => {
-  let applied = 20;
+/** The snapshots of one server whose engine begins each when it is asked to, and ends it when `mayFinish` resolves. */
+async function server(cluster: string, name: string, applied: () => number, mayFinish: Promise<void>) {
   const begun: number[] = [];
-  let finish: () => void = () => undefined;
-  const mayFinish = new Promise<void>((resolve) => {
-    finish = resolve;
-  });
   const engine = {
     snapshot: async () => {
-      const mergedIndex = applied;
+      const mergedIndex = applied();
       begun.push(mergedIndex);
-      if (begun.length === 1) await mayFinish;
+      await mayFinish;
       return snapshot(mergedIndex);
     },
     restore: () => Promise.reject(new Error('nothing is restored here')),
   };
   const stopping = new AbortController();
-  const metrics = await openMetrics({ service: 'applier', server: 's1', port: undefined });
+  const metrics = await openMetrics({ service: 'applier', server: name, port: undefined });
   const snapshots = new Snapshots({
     connection,
-    subjects: new Subjects('asked'),
-    server: 's1',
+    subjects: new Subjects(cluster),
+    server: name,
     engine,
-    limits: { entries: 1e9, bytes: 1e9, ageMs: 1e9 },
+    limits: { entries: 1_000, bytes: 1e9, ageMs: 1e9 },
     replicas: 1,
     groups: 1,
-    applied: () => applied,
+    applied,
     exclusively: () => Promise.reject(new Error('nothing is installed here')),
-    logger: createLogger({ service: 'applier', server: 's1', level: 'silent' }),
+    logger: createLogger({ service: 'applier', server: name, level: 'silent' }),
     warn: () => undefined,
     metrics,
     signal: stopping.signal,
   });
+  const stop = async () => {
+    stopping.abort();
+    await metrics.close();
+  };
+  return { snapshots, begun, stop };
+}
+
+function gate(): { open: () => void; opened: Promise<void> } {
+  let open: () => void = () => undefined;
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { open, opened };
+}
+
+it('is taken anew for who asks while one is being taken that began before: what was applied since is in it', async () => {
+  let applied = 20;
+  const { open, opened } = gate();
+  const { snapshots, begun, stop } = await server('asked', 's1', () => applied, opened);
   try {
     const first = snapshots.take();
     await eventually('the first one has begun', () => begun.length === 1);
     applied = 30;
     const second = snapshots.take();
-    finish();
+    open();
     expect((await first).position.mergedIndex).toBe(20);
     expect((await second).position.mergedIndex).toBe(30);
     expect(begun).toEqual([20, 30]);
   } finally {
-    stopping.abort();
-    await metrics.close();
+    await stop();
+  }
+});
+
+it('that is due is taken by one server, however long that takes, and by another one when that fails', async () => {
+  const [first, other] = [gate(), gate()];
+  const applied = 5_000;
+  const s1 = await server(
+    'due',
+    's1',
+    () => applied,
+    first.opened.then(() => Promise.reject(new Error('the disk is full'))),
+  );
+  const s2 = await server('due', 's2', () => applied, other.opened);
+  try {
+    s1.snapshots.onApplied(applied, 1);
+    await eventually('the first server has begun', () => s1.begun.length === 1);
+    await connection.flush();
+    // Longer than a server hesitates at most, so that not all begin at once.
+    for (const untilMs = performance.now() + 800; performance.now() < untilMs; ) {
+      s2.snapshots.onApplied(applied, 1);
+      await bucket.list();
+    }
+    expect(s2.begun).toEqual([]);
+    first.open();
+    await eventually('the second server has begun', () => {
+      s2.snapshots.onApplied(applied, 1);
+      return s2.begun.length === 1;
+    });
+    other.open();
+    await eventually('it is there', async () => (await s1.snapshots.list()).at(-1)?.name.endsWith('s2'));
+  } finally {
+    await Promise.all([s1.stop(), s2.stop()]);
   }
 });

@@ -9,7 +9,7 @@ const snapshot: Fault = {
   name: 'snapshot',
   async inject({ cluster, connection }) {
     connection.publish(new Subjects(cluster.cluster).admin('snapshot'));
-    return { what: 'everybody takes one', holdMs: 0, heal: NOTHING_TO_HEAL };
+    return { what: 'somebody takes one', holdMs: 0, heal: NOTHING_TO_HEAL };
   },
 };
 
