@@ -4,6 +4,7 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { LocalCluster } from '../../deploy/local/cluster.js';
 import type { BankReport } from './bank/check.js';
 import { BankWorkload } from './bank/workload.js';
@@ -163,35 +164,52 @@ async function judge(options: ChaosOptions, stage: Stage): Promise<ChaosRun> {
       if (obstacle !== undefined) print(`no fault ${fault.name}: ${obstacle}`);
       return obstacle === undefined;
     });
+    const silent: number[] = [];
+    let lastUs = 0;
     const { disturbed: strikes, complaints } = await runWorkloads({
       cluster,
       recorder,
       workloads,
       durationMs,
       healMs: HEAL_MS,
-      disturb: (isTimeUp) =>
-        disturb({ ...surroundings, faults, restMs, healMs: HEAL_MS }, (count) => {
+      disturb: async (isTimeUp) => {
+        const struck = await disturb({ ...surroundings, faults, restMs, healMs: HEAL_MS }, (count) => {
           if (options.isCancelled?.()) return true;
           return isTimeUp() && count >= (options.strikesMin ?? 0);
-        }),
+        });
+        silent.push(...(await groupsThatStaySilent(probes, recorder.nowUs)));
+        lastUs = recorder.nowUs;
+        return struck;
+      },
     });
     const { events } = recorder;
     const successes = workloads.flatMap((workload) => [...workload.successes()]).sort((a, b) => a - b);
     return {
       strikes,
-      outages: outages(strikes, { all: successes, ofGroup: (group) => probes.successesOf(group) }),
+      outages: outages(strikes, { endUs: lastUs, all: successes, ofGroup: (group) => probes.successesOf(group) }),
       registers: checkHistory(events),
       figures: historyFigures(events),
       bank: bank.report(),
       counts: new Map(workloads.map((workload) => [workload.name, workload.counts()])),
-      longestGapMs: longest(successes) / 1_000,
-      complaints: [...complaints, ...crashes.map((line) => `not by a fault: ${line}`)],
+      longestGapMs: longest([...successes, lastUs]) / 1_000,
+      complaints: [
+        ...complaints,
+        ...crashes.map((line) => `not by a fault: ${line}`),
+        ...silent.map((group) => `group ${group} has taken no command after the last fault`),
+      ],
     };
   } finally {
     await connections.close();
     await recorder.close();
     await bank?.close();
   }
+}
+
+/** A cluster that says that all is well has still to take a command in every group. */
+async function groupsThatStaySilent(probes: GroupProbes, sinceUs: number): Promise<number[]> {
+  const deadlineMs = performance.now() + HEAL_MS;
+  while (probes.silentSince(sinceUs).length > 0 && performance.now() < deadlineMs) await delay(PROBE_EVERY_MS);
+  return probes.silentSince(sinceUs);
 }
 
 function longest(times: readonly number[]): number {

@@ -50,6 +50,11 @@ export class GroupProbes implements Workload {
     return this.times[group] ?? [];
   }
 
+  /** The groups that have not taken a command since then (microseconds). */
+  silentSince(us: number): number[] {
+    return this.times.flatMap((times, group) => ((times.at(-1) ?? Number.NEGATIVE_INFINITY) > us ? [] : [group]));
+  }
+
   successes(): number[] {
     return this.times.flat().sort((a, b) => a - b);
   }

@@ -12,6 +12,8 @@ export interface Outages {
 
 /** Times of success in ascending order, microseconds. */
 export interface Successes {
+  /** Until when somebody tried: what has not come back by then was away until then. */
+  readonly endUs: number;
   readonly all: readonly number[];
   /** Of one group. */
   readonly ofGroup: (group: number) => readonly number[];
@@ -31,9 +33,9 @@ export function outages(strikes: readonly Strike[], successes: Successes): Map<s
   );
 }
 
-function outagesOf(strikes: readonly Strike[], { all, ofGroup }: Successes): Outages {
+function outagesOf(strikes: readonly Strike[], { endUs: lastUs, all, ofGroup }: Successes): Outages {
   const gapMs = (times: readonly number[], { beginUs, endUs }: Strike): number =>
-    longestGap(times, beginUs, endUs) / 1_000;
+    longestGap(times, beginUs, endUs, lastUs) / 1_000;
   const ascending = (times: readonly number[]): number[] => [...times].sort((a, b) => a - b);
   const led = strikes.flatMap((strike) => (strike.group === undefined ? [] : [{ strike, group: strike.group }]));
   return {
@@ -43,13 +45,13 @@ function outagesOf(strikes: readonly Strike[], { all, ofGroup }: Successes): Out
   };
 }
 
-/** Of those that begin at the last success before `from`, or later, but not after `to` (microseconds). */
-export function longestGap(times: readonly number[], from: number, to: number): number {
+/** Of those that begin at the last success before `from`, or later, but not after `to`, until `end` at most (microseconds). */
+export function longestGap(times: readonly number[], from: number, to: number, end: number): number {
   let longest = 0;
-  for (const [at, time] of times.entries()) {
-    const next = times[at + 1];
-    if (next === undefined || next < from || time > to) continue;
-    longest = Math.max(longest, next - Math.max(time, from));
+  let before = from;
+  for (const time of [...times, end]) {
+    if (time >= from && before <= to) longest = Math.max(longest, time - before);
+    before = Math.max(from, time);
   }
   return longest;
 }

@@ -7,8 +7,10 @@
  * 3. Reads keep real time (T6): what was read, or acknowledged, before a read began, is at that version or later in it.
  * 4. Transfers are whole (T8): no read shows one of the two accounts of a transfer that was acknowledged and the other one
  *    from before it; no two acknowledged transfers made the same version; one that has failed for certain is in no read.
+ * 5. Transfers do once what they say: what one was told that it made is by it wherever it is read, is one version after what it expected, and
+ *    between these two versions of an account its amount has moved. The state machine said no to none whose expectation was true all the while.
  */
-import type { Account, BankEvent } from './format.js';
+import type { Account, BankEvent, Transfer } from './format.js';
 
 interface Read {
   readonly process: number;
@@ -17,8 +19,16 @@ interface Read {
   readonly accounts: readonly Account[];
 }
 
+/** A transfer that was asked for once, and refused by the state machine. */
+interface Rejected {
+  readonly transfer: Transfer;
+  readonly start: number;
+  readonly end: number;
+}
+
 interface Made {
   readonly id: string;
+  readonly transfer: Transfer;
   /** Account and the version that the transfer made of it. */
   readonly accounts: readonly (readonly [account: number, version: number])[];
   readonly end: number;
@@ -37,7 +47,7 @@ export interface BankReport {
 }
 
 export function checkBank(events: readonly BankEvent[], options: BankOptions): BankReport {
-  const { reads, made, failed, judged } = collect(events);
+  const { reads, made, failed, judged, transfers, rejected } = collect(events);
   const complaints: string[] = [];
   const whole = [...reads].filter((read) => {
     const fault = brokenness(read, options);
@@ -46,6 +56,8 @@ export function checkBank(events: readonly BankEvent[], options: BankOptions): B
   });
   complaints.push(...differentValues(whole), ...unordered(whole), ...stale(whole, made), ...torn(whole, made));
   complaints.push(...madeTwice(made), ...risen(whole, failed));
+  complaints.push(...notBy(whole, made), ...notOnce(made), ...otherAmounts(whole, transfers));
+  complaints.push(...wronglyRejected(whole, made, rejected));
   for (const { id } of made) if (judged.has(id)) complaints.push(`transfer ${id} was both acknowledged and rejected`);
   return { reads: reads.length, transfers: made.length, complaints };
 }
@@ -56,6 +68,8 @@ interface Collected {
   /** Ids of transfers that have not taken effect and never will; `judged`: because the state machine said no. */
   readonly failed: ReadonlySet<string>;
   readonly judged: ReadonlySet<string>;
+  readonly transfers: ReadonlyMap<string, Transfer>;
+  readonly rejected: readonly Rejected[];
 }
 
 function collect(events: readonly BankEvent[]): Collected {
@@ -65,6 +79,8 @@ function collect(events: readonly BankEvent[]): Collected {
   const made = new Map<string, Made>();
   const failed = new Set<string>();
   const judged = new Set<string>();
+  const attempts = new Map<string, number>();
+  const rejections = new Map<string, Rejected>();
   const open = new Set<string>();
   for (const event of events) {
     const { process, time } = event;
@@ -75,6 +91,7 @@ function collect(events: readonly BankEvent[]): Collected {
       }
     } else if (event.type === 'invoke') {
       transfers.set(event.id, event);
+      attempts.set(event.id, 1 + (attempts.get(event.id) ?? 0));
       // An attempt without an answer at the end of the history is open as well.
       open.add(`${event.id}/${process}/${time}`);
     } else {
@@ -84,11 +101,15 @@ function collect(events: readonly BankEvent[]): Collected {
       const attempt = `${id}/${process}/${begun.get(process)}`;
       if (event.type !== 'unknown') open.delete(attempt);
       if (event.type === 'fail') failed.add(id);
-      if (event.type === 'fail' && event.error === 'REJECTED') judged.add(id);
+      if (event.type === 'fail' && event.error === 'REJECTED') {
+        judged.add(id);
+        rejections.set(id, { transfer, start: begun.get(process) ?? time, end: time });
+      }
       if (event.type === 'ok' && !made.has(id)) {
         const [from = 0, to = 0] = event.versions;
         made.set(id, {
           id,
+          transfer,
           accounts: [
             [transfer.from, from],
             [transfer.to, to],
@@ -103,7 +124,8 @@ function collect(events: readonly BankEvent[]): Collected {
   for (const id of made.keys()) failed.delete(id);
   // All attempts of one id have the outcome of the first that was executed (T8).
   for (const id of judged) failed.add(id);
-  return { reads, made: [...made.values()], failed, judged };
+  const rejected = [...rejections].flatMap(([id, one]) => (attempts.get(id) === 1 ? [one] : []));
+  return { reads, made: [...made.values()], failed, judged, transfers, rejected };
 }
 
 function brokenness({ accounts }: Read, { accounts: count, total }: BankOptions): string | undefined {
@@ -222,4 +244,69 @@ function madeTwice(made: readonly Made[]): string[] {
 function risen(reads: readonly Read[], failed: ReadonlySet<string>): string[] {
   const found = new Set(reads.flatMap(({ accounts }) => accounts.map(({ by }) => by)).filter((by) => failed.has(by)));
   return [...found].map((id) => `transfer ${id} was refused for certain, but has been read`);
+}
+
+const placeOf = (account: number, version: number): string => `version ${version} of account ${account}`;
+
+/** What an acknowledged transfer made must be read as made by it: else it was lost, and another one stands in its place. */
+function notBy(reads: readonly Read[], made: readonly Made[]): string[] {
+  const makers = new Map<string, string>();
+  for (const { id, accounts } of made)
+    for (const [account, version] of accounts) makers.set(placeOf(account, version), id);
+  const complaints = new Set<string>();
+  for (const { accounts } of reads) {
+    for (const [account, { version, by }] of accounts.entries()) {
+      const place = placeOf(account, version);
+      const maker = makers.get(place);
+      if (maker !== undefined && maker !== by)
+        complaints.add(`transfer ${maker} made ${place}, which was read as by ${by}`);
+    }
+  }
+  return [...complaints];
+}
+
+function notOnce(made: readonly Made[]): string[] {
+  return made.flatMap(({ id, accounts, transfer }) =>
+    accounts.flatMap(([account, version], at) => {
+      const expected = transfer.versions[at] ?? 0;
+      return version === expected + 1
+        ? []
+        : [`transfer ${id} of ${placeOf(account, expected)} made version ${version}`];
+    }),
+  );
+}
+
+function otherAmounts(reads: readonly Read[], transfers: ReadonlyMap<string, Transfer>): string[] {
+  const found = new Map<string, Account>();
+  for (const { accounts } of reads) {
+    for (const [number, account] of accounts.entries()) found.set(placeOf(number, account.version), account);
+  }
+  const complaints: string[] = [];
+  for (const [id, { from, to, amount, versions }] of transfers) {
+    for (const [account, version, change] of [
+      [from, versions[0], -amount],
+      [to, versions[1], amount],
+    ] as const) {
+      const before = found.get(placeOf(account, version));
+      const after = found.get(placeOf(account, version + 1));
+      if (before === undefined || after === undefined || after.by !== id) continue;
+      const moved = after.balance - before.balance;
+      if (moved !== change) complaints.push(`transfer ${id} changed account ${account} by ${moved}, not by ${change}`);
+    }
+  }
+  return complaints;
+}
+
+/** Versions only grow: what was told before, and is still the same in a read that began afterwards, was so in between. */
+function wronglyRejected(reads: readonly Read[], made: readonly Made[], rejected: readonly Rejected[]): string[] {
+  const isTold = (account: number, version: number, before: number): boolean =>
+    reads.some((read) => read.end < before && versionIn(read, account) >= version) ||
+    made.some((one) => one.end < before && one.accounts.some(([other, to]) => other === account && to >= version));
+  return rejected.flatMap(({ transfer: { id, from, to, versions }, start, end }) => {
+    const isStill = reads.some(
+      (read) => read.start > end && versionIn(read, from) === versions[0] && versionIn(read, to) === versions[1],
+    );
+    if (!isStill || !isTold(from, versions[0], start) || !isTold(to, versions[1], start)) return [];
+    return [`transfer ${id} was rejected, though both accounts were as it expected`];
+  });
 }

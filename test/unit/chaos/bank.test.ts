@@ -134,4 +134,40 @@ describe('what is wrong', () => {
       'transfer a was both acknowledged and rejected',
     ]);
   });
+
+  it('an acknowledged transfer in whose place another one is read', () => {
+    const other = [account(5, 2, 'b'), account(15, 2, 'b')];
+    expect(complaints(transfer('a', 'ok'), transfer('b', 'unknown'), read(0, ...other))).toContainEqual(
+      'transfer a made version 2 of account 0, which was read as by b',
+    );
+    expect(complaints(transfer('a', 'ok'), transfer('b', 'unknown'), read(0, ...AFTER))).toEqual([]);
+  });
+
+  it('a transfer that was executed twice', () => {
+    const [begin, end] = transfer('a', 'ok');
+    const twice = { ...end, versions: [3, 3] } as BankEvent;
+    expect(begin && complaints([begin, twice])).toEqual([
+      'transfer a of version 1 of account 0 made version 3',
+      'transfer a of version 1 of account 1 made version 3',
+    ]);
+  });
+
+  it('a transfer of another amount', () => {
+    const wrong = [account(0, 2, 'a'), account(20, 2, 'a')];
+    expect(complaints(read(0, ...BEFORE), transfer('a', 'unknown'), read(0, ...wrong))).toEqual([
+      'transfer a changed account 0 by -10, not by -5',
+      'transfer a changed account 1 by 10, not by 5',
+    ]);
+  });
+
+  it('a transfer that was rejected, though nothing had changed', () => {
+    const events = [read(0, ...BEFORE), transfer('a', 'REJECTED'), read(0, ...BEFORE)];
+    expect(complaints(...events)).toEqual(['transfer a was rejected, though both accounts were as it expected']);
+    // Of several attempts the first may have found it otherwise, and here another one changed the accounts meanwhile.
+    expect(complaints(read(0, ...BEFORE), transfer('a', 'unknown'), transfer('a', 'REJECTED'))).toEqual([]);
+    const later = [account(5, 2, 'b'), account(15, 2, 'b')];
+    expect(
+      complaints(read(0, ...BEFORE), transfer('b', 'unknown'), transfer('a', 'REJECTED'), read(0, ...later)),
+    ).toEqual([]);
+  });
 });
