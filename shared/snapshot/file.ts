@@ -44,8 +44,13 @@ export async function saveFile(bucket: SnapshotBucket, info: SnapshotInfo, path:
   }
 }
 
-/** The snapshot of a file, to be read once; its data ends with an error when it is damaged. @throws SnapshotFormatError */
-export async function openFile(path: string): Promise<EngineSnapshot> {
+/** The snapshot of a file, with the SHA-256 of its data, which tells it from every other one. */
+export interface FileSnapshot extends EngineSnapshot {
+  readonly digest: string;
+}
+
+/** To be read once; its data ends with an error when it is damaged. @throws SnapshotFormatError */
+export async function openFile(path: string): Promise<FileSnapshot> {
   const [text, begin] = await readHeader(path);
   let json: unknown;
   try {
@@ -56,7 +61,7 @@ export async function openFile(path: string): Promise<EngineSnapshot> {
   const parsed = header.safeParse(json);
   if (!parsed.success) throw new SnapshotFormatError(`${path} is no snapshot: ${z.prettifyError(parsed.error)}`);
   const { format, position, bytes, digest } = parsed.data;
-  return { position, format, data: contents(path, begin, bytes, digest) };
+  return { position, format, digest, data: contents(path, begin, bytes, digest) };
 }
 
 async function readHeader(path: string): Promise<[text: string, begin: number]> {
