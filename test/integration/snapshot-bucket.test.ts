@@ -142,17 +142,20 @@ it('is taken anew for who asks while one is being taken that began before: what 
 it('that is due is taken by one server, however long that takes, and by another one when that fails', async () => {
   const [first, other] = [gate(), gate()];
   const applied = 5_000;
+  // The second one gets there when the first one has begun.
+  let appliedAtSecond = 0;
   const s1 = await server(
     'due',
     's1',
     () => applied,
     first.opened.then(() => Promise.reject(new Error('the disk is full'))),
   );
-  const s2 = await server('due', 's2', () => applied, other.opened);
+  const s2 = await server('due', 's2', () => appliedAtSecond, other.opened);
   try {
     s1.snapshots.onApplied(applied, 1);
     await eventually('the first server has begun', () => s1.begun.length === 1);
     await connection.flush();
+    appliedAtSecond = applied;
     // Longer than a server hesitates at most, so that not all begin at once.
     for (const untilMs = performance.now() + 800; performance.now() < untilMs; ) {
       s2.snapshots.onApplied(applied, 1);
