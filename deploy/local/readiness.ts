@@ -1,13 +1,15 @@
 /** When a cluster can take commands through every group. */
 import type { ServerStatus } from '../../shared/client/index.js';
 
-/** Which leaders the servers agree on, and what stands in the way of it. */
+/** Which leaders these servers agree on, and what stands in the way of it. */
 export function agreement(
-  statuses: readonly ServerStatus[],
+  all: readonly ServerStatus[],
   servers: readonly string[],
   groups: number,
 ): { leaders: string[]; missing: string[] } {
   const leaders: string[] = [];
+  // A server that has been taken out hears of no leader any more, and has no say.
+  const statuses = all.filter(({ server }) => servers.includes(server));
   const answering = new Set(statuses.map(({ server }) => server));
   const missing = servers.filter((server) => !answering.has(server)).map((server) => `${server} does not answer`);
   for (let group = 0; group < groups; group++) {
