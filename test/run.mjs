@@ -27,22 +27,28 @@ const CHECKS = [
   command('layers', 'npm run --silent layers'),
   tests('unit', 'test/unit'),
   tests('contract', 'test/contract'),
-  tests('simulation', 'test/simulation'),
-  tests('integration', 'test/integration'),
+  // One thread that waits for nothing, beside tests that mostly wait: it begins with them.
+  { ...tests('simulation', 'test/simulation'), beside: 'unit' },
+  tests('integration', 'test/integration', 12),
   command('quick-start', 'npm run --silent demo'),
 ];
 
-function run({ line, minutes }) {
+/** Resolves with the exit code, the seconds that it took, and what it printed unless that was shown at once. */
+function run({ line, minutes, beside }) {
+  const startMs = performance.now();
+  const output = beside === undefined ? 'inherit' : 'pipe';
   return new Promise((resolve) => {
     // A group of its own, so that a check that hangs ends with everything that it has started.
-    const child = spawn(line, { shell: true, stdio: ['ignore', 'inherit', 'inherit'], detached: true });
+    const child = spawn(line, { shell: true, stdio: ['ignore', output, output], detached: true });
+    const printed = [];
+    for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => printed.push(chunk));
     const timer = setTimeout(() => {
-      console.log(`took longer than ${minutes} minutes`);
+      printed.push(Buffer.from(`took longer than ${minutes} minutes\n`));
       process.kill(-child.pid, 'SIGKILL');
     }, minutes * 60_000);
-    child.on('exit', (code) => {
+    child.on('close', (code) => {
       clearTimeout(timer);
-      resolve(code ?? 1);
+      resolve({ exitCode: code ?? 1, seconds: (performance.now() - startMs) / 1_000, text: Buffer.concat(printed) });
     });
   });
 }
@@ -72,18 +78,22 @@ if (unknown.length > 0) {
 
 const total = { passed: 0, failed: 0 };
 const summary = [];
-for (const check of CHECKS) {
-  if (wanted.length > 0 && !wanted.includes(check.name)) continue;
+const chosen = CHECKS.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
+const begun = new Map();
+const begin = (check) => {
+  if (!begun.has(check)) begun.set(check, run(check));
+  return begun.get(check);
+};
+for (const check of chosen) {
+  for (const other of chosen) if (other.beside === check.name) begin(other);
   console.log(`\n=== ${check.name}`);
-  const startMs = performance.now();
-  const exitCode = await run(check);
+  const { exitCode, seconds, text } = await begin(check);
+  process.stdout.write(text);
   const { passed, failed } = count(check, exitCode);
   total.passed += passed;
   total.failed += failed;
-  const seconds = ((performance.now() - startMs) / 1_000).toFixed(1);
-  summary.push(
-    `${check.name.padEnd(12)} ${String(passed).padStart(5)} passed ${String(failed).padStart(4)} failed ${seconds.padStart(7)} s`,
-  );
+  const counts = `${String(passed).padStart(5)} passed ${String(failed).padStart(4)} failed`;
+  summary.push(`${check.name.padEnd(12)} ${counts} ${seconds.toFixed(1).padStart(7)} s`);
 }
 rmSync(report, { recursive: true, force: true });
 console.log(`\n${summary.join('\n')}\n`);
