@@ -9,13 +9,13 @@ import { JetStreamApiError, jetstreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { ReplicaConfig } from '../../shared/config/config.js';
 import { LogStoreGoneError } from '../../shared/log-store/errors.js';
-import type { LogStore } from '../../shared/log-store/port.js';
+import { type LogStore, LogStoreWriteError } from '../../shared/log-store/port.js';
 import { connectNats } from '../../shared/wire/connection.js';
 import { StoreRegister } from '../../shared/wire/store-register.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { logFolder, openLogStore } from './open-log-store.js';
 
-/** How long a new store waits for JetStream, which may have no leader yet (milliseconds). */
+/** How long a new store, or one in JetStream, waits for that, which may have no leader yet (milliseconds). */
 const JETSTREAM_MS_MAX = 60_000;
 const RETRY_MS = 500;
 const STREAM_NOT_FOUND = 10_059;
@@ -64,7 +64,14 @@ async function openFirst(
     return register.has(server);
   });
   if (isGone) throw new LogStoreGoneError(server, place);
-  const store = await openLogStore(config);
+  // What JetStream says of itself passes; a store that is damaged, fenced or not synced stays so.
+  const store = await patiently(
+    warn,
+    () => openLogStore(config),
+    (error) => {
+      return config.logStore === 'jetstream' && error instanceof LogStoreWriteError;
+    },
+  );
   try {
     // Before anybody hears of it. Not before it is there: a start that ends in between can be repeated.
     await patiently(warn, () => register.add(server, registerReplicas));
@@ -75,14 +82,18 @@ async function openFirst(
   }
 }
 
-async function patiently<T>(warn: (why: string, error: unknown) => void, work: () => Promise<T>): Promise<T> {
+async function patiently<T>(
+  warn: (why: string, error: unknown) => void,
+  work: () => Promise<T>,
+  mayPass: (error: unknown) => boolean = () => true,
+): Promise<T> {
   const deadlineMs = performance.now() + JETSTREAM_MS_MAX;
   for (;;) {
     try {
       return await work();
     } catch (error) {
-      if (performance.now() > deadlineMs) throw error;
-      warn('a new log store waits for JetStream', error);
+      if (performance.now() > deadlineMs || !mayPass(error)) throw error;
+      warn('the log store waits for JetStream', error);
       await delay(RETRY_MS);
     }
   }

@@ -7,6 +7,7 @@
  * Latency counts from when a put was due, not from when it could be sent: a stall is felt by all that would have come
  * meanwhile. Exit code 1 when the server did not catch up in time, databases differ or an acknowledged put is not there.
  */
+import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from 'commander';
 import { connect, type NatsConnection } from 'nats';
@@ -24,7 +25,8 @@ import { Samples, type Summary, summarize } from './summary.js';
 const FRESH = 's4';
 const TRANSACTION_OPS = 50;
 const TRANSACTIONS_IN_FLIGHT = 16;
-const TEXT = 'x'.repeat(80);
+/** Of a value: nothing that compression makes smaller by much. */
+const TEXT_BYTES = 60;
 const WAIT_MS_MAX = 600_000;
 /** Requests that may wait for their answers; what is due beyond them waits, and its latency with it. */
 const IN_FLIGHT_MAX = 4_096;
@@ -46,6 +48,7 @@ function parseOptions(): Options {
     .opts<Options>();
 }
 
+const textOf = (): string => randomBytes(TEXT_BYTES).toString('base64');
 const keyOf = (n: number): string => `key-${String(n).padStart(8, '0')}`;
 
 /** Returns puts a second. */
@@ -57,7 +60,7 @@ async function fill(client: CraftClient, keys: number): Promise<number> {
       const from = next;
       next = Math.min(keys, from + TRANSACTION_OPS);
       const ops = Array.from({ length: next - from }, (_, at) => ({
-        put: { key: keyOf(from + at), value: { n: 0, text: TEXT } },
+        put: { key: keyOf(from + at), value: { n: 0, text: textOf() } },
       }));
       await client.kv.txn(ops);
     }
@@ -115,7 +118,7 @@ class OpenLoad {
   private async put(key: string, n: number, dueMs: number, samples: Samples): Promise<void> {
     this.inFlight += 1;
     try {
-      await this.client.kv.put(key, { n, text: TEXT });
+      await this.client.kv.put(key, { n, text: textOf() });
       samples.add(performance.now() - dueMs);
       this.acknowledged.set(key, 1 + (this.acknowledged.get(key) ?? 0));
     } catch {

@@ -1,9 +1,10 @@
-/** A merger that starts before the JetStream of its NATS cluster has a leader waits for it; it does not take its process down. */
+/** What starts before the JetStream of its NATS cluster has a leader waits for it; it does not take its process down. */
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from 'nats';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startMerger } from '../../services/merger/service.js';
-import { commonConfig } from '../../shared/config/config.js';
+import { startReplica } from '../../services/replica/service.js';
+import { commonConfig, replicaConfig } from '../../shared/config/config.js';
 import { natsAddress } from '../../shared/wire/connection.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { NatsNodes } from '../chaos/nats-nodes.js';
@@ -44,4 +45,22 @@ it('has its stream once there is a quorum of NATS nodes', async () => {
   } finally {
     await merger.stop();
   }
+}, 90_000);
+
+it('has a log store in JetStream once there is a quorum of NATS nodes', async () => {
+  const [, second = '', third = ''] = nats.names;
+  await Promise.all([nats.kill(second), nats.kill(third)]);
+  const environment = {
+    CRAFT_CLUSTER: 'late',
+    CRAFT_SERVER: 's1',
+    CRAFT_SERVERS: 's1',
+    CRAFT_NATS_URL: nats.url,
+    CRAFT_LOG_STORE: 'jetstream',
+    CRAFT_LOG_STORE_SYNC: 'vouched',
+    CRAFT_LOG_LEVEL: 'silent',
+  };
+  const starting = startReplica(replicaConfig(environment));
+  await Promise.all([nats.startNode(second), nats.startNode(third)]);
+  const replica = await starting;
+  await replica.stop();
 }, 90_000);
