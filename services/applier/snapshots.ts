@@ -9,10 +9,11 @@ import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import type { EnginePosition, StorageEngine } from '../../shared/engine/port.js';
 import { type Index, LOG_START, type LogPosition } from '../../shared/raft/entry.js';
-import { isBucketGone, SnapshotBucket, type SnapshotInfo } from '../../shared/snapshot/bucket.js';
+import { SnapshotBucket, type SnapshotInfo } from '../../shared/snapshot/bucket.js';
 import type { Logger, WarnOccasionally } from '../../shared/telemetry/log.js';
 import { type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
 import { CraftError } from '../../shared/wire/errors.js';
+import { isStreamNotFound } from '../../shared/wire/jetstream-errors.js';
 import { parseJson } from '../../shared/wire/json.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import { SnapshotPolicy } from './snapshot-policy.js';
@@ -294,7 +295,7 @@ export class Snapshots {
       return await work(await this.bucket);
     } catch (error) {
       this.bucket = undefined;
-      if (!isBucketGone(error)) throw error;
+      if (!isStreamNotFound(error)) throw error;
       throw new CraftError('UNAVAILABLE', 'the bucket of the snapshots is gone; it is being made anew', {
         cause: error,
       });

@@ -5,7 +5,6 @@
 import {
   type ConsumerMessages,
   DeliverPolicy,
-  JetStreamApiError,
   type JetStreamManager,
   jetstream,
   jetstreamManager,
@@ -14,6 +13,7 @@ import { type NatsConnection, nanos } from '@nats-io/nats-core';
 import type { MergedRun } from '../../shared/merge/merge.js';
 import type { Index } from '../../shared/raft/entry.js';
 import type { WarnOccasionally } from '../../shared/telemetry/log.js';
+import { isStreamNotFound } from '../../shared/wire/jetstream-errors.js';
 import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 import { pause } from './pause.js';
@@ -37,7 +37,6 @@ export class MissingEntriesError extends Error {
 }
 
 /** Error code of the JetStream API (nats-server's errors.json). */
-const STREAM_NOT_FOUND = 10_059;
 /** Between two looks for a stream that is not there, or a hole that may be filled (milliseconds). */
 const RETRY_MS = 500;
 /** Looks at a hole before it counts as one. */
@@ -205,7 +204,7 @@ async function streamState(manager: JetStreamManager, stream: string) {
   try {
     return (await manager.streams.info(stream)).state;
   } catch (error) {
-    if (error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND) return undefined;
+    if (isStreamNotFound(error)) return undefined;
     throw error;
   }
 }

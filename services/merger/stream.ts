@@ -3,7 +3,6 @@
  * it must follow, so of two mergers at work at once one is refused; nothing is ever there twice or missing.
  */
 import {
-  JetStreamApiError,
   type JetStreamClient,
   type JetStreamManager,
   jetstream,
@@ -14,13 +13,9 @@ import {
 import type { NatsConnection } from '@nats-io/nats-core';
 import { type MergePosition, mergeStart } from '../../shared/merge/merge.js';
 import type { WarnOccasionally } from '../../shared/telemetry/log.js';
+import { isStreamNotFound, isWrongLastSequence } from '../../shared/wire/jetstream-errors.js';
 import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { WireError } from '../../shared/wire/wire-error.js';
-
-/** Error codes of the JetStream API (nats-server's errors.json). */
-const STREAM_NOT_FOUND = 10_059;
-const WRONG_LAST_SEQUENCE = 10_071;
-const WRONG_LAST_SEQUENCE_CONSTANT = 10_164;
 
 /** Somebody else has published to the stream: another merger of this server is at work. */
 export class StreamFencedError extends Error {
@@ -91,8 +86,7 @@ export class MergedLogStream {
       const ack = await this.client.publish(this.subject, data, { expect, timeout: timeoutMs });
       this.lastSequence = ack.seq;
     } catch (error) {
-      const code = error instanceof JetStreamApiError ? error.code : 0;
-      if (code === WRONG_LAST_SEQUENCE || code === WRONG_LAST_SEQUENCE_CONSTANT) {
+      if (isWrongLastSequence(error)) {
         throw new StreamFencedError(`stream ${this.name} has gone on past ${this.lastSequence}`, { cause: error });
       }
       throw error;
@@ -113,7 +107,7 @@ export class MergedLogStream {
       await this.manager.streams.info(this.name);
       return;
     } catch (error) {
-      if (!(error instanceof JetStreamApiError) || error.code !== STREAM_NOT_FOUND) throw error;
+      if (!isStreamNotFound(error)) throw error;
     }
     await this.manager.streams.add({
       name: this.name,

@@ -5,12 +5,13 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { JetStreamApiError, jetstreamManager } from '@nats-io/jetstream';
+import { jetstreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { ReplicaConfig } from '../../shared/config/config.js';
 import { LogStoreGoneError } from '../../shared/log-store/errors.js';
 import { type LogStore, LogStoreWriteError } from '../../shared/log-store/port.js';
 import { connectNats } from '../../shared/wire/connection.js';
+import { isStreamNotFound } from '../../shared/wire/jetstream-errors.js';
 import { StoreRegister } from '../../shared/wire/store-register.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { logFolder, openLogStore } from './open-log-store.js';
@@ -18,7 +19,6 @@ import { logFolder, openLogStore } from './open-log-store.js';
 /** How long a new store, or one in JetStream, waits for that, which may have no leader yet (milliseconds). */
 const JETSTREAM_MS_MAX = 60_000;
 const RETRY_MS = 500;
-const STREAM_NOT_FOUND = 10_059;
 
 export interface KnownLogStore {
   readonly store: LogStore;
@@ -105,7 +105,7 @@ async function hasStream(connection: NatsConnection, name: string): Promise<bool
     await manager.streams.info(name);
     return true;
   } catch (error) {
-    if (error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND) return false;
+    if (isStreamNotFound(error)) return false;
     throw error;
   }
 }

@@ -4,7 +4,6 @@
  */
 import {
   DiscardPolicy,
-  JetStreamApiError,
   type JetStreamClient,
   type JetStreamManager,
   jetstream,
@@ -14,6 +13,7 @@ import {
   type StreamInfo,
 } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
+import { isStreamNotFound, isWrongLastSequence } from '../wire/jetstream-errors.js';
 import {
   decodeMessage,
   encodeMessage,
@@ -23,11 +23,6 @@ import {
   type StoredMessage,
 } from './jetstream-record.js';
 import { LogStoreWriteError } from './port.js';
-
-/** Error codes of the JetStream API (nats-server's errors.json). */
-const STREAM_NOT_FOUND = 10_059;
-const WRONG_LAST_SEQUENCE = 10_071;
-const WRONG_LAST_SEQUENCE_CONSTANT = 10_164;
 
 /** How long one request may take (milliseconds). */
 const TIMEOUT_MS = 5_000;
@@ -101,8 +96,7 @@ export class StoreStream {
       if (seq !== this.last + 1) throw new Error(`the message was stored as ${seq}, not as ${this.last + 1}`);
       this.last = seq;
     } catch (cause) {
-      const code = cause instanceof JetStreamApiError ? cause.code : 0;
-      if (code === WRONG_LAST_SEQUENCE || code === WRONG_LAST_SEQUENCE_CONSTANT) {
+      if (isWrongLastSequence(cause)) {
         throw new WrongSequenceError(`stream ${this.name} has gone on past ${this.last}`, { cause });
       }
       throw new LogStoreWriteError(`the write to stream ${this.name} failed: ${reasonOf(cause)}`, { cause });
@@ -144,7 +138,7 @@ async function openStream(manager: JetStreamManager, name: string, subject: stri
   try {
     return await manager.streams.info(name);
   } catch (error) {
-    if (!(error instanceof JetStreamApiError) || error.code !== STREAM_NOT_FOUND) throw error;
+    if (!isStreamNotFound(error)) throw error;
   }
   return manager.streams.add({
     name,

@@ -10,7 +10,6 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
 import {
   DeliverPolicy,
-  JetStreamApiError,
   type JetStreamClient,
   type JetStreamManager,
   jetstream,
@@ -22,6 +21,7 @@ import { type ObjectInfo, type ObjectStore, Objm } from '@nats-io/obj';
 import { VERSION } from '../config/version.js';
 import { type EnginePosition, type EngineSnapshot, SnapshotFormatError } from '../engine/port.js';
 import type { ServerId } from '../raft/entry.js';
+import { isStreamNameInUse } from '../wire/jetstream-errors.js';
 import { snapshotMetadata } from './metadata.js';
 
 /** What is known of a snapshot without reading it. */
@@ -39,8 +39,6 @@ export interface SnapshotInfo {
   readonly savedAt: string;
 }
 
-const STREAM_NOT_FOUND = 10_059;
-const STREAM_NAME_IN_USE = 10_058;
 const INDEX_DIGITS = 16;
 /** Compression that costs little more than it saves. */
 const GZIP_LEVEL = 3;
@@ -71,7 +69,7 @@ export class SnapshotBucket {
       store = await objm.create(name, { storage: StorageType.File, replicas });
     } catch (error) {
       // Somebody has made it, with other options.
-      if (!(error instanceof JetStreamApiError) || error.code !== STREAM_NAME_IN_USE) throw error;
+      if (!isStreamNameInUse(error)) throw error;
       store = await objm.open(name);
     }
     return new SnapshotBucket(name, store, client, manager);
@@ -261,9 +259,4 @@ function infoOf(info: ObjectInfo): SnapshotInfo | undefined {
   const parsed = snapshotMetadata.safeParse(json);
   if (!parsed.success) return undefined;
   return { name: info.name, ...parsed.data, bytes: info.size, savedAt: info.mtime };
-}
-
-/** Whether an error says that the bucket is gone: it is made anew then. */
-export function isBucketGone(error: unknown): boolean {
-  return error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND;
 }

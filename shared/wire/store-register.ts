@@ -6,7 +6,6 @@
  */
 import {
   DiscardPolicy,
-  JetStreamApiError,
   type JetStreamManager,
   jetstream,
   jetstreamManager,
@@ -15,10 +14,9 @@ import {
 } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { ServerId } from '../raft/entry.js';
+import { isStreamNotFound } from './jetstream-errors.js';
 import type { Subjects } from './subjects.js';
 
-const STREAM_NOT_FOUND = 10_059;
-const MESSAGE_NOT_FOUND = 10_037;
 const TIMEOUT_MS = 2_000;
 
 export class StoreRegister {
@@ -40,7 +38,7 @@ export class StoreRegister {
     try {
       return (await manager.streams.getMessage(subjects.register(), wanted)) !== null;
     } catch (error) {
-      if (hasCode(error, STREAM_NOT_FOUND) || hasCode(error, MESSAGE_NOT_FOUND)) return false;
+      if (isStreamNotFound(error)) return false;
       throw error;
     }
   }
@@ -51,7 +49,7 @@ export class StoreRegister {
     try {
       await manager.streams.info(subjects.register());
     } catch (error) {
-      if (!hasCode(error, STREAM_NOT_FOUND)) throw error;
+      if (!isStreamNotFound(error)) throw error;
       await manager.streams.add({
         name: subjects.register(),
         subjects: [subjects.registered('*')],
@@ -70,11 +68,7 @@ export class StoreRegister {
     try {
       await this.manager.streams.purge(this.subjects.register(), { filter: this.subjects.registered(server) });
     } catch (error) {
-      if (!hasCode(error, STREAM_NOT_FOUND)) throw error;
+      if (!isStreamNotFound(error)) throw error;
     }
   }
-}
-
-function hasCode(error: unknown, code: number): boolean {
-  return error instanceof JetStreamApiError && error.code === code;
 }
