@@ -8,7 +8,7 @@
  * entry is skipped. What it cannot go on from (another applier at work, a log that is not this state's, a divergence between servers)
  * ends the service with the reason.
  */
-import { ConnectionError, type NatsConnection } from '@nats-io/nats-core';
+import type { NatsConnection } from '@nats-io/nats-core';
 import type { ApplierConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
 import {
@@ -33,7 +33,7 @@ import { connectNats } from '../../shared/wire/connection.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { answer } from './answers.js';
 import { AppliedPositions } from './applied.js';
-import { type CheckpointMessage, Checkpoints, checkpointMessage, type Verdict } from './checkpoints.js';
+import { Comparison, type DivergenceError } from './comparison.js';
 import { watchMembers } from './members.js';
 import { Gate, pause } from './pause.js';
 import { PostgresEngine } from './postgres/engine.js';
@@ -106,7 +106,7 @@ class ApplierService implements Service {
   private readonly stopping = new AbortController();
   private readonly subjects: Subjects;
   private readonly reader: MergedLogReader;
-  private readonly checkpoints: Checkpoints;
+  private readonly comparison: Comparison;
   /** Opens when the queue has something, and when it has room again. */
   private readonly something = new Gate();
   private readonly room = new Gate();
@@ -118,7 +118,6 @@ class ApplierService implements Service {
   private readonly duplicates;
   private readonly rejections;
   private readonly retries;
-  private readonly badCheckpoints;
   private readonly positions: AppliedPositions;
   private readonly snapshots: Snapshots;
   /** The engine applies a batch, or is restored. */
@@ -152,13 +151,8 @@ class ApplierService implements Service {
     );
     this.rejections = metrics.counter('rejected_commands_total', 'Commands that the state machine rejected');
     this.retries = metrics.counter('apply_retries_total', 'Transactions that were tried again');
-    this.badCheckpoints = metrics.counter(
-      'malformed_checkpoints_total',
-      'Messages on the checkpoint subject that are none',
-    );
     metrics.gauge('applied_index', 'Merged index of the last entry applied', () => this.appliedIndex);
     metrics.gauge('apply_queue_commands', 'Commands that wait for their transaction', () => queue.length);
-    this.checkpoints = new Checkpoints(config.server, config.servers);
     this.reader = new MergedLogReader({
       connection,
       stream: this.subjects.logStream(config.server),
@@ -169,12 +163,21 @@ class ApplierService implements Service {
       warn: this.warn,
       signal: this.stopping.signal,
     });
-    this.listenToCheckpoints();
+    this.comparison = new Comparison({
+      connection,
+      subjects: this.subjects,
+      server: config.server,
+      servers: config.servers,
+      logger,
+      warn: this.warn,
+      metrics,
+      onDivergence: (error) => void this.diverge(error),
+    });
     watchMembers({
       connection,
       subjects: this.subjects,
       server: config.server,
-      onMembers: (servers) => this.checkpoints.setServers(servers),
+      onMembers: (servers) => this.comparison.setServers(servers),
       signal: this.stopping.signal,
     });
     const common = { connection, subjects: this.subjects, server: config.server, groups: config.groups, engine };
@@ -279,7 +282,7 @@ class ApplierService implements Service {
     this.commandsApplied.add(commands.length);
     for (const { mergedIndex, checksum } of checkpoints) {
       const own = done.checkpoints.find((checkpoint) => checkpoint.mergedIndex === mergedIndex);
-      if (own !== undefined) this.announce(mergedIndex, checksum, own.resultsChecksum);
+      if (own !== undefined) this.comparison.reached(mergedIndex, checksum, own.resultsChecksum);
     }
     this.snapshots.onApplied(this.appliedIndex, bytes);
     this.onApplied?.(commands, startUs, endUs);
@@ -340,42 +343,6 @@ class ApplierService implements Service {
     }
   }
 
-  private announce(mergedIndex: Index, checksum: string, resultsChecksum: string): void {
-    const { server } = this.config;
-    const own: CheckpointMessage = { server, merged_index: mergedIndex, checksum, results_checksum: resultsChecksum };
-    this.heed(this.checkpoints.reached(own));
-    try {
-      this.connection.publish(this.subjects.checkpoint(), JSON.stringify(own));
-    } catch (error) {
-      if (!(error instanceof ConnectionError)) this.warn('a checkpoint could not be published', error);
-    }
-  }
-
-  private listenToCheckpoints(): void {
-    this.connection.subscribe(this.subjects.checkpoint(), {
-      callback: (error, message) => {
-        if (error !== null) {
-          this.warn('checkpoints cannot be received', error);
-          return;
-        }
-        let parsed: ReturnType<typeof checkpointMessage.safeParse>;
-        try {
-          parsed = checkpointMessage.safeParse(message.json());
-        } catch {
-          this.badCheckpoints.add();
-          return;
-        }
-        if (parsed.success) this.heed(this.checkpoints.heard(parsed.data));
-        else this.badCheckpoints.add();
-      },
-    });
-  }
-
-  private heed(verdict: Verdict): void {
-    if (verdict.type === 'differs') this.logger.error(verdict.message);
-    else if (verdict.type === 'stop') void this.diverge(new DivergenceError(verdict.message));
-  }
-
   /** Ends, and leaves no snapshot behind from which the same would be installed again. */
   private async diverge(error: DivergenceError): Promise<void> {
     if (this.stopping.signal.aborted) return;
@@ -411,9 +378,4 @@ class ApplierService implements Service {
       });
     }
   }
-}
-
-/** Servers that applied the same log differ (T4). */
-export class DivergenceError extends Error {
-  readonly code = 'DIVERGENCE';
 }
