@@ -305,7 +305,7 @@ class ReplicaService implements Service {
         break;
       case 'lost':
         this.logger.info({ group: effect.group, term: effect.term }, 'no longer leading');
-        this.leading.stop(effect.group);
+        void this.leading.stop(effect.group);
         this.onInDoubt(effect);
         break;
       case 'feed':

@@ -31,20 +31,24 @@ export class LeaderSubscriptions {
     this.any ??= this.subscribeAny();
   }
 
-  stop(group: GroupId): void {
-    this.byGroup.get(group)?.unsubscribe();
+  /**
+   * No new commands of this group; resolves when those that were on their way have been delivered. To just unsubscribe would drop
+   * what the NATS server has sent already, and whoever sent that would wait for a refusal in vain (T9).
+   */
+  async stop(group: GroupId): Promise<void> {
+    const ended = [this.byGroup.get(group)];
     this.byGroup.delete(group);
-    if (this.byGroup.size > 0) return;
-    this.any?.unsubscribe();
-    this.any = null;
+    if (this.byGroup.size === 0) {
+      ended.push(this.any ?? undefined);
+      this.any = null;
+    }
+    // One that cannot be drained has no connection any more, and nothing on its way.
+    await Promise.allSettled(ended.map((subscription) => subscription?.drain()));
   }
 
-  /** No new commands; those on their way are still delivered before this resolves. */
+  /** No new commands at all; resolves as `stop` does. */
   async drain(): Promise<void> {
-    const all = [...this.byGroup.values(), ...(this.any === null ? [] : [this.any])];
-    this.byGroup.clear();
-    this.any = null;
-    await Promise.allSettled(all.map((subscription) => subscription.drain()));
+    await Promise.all([...this.byGroup.keys()].map((group) => this.stop(group)));
   }
 
   private subscribeAny(): Subscription {

@@ -33,6 +33,17 @@ export async function readDatabase(url: string): Promise<Database> {
   }
 }
 
+/** How many puts the keys have seen, when none was deleted. */
+export async function sumOfVersions(url: string): Promise<number> {
+  const sql = postgres(url, { max: 1, onnotice: () => undefined });
+  try {
+    const [found] = await sql<{ sum: number }[]>`select coalesce(sum(version), 0)::float8 as sum from kv`;
+    return found?.sum ?? 0;
+  } finally {
+    await sql.end();
+  }
+}
+
 /** Waits until every server's database is at the same place, at least `mergedIndex`, and returns them. */
 export function converged(cluster: LocalCluster, mergedIndex: number, timeoutMs = 30_000): Promise<Database[]> {
   return eventually(

@@ -1,0 +1,68 @@
+/** Leadership goes while commands are on their way, against a real NATS server. */
+import { connect, type NatsConnection, NoRespondersError } from 'nats';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { LeaderSubscriptions } from '../../services/replica/subscriptions.js';
+import { Subjects } from '../../shared/wire/subjects.js';
+import { startTestNats, type TestNats } from '../harness/index.js';
+
+const COMMANDS = 2_000;
+
+let nats: TestNats;
+let server: NatsConnection;
+let client: NatsConnection;
+
+beforeAll(async () => {
+  nats = await startTestNats();
+  server = await connect({ servers: nats.url });
+  client = await connect({ servers: nats.url });
+});
+afterAll(async () => {
+  await client?.close();
+  await server?.close();
+  await nats?.stop();
+});
+
+describe('who stops leading in the middle of a burst', () => {
+  it.each([
+    ['commands to the group', 'burst-a.group.0.cmd.kv.put', 'burst-a'],
+    ['commands to any leader', 'burst-b.cmd.kv.put', 'burst-b'],
+  ])('hears of everything that NATS has given it: %s', async (_, subject, cluster) => {
+    let taken = 0;
+    const leading = new LeaderSubscriptions(server, new Subjects(cluster), (message) => {
+      taken += 1;
+      message.respond('heard');
+      if (taken === 1) void leading.stop(0);
+    });
+    leading.start(0);
+    await server.flush();
+    const answers = await Promise.all(
+      Array.from({ length: COMMANDS }, () =>
+        client.request(subject, '', { timeout: 10_000 }).then(
+          (message) => message.string(),
+          (error: Error) => (error.cause instanceof NoRespondersError ? 'nobody' : error.name),
+        ),
+      ),
+    );
+    expect(new Set(answers)).not.toContain('TimeoutError');
+    expect(answers.filter((answer) => answer === 'heard')).toHaveLength(taken);
+    // The burst was under way when it stopped, and the rest was nobody's.
+    expect(taken).toBeGreaterThan(1);
+    await leading.drain();
+  });
+
+  it('leads again at once, and hears each command once', async () => {
+    let taken = 0;
+    const leading = new LeaderSubscriptions(server, new Subjects('again'), (message) => {
+      taken += 1;
+      message.respond('heard');
+    });
+    leading.start(0);
+    const stopped = leading.stop(0);
+    leading.start(0);
+    await stopped;
+    await server.flush();
+    for (let n = 0; n < 10; n++) await client.request('again.cmd.kv.put', '', { timeout: 10_000 });
+    expect(taken).toBe(10);
+    await leading.drain();
+  });
+});
