@@ -17,7 +17,7 @@ import { historyFigures, type KindFigures } from './history/figures.js';
 import { Recorder } from './history/recorder.js';
 import { NatsNodes } from './nats-nodes.js';
 import { disturb, type Strike } from './nemesis.js';
-import { type Outages, outages } from './outages.js';
+import { longestGap, type Outages, outages } from './outages.js';
 import { Random } from './random.js';
 import { RegisterWorkload } from './register-workload.js';
 import { runWorkloads } from './run.js';
@@ -165,6 +165,7 @@ async function judge(options: ChaosOptions, stage: Stage): Promise<ChaosRun> {
       return obstacle === undefined;
     });
     const silent: number[] = [];
+    let beginUs = 0;
     let lastUs = 0;
     const { disturbed: strikes, complaints } = await runWorkloads({
       cluster,
@@ -173,6 +174,7 @@ async function judge(options: ChaosOptions, stage: Stage): Promise<ChaosRun> {
       durationMs,
       healMs: HEAL_MS,
       disturb: async (isTimeUp) => {
+        beginUs = recorder.nowUs;
         const struck = await disturb({ ...surroundings, faults, restMs, healMs: HEAL_MS }, (count) => {
           if (options.isCancelled?.()) return true;
           return isTimeUp() && count >= (options.strikesMin ?? 0);
@@ -191,7 +193,7 @@ async function judge(options: ChaosOptions, stage: Stage): Promise<ChaosRun> {
       figures: historyFigures(events),
       bank: bank.report(),
       counts: new Map(workloads.map((workload) => [workload.name, workload.counts()])),
-      longestGapMs: longest([...successes, lastUs]) / 1_000,
+      longestGapMs: longestGap(successes, beginUs, lastUs, lastUs) / 1_000,
       complaints: [
         ...complaints,
         ...crashes.map((line) => `not by a fault: ${line}`),
@@ -210,8 +212,4 @@ async function groupsThatStaySilent(probes: GroupProbes, sinceUs: number): Promi
   const deadlineMs = performance.now() + HEAL_MS;
   while (probes.silentSince(sinceUs).length > 0 && performance.now() < deadlineMs) await delay(PROBE_EVERY_MS);
   return probes.silentSince(sinceUs);
-}
-
-function longest(times: readonly number[]): number {
-  return times.reduce((gap, time, at) => Math.max(gap, time - (times[at - 1] ?? time)), 0);
 }

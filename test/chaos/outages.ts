@@ -50,7 +50,8 @@ export function longestGap(times: readonly number[], from: number, to: number, e
   let longest = 0;
   let before = from;
   for (const time of [...times, end]) {
-    if (time >= from && before <= to) longest = Math.max(longest, time - before);
+    // After the end only those who look at what came of it succeed, and nobody tried all the while before.
+    if (time >= from && before <= to) longest = Math.max(longest, Math.min(time, end) - before);
     before = Math.max(from, time);
   }
   return longest;

@@ -163,11 +163,29 @@ describe('what is wrong', () => {
   it('a transfer that was rejected, though nothing had changed', () => {
     const events = [read(0, ...BEFORE), transfer('a', 'REJECTED'), read(0, ...BEFORE)];
     expect(complaints(...events)).toEqual(['transfer a was rejected, though both accounts were as it expected']);
-    // Of several attempts the first may have found it otherwise, and here another one changed the accounts meanwhile.
-    expect(complaints(read(0, ...BEFORE), transfer('a', 'unknown'), transfer('a', 'REJECTED'))).toEqual([]);
+    // Told by an acknowledgement, not by a read.
+    const acknowledged = [
+      transfer('b', 'ok'),
+      transfer('a', 'REJECTED', 2),
+      read(0, account(5, 2, 'b'), account(15, 2, 'b')),
+    ];
+    expect(complaints(...acknowledged)).toEqual(['transfer a was rejected, though both accounts were as it expected']);
+  });
+
+  it('but not a transfer that may have been rejected rightly', () => {
+    // Of several attempts the first may have found the accounts otherwise.
+    const again = [read(0, ...BEFORE), transfer('a', 'unknown'), transfer('a', 'REJECTED')];
+    expect(complaints(...again, read(0, ...BEFORE))).toEqual([]);
+    // Another one changed the accounts meanwhile.
     const later = [account(5, 2, 'b'), account(15, 2, 'b')];
-    expect(
-      complaints(read(0, ...BEFORE), transfer('b', 'unknown'), transfer('a', 'REJECTED'), read(0, ...later)),
-    ).toEqual([]);
+    const changed = [read(0, ...BEFORE), transfer('b', 'unknown'), transfer('a', 'REJECTED'), read(0, ...later)];
+    expect(complaints(...changed)).toEqual([]);
+    // Nobody was told before it that the accounts had come so far.
+    expect(complaints(transfer('a', 'REJECTED'), read(0, ...BEFORE))).toEqual([]);
+    // A read that ended only after it had begun tells nothing of the time before.
+    const [begin, end] = read(0, ...BEFORE);
+    const refused = transfer('a', 'REJECTED');
+    const late = end && { ...end, time: ++time };
+    expect(begin && late && complaints([begin], refused, [late], read(1, ...BEFORE))).toEqual([]);
   });
 });

@@ -15,6 +15,8 @@ it('counts what has not come back until the end', () => {
   expect(longestGap([0, 500], 1_000, 5_000, 9_000)).toBe(8_000);
   expect(longestGap([], 1_000, 5_000, 9_000)).toBe(8_000);
   expect(longestGap([0, 8_999], 1_000, 5_000, 9_000)).toBe(7_999);
+  // Nobody tried between the end and a success after it.
+  expect(longestGap([0, 20_000], 1_000, 5_000, 9_000)).toBe(8_000);
 });
 
 it('has the median and the worst', () => {
