@@ -17,6 +17,7 @@ import { CHECKPOINT_INTERVAL, type MergedRun } from '../../shared/merge/merge.js
 import type { Index, LogEntry } from '../../shared/raft/entry.js';
 import { decodeCommand } from '../../shared/wire/command.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
+import { RESTORE_COMMAND } from '../../shared/wire/restore.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 
 export interface QueueLimits {
@@ -111,7 +112,7 @@ export class ApplyQueue {
   }
 
   /**
-   * The next batch, or null when nothing waits.
+   * The next batch, or null when nothing waits. What replaces the whole state is a batch of its own (T10).
    * @throws LogMismatchError when the entries do not add up to the checksum that the merger gave for them.
    */
   take(): TakenBatch | null {
@@ -123,12 +124,17 @@ export class ApplyQueue {
       const next = this.queue[this.head];
       if (next === undefined) break;
       const size = next.entry.bytes.length;
-      if (commands.length > 0 && bytes + size > batchBytesMax) break;
+      const isAlone = next.command.name === RESTORE_COMMAND;
+      if (commands.length > 0 && (isAlone || bytes + size > batchBytesMax)) break;
       bytes += size;
       commands.push(next.command);
       this.addToChecksum(next);
       if (next.command.mergedIndex % CHECKPOINT_INTERVAL === 0) {
         checkpoints.push({ mergedIndex: next.command.mergedIndex, checksum: this.checksum.toString() });
+      }
+      if (isAlone) {
+        this.head++;
+        break;
       }
     }
     if (commands.length === 0) return null;

@@ -19,6 +19,7 @@ import {
   indexesOf,
   type MergedCommand,
   PositionError,
+  SnapshotFormatError,
   type StorageEngine,
 } from '../../shared/engine/port.js';
 import { loadStateMachine } from '../../shared/engine/registry.js';
@@ -40,7 +41,7 @@ import { PostgresEngine } from './postgres/engine.js';
 import { Queries } from './queries.js';
 import { ApplyQueue, type TakenBatch } from './queue.js';
 import { ReadBarrier } from './read-barrier.js';
-import { restoreFile } from './restore-file.js';
+import { applyRestoring, restoringOf } from './restoring.js';
 import { SnapshotRequests } from './snapshot-requests.js';
 import { Snapshots } from './snapshots.js';
 import { MergedLogReader } from './stream.js';
@@ -75,11 +76,7 @@ export async function startApplier(config: ApplierConfig, parts: ApplierParts = 
   const machine = await loadStateMachine(config.stateMachine);
   const { databaseUrl, resultWindowMs } = config;
   const engine = parts.engine ?? new PostgresEngine({ databaseUrl, server, resultWindowMs, machine });
-  let position = await engine.open();
-  if (config.restoreFile !== undefined && position.mergedIndex === 0) {
-    position = await restoreFile(engine, config.restoreFile);
-    logger.info({ file: config.restoreFile }, 'the state of the file is restored');
-  }
+  const position = await engine.open();
   logger.info({ mergedIndex: position.mergedIndex }, 'applying');
   const connection = parts.connection ?? (await connectNats(config, `craft-applier-${server}`));
   const metrics = await openMetrics({ service: 'applier', server, port: config.metricsPort });
@@ -265,15 +262,19 @@ class ApplierService implements Service {
         continue;
       }
       this.room.open();
-      await this.turns.take(() => this.apply(taken));
+      const isStuck = (await this.turns.take(() => this.apply(taken))) === 'stuck';
+      if (!isStuck) continue;
+      await this.snapshots.install([]).catch((error: unknown) => this.warn('no snapshot could be installed', error));
+      await pause(RETRY_MS_MAX, signal);
     }
   }
 
-  private async apply({ batch, checkpoints, bytes }: TakenBatch): Promise<void> {
+  /** `stuck` when only a snapshot leads further: the file that is to be restored is not there any more. */
+  private async apply({ batch, checkpoints, bytes }: TakenBatch): Promise<'applied' | 'moved' | 'stuck'> {
     const { commands } = batch;
     const startUs = spanTimeUs();
     const done = await this.untilApplied(batch);
-    if (done === undefined) return;
+    if (typeof done === 'string') return done;
     const endUs = spanTimeUs();
     this.moveTo(commands);
     this.answer(commands, done);
@@ -285,8 +286,11 @@ class ApplierService implements Service {
       if (own !== undefined) this.comparison.reached(mergedIndex, checksum, own.resultsChecksum);
     }
     this.snapshots.onApplied(this.appliedIndex, bytes);
+    // Who comes after this begins with a snapshot of this cluster, and needs no file.
+    if (restoringOf(batch) !== undefined) this.snapshots.takeSoon();
     this.onApplied?.(commands, startUs, endUs);
     if (this.tracing.enabled) this.trace(commands, done, startUs, endUs);
+    return 'applied';
   }
 
   /** The database is not where it was thought to be: the log is applied again from there. */
@@ -307,25 +311,39 @@ class ApplierService implements Service {
     this.positions.settle();
   }
 
-  /** Tries until it is committed. Undefined when the service stops, or when the batch is not the next one after all. */
-  private async untilApplied(batch: EngineBatch): Promise<AppliedBatch | undefined> {
+  /** Tries until it is committed. `moved` when the service stops, or when the batch is not the next one after all. */
+  private async untilApplied(batch: EngineBatch): Promise<AppliedBatch | 'moved' | 'stuck'> {
     const { signal } = this.stopping;
     for (let delayMs = RETRY_MS; !signal.aborted; delayMs = Math.min(delayMs * 2, RETRY_MS_MAX)) {
       try {
-        return await this.engine.apply(batch);
+        return await this.applyOnce(batch);
       } catch (error) {
         if (error instanceof FencedError) throw error;
         if (error instanceof PositionError) {
           this.warn('the database is at another position', error);
           this.goBack(error.position);
-          return undefined;
+          return 'moved';
         }
         this.warn('a batch could not be applied; trying again', error);
         this.retries.add();
+        const isFileGone = error instanceof SnapshotFormatError;
+        const place = isFileGone ? await this.engine.locate([]).catch(() => undefined) : undefined;
+        if (place !== undefined) {
+          this.goBack(place);
+          return 'stuck';
+        }
         await pause(delayMs * (0.5 + Math.random() / 2), signal);
       }
     }
-    return undefined;
+    return 'moved';
+  }
+
+  private async applyOnce(batch: EngineBatch): Promise<AppliedBatch> {
+    const restoring = restoringOf(batch);
+    if (restoring === undefined) return this.engine.apply(batch);
+    this.logger.warn({ ...restoring }, 'the state is being replaced by that of a file');
+    const open = (object: string) => this.snapshots.openFile(object);
+    return applyRestoring(this.engine, open, batch, restoring);
   }
 
   private answer(commands: readonly MergedCommand[], { applied }: AppliedBatch): void {

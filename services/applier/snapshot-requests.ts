@@ -1,11 +1,12 @@
-/** What others ask of this server's snapshots (T10): `<c>.install.<server>`, `<c>.admin.snapshot`, `<c>.admin.snapshots`. JSON. */
+/** What others ask of this server's snapshots (T10): `<c>.install.<server>`, `<c>.admin.snapshot`, `<c>.admin.snapshots`, `<c>.admin.restore.<server>`. JSON. */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
-import type { EnginePosition, StorageEngine } from '../../shared/engine/port.js';
+import { type EnginePosition, SnapshotFormatError, type StorageEngine } from '../../shared/engine/port.js';
 import type { SnapshotInfo } from '../../shared/snapshot/bucket.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import { installRequest } from '../../shared/wire/install.js';
 import { parseJson } from '../../shared/wire/json.js';
 import { encodeError } from '../../shared/wire/reply.js';
+import { type RestoreInput, restoreRequest } from '../../shared/wire/restore.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import { padded, reaches, type Snapshots } from './snapshots.js';
 
@@ -14,13 +15,15 @@ export interface SnapshotRequestsOptions {
   readonly subjects: Subjects;
   readonly server: string;
   readonly groups: number;
-  readonly engine: Pick<StorageEngine, 'locate'>;
-  readonly snapshots: Pick<Snapshots, 'install' | 'take' | 'takeSoon' | 'list'>;
+  readonly engine: Pick<StorageEngine, 'locate' | 'format'>;
+  readonly snapshots: Pick<Snapshots, 'install' | 'take' | 'takeSoon' | 'list' | 'openFile'>;
   readonly onFailure: (error: unknown) => void;
 }
 
 /** Requests under way at once; the replica and the merger have one each. */
 const UNDER_WAY_MAX = 16;
+/** How long a restored file may take to be the state (milliseconds). */
+const RESTORE_MS_MAX = 1_800_000;
 
 export class SnapshotRequests {
   private underWay = 0;
@@ -36,6 +39,7 @@ export class SnapshotRequests {
       return {};
     });
     this.listen(subjects.admin('snapshot', server), take);
+    this.listen(subjects.admin('restore', server), (message) => this.restore(message.data));
     this.listen(subjects.admin('snapshots', server), async () => ({
       ok: true,
       snapshots: (await snapshots.list()).map(summary),
@@ -76,6 +80,47 @@ export class SnapshotRequests {
     } catch (cause) {
       // The connection is closed: there is nobody to tell.
       this.options.onFailure(cause);
+    }
+  }
+
+  /**
+   * Whether the file is one that this engine can take over is found out before it has a place in the log, where no server could go past it any
+   * more. Answered when this cluster's state is that of the file.
+   */
+  private async restore(data: Uint8Array): Promise<object> {
+    const { engine, connection, subjects } = this.options;
+    const { object, replace } = parseJson(data, restoreRequest);
+    const { mergedIndex } = await engine.locate([]);
+    if (mergedIndex > 0 && !replace) {
+      throw new CraftError(
+        'REJECTED',
+        `there is a state at merged index ${mergedIndex}, which would be lost: ask for it with "replace" if that is meant`,
+      );
+    }
+    const { format, digest } = await this.readFile(object);
+    if (format !== (await engine.format())) {
+      throw new CraftError('REJECTED', 'the file is of another state machine, or another version of its tables');
+    }
+    const input: RestoreInput = { object, digest, format };
+    const reply = await connection
+      .request(subjects.restore(), JSON.stringify(input), { timeout: RESTORE_MS_MAX })
+      .catch((cause: unknown) => {
+        throw new CraftError('TIMEOUT_UNKNOWN', 'no word of it yet: the state may be replaced, or may still be', {
+          cause,
+        });
+      });
+    return reply.json<object>();
+  }
+
+  private async readFile(object: string): Promise<{ format: string; digest: string }> {
+    const { snapshots } = this.options;
+    try {
+      const { format, digest, data } = await snapshots.openFile(object);
+      for await (const _ of data);
+      return { format, digest };
+    } catch (cause) {
+      if (!(cause instanceof SnapshotFormatError)) throw cause;
+      throw new CraftError('REJECTED', cause.message, { cause });
     }
   }
 

@@ -132,6 +132,11 @@ export class Snapshots {
     await this.withBucket((bucket) => bucket.removeOf(this.options.server));
   }
 
+  /** A file that is to be restored. @throws SnapshotFormatError when it is not there. */
+  async openFile(object: string) {
+    return this.withBucket((bucket) => bucket.openFile(object));
+  }
+
   async list(): Promise<SnapshotInfo[]> {
     return this.withBucket((bucket) => bucket.list());
   }

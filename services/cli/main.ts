@@ -12,7 +12,7 @@ import { Subjects } from '../../shared/wire/subjects.js';
 import { mergedIndexOf, printLog } from './log.js';
 import { MembersAdmin } from './members.js';
 import { recover } from './recover.js';
-import { listSnapshots, saveSnapshot, takeSnapshot } from './snapshots.js';
+import { listSnapshots, restoreSnapshot, saveSnapshot, takeSnapshot } from './snapshots.js';
 import { statusTable } from './status.js';
 
 const EXIT = { done: 0, refused: 1, usage: 2, unknown: 3 } as const;
@@ -157,6 +157,9 @@ function createProgram(): Command {
   return program;
 }
 
+/** A large state takes a while to be read and written everywhere (milliseconds). */
+const RESTORE_MS = 600_000;
+
 /** Changes of members take as long as a new server needs to catch up (milliseconds). */
 const MEMBERS_MS = 600_000;
 
@@ -209,12 +212,21 @@ function addSnapshots(program: Command): void {
     );
   snapshot
     .command('save')
-    .description('take one and write it to a file; a new cluster begins with it when CRAFT_RESTORE_FILE names it')
+    .description('take one and write it to a file, for `restore`')
     .argument('<file>')
     .action((file: string) =>
       withSession(program, async (session) =>
         saveSnapshot(session, file, program.opts<GlobalOptions>().timeout, print),
       ),
+    );
+  snapshot
+    .command('restore')
+    .description('make the state of a file that of this cluster, at every server')
+    .argument('<file>')
+    .option('--replace', 'although there is a state, which is lost', false)
+    .addOption(new Option('--wait <ms>', 'for all of it (milliseconds)').argParser(integer(1)).default(RESTORE_MS))
+    .action((file: string, { replace, wait }: { replace: boolean; wait: number }) =>
+      withSession(program, (session) => restoreSnapshot(session, file, { replace, timeoutMs: wait }, print)),
     );
   for (const command of snapshot.commands) command.exitOverride();
 }

@@ -1,14 +1,15 @@
 /** `craft snapshot`: what the appliers say of the cluster's snapshots (T10). */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
-import { type CraftClient, CraftError } from '../../shared/client/index.js';
+import { type CraftClient, CraftError, OutcomeUnknownError } from '../../shared/client/index.js';
 import { SnapshotBucket } from '../../shared/snapshot/bucket.js';
-import { saveFile } from '../../shared/snapshot/file.js';
+import { openFile, saveFile } from '../../shared/snapshot/file.js';
 import { ErrorCode } from '../../shared/wire/errors.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 
 const failure = z.object({ ok: z.literal(false), error: z.object({ code: z.string(), message: z.string() }) });
 const listed = z.object({ ok: z.literal(true), snapshots: z.array(z.looseObject({ name: z.string() })) });
+const restored = z.looseObject({ ok: z.literal(true), index: z.number() });
 const taken = z.looseObject({ ok: z.literal(true), name: z.string() });
 
 interface Session {
@@ -39,11 +40,47 @@ export async function saveSnapshot(
   await takeSnapshot(session, timeoutMs, (taken) => {
     name = (taken as { name: string }).name;
   });
-  const bucket = await SnapshotBucket.open(connection, subjects.snapshotBucket(), 1);
+  const bucket = await SnapshotBucket.find(connection, subjects.snapshotBucket());
   const info = (await bucket.list()).find((one) => one.name === name);
   if (info === undefined) throw new CraftError('UNAVAILABLE', `snapshot ${name} has been replaced already; try again`);
   await saveFile(bucket, info, path);
   print({ file: path, name, mergedIndex: info.position.mergedIndex, bytes: info.bytes });
+}
+
+/**
+ * Makes the state of a file that of the whole cluster: at one place in the log, at every server. Resolves when every server that answers
+ * shows it. `replace`: there may be a state, which is lost.
+ */
+export async function restoreSnapshot(
+  session: Session,
+  path: string,
+  options: { readonly replace: boolean; readonly timeoutMs: number },
+  print: (value: unknown) => void,
+): Promise<void> {
+  const { connection, subjects, client } = session;
+  const file = await openFile(path);
+  const { replace, timeoutMs } = options;
+  const servers = await client.status();
+  const [first] = servers;
+  if (first === undefined) throw new CraftError('UNAVAILABLE', 'no server answers');
+  if (servers.some(({ version }) => version !== first.version)) {
+    throw new CraftError('UNAVAILABLE', 'the servers are of several versions: bring all to one before');
+  }
+  // Its database shows everything that was acknowledged before now (T6).
+  await client.sync(first.server, { timeoutMs });
+  // Who lists them makes the bucket, with the replicas that it is to have.
+  await connection.request(subjects.admin('snapshots', first.server));
+  const bucket = await SnapshotBucket.find(connection, subjects.snapshotBucket());
+  const object = await bucket.saveFile(file);
+  const request = JSON.stringify({ object, replace });
+  const reply = await connection
+    .request(subjects.admin('restore', first.server), request, { timeout: timeoutMs })
+    .catch((cause: unknown) => {
+      throw new OutcomeUnknownError('no answer: the state may be replaced, or may still be', '', { cause });
+    });
+  const { index } = parse(restored, reply.json());
+  for (const { server } of servers) await client.sync(server, { timeoutMs });
+  print({ file: path, mergedIndex: index, servers: servers.map(({ server }) => server) });
 }
 
 export async function takeSnapshot(
@@ -69,5 +106,6 @@ function parse<T>(schema: z.ZodType<T>, json: unknown): T {
   const refused = failure.safeParse(json);
   if (!refused.success) return schema.parse(json);
   const { code, message } = refused.data.error;
+  if (code === 'TIMEOUT_UNKNOWN') throw new OutcomeUnknownError(message, '');
   throw new CraftError(code in ErrorCode ? (code as ErrorCode) : 'INTERNAL', message);
 }

@@ -11,7 +11,9 @@ import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { CommandSpan, Tracing } from '../../shared/telemetry/tracing.js';
 import { encodeCommand, type ReplyFormat } from '../../shared/wire/command.js';
 import { CraftError } from '../../shared/wire/errors.js';
+import { parseJson } from '../../shared/wire/json.js';
 import { encodeError, encodeSuccess, type Reply } from '../../shared/wire/reply.js';
+import { RESTORE_COMMAND, restoreInput } from '../../shared/wire/restore.js';
 import type { Acknowledgement, CommandRefusal, Placed, QueuedCommand } from './core/effect.js';
 
 /** A command on its way into a log, with what is needed to answer it. */
@@ -57,13 +59,25 @@ export class Ingress {
 
   /** Takes a message for the given group; answers at once when it is refused. */
   take(message: Msg, name: string, group: GroupId): void {
+    this.queue(message, name, group, (format) => this.validate(name, message.data, format));
+  }
+
+  /** Takes the services' own request that the state be replaced (T10). */
+  takeRestore(message: Msg, group: GroupId): void {
+    this.queue(message, RESTORE_COMMAND, group, () => {
+      parseJson(message.data, restoreInput);
+      return message.data;
+    });
+  }
+
+  private queue(message: Msg, name: string, group: GroupId, validate: (format: ReplyFormat) => Uint8Array): void {
     const replyTo = message.reply ?? '';
     let format: ReplyFormat = 'json';
     let span: CommandSpan | undefined;
     try {
       format = formatOf(message);
       const head = readHeaders(message, format);
-      const payload = this.validate(name, message.data, format);
+      const payload = validate(format);
       const stampedAtUs = this.tracing.enabled ? spanTimeUs() : 0;
       span = this.tracing.enabled ? this.tracing.startCommand(head.traceparent, stampedAtUs) : undefined;
       const isAppliers = head.acknowledgement === 'applied';

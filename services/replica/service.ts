@@ -47,6 +47,8 @@ const MESSAGE_OVERHEAD_BYTES = 128 * 1024;
 const HAND_OVER_MS_MAX = 3_000;
 /** Between two looks at the own clock (milliseconds). */
 const CLOCK_LOOK_MS = 1_000;
+/** Whose log a restored file has its place in. */
+const RESTORING_GROUP: GroupId = 0;
 const NO_DATA = new Uint8Array(0);
 
 type Told = Exclude<Effect<ClientCommand>, { type: 'send' | 'write' | 'read' }>;
@@ -240,6 +242,10 @@ class ReplicaService implements Service {
       else message.respond(NO_DATA, { headers: mergerHeader(newer) });
     });
     this.listen(subjects.barrier(config.server), (message) => this.barriers.add(message, undefined));
+    // Everybody listens, and the leader answers: a group without one has nobody to ask.
+    this.listen(subjects.restore(), (message) => {
+      if (this.core.groups[RESTORING_GROUP]?.role === 'leader') this.ingress.takeRestore(message, RESTORING_GROUP);
+    });
     for (const subject of [subjects.admin('status'), subjects.admin('status', config.server)]) {
       this.listen(subject, (message) => {
         const { server, cluster } = config;

@@ -79,8 +79,6 @@ const applierFields = {
   CRAFT_SNAPSHOT_ENTRIES: z.coerce.number().int().min(1).default(100_000),
   CRAFT_SNAPSHOT_BYTES: bytes.default(64 * 1024 * 1024),
   CRAFT_SNAPSHOT_AGE_MS: z.coerce.number().int().min(1_000).default(3_600_000),
-  /** A file of `craft snapshot save`: this server's database, when it is empty and nothing has been applied, begins with it. */
-  CRAFT_RESTORE_FILE: z.string().optional(),
   CRAFT_SNAPSHOT_REPLICAS: replicas,
   /** How long results are kept for duplicates, in entry time (milliseconds). */
   CRAFT_RESULT_WINDOW_MS: z.coerce.number().int().min(1_000).default(600_000),
@@ -138,8 +136,6 @@ export interface ApplierConfig extends CommonConfig {
   readonly databaseUrl: string;
   readonly applyCommandsMax: number;
   readonly resultWindowMs: number;
-  /** A snapshot's file that an empty database begins with. */
-  readonly restoreFile: string | undefined;
   readonly snapshots: {
     readonly entries: number;
     readonly bytes: number;
@@ -200,7 +196,6 @@ export function applierConfig(environment: Environment = process.env): ApplierCo
     databaseUrl: value.CRAFT_DATABASE_URL,
     applyCommandsMax: value.CRAFT_APPLY_COMMANDS_MAX,
     resultWindowMs: value.CRAFT_RESULT_WINDOW_MS,
-    restoreFile: value.CRAFT_RESTORE_FILE,
     snapshots: {
       entries: value.CRAFT_SNAPSHOT_ENTRIES,
       bytes: value.CRAFT_SNAPSHOT_BYTES,

@@ -132,13 +132,21 @@ export class MemoryEngine implements StorageEngine {
     return { position, format: MEMORY_FORMAT, bytes: Buffer.concat([...encodeState({ position, rows, results })]) };
   }
 
-  async restore({ format, position, data }: EngineSnapshot, as?: EnginePosition): Promise<EnginePosition> {
+  format(): Promise<string> {
+    return Promise.resolve(MEMORY_FORMAT);
+  }
+
+  async restore(
+    { format, position, data }: EngineSnapshot,
+    as?: (before: EnginePosition) => EnginePosition,
+  ): Promise<EnginePosition> {
     try {
       if (format !== MEMORY_FORMAT) throw wrongFormat(format, MEMORY_FORMAT);
       const decoder = new StateDecoder(position);
       for await (const chunk of data) decoder.push(chunk);
+      const counted = as?.(this.position);
       const restored = this.takeOver(decoder);
-      this.position = as ?? restored;
+      this.position = counted ?? restored;
       return this.position;
     } finally {
       await abandon({ data });

@@ -94,10 +94,12 @@ export interface StorageEngine {
   snapshot(): Promise<EngineSnapshot>;
   /**
    * Replaces the whole state, results by id and position included, in one transaction; nothing has changed when it rejects. `as`: the
-   * state counts as that of another position, since it begins another log.
+   * state counts as that of the position that this gives for the one before, since it goes on in another log; what it throws is thrown.
    * @throws SnapshotFormatError when it is of another engine or version, or damaged; FencedError when another instance has taken over.
    */
-  restore(snapshot: EngineSnapshot, as?: EnginePosition): Promise<EnginePosition>;
+  restore(snapshot: EngineSnapshot, as?: (before: EnginePosition) => EnginePosition): Promise<EnginePosition>;
+  /** The format of the snapshots that `restore` takes. */
+  format(): Promise<string>;
   close(): Promise<void>;
 }
 

@@ -7,6 +7,7 @@ import { pathToFileURL } from 'node:url';
 import type { z } from 'zod';
 import { ConfigError } from '../config/config.js';
 import { CraftError } from '../wire/errors.js';
+import { RESERVED_PREFIX } from '../wire/restore.js';
 import { JsonTextError, parseJson } from './json-text.js';
 import { kvContract } from './kv/contract.js';
 import type { CommandContract, StateMachineContract } from './state-machine.js';
@@ -36,6 +37,12 @@ export async function loadStateMachine(path: string | undefined): Promise<StateM
   if (!isContract(machine)) {
     throw new ConfigError(
       `wrong configuration: CRAFT_STATE_MACHINE: the default export of ${path} is no state machine {name, commands, queries}`,
+    );
+  }
+  const reserved = Object.keys(machine.commands).find((name) => name.startsWith(RESERVED_PREFIX));
+  if (reserved !== undefined) {
+    throw new ConfigError(
+      `wrong configuration: CRAFT_STATE_MACHINE: command ${quote(reserved)} of ${path}: names that begin with ${RESERVED_PREFIX} are reserved`,
     );
   }
   return machine;

@@ -4,7 +4,7 @@
  * A snapshot is there once the object store has its metadata, which comes last and carries the position and a SHA-256 of the
  * compressed bytes. What a writer that ended half way has left is removed later.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
@@ -22,6 +22,7 @@ import { VERSION } from '../config/version.js';
 import { type EnginePosition, type EngineSnapshot, SnapshotFormatError } from '../engine/port.js';
 import type { ServerId } from '../raft/entry.js';
 import { isStreamNameInUse } from '../wire/jetstream-errors.js';
+import type { SnapshotFile } from './file.js';
 import { snapshotMetadata } from './metadata.js';
 
 /** What is known of a snapshot without reading it. */
@@ -75,6 +76,13 @@ export class SnapshotBucket {
     return new SnapshotBucket(name, store, client, manager);
   }
 
+  /** Opens the bucket that the appliers have made. Rejects when there is none. */
+  static async find(connection: NatsConnection, name: string): Promise<SnapshotBucket> {
+    const client = jetstream(connection);
+    const store = await new Objm(client).open(name);
+    return new SnapshotBucket(name, store, client, await jetstreamManager(connection));
+  }
+
   /** Writes a snapshot; nobody sees anything of it when this rejects. */
   async save(server: ServerId, { position, format, data }: EngineSnapshot): Promise<SnapshotInfo> {
     const name = `${String(position.mergedIndex).padStart(INDEX_DIGITS, '0')}-${server}`;
@@ -89,10 +97,29 @@ export class SnapshotBucket {
     return infoOf(info) ?? fail(name);
   }
 
+  /** Puts a file there, under a name of its own, for `openFile`; among the snapshots of this cluster it does not count. */
+  async saveFile({ about, bytes, digest, data }: SnapshotFile): Promise<string> {
+    const name = `file-${randomUUID()}`;
+    const stream = Readable.toWeb(Readable.from(data, { objectMode: false })) as ReadableStream<Uint8Array>;
+    const text = JSON.stringify(about);
+    const info = await this.store.put({ name, metadata: { file: text } }, stream, { timeout: PUBLISH_MS_MAX });
+    if (info.size !== bytes || digestOf(info) !== digest) fail(name);
+    return name;
+  }
+
+  /** What `saveFile` has put there, to be read once. @throws SnapshotFormatError when it is gone, or something else. */
+  async openFile(name: string): Promise<EngineSnapshot & { readonly digest: string }> {
+    const found = await this.store.info(name);
+    if (found === null || found.deleted) throw new SnapshotFormatError(`the file ${name} is gone`);
+    const about = metadataOf(found, 'file');
+    if (about === undefined) throw new SnapshotFormatError(`${name} is no file of a snapshot`);
+    const { position, format } = about;
+    return { position, format, digest: digestOf(found), data: this.read(found) };
+  }
+
   /** In order of their merged index. */
   async list(): Promise<SnapshotInfo[]> {
-    const all = (await this.objects()).flatMap(({ info }) => infoOf(info) ?? []);
-    return all.sort((a, b) => a.position.mergedIndex - b.position.mergedIndex);
+    return snapshotsOf(await this.objects());
   }
 
   /**
@@ -130,20 +157,22 @@ export class SnapshotBucket {
 
   /**
    * Removes all but the newest `keep` and those that somebody is reading (a server that installs one more slowly than new ones are
-   * taken would never come to its end), and what unfinished saves have left.
+   * taken would never come to its end), files that had been restored long before those, and what unfinished saves have left.
    */
   async prune(keep: number): Promise<void> {
     const objects = await this.objects();
-    const kept = new Set((await this.list()).slice(-keep).map(({ name }) => name));
+    const kept = snapshotsOf(objects).slice(-keep);
+    const names = new Set(kept.map(({ name }) => name));
+    const oldestMs = kept.length < keep ? 0 : Math.min(...kept.map(({ savedAt }) => Date.parse(savedAt)));
     const isRead = await this.subjectsBeingRead();
     for (const { subject, info } of objects) {
       const chunks = this.chunksOf(info.nuid);
-      if (kept.has(info.name) || isRead.has(chunks) || (infoOf(info) === undefined && !info.deleted)) continue;
+      if (names.has(info.name) || isRead.has(chunks) || isNeeded(info, oldestMs)) continue;
       // Not the library's `delete`, which leaves a word of each object for ever.
       await this.purge(subject);
       await this.purge(chunks);
     }
-    await this.removeLeftovers();
+    await this.removeLeftovers(new Set(objects.map(({ info }) => info.nuid)));
   }
 
   /** Removes all that one server has taken, also when somebody is reading it. */
@@ -222,10 +251,10 @@ export class SnapshotBucket {
     }
   }
 
-  private async removeLeftovers(): Promise<void> {
+  /** What came since is younger than whatever is removed here. */
+  private async removeLeftovers(known: ReadonlySet<string>): Promise<void> {
     const prefix = this.chunksOf('');
     const subjects = await this.subjects(prefix);
-    const known = new Set((await this.objects()).map(({ info }) => info.nuid));
     for (const subject of subjects) {
       if (known.has(subject.slice(prefix.length))) continue;
       const last = await this.manager.streams.getMessage(`OBJ_${this.name}`, { last_by_subj: subject });
@@ -248,15 +277,33 @@ function digestOf({ digest }: ObjectInfo): string {
   return digest.slice(digest.indexOf('=') + 1).replace(/=+$/, '');
 }
 
+/** In order of their merged index. */
+function snapshotsOf(objects: readonly { readonly info: ObjectInfo }[]): SnapshotInfo[] {
+  const all = objects.flatMap(({ info }) => infoOf(info) ?? []);
+  return all.sort((a, b) => a.position.mergedIndex - b.position.mergedIndex);
+}
+
+/**
+ * Whether something that is no kept snapshot stays all the same. A file is to be restored by whoever applies that command; the logs have
+ * gone past it when even the oldest kept snapshot (0 for none) is much younger.
+ */
+function isNeeded(info: ObjectInfo, oldestMs: number): boolean {
+  if (info.deleted || infoOf(info) !== undefined) return false;
+  return metadataOf(info, 'file') === undefined || Date.parse(info.mtime) > oldestMs - LEFTOVER_MS;
+}
+
 /** Undefined for an object that is no snapshot: the bucket is open to whoever may write to it. */
 function infoOf(info: ObjectInfo): SnapshotInfo | undefined {
+  const about = metadataOf(info, 'craft');
+  return about && { name: info.name, ...about, bytes: info.size, savedAt: info.mtime };
+}
+
+function metadataOf(info: ObjectInfo, key: 'craft' | 'file'): SnapshotFile['about'] | undefined {
   let json: unknown;
   try {
-    json = JSON.parse(info.metadata?.['craft'] ?? '');
+    json = JSON.parse(info.metadata?.[key] ?? '');
   } catch {
     return undefined;
   }
-  const parsed = snapshotMetadata.safeParse(json);
-  if (!parsed.success) return undefined;
-  return { name: info.name, ...parsed.data, bytes: info.size, savedAt: info.mtime };
+  return snapshotMetadata.safeParse(json).data;
 }

@@ -5,11 +5,8 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
 import { z } from 'zod';
-import { type EngineSnapshot, SnapshotFormatError } from '../engine/port.js';
+import { SnapshotFormatError } from '../engine/port.js';
 import type { SnapshotBucket, SnapshotInfo } from './bucket.js';
 import { snapshotMetadata } from './metadata.js';
 
@@ -44,13 +41,19 @@ export async function saveFile(bucket: SnapshotBucket, info: SnapshotInfo, path:
   }
 }
 
-/** The snapshot of a file, with the SHA-256 of its data, which tells it from every other one. */
-export interface FileSnapshot extends EngineSnapshot {
+/** A file of `saveFile`, looked at and not read yet. */
+export interface SnapshotFile {
+  /** What it says of the snapshot. */
+  readonly about: z.output<typeof snapshotMetadata>;
+  /** Of the compressed bytes: their number, and the SHA-256 (base64url) that tells them from all others. */
+  readonly bytes: number;
   readonly digest: string;
+  /** The compressed bytes, to be read once; they end with an error when the file is damaged. */
+  readonly data: AsyncIterable<Uint8Array>;
 }
 
-/** To be read once; its data ends with an error when it is damaged. @throws SnapshotFormatError */
-export async function openFile(path: string): Promise<FileSnapshot> {
+/** @throws SnapshotFormatError */
+export async function openFile(path: string): Promise<SnapshotFile> {
   const [text, begin] = await readHeader(path);
   let json: unknown;
   try {
@@ -60,8 +63,8 @@ export async function openFile(path: string): Promise<FileSnapshot> {
   }
   const parsed = header.safeParse(json);
   if (!parsed.success) throw new SnapshotFormatError(`${path} is no snapshot: ${z.prettifyError(parsed.error)}`);
-  const { format, position, bytes, digest } = parsed.data;
-  return { position, format, digest, data: contents(path, begin, bytes, digest) };
+  const { server, version, format, position, bytes, digest } = parsed.data;
+  return { about: { server, version, format, position }, bytes, digest, data: checked(path, begin, bytes, digest) };
 }
 
 async function readHeader(path: string): Promise<[text: string, begin: number]> {
@@ -76,19 +79,7 @@ async function readHeader(path: string): Promise<[text: string, begin: number]> 
   }
 }
 
-async function* contents(path: string, begin: number, bytes: number, digest: string): AsyncGenerator<Uint8Array> {
-  const gunzip = createGunzip();
-  const feeding = pipeline(Readable.from(checked(path, begin, bytes, digest), { objectMode: false }), gunzip);
-  feeding.catch(() => undefined);
-  try {
-    for await (const chunk of gunzip) yield chunk as Uint8Array;
-    await feeding;
-  } finally {
-    gunzip.destroy();
-  }
-}
-
-/** Whoever restores commits only after the end, which comes only when the sum is right. */
+/** The end comes only when the sum is right. */
 async function* checked(path: string, begin: number, bytes: number, digest: string): AsyncGenerator<Buffer> {
   const sum = createHash('sha256');
   let length = 0;

@@ -59,6 +59,10 @@ export class Subjects {
   snapshots(): string {
     return `${this.cluster}.snapshots`;
   }
+  /** The leader of group 0 puts the restoring of a file into its log (T10). */
+  restore(): string {
+    return `${this.cluster}.restore`;
+  }
   snapshotBucket(): string {
     return `${this.cluster.toUpperCase()}_SNAPSHOTS`;
   }

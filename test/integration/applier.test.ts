@@ -41,7 +41,6 @@ beforeEach(async () => {
     server: SERVER,
     servers: ['s1', 's2', 's3'],
     join: false,
-    restoreFile: undefined,
     snapshots: { entries: 1_000_000, bytes: 2 ** 30, ageMs: 3_600_000, replicas: 1 },
     groups: 1,
     natsUrl: nats.url,

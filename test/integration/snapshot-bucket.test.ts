@@ -1,14 +1,16 @@
 /** The object store of snapshots on a real NATS server: what it leaves behind, and what it keeps for whoever reads. */
+import { join } from 'node:path';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from 'nats';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { Snapshots } from '../../services/applier/snapshots.js';
 import type { EngineSnapshot } from '../../shared/engine/port.js';
 import { SnapshotBucket } from '../../shared/snapshot/bucket.js';
+import { openFile, saveFile } from '../../shared/snapshot/file.js';
 import { createLogger } from '../../shared/telemetry/log.js';
 import { openMetrics } from '../../shared/telemetry/metrics.js';
 import { Subjects } from '../../shared/wire/subjects.js';
-import { eventually, startTestNats, type TestNats } from '../harness/index.js';
+import { eventually, startTestNats, type TestNats, temporaryFolder } from '../harness/index.js';
 
 let nats: TestNats;
 let connection: NatsConnection;
@@ -58,6 +60,38 @@ it('keeps nothing of what it has pruned', async () => {
   expect((await bucket.list()).map(({ position }) => position.mergedIndex)).toEqual([4, 5]);
   // Metadata and one chunk of each.
   expect((await stateOf()).messages).toBe(4);
+});
+
+it('keeps a file that is to be restored until every kept snapshot is an hour younger', async () => {
+  const folder = await temporaryFolder('file');
+  try {
+    const [oldest] = await bucket.list();
+    if (oldest === undefined) throw new Error('no snapshot');
+    const path = join(folder.path, 'one.snapshot');
+    await saveFile(bucket, oldest, path);
+    const fresh = await bucket.saveFile(await openFile(path));
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.parse(oldest.savedAt) - 3_600_001 });
+    const old = await bucket.saveFile(await openFile(path));
+    vi.useRealTimers();
+    // Files are no snapshots, and the other way round.
+    expect(await bucket.list()).toHaveLength(2);
+    await expect(bucket.openFile(oldest.name)).rejects.toThrow('is no file');
+    const read = async (name: string) => {
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of (await bucket.openFile(name)).data) chunks.push(chunk);
+      return Buffer.concat(chunks);
+    };
+    expect((await read(old)).equals(await read(fresh))).toBe(true);
+    // There might still be one to come that is as old.
+    await bucket.prune(3);
+    expect((await read(old)).length).toBe(1_000);
+    await bucket.prune(2);
+    await expect(bucket.openFile(old)).rejects.toThrow('is gone');
+    expect((await read(fresh)).length).toBe(1_000);
+  } finally {
+    vi.useRealTimers();
+    await folder.remove();
+  }
 });
 
 it('keeps what a running install reads, however many newer ones there are, and prunes it afterwards', async () => {

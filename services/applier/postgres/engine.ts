@@ -25,7 +25,7 @@ import type { SettledBatch } from '../../../shared/engine/results.js';
 import { Reject, type StateMachineContract } from '../../../shared/engine/state-machine.js';
 import type { Index } from '../../../shared/raft/entry.js';
 import { CraftError } from '../../../shared/wire/errors.js';
-import type { Scope } from './catalog.js';
+import { PLAIN_SETTINGS, readCatalog, type Scope } from './catalog.js';
 import { Connection, ConnectionLostError, type Rows } from './connection.js';
 import { drizzleOf } from './drizzle.js';
 import { applyHandlerBatch, type Machine } from './handler-batch.js';
@@ -185,16 +185,25 @@ export class PostgresEngine implements StorageEngine {
     }
   }
 
+  async format(): Promise<string> {
+    return this.pool.use((connection) =>
+      connection.transaction(`begin read only; ${PLAIN_SETTINGS}`, async (transaction) => {
+        return (await readCatalog(transaction, this.scope)).format;
+      }),
+    );
+  }
+
   /** Not while a batch is being applied. */
-  async restore(snapshot: EngineSnapshot, as?: EnginePosition): Promise<EnginePosition> {
+  async restore(snapshot: EngineSnapshot, as?: (before: EnginePosition) => EnginePosition): Promise<EnginePosition> {
     if (this.position === undefined) throw new Error('the engine is not open');
     const { databaseUrl, server } = this.options;
     // What counts as expired here may count in the state to come.
     await this.pruning;
+    let restored = snapshot.position;
     try {
-      await restoreSnapshot(databaseUrl, `craft restore ${server}`, this.scope, this.epoch, snapshot, as);
+      restored = await restoreSnapshot(databaseUrl, `craft restore ${server}`, this.scope, this.epoch, snapshot, as);
     } catch (error) {
-      // Another position may be the one that it has been at before: that would not tell.
+      // What it was to count as depends on where it was: whoever asked for that looks again.
       const isDone = error instanceof ConnectionLostError && as === undefined && (await this.isAt(snapshot.position));
       if (!isDone) throw this.explain(error);
     } finally {
@@ -202,7 +211,7 @@ export class PostgresEngine implements StorageEngine {
     }
     this.uncertain = undefined;
     this.storedSincePrune = PRUNE_EVERY;
-    return this.moveTo(as ?? snapshot.position);
+    return this.moveTo(restored);
   }
 
   /**

@@ -3,12 +3,14 @@
  * the same one execution (T8), or the clients of commands without an id would never hear of them.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { sql } from 'drizzle-orm';
 import postgres, { type Sql } from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { z } from 'zod';
 import type { PostgresTransaction } from '../../../services/applier/postgres/drizzle.js';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
+import { PositionError } from '../../../shared/engine/port.js';
 import type { StateMachine } from '../../../shared/engine/state-machine.js';
 import { eventually, startTestPostgres, type TestPostgres } from '../../harness/index.js';
 import { batches, command, WINDOW_MS } from './commands.js';
@@ -176,6 +178,41 @@ it('is found out by who takes over a snapshot', async () => {
   await eventually('the commit', async () => (await mergedIndex()) === 1);
   deafener.cut();
   expect(await restored).toEqual(position);
+  expect((await engine.apply(next)).applied.map(({ outcome }) => outcome)).toEqual([
+    { ok: true, json: '{"version":2}' },
+  ]);
+  await engine.close();
+});
+
+it('leaves a state that was to count as that of another position where it then is', async () => {
+  const engine = new PostgresEngine({ databaseUrl, server: 's1', resultWindowMs: WINDOW_MS });
+  await engine.open();
+  const [first, restoring, next] = batches(
+    [1, 2, 3].map((at) => command(at, 'kv.put', { key: 'a', value: at })),
+    [1],
+  );
+  if (first === undefined || restoring === undefined || next === undefined) throw new Error('three batches');
+  await engine.apply(first);
+  const { position: before, format, data } = await engine.snapshot();
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of data) chunks.push(chunk);
+  const restore = () => {
+    const snapshot = { position: before, format, data: Readable.from(chunks) };
+    return engine.restore(snapshot, (found) => {
+      if (found.mergedIndex !== 1) throw new PositionError('elsewhere', found);
+      return { ...before, mergedIndex: 2, checksum: restoring.checksum };
+    });
+  };
+  deafener.secret = 'commit\0';
+  const lost = restore().then(
+    () => 'answered',
+    () => 'lost',
+  );
+  await eventually('the commit', async () => (await mergedIndex()) === 2);
+  deafener.cut();
+  expect(await lost).toBe('lost');
+  // Not once more: whoever asks again hears where the state is, and goes on from there.
+  await expect(restore()).rejects.toMatchObject({ code: 'POSITION', position: { mergedIndex: 2 } });
   expect((await engine.apply(next)).applied.map(({ outcome }) => outcome)).toEqual([
     { ok: true, json: '{"version":2}' },
   ]);

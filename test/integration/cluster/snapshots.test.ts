@@ -4,14 +4,14 @@
  */
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { jetstreamManager } from '@nats-io/jetstream';
+import { jetstream, jetstreamManager } from '@nats-io/jetstream';
+import { Objm } from '@nats-io/obj';
 import { connect, type NatsConnection } from 'nats';
 import postgres from 'postgres';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MembersAdmin } from '../../../services/cli/members.js';
-import { saveSnapshot } from '../../../services/cli/snapshots.js';
+import { restoreSnapshot, saveSnapshot } from '../../../services/cli/snapshots.js';
 import { type CraftClient, connectCraft } from '../../../shared/client/index.js';
-import { openFile } from '../../../shared/snapshot/file.js';
 import { StoreRegister } from '../../../shared/wire/store-register.js';
 import { Subjects } from '../../../shared/wire/subjects.js';
 import { eventually, startTestCluster, type TestCluster } from '../../harness/index.js';
@@ -100,11 +100,7 @@ it('pitfall: JetStream loses what it acknowledged: writes a lost merged-log stre
 
 it('fills an empty database from a snapshot', async () => {
   await test.cluster.kill('s2', 'SIGKILL');
-  const sql = postgres(test.cluster.databaseUrl('s2'), { max: 1, onnotice: () => undefined });
-  await sql`drop schema craft cascade`;
-  await sql`drop table kv`;
-  await sql`drop schema if exists drizzle cascade`;
-  await sql.end();
+  await dropDatabase(test, 's2');
   await test.cluster.restart('s2');
   await expectEqual(await overwrite(100));
 }, 120_000);
@@ -146,33 +142,121 @@ it('refuses to start a server whose log store is gone, and replaces it by a new 
   expect(lines).toHaveLength(3 + 3 * 2);
 }, 180_000);
 
-it('begins a new cluster with a file of the old one: rows, versions and the results by id', async () => {
-  const first = await client.command('kv.put', { key: 'once', value: 1 }, { id: 'backup-1' });
-  const file = join(test.folder, 'backup.snapshot');
-  const subjects = new Subjects(test.cluster.cluster);
-  await saveSnapshot({ connection, client, subjects }, file, 30_000, () => undefined);
-  const list = await client.kv.list({ limit: 1_000 });
-  const other = await startTestCluster({ environment: { CRAFT_RESTORE_FILE: file } });
-  try {
-    const theirs = await connectCraft({ servers: other.cluster.natsUrl, timeoutMs: 30_000 });
+describe('a file of the old cluster, restored in a new one', () => {
+  let other: TestCluster;
+  let theirs: CraftClient;
+  let file: string;
+
+  beforeAll(async () => {
+    other = await startTestCluster();
+    theirs = await connectCraft({ servers: other.cluster.natsUrl, timeoutMs: 30_000 });
+    file = join(test.folder, 'backup.snapshot');
+  }, 60_000);
+  afterAll(async () => {
+    await theirs?.close();
+    await other?.stop();
+  });
+
+  /** What `craft snapshot restore` prints. */
+  async function restore(path: string, replace: boolean): Promise<{ mergedIndex: number }> {
+    let printed = { mergedIndex: 0 };
+    const session = { connection: theirs.connection, client: theirs, subjects: new Subjects(other.cluster.cluster) };
+    await restoreSnapshot(session, path, { replace, timeoutMs: 60_000 }, (value) => {
+      printed = value as typeof printed;
+    });
+    return printed;
+  }
+
+  async function expectEqualThere(mergedIndex: number): Promise<void> {
+    const all = await converged(other.cluster, mergedIndex, 60_000);
+    expect(new Set(all.map((one) => JSON.stringify(one))).size).toBe(1);
+  }
+
+  it('is there at every server, rows, versions and results by id; also at one that was away', async () => {
+    const first = await client.command('kv.put', { key: 'once', value: 1 }, { id: 'backup-1' });
+    const subjects = new Subjects(test.cluster.cluster);
+    await saveSnapshot({ connection, client, subjects }, file, 30_000, () => undefined);
+    const list = await client.kv.list({ limit: 1_000 });
+    await other.cluster.kill('s3', 'SIGKILL');
+    await other.cluster.waitReady();
+    const { mergedIndex } = await restore(file, false);
+    expect(mergedIndex).toBe(1);
     expect(await theirs.kv.list({ limit: 1_000 })).toEqual(list);
     const again = await theirs.command('kv.put', { key: 'once', value: 2 }, { id: 'backup-1' });
     expect(again.result).toEqual(first.result);
+    await other.cluster.restart('s3');
     const { index = 0 } = await theirs.kv.put('k0', 'new');
-    expect(index).toBe(2);
-    const all = await converged(other.cluster, index);
-    expect(new Set(all.map((one) => JSON.stringify(one))).size).toBe(1);
-    await theirs.close();
-  } finally {
-    await other.stop();
-  }
-  const damaged = await readFile(file);
-  damaged[damaged.length - 10] = (damaged[damaged.length - 10] ?? 0) ^ 1;
-  await writeFile(`${file}.damaged`, damaged);
-  const read = async () => {
-    const { data } = await openFile(`${file}.damaged`);
-    for await (const _ of data);
-  };
-  await expect(read()).rejects.toThrow();
-  await expect(openFile(join(test.folder, 'missing'))).rejects.toThrow();
+    expect(index).toBe(3);
+    await expectEqualThere(index);
+  });
+
+  it('is refused where there is a state, and when it is damaged, and changes nothing then', async () => {
+    const before = await theirs.kv.list({ limit: 1_000 });
+    await expect(restore(file, false)).rejects.toMatchObject({ code: 'REJECTED' });
+    const damaged = await readFile(file);
+    damaged[damaged.length - 10] = (damaged[damaged.length - 10] ?? 0) ^ 1;
+    await writeFile(`${file}.damaged`, damaged);
+    await expect(restore(`${file}.damaged`, true)).rejects.toThrow('damaged');
+    await expect(restore(join(test.folder, 'missing'), true)).rejects.toThrow();
+    // Whole, and of another version of the tables.
+    const [head = '', ...rest] = (await readFile(file)).toString('latin1').split('\n');
+    const altered = [JSON.stringify({ ...JSON.parse(head), format: 'postgres/other' }), ...rest].join('\n');
+    await writeFile(`${file}.other`, Buffer.from(altered, 'latin1'));
+    await expect(restore(`${file}.other`, true)).rejects.toMatchObject({ code: 'REJECTED' });
+    // Nor is it for clients.
+    await expect(theirs.command('craft.restore', { object: 'x', digest: 'x', format: 'x' })).rejects.toMatchObject({
+      code: 'UNKNOWN_COMMAND',
+    });
+    expect(await theirs.kv.list({ limit: 1_000 })).toEqual(before);
+  });
+
+  it('replaces a state while commands go on, and an applier and a database die: every server has the same, each command once', async () => {
+    let isOver = false;
+    const acknowledged: number[] = [];
+    const writing = (async () => {
+      while (!isOver) acknowledged.push((await theirs.kv.put('meanwhile', acknowledged.length)).index ?? 0);
+    })();
+    await eventually('some commands', () => acknowledged.length > 20);
+    const restoring = restore(file, true);
+    await other.cluster.kill('s2', 'SIGKILL');
+    await other.cluster.kill('postgres', 'SIGKILL');
+    await other.cluster.restart('postgres');
+    await other.cluster.restart('s2');
+    const { mergedIndex } = await restoring;
+    const count = acknowledged.length;
+    await eventually('some more commands', () => acknowledged.length > count + 20, { timeoutMs: 30_000 });
+    isOver = true;
+    await writing;
+    await expectEqualThere(acknowledged[acknowledged.length - 1] ?? 0);
+    // What came after it in the one order is there, and what came before it is not.
+    const later = acknowledged.filter((index) => index > mergedIndex).length;
+    expect(await theirs.kv.get('meanwhile')).toMatchObject({ version: later });
+    expect(later).toBeLessThan(acknowledged.length);
+  });
+
+  it('comes back by itself to a server that has lost its database, also when the file is gone by then', async () => {
+    await other.cluster.kill('s3', 'SIGKILL');
+    const { mergedIndex } = await restore(file, true);
+    const objects = await new Objm(jetstream(theirs.connection)).open(
+      new Subjects(other.cluster.cluster).snapshotBucket(),
+    );
+    const names = (await objects.list()).map(({ name }) => name).filter((name) => name.startsWith('file-'));
+    expect(names.length).toBeGreaterThan(0);
+    for (const name of names) await objects.delete(name);
+    await dropDatabase(other, 's3');
+    await other.cluster.restart('s3');
+    const { index = 0 } = await theirs.kv.put('last', 1);
+    expect(index).toBeGreaterThan(mergedIndex);
+    await expectEqualThere(index);
+    // From its stream, which still began at the first command, there was no way past that.
+    expect(await readFile(join(other.cluster.dataDir, 's3', 's3.log'), 'utf8')).toContain('is gone');
+  });
 }, 180_000);
+
+async function dropDatabase({ cluster }: TestCluster, server: string): Promise<void> {
+  const sql = postgres(cluster.databaseUrl(server), { max: 1, onnotice: () => undefined });
+  await sql`drop schema craft cascade`;
+  await sql`drop table kv`;
+  await sql`drop schema if exists drizzle cascade`;
+  await sql.end();
+}

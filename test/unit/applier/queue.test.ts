@@ -6,13 +6,14 @@ import { Merge, type MergedRun, mergeStart } from '../../../shared/merge/merge.j
 import { EntryKind, type LogEntry } from '../../../shared/raft/entry.js';
 import { encodeCommand } from '../../../shared/wire/command.js';
 import { encodeEntry } from '../../../shared/wire/entry-block.js';
+import { RESTORE_COMMAND } from '../../../shared/wire/restore.js';
 
 const COUNT = 60;
 const LIMITS = { batchCommandsMax: 7, batchBytesMax: 1_000_000, queuedCommandsMax: 1_000, queuedBytesMax: 1_000_000 };
 
-function entry(index: number): LogEntry {
+function entry(index: number, name = 'kv.put'): LogEntry {
   const fields = { payload: Buffer.from('{}'), server: 's1', reply: '', traceparent: '', replyFormat: 'json' } as const;
-  const body = encodeCommand({ name: 'kv.put', id: `i${index}`, ...fields });
+  const body = encodeCommand({ name, id: `i${index}`, ...fields });
   return {
     index,
     term: 1,
@@ -46,6 +47,25 @@ function drain(queue: ApplyQueue): number[] {
   }
   return taken;
 }
+
+it('gives what replaces the whole state as a batch of its own', () => {
+  const merge = new Merge(mergeStart(1));
+  const names = ['kv.put', 'kv.put', RESTORE_COMMAND, RESTORE_COMMAND, 'kv.put'];
+  merge.offer(
+    0,
+    names.map((name, i) => entry(i + 1, name)),
+    names.length,
+  );
+  const run = merge.take(100, 1_000_000);
+  const queue = new ApplyQueue(start, LIMITS);
+  expect(run !== null && queue.offer(run)).toBe('taken');
+  const batches: number[][] = [];
+  for (let next = queue.take(); next !== null; next = queue.take()) {
+    batches.push(next.batch.commands.map((command) => command.mergedIndex));
+  }
+  expect(batches).toEqual([[1, 2], [3], [4], [5]]);
+  expect(queue.length).toBe(0);
+});
 
 const ALL = Array.from({ length: COUNT }, (_, i) => i + 1);
 

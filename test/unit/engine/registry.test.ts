@@ -1,5 +1,7 @@
 /** What a leader refuses before anything is appended, and in which words. */
 import '../../../shared/wire/protobuf.js';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { JsonTextError, parseJson, parseJsonText } from '../../../shared/engine/json-text.js';
@@ -7,6 +9,7 @@ import { kvContract } from '../../../shared/engine/kv/contract.js';
 import { loadStateMachine, prepareCommand, validateQuery } from '../../../shared/engine/registry.js';
 import { CraftError } from '../../../shared/wire/errors.js';
 import { craft } from '../../../shared/wire/generated/craft.js';
+import { temporaryFolder } from '../../harness/index.js';
 
 const { KvPut, KvTxn } = craft.v1;
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -138,4 +141,23 @@ it('a module that is no state machine is a configuration error', async () => {
   await expect(loadStateMachine('no/such/module.js')).rejects.toMatchObject({ code: 'CONFIG' });
   await expect(loadStateMachine('biome.json')).rejects.toMatchObject({ code: 'CONFIG' });
   expect((await loadStateMachine(undefined)).name).toBe('kv');
+});
+
+it("a machine with a command under one of craft's own names is a configuration error", async () => {
+  const folder = await temporaryFolder('machine');
+  try {
+    const module = (name: string) =>
+      `export default { name: 'm', commands: { '${name}': { input: { safeParse() {} } } }, queries: {} };`;
+    const path = join(folder.path, 'machine.mjs');
+    await writeFile(path, module('craft.restore'));
+    await expect(loadStateMachine(path)).rejects.toMatchObject({
+      code: 'CONFIG',
+      message: expect.stringMatching(/craft\.restore.*reserved/),
+    });
+    const other = join(folder.path, 'other.mjs');
+    await writeFile(other, module('craftsman'));
+    expect((await loadStateMachine(other)).name).toBe('m');
+  } finally {
+    await folder.remove();
+  }
 });
