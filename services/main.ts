@@ -19,9 +19,9 @@ const TEST_CLOCK_OFFSET = 'CRAFT_TEST_CLOCK_OFFSET_MS';
 
 const STARTERS: Readonly<Record<string, (logger: Logger) => Promise<Service>>> = {
   replica: async (logger) =>
-    (await import('./replica/service.js')).startReplica(replicaConfig(), await replicaClocks(logger)),
+    (await import('./replica/start.js')).startReplica(replicaConfig(), await replicaClocks(logger)),
   merger: async () => (await import('./merger/service.js')).startMerger(commonConfig()),
-  applier: async () => (await import('./applier/service.js')).startApplier(applierConfig()),
+  applier: async () => (await import('./applier/start.js')).startApplier(applierConfig()),
 };
 
 /** The machine's clocks, unless a test has asked for a clock that is off. */

@@ -22,24 +22,21 @@ import {
   SnapshotFormatError,
   type StorageEngine,
 } from '../../shared/engine/port.js';
-import { loadStateMachine } from '../../shared/engine/registry.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
 import type { Index } from '../../shared/raft/entry.js';
-import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
-import { BATCH_SIZES, type Metrics, openMetrics, SECONDS } from '../../shared/telemetry/metrics.js';
+import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
+import { BATCH_SIZES, type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
-import { createTracing, type Tracing } from '../../shared/telemetry/tracing.js';
-import { connectNats } from '../../shared/wire/connection.js';
+import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { answer } from './answers.js';
 import { AppliedPositions } from './applied.js';
 import { Comparison, type DivergenceError } from './comparison.js';
 import { watchMembers } from './members.js';
 import { Gate, pause } from './pause.js';
-import { PostgresEngine } from './postgres/engine.js';
 import { Queries } from './queries.js';
-import { ApplyQueue, type TakenBatch } from './queue.js';
+import type { ApplyQueue, TakenBatch } from './queue.js';
 import { ReadBarrier } from './read-barrier.js';
 import { applyRestoring, restoringOf } from './restoring.js';
 import { SnapshotRequests } from './snapshot-requests.js';
@@ -50,53 +47,12 @@ import { Turns } from './turns.js';
 /** Between two tries of the engine (milliseconds): doubles from the first to the second. */
 const RETRY_MS = 50;
 const RETRY_MS_MAX = 2_000;
-/** Most bytes of entries in one transaction, and waiting for it. */
-const BATCH_BYTES_MAX = 4 * 1024 * 1024;
-const QUEUED_BYTES_MAX = 16 * 1024 * 1024;
 /** How long the transaction under way may take to end when the service stops (milliseconds). */
 const STOP_MS_MAX = 5_000;
-/** Batches that may wait. */
-const QUEUED_BATCHES_MAX = 8;
-
 /** Hears of every committed batch; times in microseconds since the Unix epoch. */
 export type OnApplied = (commands: readonly MergedCommand[], startUs: number, endUs: number) => void;
 
-/** What the service takes from the environment unless it is given. */
-export interface ApplierParts {
-  readonly connection?: NatsConnection;
-  readonly engine?: StorageEngine;
-  readonly logger?: Logger;
-  readonly onApplied?: OnApplied;
-}
-
-/** Starts the applier of `config.server`. Rejects when NATS, the state machine's module or the first opening of the database fails. */
-export async function startApplier(config: ApplierConfig, parts: ApplierParts = {}): Promise<Service> {
-  const { server, cluster } = config;
-  const logger = parts.logger ?? createLogger({ service: 'applier', server, level: config.logLevel });
-  const machine = await loadStateMachine(config.stateMachine);
-  const { databaseUrl, resultWindowMs } = config;
-  const engine = parts.engine ?? new PostgresEngine({ databaseUrl, server, resultWindowMs, machine });
-  const position = await engine.open();
-  logger.info({ mergedIndex: position.mergedIndex }, 'applying');
-  const connection = parts.connection ?? (await connectNats(config, `craft-applier-${server}`));
-  const metrics = await openMetrics({ service: 'applier', server, port: config.metricsPort });
-  const warn = warnOccasionally(logger);
-  const tracing = createTracing({
-    service: 'applier',
-    server,
-    cluster,
-    onExportError: (error) => warn('span export failed', error),
-  });
-  const queue = new ApplyQueue(position, {
-    batchCommandsMax: config.applyCommandsMax,
-    batchBytesMax: BATCH_BYTES_MAX,
-    queuedCommandsMax: config.applyCommandsMax * QUEUED_BATCHES_MAX,
-    queuedBytesMax: QUEUED_BYTES_MAX,
-  });
-  return new ApplierService(config, connection, engine, queue, position, logger, metrics, tracing, parts.onApplied);
-}
-
-class ApplierService implements Service {
+export class ApplierService implements Service {
   readonly name = 'applier';
   readonly failed: Promise<Error>;
   private fail: (error: Error) => void = () => undefined;

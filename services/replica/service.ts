@@ -4,21 +4,19 @@
  */
 
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
-import { ConfigError, type ReplicaConfig } from '../../shared/config/config.js';
+import type { ReplicaConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
 import { VERSION } from '../../shared/config/version.js';
-import { loadStateMachine } from '../../shared/engine/registry.js';
+import type { StateMachineContract } from '../../shared/engine/registry.js';
 import type { LogStore } from '../../shared/log-store/port.js';
 import { EntryKind, type GroupId } from '../../shared/raft/entry.js';
-import { GROUP_DEFAULTS } from '../../shared/raft/options.js';
-import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
-import { type Metrics, openMetrics } from '../../shared/telemetry/metrics.js';
+import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
+import type { Metrics } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { createTracing } from '../../shared/telemetry/tracing.js';
 import { encodeBarrierReply } from '../../shared/wire/barrier.js';
 import { decodeCommand } from '../../shared/wire/command.js';
-import { decodeConfiguration, encodeConfiguration } from '../../shared/wire/configuration.js';
-import { encodeEntry, entryBody } from '../../shared/wire/entry-block.js';
+import { entryBody } from '../../shared/wire/entry-block.js';
 import { decodeEnvelope, encodeEnvelope } from '../../shared/wire/envelope.js';
 import { decodeFeedRequest, encodeFeedReply, MERGER_HEADER, mergerHeader } from '../../shared/wire/feed.js';
 import { Subjects } from '../../shared/wire/subjects.js';
@@ -26,23 +24,16 @@ import { WireError } from '../../shared/wire/wire-error.js';
 import { type ClientCommand, Ingress } from './commands.js';
 import type { Effect, LostEffect } from './core/effect.js';
 import type { FeedRequest } from './core/feed.js';
-import { ReplicaCore } from './core/server.js';
+import type { ReplicaCore } from './core/server.js';
 import { withWayOut } from './damage.js';
-import { openKnownLogStore } from './known-log-store.js';
 import { Mergers } from './mergers.js';
 import { ReplicaRequests } from './requests.js';
-import { completeTails } from './restore.js';
-import { type Clocks, Runner, SYSTEM_CLOCKS } from './runner.js';
+import { type Clocks, Runner } from './runner.js';
 import { type LogStoreStatus, serverStatus } from './status.js';
 import { LeaderSubscriptions } from './subscriptions.js';
 import { ReplicaTracing } from './tracing.js';
 import { Waiting } from './waiting.js';
 
-const PROMISE_WINDOW_US = 250_000;
-const PROPOSALS_MAX = 4_096;
-const ENVELOPE_BYTES_MAX = 512 * 1024;
-/** Of a message around its entries: envelope, headers, merged batch. */
-const MESSAGE_OVERHEAD_BYTES = 128 * 1024;
 /** How long a graceful stop waits for its leaderships to be taken over (milliseconds). */
 const HAND_OVER_MS_MAX = 3_000;
 /** Between two looks at the own clock (milliseconds). */
@@ -53,57 +44,7 @@ const NO_DATA = new Uint8Array(0);
 
 type Told = Exclude<Effect<ClientCommand>, { type: 'send' | 'write' | 'read' }>;
 
-/** Starts the replica of `config.server`. Rejects when NATS or the log store cannot be opened. */
-export async function startReplica(config: ReplicaConfig, clocks: Clocks = SYSTEM_CLOCKS): Promise<Service> {
-  const logger = createLogger({ service: 'replica', server: config.server, level: config.logLevel });
-  const contract = await loadStateMachine(config.stateMachine);
-  const warn = warnOccasionally(logger);
-  const { store, connection } = await openKnownLogStore(config, warn).catch((error: unknown) => {
-    throw withWayOut(error, config);
-  });
-  try {
-    const loaded = await completeTails(store, await store.load());
-    requirePayload(connection, Math.max(ENVELOPE_BYTES_MAX, config.payloadBytesMax) + MESSAGE_OVERHEAD_BYTES);
-    const core = new ReplicaCore<ClientCommand>(
-      {
-        ...GROUP_DEFAULTS,
-        server: config.server,
-        servers: config.join ? [] : config.servers,
-        groups: config.groups,
-        electionTimeoutMs: config.electionTimeoutMs,
-        heartbeatMs: config.heartbeatMs,
-        uncommittedBytesMax: config.uncommittedBytesMax,
-        clockOffsetUsMax: config.clockOffsetMaxMs * 1_000,
-        promiseWindowUs: PROMISE_WINDOW_US,
-        proposalsMax: PROPOSALS_MAX,
-        envelopeBytesMax: ENVELOPE_BYTES_MAX,
-        encodeEntry,
-        encodeConfiguration,
-        decodeConfiguration,
-        random: Math.random,
-      },
-      loaded,
-      { physical: clocks.physical(), nowMs: clocks.monotonicMs() },
-    );
-    const metrics = await openMetrics({ service: 'replica', server: config.server, port: config.metricsPort });
-    return new ReplicaService(config, connection, store, core, contract, logger, metrics, clocks);
-  } catch (error) {
-    await store.close();
-    await connection.close();
-    throw withWayOut(error, config);
-  }
-}
-
-/** What the services send each other must fit into a message of this NATS server. */
-function requirePayload(connection: NatsConnection, bytes: number): void {
-  const max = connection.info?.max_payload ?? 0;
-  if (max >= bytes) return;
-  throw new ConfigError(
-    `wrong configuration: max_payload of the NATS server is ${max} bytes, needed are ${bytes}: raise it, or lower CRAFT_PAYLOAD_BYTES_MAX`,
-  );
-}
-
-class ReplicaService implements Service {
+export class ReplicaService implements Service {
   readonly name = 'replica';
   readonly failed: Promise<Error>;
   private fail: (error: Error) => void = () => undefined;
@@ -132,7 +73,7 @@ class ReplicaService implements Service {
     private readonly connection: NatsConnection,
     private readonly store: LogStore,
     private readonly core: ReplicaCore<ClientCommand>,
-    contract: Awaited<ReturnType<typeof loadStateMachine>>,
+    contract: StateMachineContract,
     private readonly logger: Logger,
     private readonly metrics: Metrics,
     clocks: Clocks,

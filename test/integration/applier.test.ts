@@ -7,7 +7,7 @@ import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { connect } from 'nats';
 import postgres, { type Sql } from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { startApplier } from '../../services/applier/service.js';
+import { startApplier } from '../../services/applier/start.js';
 import type { ApplierConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
 import { Merge, type MergedRun, mergeStart } from '../../shared/merge/merge.js';

@@ -1,0 +1,73 @@
+/** Starting a replica: what is opened, in which order, and what is held against the configuration before anything runs. */
+import type { NatsConnection } from '@nats-io/nats-core';
+import { ConfigError, type ReplicaConfig } from '../../shared/config/config.js';
+import type { Service } from '../../shared/config/service.js';
+import { loadStateMachine } from '../../shared/engine/registry.js';
+import { GROUP_DEFAULTS } from '../../shared/raft/options.js';
+import { createLogger, warnOccasionally } from '../../shared/telemetry/log.js';
+import { openMetrics } from '../../shared/telemetry/metrics.js';
+import { decodeConfiguration, encodeConfiguration } from '../../shared/wire/configuration.js';
+import { encodeEntry } from '../../shared/wire/entry-block.js';
+import type { ClientCommand } from './commands.js';
+import { ReplicaCore } from './core/server.js';
+import { withWayOut } from './damage.js';
+import { openKnownLogStore } from './known-log-store.js';
+import { completeTails } from './restore.js';
+import { type Clocks, SYSTEM_CLOCKS } from './runner.js';
+import { ReplicaService } from './service.js';
+
+const PROMISE_WINDOW_US = 250_000;
+const PROPOSALS_MAX = 4_096;
+const ENVELOPE_BYTES_MAX = 512 * 1024;
+/** Of a message around its entries: envelope, headers, merged batch. */
+const MESSAGE_OVERHEAD_BYTES = 128 * 1024;
+
+/** Starts the replica of `config.server`. Rejects when NATS or the log store cannot be opened. */
+export async function startReplica(config: ReplicaConfig, clocks: Clocks = SYSTEM_CLOCKS): Promise<Service> {
+  const logger = createLogger({ service: 'replica', server: config.server, level: config.logLevel });
+  const contract = await loadStateMachine(config.stateMachine);
+  const warn = warnOccasionally(logger);
+  const { store, connection } = await openKnownLogStore(config, warn).catch((error: unknown) => {
+    throw withWayOut(error, config);
+  });
+  try {
+    const loaded = await completeTails(store, await store.load());
+    requirePayload(connection, Math.max(ENVELOPE_BYTES_MAX, config.payloadBytesMax) + MESSAGE_OVERHEAD_BYTES);
+    const core = new ReplicaCore<ClientCommand>(
+      {
+        ...GROUP_DEFAULTS,
+        server: config.server,
+        servers: config.join ? [] : config.servers,
+        groups: config.groups,
+        electionTimeoutMs: config.electionTimeoutMs,
+        heartbeatMs: config.heartbeatMs,
+        uncommittedBytesMax: config.uncommittedBytesMax,
+        clockOffsetUsMax: config.clockOffsetMaxMs * 1_000,
+        promiseWindowUs: PROMISE_WINDOW_US,
+        proposalsMax: PROPOSALS_MAX,
+        envelopeBytesMax: ENVELOPE_BYTES_MAX,
+        encodeEntry,
+        encodeConfiguration,
+        decodeConfiguration,
+        random: Math.random,
+      },
+      loaded,
+      { physical: clocks.physical(), nowMs: clocks.monotonicMs() },
+    );
+    const metrics = await openMetrics({ service: 'replica', server: config.server, port: config.metricsPort });
+    return new ReplicaService(config, connection, store, core, contract, logger, metrics, clocks);
+  } catch (error) {
+    await store.close();
+    await connection.close();
+    throw withWayOut(error, config);
+  }
+}
+
+/** What the services send each other must fit into a message of this NATS server. */
+function requirePayload(connection: NatsConnection, bytes: number): void {
+  const max = connection.info?.max_payload ?? 0;
+  if (max >= bytes) return;
+  throw new ConfigError(
+    `wrong configuration: max_payload of the NATS server is ${max} bytes, needed are ${bytes}: raise it, or lower CRAFT_PAYLOAD_BYTES_MAX`,
+  );
+}
