@@ -6,35 +6,39 @@
  */
 import {
   type AppliedBatch,
+  abandon,
   type EngineBatch,
   type EnginePosition,
-  type EngineSnapshot,
   type MergedCommand,
   PositionError,
   positionsAfter,
+  SnapshotFormatError,
   type StorageEngine,
 } from '../../shared/engine/port.js';
 import { ResultsChecksum } from '../../shared/engine/results-checksum.js';
 import { CHECKPOINT_INTERVAL } from '../../shared/merge/merge.js';
+import type { StoredFile } from '../../shared/snapshot/bucket.js';
 import { RESTORE_COMMAND, type RestoreInput, restoreInput } from '../../shared/wire/restore.js';
 
 /** Opens a file in the bucket of the snapshots. @throws SnapshotFormatError when it is gone. */
-export type OpenFile = (object: string) => Promise<EngineSnapshot>;
+export type OpenFile = (object: string) => Promise<StoredFile>;
 
-/** What the batch restores; undefined for any other batch, and for one that every server has to refuse as an unknown command. */
+/** What the batch restores; undefined for any other batch, and for one that every engine has to refuse: its input is none, or there is a state. */
 export function restoringOf({ commands }: EngineBatch): RestoreInput | undefined {
   const [command] = commands;
   if (command?.name !== RESTORE_COMMAND || commands.length > 1) return undefined;
+  let input: RestoreInput | undefined;
   try {
-    return restoreInput.safeParse(JSON.parse(new TextDecoder().decode(command.payload))).data;
+    input = restoreInput.safeParse(JSON.parse(new TextDecoder().decode(command.payload))).data;
   } catch {
     return undefined;
   }
+  return input?.replace === true || command.mergedIndex === 1 ? input : undefined;
 }
 
 /**
  * Applies it; may be given again after any rejection but FencedError.
- * @throws PositionError when the state is not where the batch begins; SnapshotFormatError when there is no such file (any more).
+ * @throws PositionError when the state is not where the batch begins; SnapshotFormatError when there is no such file (any more), or another one.
  */
 export async function applyRestoring(
   engine: Pick<StorageEngine, 'restore'>,
@@ -47,6 +51,10 @@ export async function applyRestoring(
   const { mergedIndex, group, timestamp } = command;
   const outcome = { ok: true, json: JSON.stringify({ restored: digest }) } as const;
   const snapshot = await open(object);
+  if (snapshot.digest !== digest) {
+    await abandon(snapshot);
+    throw new SnapshotFormatError(`the file ${object} is not the one that was to be restored`);
+  }
   const { resultsChecksum } = await engine.restore(snapshot, (before) => {
     requireBefore(before, command);
     const results = new ResultsChecksum(before.resultsChecksum);

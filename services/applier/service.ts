@@ -225,7 +225,7 @@ export class ApplierService implements Service {
     }
   }
 
-  /** `stuck` when only a snapshot leads further: the file that is to be restored is not there any more. */
+  /** `stuck` when only a snapshot leads further: the file that is to be restored is not there any more, or of no use here. */
   private async apply({ batch, checkpoints, bytes }: TakenBatch): Promise<'applied' | 'moved' | 'stuck'> {
     const { commands } = batch;
     const startUs = spanTimeUs();
@@ -282,8 +282,8 @@ export class ApplierService implements Service {
         }
         this.warn('a batch could not be applied; trying again', error);
         this.retries.add();
-        const isFileGone = error instanceof SnapshotFormatError;
-        const place = isFileGone ? await this.engine.locate([]).catch(() => undefined) : undefined;
+        const isFileUnusable = error instanceof SnapshotFormatError;
+        const place = isFileUnusable ? await this.engine.locate([]).catch(() => undefined) : undefined;
         if (place !== undefined) {
           this.goBack(place);
           return 'stuck';
@@ -297,9 +297,10 @@ export class ApplierService implements Service {
   private async applyOnce(batch: EngineBatch): Promise<AppliedBatch> {
     const restoring = restoringOf(batch);
     if (restoring === undefined) return this.engine.apply(batch);
-    this.logger.warn({ ...restoring }, 'the state is being replaced by that of a file');
     const open = (object: string) => this.snapshots.openFile(object);
-    return applyRestoring(this.engine, open, batch, restoring);
+    const applied = await applyRestoring(this.engine, open, batch, restoring);
+    this.logger.warn({ ...restoring }, 'the state is now that of a file');
+    return applied;
   }
 
   private answer(commands: readonly MergedCommand[], { applied }: AppliedBatch): void {

@@ -1,5 +1,5 @@
 /** What others ask of this server's snapshots (T10): `<c>.install.<server>`, `<c>.admin.snapshot`, `<c>.admin.snapshots`, `<c>.admin.restore.<server>`. JSON. */
-import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { type Msg, type NatsConnection, NoRespondersError } from '@nats-io/nats-core';
 import { type EnginePosition, SnapshotFormatError, type StorageEngine } from '../../shared/engine/port.js';
 import type { SnapshotInfo } from '../../shared/snapshot/bucket.js';
 import { CraftError } from '../../shared/wire/errors.js';
@@ -15,7 +15,7 @@ export interface SnapshotRequestsOptions {
   readonly subjects: Subjects;
   readonly server: string;
   readonly groups: number;
-  readonly engine: Pick<StorageEngine, 'locate' | 'format'>;
+  readonly engine: Pick<StorageEngine, 'locate' | 'verify'>;
   readonly snapshots: Pick<Snapshots, 'install' | 'take' | 'takeSoon' | 'list' | 'openFile'>;
   readonly onFailure: (error: unknown) => void;
 }
@@ -97,27 +97,26 @@ export class SnapshotRequests {
         `there is a state at merged index ${mergedIndex}, which would be lost: ask for it with "replace" if that is meant`,
       );
     }
-    const { format, digest } = await this.readFile(object);
-    if (format !== (await engine.format())) {
-      throw new CraftError('REJECTED', 'the file is of another state machine, or another version of its tables');
-    }
-    const input: RestoreInput = { object, digest, format };
+    const input: RestoreInput = { object, digest: await this.verifyFile(object), replace };
     const reply = await connection
       .request(subjects.restore(), JSON.stringify(input), { timeout: RESTORE_MS_MAX })
       .catch((cause: unknown) => {
-        throw new CraftError('TIMEOUT_UNKNOWN', 'no word of it yet: the state may be replaced, or may still be', {
-          cause,
-        });
+        if (cause instanceof Error && cause.cause instanceof NoRespondersError) {
+          throw new CraftError('UNAVAILABLE', 'nobody leads group 0 now; try again', { cause });
+        }
+        const message = 'no word of it yet: the state may be replaced, or may still be';
+        throw new CraftError('TIMEOUT_UNKNOWN', message, { cause });
       });
     return reply.json<object>();
   }
 
-  private async readFile(object: string): Promise<{ format: string; digest: string }> {
-    const { snapshots } = this.options;
+  /** Its SHA-256. */
+  private async verifyFile(object: string): Promise<string> {
+    const { snapshots, engine } = this.options;
     try {
-      const { format, digest, data } = await snapshots.openFile(object);
-      for await (const _ of data);
-      return { format, digest };
+      const file = await snapshots.openFile(object);
+      await engine.verify(file);
+      return file.digest;
     } catch (cause) {
       if (!(cause instanceof SnapshotFormatError)) throw cause;
       throw new CraftError('REJECTED', cause.message, { cause });

@@ -9,7 +9,7 @@ import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import type { EnginePosition, StorageEngine } from '../../shared/engine/port.js';
 import { type Index, LOG_START, type LogPosition } from '../../shared/raft/entry.js';
-import { SnapshotBucket, type SnapshotInfo } from '../../shared/snapshot/bucket.js';
+import { SnapshotBucket, type SnapshotInfo, type StoredFile } from '../../shared/snapshot/bucket.js';
 import type { Logger, WarnOccasionally } from '../../shared/telemetry/log.js';
 import { type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
 import { CraftError } from '../../shared/wire/errors.js';
@@ -133,7 +133,7 @@ export class Snapshots {
   }
 
   /** A file that is to be restored. @throws SnapshotFormatError when it is not there. */
-  async openFile(object: string) {
+  async openFile(object: string): Promise<StoredFile> {
     return this.withBucket((bucket) => bucket.openFile(object));
   }
 

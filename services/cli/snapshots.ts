@@ -48,8 +48,8 @@ export async function saveSnapshot(
 }
 
 /**
- * Makes the state of a file that of the whole cluster: at one place in the log, at every server. Resolves when every server that answers
- * shows it. `replace`: there may be a state, which is lost.
+ * Makes the state of a file that of the whole cluster: at one place in the log, at every server. Resolves when every server shows it, or
+ * is told to be behind: it comes to it by itself. `replace`: there may be a state, which is lost.
  */
 export async function restoreSnapshot(
   session: Session,
@@ -66,21 +66,36 @@ export async function restoreSnapshot(
   if (servers.some(({ version }) => version !== first.version)) {
     throw new CraftError('UNAVAILABLE', 'the servers are of several versions: bring all to one before');
   }
+  const deadline = performance.now() + timeoutMs;
+  const left = () => ({ timeoutMs: Math.max(1, deadline - performance.now()) });
   // Its database shows everything that was acknowledged before now (T6).
-  await client.sync(first.server, { timeoutMs });
+  const { index: before } = await client.sync(first.server, left());
+  if (before > 0 && !replace) {
+    throw new CraftError(
+      'REJECTED',
+      `there is a state at merged index ${before}, which would be lost: --replace if that is meant`,
+    );
+  }
   // Who lists them makes the bucket, with the replicas that it is to have.
-  await connection.request(subjects.admin('snapshots', first.server));
+  await connection.request(subjects.admin('snapshots', first.server), '', { timeout: left().timeoutMs });
   const bucket = await SnapshotBucket.find(connection, subjects.snapshotBucket());
   const object = await bucket.saveFile(file);
   const request = JSON.stringify({ object, replace });
   const reply = await connection
-    .request(subjects.admin('restore', first.server), request, { timeout: timeoutMs })
+    .request(subjects.admin('restore', first.server), request, { timeout: left().timeoutMs })
     .catch((cause: unknown) => {
       throw new OutcomeUnknownError('no answer: the state may be replaced, or may still be', '', { cause });
     });
   const { index } = parse(restored, reply.json());
-  for (const { server } of servers) await client.sync(server, { timeoutMs });
-  print({ file: path, mergedIndex: index, servers: servers.map(({ server }) => server) });
+  const shown: string[] = [];
+  const behind: string[] = [];
+  for (const { server } of servers) {
+    await client.sync(server, left()).then(
+      () => shown.push(server),
+      () => behind.push(server),
+    );
+  }
+  print({ file: path, mergedIndex: index, servers: shown, ...(behind.length === 0 ? {} : { behind }) });
 }
 
 export async function takeSnapshot(

@@ -38,8 +38,6 @@ import { Waiting } from './waiting.js';
 const HAND_OVER_MS_MAX = 3_000;
 /** Between two looks at the own clock (milliseconds). */
 const CLOCK_LOOK_MS = 1_000;
-/** Whose log a restored file has its place in. */
-const RESTORING_GROUP: GroupId = 0;
 const NO_DATA = new Uint8Array(0);
 
 type Told = Exclude<Effect<ClientCommand>, { type: 'send' | 'write' | 'read' }>;
@@ -113,11 +111,18 @@ export class ReplicaService implements Service {
       this.tracing,
       (group, command, after) => this.offer(group, command, after),
     );
-    this.leading = new LeaderSubscriptions(connection, this.subjects, (message, name, group) => {
-      this.commands.add();
-      if (!this.mayAnswer(message)) return;
-      this.guard('command', () => this.ingress.take(message, name, group));
-    });
+    this.leading = new LeaderSubscriptions(
+      connection,
+      this.subjects,
+      (message, name, group) => {
+        this.commands.add();
+        if (!this.mayAnswer(message)) return;
+        this.guard('command', () => this.ingress.take(message, name, group));
+      },
+      (message, group) => {
+        if (this.mayAnswer(message)) this.guard('restore', () => this.ingress.takeRestore(message, group));
+      },
+    );
     this.feed = new Waiting(
       (id, request: FeedRequest) => this.runner.happen((core) => core.poll(id, request)),
       (id) => this.runner.happen((core) => core.forgetPoll(id)),
@@ -183,10 +188,6 @@ export class ReplicaService implements Service {
       else message.respond(NO_DATA, { headers: mergerHeader(newer) });
     });
     this.listen(subjects.barrier(config.server), (message) => this.barriers.add(message, undefined));
-    // Everybody listens, and the leader answers: a group without one has nobody to ask.
-    this.listen(subjects.restore(), (message) => {
-      if (this.core.groups[RESTORING_GROUP]?.role === 'leader') this.ingress.takeRestore(message, RESTORING_GROUP);
-    });
     for (const subject of [subjects.admin('status'), subjects.admin('status', config.server)]) {
       this.listen(subject, (message) => {
         const { server, cluster } = config;

@@ -6,8 +6,11 @@ import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
 import type { GroupId } from '../../shared/raft/entry.js';
 import { LEADERS_QUEUE, type Subjects } from '../../shared/wire/subjects.js';
 
+/** Whose log a restored file has its place in (T10). */
+const RESTORING_GROUP: GroupId = 0;
+
 export class LeaderSubscriptions {
-  private readonly byGroup = new Map<GroupId, Subscription>();
+  private readonly byGroup = new Map<GroupId, readonly Subscription[]>();
   private any: Subscription | null = null;
   /** Which led group takes the next command that names none. */
   private turn = 0;
@@ -16,18 +19,19 @@ export class LeaderSubscriptions {
     private readonly connection: NatsConnection,
     private readonly subjects: Subjects,
     private readonly take: (message: Msg, name: string, group: GroupId) => void,
+    private readonly takeRestore: (message: Msg, group: GroupId) => void,
   ) {}
 
   start(group: GroupId): void {
     if (this.byGroup.has(group)) return;
     const prefix = this.subjects.groupCommand(group, '');
-    const subscription = this.connection.subscribe(`${prefix}>`, {
-      queue: LEADERS_QUEUE,
-      callback: (error, message) => {
-        if (error === null) this.take(message, message.subject.slice(prefix.length), group);
-      },
-    });
-    this.byGroup.set(group, subscription);
+    const all = [
+      this.listen(`${prefix}>`, (message) => this.take(message, message.subject.slice(prefix.length), group)),
+    ];
+    if (group === RESTORING_GROUP) {
+      all.push(this.listen(this.subjects.restore(), (message) => this.takeRestore(message, group)));
+    }
+    this.byGroup.set(group, all);
     this.any ??= this.subscribeAny();
   }
 
@@ -36,14 +40,14 @@ export class LeaderSubscriptions {
    * what the NATS server has sent already, and whoever sent that would wait for a refusal in vain (T9).
    */
   async stop(group: GroupId): Promise<void> {
-    const ended = [this.byGroup.get(group)];
+    const ended = [...(this.byGroup.get(group) ?? [])];
     this.byGroup.delete(group);
-    if (this.byGroup.size === 0) {
-      ended.push(this.any ?? undefined);
+    if (this.byGroup.size === 0 && this.any !== null) {
+      ended.push(this.any);
       this.any = null;
     }
     // One that cannot be drained has no connection any more, and nothing on its way.
-    await Promise.allSettled(ended.map((subscription) => subscription?.drain()));
+    await Promise.allSettled(ended.map((subscription) => subscription.drain()));
   }
 
   /** No new commands at all; resolves as `stop` does. */
@@ -53,13 +57,18 @@ export class LeaderSubscriptions {
 
   private subscribeAny(): Subscription {
     const prefix = this.subjects.command('');
-    return this.connection.subscribe(this.subjects.commands(), {
+    return this.listen(this.subjects.commands(), (message) => {
+      const led = [...this.byGroup.keys()];
+      this.turn = (this.turn + 1) % Math.max(1, led.length);
+      this.take(message, message.subject.slice(prefix.length), led[this.turn] ?? led[0] ?? 0);
+    });
+  }
+
+  private listen(subject: string, take: (message: Msg) => void): Subscription {
+    return this.connection.subscribe(subject, {
       queue: LEADERS_QUEUE,
       callback: (error, message) => {
-        if (error !== null) return;
-        const led = [...this.byGroup.keys()];
-        this.turn = (this.turn + 1) % Math.max(1, led.length);
-        this.take(message, message.subject.slice(prefix.length), led[this.turn] ?? led[0] ?? 0);
+        if (error === null) take(message);
       },
     });
   }

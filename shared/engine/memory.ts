@@ -132,8 +132,11 @@ export class MemoryEngine implements StorageEngine {
     return { position, format: MEMORY_FORMAT, bytes: Buffer.concat([...encodeState({ position, rows, results })]) };
   }
 
-  format(): Promise<string> {
-    return Promise.resolve(MEMORY_FORMAT);
+  async verify({ format, position, data }: EngineSnapshot): Promise<void> {
+    if (format !== MEMORY_FORMAT) throw wrongFormat(format, MEMORY_FORMAT);
+    const decoder = new StateDecoder(position);
+    for await (const chunk of data) decoder.push(chunk);
+    decoder.finish();
   }
 
   async restore(

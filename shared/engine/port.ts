@@ -98,8 +98,8 @@ export interface StorageEngine {
    * @throws SnapshotFormatError when it is of another engine or version, or damaged; FencedError when another instance has taken over.
    */
   restore(snapshot: EngineSnapshot, as?: (before: EnginePosition) => EnginePosition): Promise<EnginePosition>;
-  /** The format of the snapshots that `restore` takes. */
-  format(): Promise<string>;
+  /** Reads it to its end. @throws SnapshotFormatError when `restore` would not take it; the rows themselves only `restore` looks at. */
+  verify(snapshot: EngineSnapshot): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url';
 import type { z } from 'zod';
 import { ConfigError } from '../config/config.js';
 import { CraftError } from '../wire/errors.js';
-import { RESERVED_PREFIX } from '../wire/restore.js';
+import { RESERVED_PREFIX, RESTORE_COMMAND } from '../wire/restore.js';
 import { JsonTextError, parseJson } from './json-text.js';
 import { kvContract } from './kv/contract.js';
 import type { CommandContract, StateMachineContract } from './state-machine.js';
@@ -104,6 +104,7 @@ export function readInput(
   name: string,
   payload: Uint8Array,
 ): { readonly input: unknown } | { readonly refused: string } {
+  if (name === RESTORE_COMMAND) return { refused: 'there is a state, which a file was not to replace' };
   if (!Object.hasOwn(machine.commands, name)) return { refused: `there is no command ${quote(name)}` };
   try {
     return { input: accept(commandOf(machine, name), parseJson(payload)) };

@@ -4,7 +4,7 @@
  * A snapshot is there once the object store has its metadata, which comes last and carries the position and a SHA-256 of the
  * compressed bytes. What a writer that ended half way has left is removed later.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
@@ -38,6 +38,11 @@ export interface SnapshotInfo {
   readonly bytes: number;
   /** ISO 8601. */
   readonly savedAt: string;
+}
+
+/** A file in the bucket, with the SHA-256 of its compressed bytes (base64url). */
+export interface StoredFile extends EngineSnapshot {
+  readonly digest: string;
 }
 
 const INDEX_DIGITS = 16;
@@ -97,9 +102,9 @@ export class SnapshotBucket {
     return infoOf(info) ?? fail(name);
   }
 
-  /** Puts a file there, under a name of its own, for `openFile`; among the snapshots of this cluster it does not count. */
+  /** Puts a file there, for `openFile`, under a name that tells what is in it; among the snapshots of this cluster it does not count. */
   async saveFile({ about, bytes, digest, data }: SnapshotFile): Promise<string> {
-    const name = `file-${randomUUID()}`;
+    const name = `file-${digest}`;
     const stream = Readable.toWeb(Readable.from(data, { objectMode: false })) as ReadableStream<Uint8Array>;
     const text = JSON.stringify(about);
     const info = await this.store.put({ name, metadata: { file: text } }, stream, { timeout: PUBLISH_MS_MAX });
@@ -108,7 +113,7 @@ export class SnapshotBucket {
   }
 
   /** What `saveFile` has put there, to be read once. @throws SnapshotFormatError when it is gone, or something else. */
-  async openFile(name: string): Promise<EngineSnapshot & { readonly digest: string }> {
+  async openFile(name: string): Promise<StoredFile> {
     const found = await this.store.info(name);
     if (found === null || found.deleted) throw new SnapshotFormatError(`the file ${name} is gone`);
     const about = metadataOf(found, 'file');
@@ -167,12 +172,23 @@ export class SnapshotBucket {
     const isRead = await this.subjectsBeingRead();
     for (const { subject, info } of objects) {
       const chunks = this.chunksOf(info.nuid);
-      if (names.has(info.name) || isRead.has(chunks) || isNeeded(info, oldestMs)) continue;
+      if (names.has(info.name) || isRead.has(chunks) || (await this.isNeeded(subject, info, oldestMs))) continue;
       // Not the library's `delete`, which leaves a word of each object for ever.
       await this.purge(subject);
       await this.purge(chunks);
     }
     await this.removeLeftovers(new Set(objects.map(({ info }) => info.nuid)));
+  }
+
+  /**
+   * Whether something that is no kept snapshot stays all the same. A file is to be restored by whoever applies that command; the logs have
+   * gone past it when even the oldest kept snapshot (0 for none) is much younger. By the time of the NATS server: the other one is the operator's.
+   */
+  private async isNeeded(subject: string, info: ObjectInfo, oldestMs: number): Promise<boolean> {
+    if (info.deleted || infoOf(info) !== undefined) return false;
+    if (metadataOf(info, 'file') === undefined) return true;
+    const stored = await this.manager.streams.getMessage(`OBJ_${this.name}`, { last_by_subj: subject });
+    return stored !== null && stored.time.getTime() > oldestMs - LEFTOVER_MS;
   }
 
   /** Removes all that one server has taken, also when somebody is reading it. */
@@ -238,6 +254,8 @@ export class SnapshotBucket {
           left -= 1;
           // The sum is compared before the last piece is given: whoever restores commits only after the end.
           if (left === 0) requireWhole(name, bytes === size && sum.digest('base64url') === digestOf(info));
+          // How long whoever restores takes for it is not the bucket's silence.
+          clearTimeout(timer);
           yield data;
           if (left === 0) break;
           watch();
@@ -281,15 +299,6 @@ function digestOf({ digest }: ObjectInfo): string {
 function snapshotsOf(objects: readonly { readonly info: ObjectInfo }[]): SnapshotInfo[] {
   const all = objects.flatMap(({ info }) => infoOf(info) ?? []);
   return all.sort((a, b) => a.position.mergedIndex - b.position.mergedIndex);
-}
-
-/**
- * Whether something that is no kept snapshot stays all the same. A file is to be restored by whoever applies that command; the logs have
- * gone past it when even the oldest kept snapshot (0 for none) is much younger.
- */
-function isNeeded(info: ObjectInfo, oldestMs: number): boolean {
-  if (info.deleted || infoOf(info) !== undefined) return false;
-  return metadataOf(info, 'file') === undefined || Date.parse(info.mtime) > oldestMs - LEFTOVER_MS;
 }
 
 /** Undefined for an object that is no snapshot: the bucket is open to whoever may write to it. */

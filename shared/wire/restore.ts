@@ -14,14 +14,13 @@ export const restoreInput = z.object({
   object: z.string().min(1).max(256),
   /** SHA-256 of its bytes, base64url. */
   digest: z.string().min(1).max(64),
-  /** Engine, and version of its tables. */
-  format: z.string().min(1).max(256),
+  /** There may be a state, which is lost; else the command is refused at its place in the log when something comes before it. */
+  replace: z.boolean(),
 });
 export type RestoreInput = z.output<typeof restoreInput>;
 
 /** What an operator asks of one server, `<c>.admin.restore.<server>`: `object` is in the bucket of the snapshots already. */
 export const restoreRequest = z.object({
   object: restoreInput.shape.object,
-  /** There may be a state, which is lost. */
-  replace: z.boolean(),
+  replace: restoreInput.shape.replace,
 });

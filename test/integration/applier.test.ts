@@ -2,8 +2,10 @@
  * The applier service on a real NATS server and a real Postgres, with the merged log written by hand: whatever happens to the
  * stream or the database, every entry is applied once and in order, or the service says why it stops.
  */
+import { join } from 'node:path';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { Objm } from '@nats-io/obj';
 import { connect } from 'nats';
 import postgres, { type Sql } from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -13,11 +15,19 @@ import type { Service } from '../../shared/config/service.js';
 import { Merge, type MergedRun, mergeStart } from '../../shared/merge/merge.js';
 import { EntryKind, type LogEntry } from '../../shared/raft/entry.js';
 import { SnapshotBucket } from '../../shared/snapshot/bucket.js';
+import { openFile, saveFile } from '../../shared/snapshot/file.js';
 import { type CommandFields, encodeCommand } from '../../shared/wire/command.js';
 import { encodeEntry } from '../../shared/wire/entry-block.js';
 import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { Subjects } from '../../shared/wire/subjects.js';
-import { eventually, startTestNats, startTestPostgres, type TestNats, type TestPostgres } from '../harness/index.js';
+import {
+  eventually,
+  startTestNats,
+  startTestPostgres,
+  type TestNats,
+  type TestPostgres,
+  temporaryFolder,
+} from '../harness/index.js';
 
 const SERVER = 's1';
 const START_US = 1_790_000_000_000_000;
@@ -318,5 +328,51 @@ describe('the applier', () => {
     }
     // It would be installed when this server is rebuilt.
     expect(await bucket.list()).toEqual([]);
+  });
+
+  it('goes past the restoring of a file that is not there any more by a snapshot of later', async () => {
+    const folder = await temporaryFolder('restoring');
+    try {
+      await createStream();
+      const service = await start();
+      const before = counting(4);
+      await publish(messages(before, 4));
+      await untilVersion(4);
+      const take = () => client.request(subjects.admin('snapshot', SERVER), '', { timeout: 10_000 });
+      await take();
+      const bucket = await SnapshotBucket.open(client, subjects.snapshotBucket(), 1);
+      const [taken] = await bucket.list();
+      if (taken === undefined) throw new Error('no snapshot');
+      const path = join(folder.path, 'file.snapshot');
+      await saveFile(bucket, taken, path);
+      const { digest } = await openFile(path);
+      const object = await bucket.saveFile(await openFile(path));
+      const payload = Buffer.from(JSON.stringify({ object, digest, replace: true }));
+      const all = [...before, ...counting(2), put('', 0, { name: 'craft.restore', payload }), ...counting(3)];
+      await publish(messages(all, 4).slice(1));
+      // Six, then the file's four, then three more.
+      await eventually('the file and what comes after it', async () => {
+        const [row] = await admin`select merged_index::int as at from craft.position`;
+        return row?.['at'] === all.length;
+      });
+      expect(await version()).toBe(7);
+      await take();
+      await service.stop();
+      await (await new Objm(jetstream(client)).open(subjects.snapshotBucket())).delete(object);
+
+      const name = `${config.cluster}_again`;
+      await database.createDatabases([name]);
+      config = { ...config, databaseUrl: database.url(name) };
+      await admin.end({ timeout: 1 });
+      admin = postgres(config.databaseUrl, { max: 1, onnotice: () => undefined, backoff: () => 0.05 });
+      await start();
+      await eventually('the snapshot', async () => {
+        const [row] = await admin`select merged_index::int as at from craft.position`.catch(() => []);
+        return row?.['at'] === all.length;
+      });
+      expect(await version()).toBe(7);
+    } finally {
+      await folder.remove();
+    }
   });
 });

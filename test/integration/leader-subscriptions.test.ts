@@ -1,5 +1,5 @@
 /** Leadership goes while commands are on their way, against a real NATS server. */
-import { connect, type NatsConnection, NoRespondersError } from 'nats';
+import { connect, type Msg, type NatsConnection, NoRespondersError } from 'nats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LeaderSubscriptions } from '../../services/replica/subscriptions.js';
 import { Subjects } from '../../shared/wire/subjects.js';
@@ -26,13 +26,15 @@ describe('who stops leading in the middle of a burst', () => {
   it.each([
     ['commands to the group', 'burst-a.group.0.cmd.kv.put', 'burst-a'],
     ['commands to any leader', 'burst-b.cmd.kv.put', 'burst-b'],
+    ['files to be restored', 'burst-c.restore', 'burst-c'],
   ])('hears of everything that NATS has given it: %s', async (_, subject, cluster) => {
     let taken = 0;
-    const leading = new LeaderSubscriptions(server, new Subjects(cluster), (message) => {
+    const hear = (message: Msg) => {
       taken += 1;
       message.respond('heard');
       if (taken === 1) void leading.stop(0);
-    });
+    };
+    const leading = new LeaderSubscriptions(server, new Subjects(cluster), hear, hear);
     leading.start(0);
     await server.flush();
     const answers = await Promise.all(
@@ -52,10 +54,11 @@ describe('who stops leading in the middle of a burst', () => {
 
   it('leads again at once, and hears each command once', async () => {
     let taken = 0;
-    const leading = new LeaderSubscriptions(server, new Subjects('again'), (message) => {
+    const hear = (message: Msg) => {
       taken += 1;
       message.respond('heard');
-    });
+    };
+    const leading = new LeaderSubscriptions(server, new Subjects('again'), hear, hear);
     leading.start(0);
     const stopped = leading.stop(0);
     leading.start(0);

@@ -22,6 +22,7 @@ import {
 } from '../../../shared/engine/port.js';
 import { validateQuery } from '../../../shared/engine/registry.js';
 import type { SettledBatch } from '../../../shared/engine/results.js';
+import { framesOf, wrongFormat } from '../../../shared/engine/snapshot-frames.js';
 import { Reject, type StateMachineContract } from '../../../shared/engine/state-machine.js';
 import type { Index } from '../../../shared/raft/entry.js';
 import { CraftError } from '../../../shared/wire/errors.js';
@@ -185,12 +186,19 @@ export class PostgresEngine implements StorageEngine {
     }
   }
 
-  async format(): Promise<string> {
-    return this.pool.use((connection) =>
-      connection.transaction(`begin read only; ${PLAIN_SETTINGS}`, async (transaction) => {
-        return (await readCatalog(transaction, this.scope)).format;
-      }),
-    );
+  async verify(snapshot: EngineSnapshot): Promise<void> {
+    try {
+      const expected = await this.pool.use((connection) =>
+        connection.transaction(`begin read only; ${PLAIN_SETTINGS}`, async (transaction) => {
+          return (await readCatalog(transaction, this.scope)).format;
+        }),
+      );
+      const { format, position, data } = snapshot;
+      if (format !== expected) throw wrongFormat(format, expected);
+      for await (const _ of framesOf(format, position, data));
+    } finally {
+      await abandon(snapshot);
+    }
   }
 
   /** Not while a batch is being applied. */
@@ -199,19 +207,22 @@ export class PostgresEngine implements StorageEngine {
     const { databaseUrl, server } = this.options;
     // What counts as expired here may count in the state to come.
     await this.pruning;
-    let restored = snapshot.position;
+    let restored = as === undefined ? snapshot.position : undefined;
+    const counted = (before: EnginePosition) => {
+      restored ??= as?.(before) ?? snapshot.position;
+      return restored;
+    };
     try {
-      restored = await restoreSnapshot(databaseUrl, `craft restore ${server}`, this.scope, this.epoch, snapshot, as);
+      await restoreSnapshot(databaseUrl, `craft restore ${server}`, this.scope, this.epoch, snapshot, counted);
     } catch (error) {
-      // What it was to count as depends on where it was: whoever asked for that looks again.
-      const isDone = error instanceof ConnectionLostError && as === undefined && (await this.isAt(snapshot.position));
+      const isDone = error instanceof ConnectionLostError && restored !== undefined && (await this.isAt(restored));
       if (!isDone) throw this.explain(error);
     } finally {
       await abandon(snapshot);
     }
     this.uncertain = undefined;
     this.storedSincePrune = PRUNE_EVERY;
-    return this.moveTo(restored);
+    return this.moveTo(restored ?? snapshot.position);
   }
 
   /**

@@ -38,7 +38,7 @@ const TRIGGERS = `select t.tgrelid::bigint::text, quote_ident(t.tgname), t.tgena
 const ENABLING: Readonly<Record<string, string>> = { O: 'enable', A: 'enable always', R: 'enable replica' };
 
 /**
- * Replaces the state of the database at `url` by the snapshot; resolves to its position.
+ * Replaces the state of the database at `url` by the snapshot, which counts as of the position that `as` gives for the one before.
  * @throws SnapshotFormatError, FencedError; ConnectionLostError, after which nobody knows unless the position is looked at.
  */
 export async function restoreSnapshot(
@@ -47,11 +47,11 @@ export async function restoreSnapshot(
   scope: Scope,
   epoch: number,
   snapshot: EngineSnapshot,
-  as: (before: EnginePosition) => EnginePosition = () => snapshot.position,
-): Promise<EnginePosition> {
+  as: (before: EnginePosition) => EnginePosition,
+): Promise<void> {
   const connection = new Connection({ url, name, stuckMsMax: STUCK_MS_MAX });
   try {
-    return await connection.transaction(BEGIN, async (transaction) => {
+    await connection.transaction(BEGIN, async (transaction) => {
       const found = readPosition(await transaction.run(READ_POSITION, []));
       if (found.epoch !== epoch) explainPosition(found, epoch, found.mergedIndex);
       const position = as(found);
@@ -59,7 +59,6 @@ export async function restoreSnapshot(
       if (snapshot.format !== catalog.format) throw wrongFormat(snapshot.format, catalog.format);
       await new Restore(transaction, catalog).run(snapshot);
       await transaction.run(SET_POSITION, positionParameters(position));
-      return position;
     });
   } finally {
     await connection.close();

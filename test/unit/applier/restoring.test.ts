@@ -13,7 +13,7 @@ import { CHECKPOINT_INTERVAL } from '../../../shared/merge/merge.js';
 import { RESTORE_COMMAND } from '../../../shared/wire/restore.js';
 
 const encoder = new TextEncoder();
-const INPUT = { object: 'file-1', digest: 'digest', format: 'f' };
+const INPUT = { object: 'file-1', digest: 'digest', replace: true };
 
 function command(mergedIndex: number, name: string, input: unknown, id = ''): MergedCommand {
   const payload = encoder.encode(typeof input === 'string' ? input : JSON.stringify(input));
@@ -33,7 +33,8 @@ async function engineWith(...batches: EngineBatch[]): Promise<StorageEngine> {
 }
 
 const file = await engineWith(batch(command(1, 'kv.put', { key: 'a', value: 'of the file' }, 'once')));
-const open = () => file.snapshot();
+const opened = async (digest: string) => ({ ...(await file.snapshot()), digest });
+const open = () => opened('digest');
 
 it('puts the state of the file in place of the own one, and goes on in the own log', async () => {
   const engine = await engineWith(batch(command(1, 'kv.put', { key: 'b', value: 1 })));
@@ -61,7 +62,7 @@ it('has the same checksum over the outcomes at every server, and another one for
   const after = async (digest: string, value: number) => {
     const engine = await engineWith(batch(command(1, 'kv.put', { key: 'b', value })));
     const input = { ...INPUT, digest };
-    await applyRestoring(engine, open, batch(command(2, RESTORE_COMMAND, input)), input);
+    await applyRestoring(engine, () => opened(digest), batch(command(2, RESTORE_COMMAND, input)), input);
     return (await engine.locate([])).resultsChecksum;
   };
   expect(await after('one', 1)).toBe(await after('one', 1));
@@ -96,12 +97,14 @@ it('does nothing at another place than its own: after a commit that nobody confi
   expect(await engine.query('kv.get', { key: 'c' })).toEqual({ value: 3, version: 1 });
 });
 
-it('changes nothing when the file is gone', async () => {
+it('changes nothing when the file is gone, or another one', async () => {
   const engine = await engineWith(batch(command(1, 'kv.put', { key: 'b', value: 1 })));
   const before = await engine.locate([]);
   const gone = () => Promise.reject(new SnapshotFormatError('the file is gone'));
   const restoring = batch(command(2, RESTORE_COMMAND, INPUT));
-  await expect(applyRestoring(engine, gone, restoring, INPUT)).rejects.toBeInstanceOf(SnapshotFormatError);
+  for (const unusable of [gone, () => opened('another')]) {
+    await expect(applyRestoring(engine, unusable, restoring, INPUT)).rejects.toBeInstanceOf(SnapshotFormatError);
+  }
   expect(await engine.locate([])).toEqual(before);
 });
 
@@ -109,9 +112,16 @@ it.each([
   ['another command', 'kv.put', INPUT],
   ['an input that is not JSON', RESTORE_COMMAND, '{'],
   ['an input of another version', RESTORE_COMMAND, { file: 'x' }],
-])('leaves %s to the engine, which refuses what it does not know', async (_, name, input) => {
-  const given = batch(command(1, name, input));
+  ['a file that was not to replace a state', RESTORE_COMMAND, { ...INPUT, replace: false }],
+])('leaves %s to the engine, which refuses it', async (_, name, input) => {
+  const given = batch(command(2, name, input));
   expect(restoringOf(given)).toBeUndefined();
-  const engine = await engineWith();
+  const engine = await engineWith(batch(command(1, 'kv.put', { key: 'b', value: 1 })));
   expect((await engine.apply(given)).applied).toMatchObject([{ outcome: { ok: false } }]);
+  expect(await engine.query('kv.get', { key: 'b' })).toEqual({ value: 1, version: 1 });
+});
+
+it('needs no leave to replace nothing', () => {
+  const input = { ...INPUT, replace: false };
+  expect(restoringOf(batch(command(1, RESTORE_COMMAND, input)))).toEqual(input);
 });
