@@ -85,18 +85,11 @@ export class SnapshotRequests {
 
   /**
    * Whether the file is one that this engine can take over is found out before it has a place in the log, where no server could go past it any
-   * more. Answered when this cluster's state is that of the file.
+   * more; whether there is a state that may not be lost, at that place. Answered when this cluster's state is that of the file.
    */
   private async restore(data: Uint8Array): Promise<object> {
-    const { engine, connection, subjects } = this.options;
+    const { connection, subjects } = this.options;
     const { object, replace } = parseJson(data, restoreRequest);
-    const { mergedIndex } = await engine.locate([]);
-    if (mergedIndex > 0 && !replace) {
-      throw new CraftError(
-        'REJECTED',
-        `there is a state at merged index ${mergedIndex}, which would be lost: ask for it with "replace" if that is meant`,
-      );
-    }
     const input: RestoreInput = { object, digest: await this.verifyFile(object), replace };
     const reply = await connection
       .request(subjects.restore(), JSON.stringify(input), { timeout: RESTORE_MS_MAX })

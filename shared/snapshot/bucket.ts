@@ -40,7 +40,7 @@ export interface SnapshotInfo {
   readonly savedAt: string;
 }
 
-/** A file in the bucket, with the SHA-256 of its compressed bytes (base64url). */
+/** A file in the bucket, with the SHA-256 (base64url) of all that it says: of the snapshot, and in its compressed bytes. */
 export interface StoredFile extends EngineSnapshot {
   readonly digest: string;
 }
@@ -104,7 +104,8 @@ export class SnapshotBucket {
 
   /** Puts a file there, for `openFile`, under a name that tells what is in it; among the snapshots of this cluster it does not count. */
   async saveFile({ about, bytes, digest, data }: SnapshotFile): Promise<string> {
-    const name = `file-${digest}`;
+    // The same bytes under another header are another file: they must not take the place of one that a log speaks of.
+    const name = `file-${digestOfFile(about, digest)}`;
     const stream = Readable.toWeb(Readable.from(data, { objectMode: false })) as ReadableStream<Uint8Array>;
     const text = JSON.stringify(about);
     const info = await this.store.put({ name, metadata: { file: text } }, stream, { timeout: PUBLISH_MS_MAX });
@@ -119,7 +120,7 @@ export class SnapshotBucket {
     const about = metadataOf(found, 'file');
     if (about === undefined) throw new SnapshotFormatError(`${name} is no file of a snapshot`);
     const { position, format } = about;
-    return { position, format, digest: digestOf(found), data: this.read(found) };
+    return { position, format, digest: digestOfFile(about, digestOf(found)), data: this.read(found) };
   }
 
   /** In order of their merged index. */
@@ -293,6 +294,13 @@ function fail(name: string): never {
 /** It is written `SHA-256=` and base64url with padding. */
 function digestOf({ digest }: ObjectInfo): string {
   return digest.slice(digest.indexOf('=') + 1).replace(/=+$/, '');
+}
+
+/** `about` as its schema orders it. */
+function digestOfFile(about: SnapshotFile['about'], digest: string): string {
+  return createHash('sha256')
+    .update(JSON.stringify([about, digest]))
+    .digest('base64url');
 }
 
 /** In order of their merged index. */

@@ -1,6 +1,6 @@
 /**
  * A snapshot in a file, for backups (T10): a line of JSON that says what it is, then the compressed bytes as they are in the object
- * store. What was restored begins a new log: positions are those of a cluster, not of its data.
+ * store. Its position is one in the log of the cluster that it is from: what is restored goes on in the log of another.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';

@@ -12,7 +12,7 @@ export const RESERVED_PREFIX = 'craft.';
 export const restoreInput = z.object({
   /** Name in the bucket of the snapshots. */
   object: z.string().min(1).max(256),
-  /** SHA-256 of its bytes, base64url. */
+  /** SHA-256 of all that it says, base64url. */
   digest: z.string().min(1).max(64),
   /** There may be a state, which is lost; else the command is refused at its place in the log when something comes before it. */
   replace: z.boolean(),

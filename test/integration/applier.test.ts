@@ -345,8 +345,12 @@ describe('the applier', () => {
       if (taken === undefined) throw new Error('no snapshot');
       const path = join(folder.path, 'file.snapshot');
       await saveFile(bucket, taken, path);
-      const { digest } = await openFile(path);
       const object = await bucket.saveFile(await openFile(path));
+      const { digest } = await bucket.openFile(object);
+      // Without a replica there is nobody who could give it a place in the log, and that is no unknown outcome.
+      const asked = JSON.stringify({ object, replace: true });
+      const refused = await client.request(subjects.admin('restore', SERVER), asked, { timeout: 10_000 });
+      expect(refused.json()).toMatchObject({ ok: false, error: { code: 'UNAVAILABLE' } });
       const payload = Buffer.from(JSON.stringify({ object, digest, replace: true }));
       const all = [...before, ...counting(2), put('', 0, { name: 'craft.restore', payload }), ...counting(3)];
       await publish(messages(all, 4).slice(1));

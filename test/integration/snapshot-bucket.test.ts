@@ -79,6 +79,12 @@ it('keeps a file that is to be restored until every kept snapshot is an hour you
     const { messages } = await stateOf();
     expect(await bucket.saveFile(await openFile(path))).toBe(file);
     expect((await stateOf()).messages).toBe(messages);
+    // The same bytes with another header are another file.
+    const { about, ...rest } = await openFile(path);
+    const other = await bucket.saveFile({ ...rest, about: { ...about, format: 'other' } });
+    const both = await Promise.all([file, other].map((name) => bucket.openFile(name)));
+    expect(both.map(({ format }) => format)).toEqual(['test-1', 'other']);
+    expect(both[0]?.digest).not.toBe(both[1]?.digest);
     // Files are no snapshots, and the other way round.
     expect(await bucket.list()).toHaveLength(2);
     await expect(bucket.openFile(oldest.name)).rejects.toThrow('is no file');

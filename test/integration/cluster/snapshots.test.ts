@@ -12,6 +12,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MembersAdmin } from '../../../services/cli/members.js';
 import { restoreSnapshot, saveSnapshot } from '../../../services/cli/snapshots.js';
 import { type CraftClient, connectCraft } from '../../../shared/client/index.js';
+import { SnapshotBucket } from '../../../shared/snapshot/bucket.js';
+import { openFile } from '../../../shared/snapshot/file.js';
 import { StoreRegister } from '../../../shared/wire/store-register.js';
 import { Subjects } from '../../../shared/wire/subjects.js';
 import { eventually, startTestCluster, type TestCluster } from '../../harness/index.js';
@@ -211,10 +213,12 @@ describe('a file of the old cluster, restored in a new one', () => {
     const ask = (subject: string, request: object) =>
       theirs.connection.request(subject, JSON.stringify(request), { timeout: 30_000 }).then((reply) => reply.json());
     const subjects = new Subjects(other.cluster.cluster);
-    const object = `file-${header.digest}`;
+    const bucket = await SnapshotBucket.find(theirs.connection, subjects.snapshotBucket());
+    const object = await bucket.saveFile(await openFile(file));
+    const { digest } = await bucket.openFile(object);
     const rejected = { ok: false, error: { code: 'REJECTED', message: expect.stringContaining('there is a state') } };
     expect(await ask(subjects.admin('restore', 's1'), { object, replace: false })).toMatchObject(rejected);
-    expect(await ask(subjects.restore(), { object, digest: header.digest, replace: false })).toMatchObject(rejected);
+    expect(await ask(subjects.restore(), { object, digest, replace: false })).toMatchObject(rejected);
     // Nor is it for clients.
     await expect(theirs.command('craft.restore', { object: 'x', digest: 'x', format: 'x' })).rejects.toMatchObject({
       code: 'UNKNOWN_COMMAND',
