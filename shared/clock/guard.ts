@@ -49,7 +49,7 @@ export class ClockGuard {
   /** The own clock was set by `stepUs`: what is known of the others' clocks moves against it, at once, not a few samples later. */
   private onPassed(stepUs: number): void {
     if (Math.abs(stepUs) < STEP_US_MIN) return;
-    this.reference.shift(stepUs);
+    this.reference.shift(stepUs, this.options.offsetUsMax);
     this.referenceAtMs = Number.NEGATIVE_INFINITY;
   }
 

@@ -36,13 +36,17 @@ export class ReferenceTime {
     return last === undefined || sample.atMs - last.atMs > SAMPLE_AGE_MS_MAX;
   }
 
-  /** The own clock was set forward by `stepUs`: every peer's clock is that much less ahead of it. */
-  shift(stepUs: number): void {
+  /**
+   * The own clock was set forward by `stepUs`: every peer's clock is that much less ahead of it. What comes to lie within
+   * `agreementUs` of it only by that is forgotten. Such a peer was the one that differed, and may have been set right since: a
+   * clock that follows it there would take an old sample for a witness. The peer's next message says what holds now.
+   */
+  shift(stepUs: number, agreementUs: number): void {
     for (const [peer, list] of this.samples) {
-      this.samples.set(
-        peer,
-        list.map((sample) => ({ ...sample, offsetUs: sample.offsetUs - stepUs })),
-      );
+      const shifted = list
+        .map((sample) => ({ ...sample, offsetUs: sample.offsetUs - stepUs }))
+        .filter(({ offsetUs }) => Math.abs(offsetUs) > agreementUs || Math.abs(offsetUs + stepUs) <= agreementUs);
+      this.samples.set(peer, shifted);
     }
   }
 

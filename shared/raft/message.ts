@@ -102,8 +102,10 @@ export interface Envelope {
   readonly groups: number;
   /** Sender's physical clock (microseconds). */
   readonly sentAt: Timestamp;
-  /** sentAt of the newest envelope that the sender had from the receiver, 0 for none, and how long it was held (µs). */
-  readonly echoSentAt: Timestamp;
+  /** Sender's monotonic clock (microseconds since any moment). */
+  readonly sentMonotonicUs: number;
+  /** sentMonotonicUs of the latest envelope that the sender had from the receiver, 0 for none, and how long it was held (µs). */
+  readonly echoMonotonicUs: number;
   readonly echoHeldUs: number;
   readonly messages: readonly Message[];
   /** Read barriers that the receiver is asked about, and answers to such asks (T6). */

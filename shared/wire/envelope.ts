@@ -27,7 +27,8 @@ export function encodeEnvelope(envelope: Envelope): Uint8Array {
     from: envelope.from,
     groups: envelope.groups,
     sentAt: envelope.sentAt,
-    echoSentAt: envelope.echoSentAt,
+    sentMonotonic: envelope.sentMonotonicUs,
+    echoMonotonic: envelope.echoMonotonicUs,
     echoHeld: envelope.echoHeldUs,
     messages: envelope.messages.map(encodeMessage),
     barrierAsks: [...envelope.barrierAsks],
@@ -94,7 +95,8 @@ export function decodeEnvelope(bytes: Uint8Array, to: string): Envelope {
     from,
     groups: decoded.groups,
     sentAt: safe(decoded.sentAt),
-    echoSentAt: safe(decoded.echoSentAt),
+    sentMonotonicUs: safe(decoded.sentMonotonic),
+    echoMonotonicUs: safe(decoded.echoMonotonic),
     echoHeldUs: safe(decoded.echoHeld),
     messages: decoded.messages.map((message) => {
       const group = message.group ?? 0;

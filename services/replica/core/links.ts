@@ -1,20 +1,28 @@
-/** Round-trip clock samples with every peer, from what the envelopes carry anyway (NTP's four timestamps). */
+/**
+ * Round-trip clock samples with every peer, from what the envelopes carry anyway.
+ *
+ * The four timestamps are NTP's (RFC 5905 section 8), but round trips are measured with the monotonic clocks: a clock that
+ * was set while an envelope was under way or held shall be noticed with the next sample, not make it useless or wrong.
+ */
 import type { ClockGuard } from '../../../shared/clock/guard.js';
 import type { ServerId, Timestamp } from '../../../shared/raft/entry.js';
 import type { Envelope } from '../../../shared/raft/message.js';
 
 interface Heard {
-  readonly sentAt: Timestamp;
-  readonly receivedAt: Timestamp;
+  /** By the peer's monotonic clock (microseconds). */
+  readonly sentUs: number;
+  /** By the own one (microseconds). */
+  readonly receivedUs: number;
 }
 
 /** What an envelope carries besides what this file adds. */
 type Contents = Pick<Envelope, 'messages' | 'barrierAsks' | 'barrierAnswers' | 'closeUpTo'>;
 
-/** An echo that has been held longer says nothing useful: clocks may have been set meanwhile (microseconds). */
+/** An echo that has been held longer says nothing useful: monotonic clocks drift (microseconds). */
 const HELD_US_MAX = 10_000_000;
 
 export class Links {
+  /** The envelope that came last. One that was overtaken only looks like a long round trip, and the shortest counts. */
   private readonly heard = new Map<ServerId, Heard>();
 
   constructor(
@@ -23,16 +31,18 @@ export class Links {
     private readonly clock: ClockGuard,
   ) {}
 
-  /** Wraps what there is for a peer. `physical`: own clock (microseconds). */
-  wrap(to: ServerId, outgoing: Contents, physical: Timestamp): Envelope {
+  /** Wraps what there is for a peer. `physical`: own clock (microseconds); `nowMs`: monotonic time. */
+  wrap(to: ServerId, outgoing: Contents, physical: Timestamp, nowMs: number): Envelope {
+    const nowUs = Math.round(nowMs * 1_000);
     const heard = this.heard.get(to);
-    const heldUs = heard === undefined ? 0 : physical - heard.receivedAt;
-    const isUsable = heard !== undefined && heldUs >= 0 && heldUs <= HELD_US_MAX;
+    const heldUs = heard === undefined ? 0 : nowUs - heard.receivedUs;
+    const isUsable = heard !== undefined && heldUs <= HELD_US_MAX;
     return {
       from: this.server,
       groups: this.groups,
       sentAt: physical,
-      echoSentAt: isUsable ? heard.sentAt : 0,
+      sentMonotonicUs: nowUs,
+      echoMonotonicUs: isUsable ? heard.sentUs : 0,
       echoHeldUs: isUsable ? heldUs : 0,
       ...outgoing,
     };
@@ -40,13 +50,11 @@ export class Links {
 
   /** Takes a clock sample from an envelope that has arrived. */
   receive(envelope: Envelope, physical: Timestamp, nowMs: number): void {
-    const newest = this.heard.get(envelope.from);
-    // An envelope that was overtaken must not be echoed: it would look like a long round trip at best.
-    if (newest === undefined || envelope.sentAt > newest.sentAt || physical - newest.receivedAt > HELD_US_MAX) {
-      this.heard.set(envelope.from, { sentAt: envelope.sentAt, receivedAt: physical });
-    }
-    if (envelope.echoSentAt === 0) return;
-    const roundTripUs = physical - envelope.echoSentAt - envelope.echoHeldUs;
+    const nowUs = Math.round(nowMs * 1_000);
+    this.heard.set(envelope.from, { sentUs: envelope.sentMonotonicUs, receivedUs: nowUs });
+    if (envelope.echoMonotonicUs === 0) return;
+    // An echo of what this server sent before it was started again gives no plausible round trip.
+    const roundTripUs = nowUs - envelope.echoMonotonicUs - envelope.echoHeldUs;
     const offsetUs = envelope.sentAt + roundTripUs / 2 - physical;
     this.clock.record(envelope.from, { offsetUs, roundTripUs, atMs: nowMs });
   }

@@ -279,7 +279,7 @@ export class ReplicaCore<C extends QueuedCommand> {
     } while (this.inFlight === null && this.startWrite());
     this.collectMessages();
     for (const [to, contents] of this.outbox.take()) {
-      this.effects.push({ type: 'send', to, envelope: this.links.wrap(to, contents, this.physical) });
+      this.effects.push({ type: 'send', to, envelope: this.links.wrap(to, contents, this.physical, this.nowMs) });
     }
     this.report();
     return this.effects.splice(0);

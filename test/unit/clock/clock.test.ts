@@ -115,6 +115,26 @@ describe('ClockGuard', () => {
     expect(guard.peek()).toBeLessThanOrEqual(guard.bound());
   });
 
+  it('takes no old sample for a witness when its own clock is set to where a wrong one was', () => {
+    const guard = open();
+    guard.record('s2', { offsetUs: 0, roundTripUs: 100, atMs: 0 });
+    guard.record('s3', { offsetUs: HOUR_US, roundTripUs: 100, atMs: 0 });
+    guard.advance(NOW + 1_000, 1);
+    expect(guard.mayLead()).toBe(true);
+    guard.advance(NOW + 2_000 + HOUR_US, 2);
+    expect(guard.mayLead()).toBe(false);
+    // Once it says so itself, two of three clocks are right by definition.
+    guard.record('s3', { offsetUs: 0, roundTripUs: 100, atMs: 2 });
+    expect(guard.mayLead()).toBe(true);
+  });
+
+  it('keeps what agreed before its own clock was set by a little', () => {
+    const guard = open();
+    for (const peer of ['s2', 's3']) guard.record(peer, { offsetUs: 300_000, roundTripUs: 100, atMs: 0 });
+    guard.advance(NOW + 100_000, 1);
+    expect(Math.round(guard.offsetUs())).toBe(201_000);
+  });
+
   it('does not lead while a single other clock is heard of and that one is far behind its own', () => {
     const late = open();
     late.record('s2', { offsetUs: -HOUR_US, roundTripUs: 100, atMs: 0 });
