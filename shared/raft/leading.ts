@@ -149,6 +149,7 @@ export function onOwnLogDurable(state: GroupState, index: Index, nowMs: number):
   leadership.durableIndex = index;
   leadership.undurableSinceMs = index < state.log.lastIndex ? nowMs : null;
   maybeCommit(state, leadership, nowMs);
+  maybeFinishTransfer(state, leadership);
 }
 
 /** Raft section 5.4.2: an index is committed when a quorum has it durably and its entry is of the current term. */
@@ -220,8 +221,7 @@ function maybeHandBack(state: GroupState, leadership: Leadership, nowMs: number)
     state.events.push({ type: 'clock-refused', what: 'lead', timestamp: leadership.floor });
     // What this leader has stamped wrongly nobody accepts: then it cannot hand over a complete log, and just stops leading.
     const best = mostComplete(state, leadership, nowMs);
-    const isComplete = best !== null && leadership.followers.get(best)?.matchIndex === state.log.lastIndex;
-    if (isComplete) transfer(state, best, nowMs);
+    if (best !== null && mayTakeOver(state, leadership, best)) transfer(state, best, nowMs);
     else if (leadership.transferTo === null) state.becomeFollower(state.term, null, nowMs);
     return;
   }
@@ -278,8 +278,15 @@ export function transfer(state: GroupState, target: ServerId, nowMs: number): bo
 
 function maybeFinishTransfer(state: GroupState, leadership: Leadership): void {
   const target = leadership.transferTo;
-  if (target === null) return;
-  if (leadership.followers.get(target)?.matchIndex === state.log.lastIndex) {
-    state.send(target, { type: 'timeout-now' }, 'now');
-  }
+  if (target === null || !mayTakeOver(state, leadership, target)) return;
+  state.send(target, { type: 'timeout-now' }, 'now');
+}
+
+/**
+ * The target has the whole log, and all of it is committed: the target may have it before the leader's own disk does, and
+ * clients would then hear of a loss of leadership that leaves the outcome of their commands open (T9).
+ */
+function mayTakeOver(state: GroupState, leadership: Leadership, target: ServerId): boolean {
+  const { lastIndex } = state.log;
+  return state.commitIndex === lastIndex && leadership.followers.get(target)?.matchIndex === lastIndex;
 }
