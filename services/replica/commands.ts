@@ -9,12 +9,13 @@ import { prepareCommand, type StateMachineContract } from '../../shared/engine/r
 import type { GroupId, Timestamp } from '../../shared/raft/entry.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { CommandSpan, Tracing } from '../../shared/telemetry/tracing.js';
-import { encodeCommand, type ReplyFormat } from '../../shared/wire/command.js';
+import { decodeCommand, encodeCommand, type ReplyFormat } from '../../shared/wire/command.js';
+import { entryBody } from '../../shared/wire/entry-block.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import { parseJson } from '../../shared/wire/json.js';
 import { encodeError, encodeSuccess, type Reply } from '../../shared/wire/reply.js';
 import { RESTORE_COMMAND, restoreInput } from '../../shared/wire/restore.js';
-import type { Acknowledgement, CommandRefusal, Placed, QueuedCommand } from './core/effect.js';
+import type { Acknowledgement, CommandRefusal, FailedEffect, Placed, QueuedCommand } from './core/effect.js';
 
 /** A command on its way into a log, with what is needed to answer it. */
 export interface ClientCommand extends QueuedCommand {
@@ -108,15 +109,25 @@ export class Ingress {
     if (command.reply !== '') this.answer(command.reply, encodeSuccess({ group, timestamp }, command.format));
   }
 
-  /** Nothing was appended: a definite refusal. `replyTo` of an `applied` command is in its body only. */
+  /** A definite refusal (T9). `replyTo` of an `applied` command is in its body only. */
   refuse(replyTo: string, format: ReplyFormat, reason: CommandRefusal): void {
     this.answer(replyTo, encodeError(refusalError(reason), format));
   }
 
-  /** The entry may or may not become committed (T9). */
-  answerUnknown(replyTo: string, format: ReplyFormat): void {
-    const message = 'leadership was lost before the command was committed: it may or may not be executed';
-    this.answer(replyTo, encodeError(new CraftError('TIMEOUT_UNKNOWN', message), format));
+  /** Commands that this server stamped as a leader and that are not committed: what is known of them (T9). */
+  answerLost({ outcome, entries, waiting }: FailedEffect<ClientCommand>): void {
+    const error =
+      outcome === 'replaced'
+        ? refusalError(outcome)
+        : new CraftError(
+            'TIMEOUT_UNKNOWN',
+            'leadership was lost, and nobody could say in time whether the command is committed',
+          );
+    for (const { command } of waiting) this.answer(command.reply, encodeError(error, command.format));
+    for (const entry of entries) {
+      const { reply, replyFormat } = decodeCommand(entryBody(entry));
+      this.answer(reply, encodeError(error, replyFormat));
+    }
   }
 
   private validate(name: string, data: Uint8Array, format: ReplyFormat): Uint8Array {
@@ -178,6 +189,11 @@ function refusalError(reason: CommandRefusal): CraftError {
   switch (reason) {
     case 'not-leader':
       return new CraftError('NOT_LEADER', 'this server does not lead the group now');
+    case 'replaced':
+      return new CraftError(
+        'NOT_LEADER',
+        'leadership was lost before the command was committed: it will not be executed',
+      );
     case 'overloaded':
       return new CraftError('OVERLOADED', 'too much is waiting to be committed; try again later');
     case 'clock':

@@ -9,20 +9,19 @@ import type { Service } from '../../shared/config/service.js';
 import { VERSION } from '../../shared/config/version.js';
 import type { StateMachineContract } from '../../shared/engine/registry.js';
 import type { LogStore } from '../../shared/log-store/port.js';
-import { EntryKind, type GroupId } from '../../shared/raft/entry.js';
+import type { GroupId } from '../../shared/raft/entry.js';
 import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import type { Metrics } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { createTracing } from '../../shared/telemetry/tracing.js';
 import { encodeBarrierReply } from '../../shared/wire/barrier.js';
 import { decodeCommand } from '../../shared/wire/command.js';
-import { entryBody } from '../../shared/wire/entry-block.js';
 import { decodeEnvelope, encodeEnvelope } from '../../shared/wire/envelope.js';
 import { decodeFeedRequest, encodeFeedReply, MERGER_HEADER, mergerHeader } from '../../shared/wire/feed.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 import { type ClientCommand, Ingress } from './commands.js';
-import type { Effect, LostEffect } from './core/effect.js';
+import type { Effect } from './core/effect.js';
 import type { FeedRequest } from './core/feed.js';
 import type { ReplicaCore } from './core/server.js';
 import { withWayOut } from './damage.js';
@@ -254,7 +253,12 @@ export class ReplicaService implements Service {
       case 'lost':
         this.logger.info({ group: effect.group, term: effect.term }, 'no longer leading');
         void this.leading.stop(effect.group);
-        this.onInDoubt(effect);
+        break;
+      case 'failed':
+        this.ingress.answerLost(effect);
+        for (const { command } of effect.waiting) {
+          this.spans.onFailed(command, effect.outcome === 'replaced' ? 'NOT_LEADER' : 'TIMEOUT_UNKNOWN');
+        }
         break;
       case 'feed':
         this.guard('feed', () => this.feed.answer(effect.request, encodeFeedReply(effect)));
@@ -305,23 +309,11 @@ export class ReplicaService implements Service {
     this.spans.onFailed(command, reason);
   }
 
-  /** Entries that this server stamped and can no longer vouch for: whoever waits for one is told so (T9). */
-  private onInDoubt({ term, uncommitted, inDoubt }: LostEffect<ClientCommand>): void {
-    for (const { command } of inDoubt) {
-      this.ingress.answerUnknown(command.reply, command.format);
-      this.spans.onFailed(command, 'TIMEOUT_UNKNOWN');
-    }
-    for (const entry of uncommitted) {
-      if (entry.kind !== EntryKind.command || entry.term !== term) continue;
-      const { server, reply, replyFormat } = decodeCommand(entryBody(entry));
-      if (server === this.config.server) this.ingress.answerUnknown(reply, replyFormat);
-    }
-  }
-
   private async handOver(): Promise<void> {
     if (this.hasFailed) return;
     const deadline = performance.now() + HAND_OVER_MS_MAX;
-    while (this.core.groups.some((group) => group.role === 'leader') && performance.now() < deadline) {
+    const isInCharge = () => this.core.hasDoubts || this.core.groups.some((group) => group.role === 'leader');
+    while (isInCharge() && performance.now() < deadline) {
       this.runner.happen((core) => core.handOver());
       await new Promise((resolve) => setTimeout(resolve, 20));
     }

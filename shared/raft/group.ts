@@ -62,6 +62,12 @@ export interface PendingWrite {
   readonly lastIndex: Index;
 }
 
+/**
+ * What has become of an entry (T9): `committed`; `replaced`, it never will be; `open`, it still may or may not be; `unknown`, a snapshot
+ * covers its place.
+ */
+export type Fate = 'committed' | 'replaced' | 'open' | 'unknown';
+
 export class Group {
   private readonly state: GroupState;
 
@@ -269,6 +275,14 @@ export class Group {
   /** Timestamp of the last command in the log, committed or not (T5). */
   get lastCommandTimestamp(): Timestamp {
     return this.state.lastCommandTimestamp;
+  }
+  /** What has become of the entry that the leader of `term` made at `index`. */
+  fateOf(index: Index, term: Term): Fate {
+    const { log, commitIndex } = this.state;
+    // Terms never decrease in a log, and every later leader has what is committed (Raft section 5.4.3).
+    if (index > commitIndex) return log.termAt(commitIndex) > term ? 'replaced' : 'open';
+    if (index < log.base.index) return 'unknown';
+    return log.termAt(index) === term ? 'committed' : 'replaced';
   }
   /** Index of the last command at or below the commit index; 0 for none (T6). */
   get lastCommittedCommand(): Index {

@@ -3,7 +3,7 @@
  * know the outcome, or given up. What they do and hear is the history that the invariants judge.
  */
 
-import type { Acknowledgement } from '../../services/replica/core/effect.js';
+import type { Acknowledgement, CommandRefusal } from '../../services/replica/core/effect.js';
 import type { CommandOutcome } from '../../shared/engine/state-machine.js';
 import type { GroupId, Timestamp } from '../../shared/raft/entry.js';
 import { encodeCommand } from '../../shared/wire/command.js';
@@ -211,14 +211,14 @@ export class Clients {
     this.end(operation, 'ok');
   }
 
-  /** Nothing was appended for this attempt (T9). */
-  onRefused(server: number, tag: string, reason: string): void {
+  /** This attempt will never be executed (T9). */
+  onRefused(server: number, tag: string, reason: CommandRefusal): void {
     const operation = this.operationOf(tag);
     if (operation === undefined) return;
     this.world.counts.refusals += 1;
     operation.refused += 1;
     this.world.note('refused', server, () => `${tag} ${reason}`);
-    this.world.witness.onRefused(operation, tag);
+    this.world.witness.onRefused(operation, tag, reason);
     this.again(operation, tag, operation.isOnce ? 'failed' : null);
   }
 

@@ -514,6 +514,20 @@ const PLANS: readonly Plan[] = [
     },
   },
   {
+    name: 'refuse-what-may-survive',
+    what: 'a leader that was replaced refuses what it had not committed, though the next one may (T9)',
+    install: () =>
+      replace(
+        Group,
+        'fateOf',
+        (original) =>
+          function (...given) {
+            const fate = original.apply(this, given);
+            return fate === 'open' ? 'replaced' : fate;
+          },
+      ),
+  },
+  {
     name: 'unbounded-clock',
     what: 'a clock far off is followed (clock guard)',
     install: () =>

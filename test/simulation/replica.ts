@@ -3,11 +3,11 @@
  * disk, the network and the clients of the simulation around it.
  */
 
-import type { Acknowledgement, Effect, LostEffect, QueuedCommand } from '../../services/replica/core/effect.js';
+import type { Acknowledgement, Effect, FailedEffect, QueuedCommand } from '../../services/replica/core/effect.js';
 import type { FeedAnswer, FeedRequest } from '../../services/replica/core/feed.js';
 import { ReplicaCore } from '../../services/replica/core/server.js';
 import type { LoadedState, WriteBatch } from '../../shared/log-store/port.js';
-import { EntryKind, type GroupId, type Index, type Timestamp } from '../../shared/raft/entry.js';
+import type { GroupId, Index, Timestamp } from '../../shared/raft/entry.js';
 import type { Envelope } from '../../shared/raft/message.js';
 import { decodeCommand } from '../../shared/wire/command.js';
 import { decodeConfiguration, encodeConfiguration } from '../../shared/wire/configuration.js';
@@ -204,7 +204,9 @@ export class SimulatedReplica {
       case 'lost':
         world.note('steps down', server.index, () => `group ${effect.group} term ${effect.term}`);
         this.leading.delete(effect.group);
-        this.onLost(effect);
+        break;
+      case 'failed':
+        this.onFailed(effect);
         break;
       case 'feed':
         this.answer(this.polls, effect.request, effect);
@@ -258,14 +260,15 @@ export class SimulatedReplica {
     this.world.clients.onAcknowledged(level, placed.command.tag, { timestamp: placed.timestamp, group });
   }
 
-  private onLost({ term, uncommitted, inDoubt }: LostEffect<SimulatedCommand>): void {
+  private onFailed({ outcome, entries, waiting }: FailedEffect<SimulatedCommand>): void {
     const { clients } = this.world;
-    for (const { command } of inDoubt) clients.onUnknown(command.tag);
-    for (const entry of uncommitted) {
-      if (entry.kind !== EntryKind.command || entry.term !== term) continue;
-      const { server, reply, traceparent } = decodeCommand(entryBody(entry));
+    const tell = (tag: string) =>
+      outcome === 'replaced' ? clients.onRefused(this.server.index, tag, outcome) : clients.onUnknown(tag);
+    for (const { command } of waiting) tell(command.tag);
+    for (const entry of entries) {
+      const { reply, traceparent } = decodeCommand(entryBody(entry));
       // `traceparent` carries the level here: the applier answers only `applied` commands.
-      if (server === this.server.name && traceparent === 'applied') clients.onUnknown(reply);
+      if (traceparent === 'applied') tell(reply);
     }
   }
 

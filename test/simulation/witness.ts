@@ -2,7 +2,7 @@
  * Sees everything that happens and tells the invariants. After every step of a server it compares the server's groups with
  * what it saw of them last, which costs next to nothing where nothing has changed.
  */
-import type { Acknowledgement, Placed } from '../../services/replica/core/effect.js';
+import type { Acknowledgement, CommandRefusal, Placed } from '../../services/replica/core/effect.js';
 import type { ReplicaCore } from '../../services/replica/core/server.js';
 import type { Applied, MergedCommand } from '../../shared/engine/port.js';
 import type { WriteBatch } from '../../shared/log-store/port.js';
@@ -226,8 +226,8 @@ export class Witness {
     for (const invariant of this.invariants) invariant.onRead?.(operation, result);
   }
 
-  onRefused(operation: Operation, tag: string): void {
-    for (const invariant of this.invariants) invariant.onRefused?.(operation, tag);
+  onRefused(operation: Operation, tag: string, reason: CommandRefusal): void {
+    for (const invariant of this.invariants) invariant.onRefused?.(operation, tag, reason);
   }
 
   onEnded(operation: Operation): void {

@@ -19,8 +19,8 @@ export interface QueuedCommand {
   readonly isWatched: boolean;
 }
 
-/** Why a command was not appended: a definite answer (T9). */
-export type CommandRefusal = 'not-leader' | 'overloaded' | 'clock' | 'after-beyond-bound';
+/** Why a command will never be executed: a definite answer (T9). `replaced`: it was appended, and lost its place with the leadership. */
+export type CommandRefusal = 'not-leader' | 'overloaded' | 'clock' | 'after-beyond-bound' | 'replaced';
 
 export interface Placed<C extends QueuedCommand> {
   readonly command: C;
@@ -43,7 +43,9 @@ export type Effect<C extends QueuedCommand> =
   /** Its place in the merged log is final: answers `ordered` (T7). */
   | { readonly type: 'ordered'; readonly group: GroupId; readonly placed: Placed<C> }
   | { readonly type: 'leading'; readonly group: GroupId; readonly term: Term }
-  | LostEffect<C>
+  /** Leadership ended. What was not committed is answered for as soon as its fate is known: see `failed`. */
+  | { readonly type: 'lost'; readonly group: GroupId; readonly term: Term }
+  | FailedEffect<C>
   /** A read barrier is passed: the state may be read once, in each group, the command with this index is applied (T6). */
   | { readonly type: 'barrier'; readonly request: number; readonly positions: readonly Index[] }
   /** Answers one feed request. */
@@ -66,13 +68,13 @@ export interface ReadEffect {
   readonly follower: ServerId | null;
 }
 
-/** Leadership ended: the fate of what is not committed is unknown from now on (T9). */
-export interface LostEffect<C extends QueuedCommand> {
-  readonly type: 'lost';
+/** Commands that this server stamped are not committed, and it leads no more (T9). */
+export interface FailedEffect<C extends QueuedCommand> {
+  readonly type: 'failed';
   readonly group: GroupId;
-  readonly term: Term;
-  /** The end of the log that was not committed, some of it perhaps appended by earlier leaders. */
-  readonly uncommitted: readonly LogEntry[];
-  /** The watched and waiting commands among it. */
-  readonly inDoubt: readonly Placed<C>[];
+  /** `replaced`: others have their places, they will never be executed; `unknown`: nobody could say so in time. */
+  readonly outcome: 'replaced' | 'unknown';
+  readonly entries: readonly LogEntry[];
+  /** The watched and waiting commands among them. */
+  readonly waiting: readonly Placed<C>[];
 }

@@ -24,6 +24,7 @@ import type { GroupOptions } from '../../../shared/raft/options.js';
 import { PromiseLimit } from '../../../shared/raft/promise.js';
 import { Barriers, isAtLeast } from './barrier.js';
 import { CommandQueue } from './command-queue.js';
+import { Doubts } from './doubts.js';
 import type { CommandRefusal, Effect, QueuedCommand, ReadEffect } from './effect.js';
 import { Feed, type FeedRequest } from './feed.js';
 import { Links } from './links.js';
@@ -47,6 +48,12 @@ export interface ServerOptions extends Omit<GroupOptions, 'group' | 'server' | '
 
 /** Commands of one group that wait to be reported; while a group has no leader, `ordered` ones of the others pile up. */
 const WATCHED_MAX = 65_536;
+
+/**
+ * How long the fate of what a lost leadership left behind is waited for, as a share of the election timeout: whoever was replaced knows
+ * it after a round trip; whoever was cut off does not, and its clients may want to ask elsewhere.
+ */
+const DOUBT_SHARE = 0.5;
 
 /** How long a barrier waits for an answer before it asks again (milliseconds). */
 const BARRIER_INTERVAL_MS = 50;
@@ -74,6 +81,7 @@ export class ReplicaCore<C extends QueuedCommand> {
   private readonly feed: Feed;
   private readonly queues: CommandQueue<C>[];
   private readonly watching: Watching<C>[];
+  private readonly doubts: Doubts<C>[];
   private readonly effects: Effect<C>[] = [];
   private readonly barriers: Barriers;
   private readonly outbox: Outbox;
@@ -118,6 +126,7 @@ export class ReplicaCore<C extends QueuedCommand> {
     this.queues = this.groups.map(() => new CommandQueue());
     this.outbox = new Outbox(options.envelopeBytesMax);
     this.watching = this.groups.map(() => new Watching());
+    this.doubts = this.groups.map(() => new Doubts());
   }
 
   /** To be called first in a turn: physical time (microseconds since the epoch) and monotonic time (milliseconds). */
@@ -225,6 +234,11 @@ export class ReplicaCore<C extends QueuedCommand> {
   /** Hands every leadership of this server to somebody else, as far as that can be (graceful stop). */
   handOver(): void {
     for (const group of this.groups) group.transfer(null, this.nowMs);
+  }
+
+  /** Whether commands of a leadership that ended still wait to hear whether they are committed (T9). */
+  get hasDoubts(): boolean {
+    return this.doubts.some((doubts) => !doubts.isEmpty);
   }
 
   transfer(group: GroupId, target: ServerId | null): boolean {
@@ -344,9 +358,13 @@ export class ReplicaCore<C extends QueuedCommand> {
             break;
           case 'lost-leadership': {
             this.refuseQueued(id);
-            const inDoubt = this.watching[id]?.dropUncommitted() ?? [];
             const { term, uncommitted } = event;
-            this.effects.push({ type: 'lost', group: id, term, uncommitted, inDoubt });
+            // Some of it was perhaps stamped by earlier leaders, who answer for that.
+            const entries = uncommitted.filter((entry) => entry.term === term && entry.kind === EntryKind.command);
+            const [first] = entries;
+            const waiting = first === undefined ? [] : (this.watching[id]?.dropFrom(first.index) ?? []);
+            this.doubts[id]?.add({ term, entries, waiting }, this.nowMs + this.options.electionTimeoutMs * DOUBT_SHARE);
+            this.effects.push({ type: 'lost', group: id, term });
             break;
           }
           case 'read': {
@@ -427,11 +445,30 @@ export class ReplicaCore<C extends QueuedCommand> {
     return largest;
   }
 
+  /** T9: before anything newer is reported, so that what is committed after all becomes ordered in its turn. */
+  private settleDoubts(id: GroupId, group: Group, watching: Watching<C>): void {
+    const doubts = this.doubts[id];
+    if (doubts === undefined || doubts.isEmpty) return;
+    for (const { fate, entries, waiting } of doubts.settle(group, this.nowMs)) {
+      if (fate === 'committed') {
+        // The applier answers for the rest.
+        for (const placed of waiting) {
+          this.effects.push({ type: 'committed', group: id, placed });
+          watching.onCommitted(placed);
+        }
+        continue;
+      }
+      const outcome = fate === 'replaced' ? 'replaced' : 'unknown';
+      this.effects.push({ type: 'failed', group: id, outcome, entries, waiting });
+    }
+  }
+
   private report(): void {
     const lowest = this.lowestWatermark();
     for (const [id, watching] of this.watching.entries()) {
       const group = this.groups[id];
       if (group === undefined) continue;
+      this.settleDoubts(id, group, watching);
       for (const placed of watching.committed(group.commitIndex)) {
         this.effects.push({ type: 'committed', group: id, placed });
       }

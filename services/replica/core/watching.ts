@@ -22,8 +22,13 @@ export class Watching<C extends QueuedCommand> {
     const count = countWhile(this.toCommit, (placed) => placed.index <= commitIndex);
     if (count === 0) return [];
     const done = this.toCommit.splice(0, count);
-    for (const placed of done) if (placed.command.acknowledgement === 'ordered') this.toOrder.push(placed);
+    for (const placed of done) this.onCommitted(placed);
     return done;
+  }
+
+  /** To be told of in the order of the timestamps. */
+  onCommitted(placed: Placed<C>): void {
+    if (placed.command.acknowledgement === 'ordered') this.toOrder.push(placed);
   }
 
   /** Committed commands whose place is final: every group's watermark has reached their timestamp. */
@@ -32,9 +37,9 @@ export class Watching<C extends QueuedCommand> {
     return count === 0 ? [] : this.toOrder.splice(0, count);
   }
 
-  /** Leadership is lost: what is not committed is in doubt. What is committed still becomes ordered. */
-  dropUncommitted(): Placed<C>[] {
-    return this.toCommit.splice(0);
+  /** Leadership is lost: what is not committed, from `index` on, is in doubt. What is committed is reported as ever. */
+  dropFrom(index: Index): Placed<C>[] {
+    return this.toCommit.splice(countWhile(this.toCommit, (placed) => placed.index < index));
   }
 }
 

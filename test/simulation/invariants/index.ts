@@ -41,7 +41,7 @@ export function allInvariants(surroundings: Surroundings): Invariant[] {
     new AcknowledgedStays(surroundings),
     new RealTimeOrder(surroundings),
     new ExactlyOnce(surroundings),
-    new Refusals(),
+    new Refusals(surroundings),
     new BoundedQueues(surroundings),
   ];
 }

@@ -1,5 +1,5 @@
 /** What an invariant may be told of; each file here has one, which takes the hooks that it needs. */
-import type { Acknowledgement, Placed } from '../../../services/replica/core/effect.js';
+import type { Acknowledgement, CommandRefusal, Placed } from '../../../services/replica/core/effect.js';
 import type { ReplicaCore } from '../../../services/replica/core/server.js';
 import type { Applied, MergedCommand } from '../../../shared/engine/port.js';
 import type { WriteBatch } from '../../../shared/log-store/port.js';
@@ -46,7 +46,7 @@ export interface Invariant {
   onInvoked?(operation: Operation): void;
   onAcknowledged?(operation: Operation, level: Acknowledgement, tag: string, what: Acknowledged): void;
   onRead?(operation: Operation, result: ReadResult): void;
-  onRefused?(operation: Operation, tag: string): void;
+  onRefused?(operation: Operation, tag: string, reason: CommandRefusal): void;
   /** Now and then, for what is not worth a look at every step. */
   onGlance?(server: SimulatedServer, core: ReplicaCore<SimulatedCommand>): void;
   /** Everything has healed and come to rest. */

@@ -1,0 +1,75 @@
+/**
+ * Commands of one group whose leader this server was no longer when they were not yet committed (T9).
+ *
+ * Nobody else can answer for them, and often the answer is near: the new leader commits something of its own term, and then each
+ * of them is either committed as well or can never be. Only what stays open for longer than that is told to be unknown.
+ */
+import type { Index, LogEntry, Term } from '../../../shared/raft/entry.js';
+import type { Fate, Group } from '../../../shared/raft/group.js';
+import type { Placed, QueuedCommand } from './effect.js';
+
+/** What a leadership leaves behind. */
+export interface Doubt<C extends QueuedCommand> {
+  readonly term: Term;
+  /** What this server stamped in that term and is not committed, in order. */
+  readonly entries: readonly LogEntry[];
+  /** The watched and waiting commands among it. */
+  readonly waiting: readonly Placed<C>[];
+}
+
+export interface Settled<C extends QueuedCommand> extends Omit<Doubt<C>, 'term'> {
+  readonly fate: Exclude<Fate, 'open'>;
+}
+
+interface Held<C extends QueuedCommand> extends Doubt<C> {
+  readonly untilMs: number;
+}
+
+/** Leaderships of one group that may leave something behind at a time; of one more, the oldest is given up. */
+const HELD_MAX = 4;
+
+export class Doubts<C extends QueuedCommand> {
+  private held: Held<C>[] = [];
+  /** Fates change with the commit index only. */
+  private lookedAt: Index = -1;
+
+  get isEmpty(): boolean {
+    return this.held.length === 0;
+  }
+
+  /** `untilMs`: when to give up (monotonic). */
+  add(doubt: Doubt<C>, untilMs: number): void {
+    if (doubt.entries.length === 0) return;
+    this.held.push({ ...doubt, untilMs });
+    this.lookedAt = -1;
+  }
+
+  /** Takes out what is decided by now, in order, and what has waited for too long. */
+  settle(group: Pick<Group, 'commitIndex' | 'fateOf'>, nowMs: number): Settled<C>[] {
+    const [oldest] = this.held;
+    if (oldest === undefined || (group.commitIndex === this.lookedAt && nowMs < oldest.untilMs)) return [];
+    this.lookedAt = group.commitIndex;
+    const settled: Settled<C>[] = [];
+    const surplus = this.held.length - HELD_MAX;
+    this.held = this.held.flatMap((held, i) => {
+      const parts = split(held, group);
+      if (nowMs >= held.untilMs || i < surplus) {
+        parts.unknown.entries.push(...parts.open.entries.splice(0));
+        parts.unknown.waiting.push(...parts.open.waiting.splice(0));
+      }
+      for (const fate of ['committed', 'replaced', 'unknown'] as const) {
+        if (parts[fate].entries.length > 0) settled.push({ fate, ...parts[fate] });
+      }
+      return parts.open.entries.length > 0 ? [{ ...held, ...parts.open }] : [];
+    });
+    return settled;
+  }
+}
+
+function split<C extends QueuedCommand>(doubt: Doubt<C>, group: Pick<Group, 'fateOf'>) {
+  const none = () => ({ entries: [] as LogEntry[], waiting: [] as Placed<C>[] });
+  const parts = { committed: none(), replaced: none(), open: none(), unknown: none() };
+  for (const entry of doubt.entries) parts[group.fateOf(entry.index, doubt.term)].entries.push(entry);
+  for (const placed of doubt.waiting) parts[group.fateOf(placed.index, doubt.term)].waiting.push(placed);
+  return parts;
+}
