@@ -4,13 +4,19 @@ import type { World } from './world.js';
 
 /** What is still missing, or null. */
 export function whatIsNotAtRest(world: World): string | null {
-  return pauses(world) ?? operator(world) ?? operations(world) ?? logs(world) ?? mergedLogs(world);
+  return pauses(world) ?? writes(world) ?? operator(world) ?? operations(world) ?? logs(world) ?? mergedLogs(world);
 }
 
 /** What has been held up by a pause comes when the pause is over. */
 function pauses({ servers, queue }: World): string | null {
   const paused = servers.find(({ pausedUntilUs }) => pausedUntilUs + 10_000 > queue.nowUs);
   return paused === undefined ? null : `${paused.name} is paused`;
+}
+
+/** A write that hangs still costs its server the leaderships, although nothing else happens. */
+function writes({ operator }: World): string | null {
+  const writing = operator.members.find(({ replica }) => replica !== null && replica.writing !== null);
+  return writing === undefined ? null : `a write of ${writing.name} is under way`;
 }
 
 function operator(world: World): string | null {
