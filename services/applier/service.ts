@@ -33,6 +33,7 @@ import { Subjects } from '../../shared/wire/subjects.js';
 import { answer } from './answers.js';
 import { AppliedPositions } from './applied.js';
 import { Comparison, type DivergenceError } from './comparison.js';
+import { Condition } from './condition.js';
 import { watchMembers } from './members.js';
 import { Gate, pause } from './pause.js';
 import { Queries } from './queries.js';
@@ -60,6 +61,7 @@ export class ApplierService implements Service {
   private readonly subjects: Subjects;
   private readonly reader: MergedLogReader;
   private readonly comparison: Comparison;
+  private readonly condition: Condition;
   /** Opens when the queue has something, and when it has room again. */
   private readonly something = new Gate();
   private readonly room = new Gate();
@@ -93,6 +95,12 @@ export class ApplierService implements Service {
     });
     this.subjects = new Subjects(config.cluster);
     this.warn = warnOccasionally(logger);
+    this.condition = new Condition({
+      connection,
+      subjects: this.subjects,
+      server: config.server,
+      applied: () => this.appliedIndex,
+    });
     this.appliedIndex = position.mergedIndex;
     this.positions = new AppliedPositions(indexesOf(position.positions));
     this.batchSizes = metrics.histogram('applied_batch_commands', 'Commands in one transaction', BATCH_SIZES);
@@ -112,7 +120,11 @@ export class ApplierService implements Service {
       wanted: () => queue.wanted,
       take: (run) => this.take(run),
       // What is in no stream any more is in a snapshot, or the state is behind all there is.
-      onMissing: () => this.snapshots.install([]),
+      onMissing: () => this.installNewest(),
+      onStuck: (error) => {
+        this.condition.failed(error);
+        this.warn('waiting for a snapshot', error);
+      },
       warn: this.warn,
       signal: this.stopping.signal,
     });
@@ -220,7 +232,7 @@ export class ApplierService implements Service {
       this.room.open();
       const isStuck = (await this.turns.take(() => this.apply(taken))) === 'stuck';
       if (!isStuck) continue;
-      await this.snapshots.install([]).catch((error: unknown) => this.warn('no snapshot could be installed', error));
+      await this.installNewest().catch((error: unknown) => this.warn('no snapshot could be installed', error));
       await pause(RETRY_MS_MAX, signal);
     }
   }
@@ -232,6 +244,7 @@ export class ApplierService implements Service {
     const done = await this.untilApplied(batch);
     if (typeof done === 'string') return done;
     const endUs = spanTimeUs();
+    this.condition.recovered();
     this.moveTo(commands);
     this.answer(commands, done);
     this.batchSizes.observe(commands.length);
@@ -247,6 +260,12 @@ export class ApplierService implements Service {
     this.onApplied?.(commands, startUs, endUs);
     if (this.tracing.enabled) this.trace(commands, done, startUs, endUs);
     return 'applied';
+  }
+
+  private async installNewest(): Promise<boolean> {
+    const isInstalled = await this.snapshots.install([]);
+    if (isInstalled) this.condition.recovered();
+    return isInstalled;
   }
 
   /** The database is not where it was thought to be: the log is applied again from there. */
@@ -281,6 +300,7 @@ export class ApplierService implements Service {
           return 'moved';
         }
         this.warn('a batch could not be applied; trying again', error);
+        this.condition.failed(error);
         this.retries.add();
         const isFileUnusable = error instanceof SnapshotFormatError;
         const place = isFileUnusable ? await this.engine.locate([]).catch(() => undefined) : undefined;

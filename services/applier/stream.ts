@@ -27,6 +27,8 @@ export interface ReaderOptions {
   readonly take: (run: MergedRun) => Promise<boolean>;
   /** What is wanted next is gone from the stream; true when something else is wanted now. */
   readonly onMissing: () => Promise<boolean>;
+  /** It could not be helped; it will be tried again. */
+  readonly onStuck: (error: MissingEntriesError) => void;
   readonly warn: WarnOccasionally;
   readonly signal: AbortSignal;
 }
@@ -186,13 +188,13 @@ export class MergedLogReader {
 
   /** The stream was trimmed, or begun anew, beyond where this state is: only a snapshot reaches over that (T10). */
   private async fillHole({ firstMergedIndex }: Place): Promise<void> {
-    const { stream, wanted, onMissing, warn } = this.options;
+    const { stream, wanted, onMissing, onStuck } = this.options;
     if (await onMissing()) return;
     const missing = new MissingEntriesError(
       `stream ${stream} goes on at merged index ${firstMergedIndex}, but this server's database needs ${wanted()} next: the entries ` +
         'between are gone from the stream, and there is no snapshot beyond them yet',
     );
-    warn('waiting for a snapshot', missing);
+    onStuck(missing);
   }
 }
 

@@ -1,9 +1,24 @@
-/** The status of a cluster as a table, a line for each server and group; below it a line for each server that cannot write its logs. */
+/** The status of a cluster as a table, a line for each server and group; below it a line for each thing that keeps a server from going on. */
 import type { ServerStatus } from '../../shared/client/index.js';
 
-const HEADINGS = ['server', 'group', 'role', 'leader', 'term', 'last', 'commit', 'watermark', 'clock', 'merged'];
+const HEADINGS = [
+  'server',
+  'group',
+  'role',
+  'leader',
+  'term',
+  'last',
+  'commit',
+  'watermark',
+  'clock',
+  'merged',
+  'applied',
+];
 
-export function statusTable(servers: readonly ServerStatus[]): string {
+/** What every server says, and how far its stream of the merged log reaches. */
+export type StatusLine = ServerStatus & { readonly mergedIndex: number | undefined };
+
+export function statusTable(servers: readonly StatusLine[]): string {
   const rows = servers.flatMap((server) =>
     server.groups.map((group) => [
       server.server,
@@ -16,6 +31,7 @@ export function statusTable(servers: readonly ServerStatus[]): string {
       group.watermark === undefined ? '-' : String(group.watermark),
       clock(server),
       server.mergedIndex === undefined ? '-' : String(server.mergedIndex),
+      server.state === undefined ? '-' : String(server.state.appliedIndex),
     ]),
   );
   const table = [HEADINGS, ...rows];
@@ -29,11 +45,16 @@ export function statusTable(servers: readonly ServerStatus[]): string {
   return [...lines, ...servers.flatMap(trouble)].join('\n');
 }
 
-function trouble({ server, logStore }: ServerStatus): string[] {
-  if (logStore === undefined || logStore.ok) return [];
-  return [
-    `${server} cannot write its log store since ${logStore.since}, and leads nothing until it can: ${logStore.error}`,
-  ];
+function trouble({ server, logStore, state }: StatusLine): string[] {
+  const lines: string[] = [];
+  if (logStore !== undefined && !logStore.ok) {
+    lines.push(
+      `${server} cannot write its log store since ${logStore.since}, and leads nothing until it can: ${logStore.error}`,
+    );
+  }
+  if (state === undefined) lines.push(`${server} has no applier that answers: its database stands still`);
+  else if (!state.ok) lines.push(`${server} cannot apply the merged log since ${state.since}: ${state.error}`);
+  return lines;
 }
 
 /** Distance from the cluster's reference time in milliseconds; `!` when it is too far to lead. */

@@ -10,13 +10,14 @@
 import { randomUUID } from 'node:crypto';
 import { context, isSpanContextValid, trace } from '@opentelemetry/api';
 import { connect, headers, InvalidArgumentError as InvalidNatsArgument, type MsgHdrs, type NatsConnection } from 'nats';
+import type { z } from 'zod';
 import { formatTraceparent } from '../telemetry/traceparent.js';
 import { natsAddress } from '../wire/connection.js';
 import { Subjects } from '../wire/subjects.js';
 import { InvalidArgumentError, OutcomeUnknownError, PayloadTooLargeError, UnavailableError } from './errors.js';
 import { Kv } from './kv.js';
 import type { CallOptions, CommandOptions, CommandReply, CraftOptions, QueryOptions } from './options.js';
-import { type ServerStatus, type Success, serverStatus, syncReply } from './reply.js';
+import { type ServerStatus, type Success, serverStatus, stateStatus, syncReply } from './reply.js';
 import { Requester } from './requester.js';
 import { call } from './retry.js';
 
@@ -110,17 +111,32 @@ export class CraftClient {
 
   /** What every server that answers within `timeoutMs` (default 1,000 ms) says about itself, in order of name. */
   async status(options: { timeoutMs?: number } = {}): Promise<ServerStatus[]> {
-    const replies = await this.connection.requestMany(this.subjects.admin('status'), '{}', {
-      strategy: 'stall',
-      stall: 200,
-      maxWait: options.timeoutMs ?? 1_000,
-    });
-    const servers = new Map<string, ServerStatus>();
-    for await (const message of replies) {
-      const status = serverStatus.safeParse(parse(message.string()));
-      if (status.success) servers.set(status.data.server, status.data);
+    const { timeoutMs = 1_000 } = options;
+    const [servers, states] = await Promise.all([
+      this.askAll('status', serverStatus, timeoutMs),
+      this.askAll('applied', stateStatus, timeoutMs),
+    ]);
+    return servers
+      .map((server) => {
+        const state = states.find((one) => one.server === server.server);
+        return state === undefined ? server : { ...server, state };
+      })
+      .sort((a, b) => (a.server < b.server ? -1 : 1));
+  }
+
+  /** The last answer of every server that answers in time. */
+  private async askAll<S extends z.ZodType<{ server: string }>>(
+    verb: string,
+    schema: S,
+    timeoutMs: number,
+  ): Promise<z.output<S>[]> {
+    const options = { strategy: 'stall', stall: 200, maxWait: timeoutMs } as const;
+    const answers = new Map<string, z.output<S>>();
+    for await (const message of await this.connection.requestMany(this.subjects.admin(verb), '{}', options)) {
+      const answer = schema.safeParse(parse(message.string()));
+      if (answer.success) answers.set(answer.data.server, answer.data);
     }
-    return [...servers.values()].sort((a, b) => (a.server < b.server ? -1 : 1));
+    return [...answers.values()];
   }
 
   /** Ends calls in flight (commands as unknown) and closes the connection, unless it is the caller's own. */

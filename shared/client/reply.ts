@@ -48,6 +48,17 @@ const groupStatus = z.looseObject({
   closed: z.number().optional(),
 });
 
+/** What the applier of one server says about itself on `<c>.admin.applied`. */
+export const stateStatus = z.looseObject({
+  server: z.string(),
+  /** Merged index of the last entry in its database. */
+  appliedIndex: z.number(),
+  /** Whether it goes on, and since when and why not. */
+  ok: z.boolean(),
+  since: z.string().optional(),
+  error: z.string().optional(),
+});
+
 /** What one server says about itself on `<c>.admin.status`. Times in microseconds. */
 export const serverStatus = z.looseObject({
   server: z.string(),
@@ -56,6 +67,7 @@ export const serverStatus = z.looseObject({
   clock: z.looseObject({ offsetUs: z.number(), ok: z.boolean() }).optional(),
   /** Whether the log store takes writes, and since when and why not. */
   logStore: z.looseObject({ ok: z.boolean(), since: z.string().optional(), error: z.string().optional() }).optional(),
-  mergedIndex: z.number().optional(),
+  /** Of its applier; absent when that does not answer. */
+  state: stateStatus.optional(),
 });
 export type ServerStatus = z.output<typeof serverStatus>;

@@ -72,14 +72,22 @@ describe('clients', () => {
       'watermark',
       'clock',
       'merged',
+      'applied',
     ]);
     expect(table.slice(1).map(([server, group]) => `${server}/${group}`)).toEqual(
       ['s1', 's2', 's3'].flatMap((server) => [0, 1, 2].map((group) => `${server}/${group}`)),
     );
     expect(table.filter(([, , role]) => role === 'leader')).toHaveLength(3);
-    const servers = JSON.parse((await craft('status', '--json')).stdout) as { server: string; mergedIndex: number }[];
-    expect(servers.map(({ server }) => server)).toEqual(['s1', 's2', 's3']);
-    expect(servers.every(({ mergedIndex }) => mergedIndex >= 2)).toBe(true);
+    const servers = JSON.parse((await craft('status', '--json')).stdout);
+    const state = { appliedIndex: expect.any(Number), ok: true };
+    expect(servers).toMatchObject(
+      ['s1', 's2', 's3'].map((server) => ({ server, mergedIndex: expect.any(Number), state })),
+    );
+    for (const {
+      mergedIndex,
+      state: { appliedIndex },
+    } of servers)
+      expect(Math.min(mergedIndex, appliedIndex)).toBeGreaterThanOrEqual(2);
   });
 
   it('craft log prints the merged log, from any index on, and follows it', async () => {

@@ -48,6 +48,18 @@ async function underLoad(name: string, during: () => Promise<void>): Promise<voi
   await Promise.all(answers);
 }
 
+/** What the status says of the state of each server. */
+async function untilStates(what: string, wanted: readonly ('well' | 'trouble' | 'none')[]): Promise<void> {
+  await eventually(`the states of the servers: ${what}`, async () => {
+    const found = (await client.status()).map(({ state }) => {
+      if (state === undefined) return 'none';
+      if (state.ok) return state.since === undefined && state.error === undefined && state.appliedIndex > 0 && 'well';
+      return Date.parse(state.since ?? '') > 0 && state.error !== '' && 'trouble';
+    });
+    return found.join() === wanted.join();
+  });
+}
+
 /** Every database and merged log is the same, and holds each acknowledged command exactly once. */
 async function expectWhole(): Promise<void> {
   const databases: Database[] = await converged(test.cluster, Math.max(...acknowledged.values()), 60_000);
@@ -94,17 +106,21 @@ describe('kill -9 under 200 commands a second', () => {
   it('of an applier: it goes on from the position in its database', async () => {
     await underLoad('applier', async () => {
       await test.cluster.kill('s3.applier', 'SIGKILL');
+      await untilStates('only s3 without', ['well', 'well', 'none']);
       await test.cluster.restart('s3.applier');
     });
     await expectWhole();
+    await untilStates('all well', ['well', 'well', 'well']);
   }, 120_000);
 
   it('of Postgres: the appliers wait for it and skip nothing', async () => {
     await underLoad('postgres', async () => {
       await test.cluster.kill('postgres', 'SIGKILL');
+      await untilStates('all in trouble', ['trouble', 'trouble', 'trouble']);
       await test.cluster.restart('postgres');
     });
     await expectWhole();
+    await untilStates('all well', ['well', 'well', 'well']);
   }, 120_000);
 
   it('of the NATS server: everybody reconnects and goes on', async () => {

@@ -42,6 +42,7 @@ describe('a request that wants its answer on a subject of the services', () => {
         connection.publish('craft.query.kv.get', JSON.stringify({ key: 'forged' }), { reply });
         connection.publish(`craft.sync.${server}`, '', { reply });
         connection.publish(`craft.admin.status.${server}`, '', { reply });
+        connection.publish(`craft.admin.applied.${server}`, '', { reply });
       }
     }
     const { ok, index } = await put('after', 1);
