@@ -272,8 +272,10 @@ export class Nemesis {
   }
 
   private pickWrongClocks(): void {
-    const { servers } = this.world;
-    const minority = (this.world.options.servers - 1) >> 1;
+    const { servers, options, operator } = this.world;
+    // Most clocks are right at all times (clock guard), also when the cluster has become smaller.
+    const smallest = options.spares > 0 ? operator.membersMin : options.servers;
+    const minority = (smallest - 1) >> 1;
     this.wrongClocks = this.random.shuffle(servers.map(({ index }) => index)).slice(0, minority);
     // Now and then others go wrong instead, once these are right again.
     this.later(8e6, () => {

@@ -35,6 +35,11 @@ export class Operator {
     return this.plan !== null;
   }
 
+  /** It removes no server when there are only so many. */
+  get membersMin(): number {
+    return Math.min(3, this.world.options.servers);
+  }
+
   /** Those that belong to the cluster now; one that is being removed does until it is gone from every group. */
   get members(): SimulatedServer[] {
     return this.world.servers.filter(({ index }) => this.memberIndexes.has(index));
@@ -52,7 +57,7 @@ export class Operator {
   private begin(): void {
     const { world, random } = this;
     const spare = world.servers.find((server) => server.isSpare);
-    const mayRemove = this.memberIndexes.size > Math.min(3, world.options.servers);
+    const mayRemove = this.memberIndexes.size > this.membersMin;
     if (spare !== undefined && (!mayRemove || random.chance(0.6))) {
       spare.join();
       this.memberIndexes.add(spare.index);
