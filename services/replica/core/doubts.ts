@@ -52,24 +52,24 @@ export class Doubts<C extends QueuedCommand> {
     const settled: Settled<C>[] = [];
     const surplus = this.held.length - HELD_MAX;
     this.held = this.held.flatMap((held, i) => {
-      const parts = split(held, group);
-      if (nowMs >= held.untilMs || i < surplus) {
-        parts.unknown.entries.push(...parts.open.entries.splice(0));
-        parts.unknown.waiting.push(...parts.open.waiting.splice(0));
-      }
+      const isOver = nowMs >= held.untilMs || i < surplus;
+      const { open, ...known } = split(held, (index) => {
+        const fate = group.fateOf(index, held.term);
+        return fate === 'open' && isOver ? 'unknown' : fate;
+      });
       for (const fate of ['committed', 'replaced', 'unknown'] as const) {
-        if (parts[fate].entries.length > 0) settled.push({ fate, ...parts[fate] });
+        if (known[fate].entries.length > 0) settled.push({ fate, ...known[fate] });
       }
-      return parts.open.entries.length > 0 ? [{ ...held, ...parts.open }] : [];
+      return open.entries.length > 0 ? [{ ...held, ...open }] : [];
     });
     return settled;
   }
 }
 
-function split<C extends QueuedCommand>(doubt: Doubt<C>, group: Pick<Group, 'fateOf'>) {
+function split<C extends QueuedCommand>({ entries, waiting }: Doubt<C>, fateOf: (index: Index) => Fate) {
   const none = () => ({ entries: [] as LogEntry[], waiting: [] as Placed<C>[] });
   const parts = { committed: none(), replaced: none(), open: none(), unknown: none() };
-  for (const entry of doubt.entries) parts[group.fateOf(entry.index, doubt.term)].entries.push(entry);
-  for (const placed of doubt.waiting) parts[group.fateOf(placed.index, doubt.term)].waiting.push(placed);
+  for (const entry of entries) parts[fateOf(entry.index)].entries.push(entry);
+  for (const placed of waiting) parts[fateOf(placed.index)].waiting.push(placed);
   return parts;
 }
