@@ -9,7 +9,14 @@
  */
 import { randomUUID } from 'node:crypto';
 import { context, isSpanContextValid, trace } from '@opentelemetry/api';
-import { connect, headers, InvalidArgumentError as InvalidNatsArgument, type MsgHdrs, type NatsConnection } from 'nats';
+import {
+  connect,
+  headers,
+  InvalidArgumentError as InvalidNatsArgument,
+  type MsgHdrs,
+  type NatsConnection,
+  NoRespondersError,
+} from 'nats';
 import type { z } from 'zod';
 import { formatTraceparent } from '../telemetry/traceparent.js';
 import { natsAddress } from '../wire/connection.js';
@@ -132,9 +139,14 @@ export class CraftClient {
   ): Promise<z.output<S>[]> {
     const options = { strategy: 'stall', stall: 200, maxWait: timeoutMs } as const;
     const answers = new Map<string, z.output<S>>();
-    for await (const message of await this.connection.requestMany(this.subjects.admin(verb), '{}', options)) {
-      const answer = schema.safeParse(parse(message.string()));
-      if (answer.success) answers.set(answer.data.server, answer.data);
+    try {
+      for await (const message of await this.connection.requestMany(this.subjects.admin(verb), '{}', options)) {
+        const answer = schema.safeParse(parse(message.string()));
+        if (answer.success) answers.set(answer.data.server, answer.data);
+      }
+    } catch (error) {
+      // Nobody is there, or only servers of an older version, which do not know the question.
+      if (!(error instanceof NoRespondersError)) throw error;
     }
     return [...answers.values()];
   }

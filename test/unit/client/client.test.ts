@@ -291,22 +291,30 @@ describe('client', () => {
     await end();
   });
 
-  it('collects the status of every server that answers', async () => {
+  it('collects the status of every server that answers, and of its applier', async () => {
     const status = (name: string) => ({
       server: name,
       version: '1',
       groups: [{ group: 0, role: 'leader', leader: name, term: 1, lastIndex: 5, commitIndex: 5 }],
     });
-    const subscriptions = ['s2', 's1', 'garbage'].map((name) =>
-      responder.subscribe('craft.admin.status', {
-        callback: (_error, message) => {
-          message.respond(name === 'garbage' ? 'nonsense' : JSON.stringify(status(name)));
-        },
-      }),
+    const state = { server: 's2', appliedIndex: 7, ok: false, since: '2026-01-01T00:00:00Z', error: 'no database' };
+    const answers = { status: [status('s2'), status('s1'), 'garbage'], applied: [state, 'garbage'] };
+    const subscriptions = Object.entries(answers).flatMap(([verb, all]) =>
+      all.map((answer) =>
+        responder.subscribe(`craft.admin.${verb}`, {
+          callback: (_error, message) => {
+            message.respond(JSON.stringify(answer));
+          },
+        }),
+      ),
     );
     await responder.flush();
-    expect((await client.status()).map(({ server: name }) => name)).toEqual(['s1', 's2']);
-    for (const subscription of subscriptions) subscription.unsubscribe();
+    expect(await client.status()).toEqual([status('s1'), { ...status('s2'), state }]);
+    // Servers of an older version have appliers that are not heard of.
+    for (const subscription of subscriptions.slice(3)) subscription.unsubscribe();
+    await responder.flush();
+    expect(await client.status()).toEqual([status('s1'), status('s2')]);
+    for (const subscription of subscriptions.slice(0, 3)) subscription.unsubscribe();
   });
 });
 
