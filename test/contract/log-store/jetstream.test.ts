@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { LogStoreFencedError, LogStoreIdentityError, LogStoreSyncError } from '../../../shared/log-store/errors.js';
 import { JetStreamLogStore } from '../../../shared/log-store/jetstream.js';
 import { LogStoreCorruptError, LogStoreWriteError, type WriteBatch } from '../../../shared/log-store/port.js';
+import { eventually } from '../../harness/eventually.js';
 import { freePort, startTestNats, type TestNats } from '../../harness/servers.js';
 import { batchOf, dumpStore, entries, entry, Model, modelAfter, position, randomOf } from './model.js';
 import { IDENTITY, openJetStream } from './subject.js';
@@ -183,9 +184,17 @@ describe('a write to a jetstream log store', () => {
   it('that failed does not count when it arrives after all', async () => {
     const store = await opened();
     await store.write(append(1, 3));
+    const watch = await connected();
     // The server stands still, so that the outcome is unknown to the writer.
     process.kill(nats.pid, 'SIGSTOP');
     try {
+      // The signal reaches its threads a moment later than it is sent.
+      await eventually('no answer from the server', () =>
+        Promise.race([
+          watch.flush().then(() => false),
+          new Promise<boolean>((resolve) => setTimeout(resolve, 200, true)),
+        ]),
+      );
       await expect(store.write(append(4, 6, 2))).rejects.toThrow(LogStoreWriteError);
     } finally {
       process.kill(nats.pid, 'SIGCONT');
