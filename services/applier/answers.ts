@@ -8,7 +8,7 @@ import type { Subjects } from '../../shared/wire/subjects.js';
 /** A duplicate gets the first one's place and result (T8). */
 export function encodeAnswer(command: MergedCommand, applied: Applied): Reply {
   const { outcome, group, timestamp, mergedIndex: index } = applied;
-  if (!outcome.ok) return encodeFailure('REJECTED', outcome.message, command.replyFormat);
+  if (!outcome.ok) return encodeFailure(outcome.failed ? 'INTERNAL' : 'REJECTED', outcome.message, command.replyFormat);
   return encodeSuccess({ group, timestamp, index, resultJson: outcome.json }, command.replyFormat);
 }
 

@@ -72,6 +72,7 @@ export class ApplierService implements Service {
   private readonly commandsApplied;
   private readonly duplicates;
   private readonly rejections;
+  private readonly failures;
   private readonly retries;
   private readonly positions: AppliedPositions;
   private readonly snapshots: Snapshots;
@@ -111,6 +112,7 @@ export class ApplierService implements Service {
       'Commands answered with the result of an earlier one',
     );
     this.rejections = metrics.counter('rejected_commands_total', 'Commands that the state machine rejected');
+    this.failures = metrics.counter('failed_commands_total', 'Commands whose handler failed');
     this.retries = metrics.counter('apply_retries_total', 'Transactions that were tried again');
     metrics.gauge('applied_index', 'Merged index of the last entry applied', () => this.appliedIndex);
     metrics.gauge('apply_queue_commands', 'Commands that wait for their transaction', () => queue.length);
@@ -326,7 +328,7 @@ export class ApplierService implements Service {
   private answer(commands: readonly MergedCommand[], { applied }: AppliedBatch): void {
     for (const { duplicate, outcome } of applied) {
       if (duplicate) this.duplicates.add();
-      if (!outcome.ok) this.rejections.add();
+      if (!outcome.ok) (outcome.failed ? this.failures : this.rejections).add();
     }
     try {
       answer(this.connection, this.subjects, this.config.server, commands, applied, (error) =>
@@ -369,7 +371,7 @@ export class ApplierService implements Service {
         term,
         timestamp,
         mergedIndex,
-        ...(result.outcome.ok ? {} : { error: 'REJECTED' }),
+        ...(result.outcome.ok ? {} : { error: result.outcome.failed ? 'INTERNAL' : 'REJECTED' }),
       });
     }
   }

@@ -2,7 +2,7 @@
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { ApplierConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
-import type { StorageEngine } from '../../shared/engine/port.js';
+import type { MergedCommand, StorageEngine } from '../../shared/engine/port.js';
 import { loadStateMachine } from '../../shared/engine/registry.js';
 import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { openMetrics } from '../../shared/telemetry/metrics.js';
@@ -32,7 +32,10 @@ export async function startApplier(config: ApplierConfig, parts: ApplierParts = 
   const logger = parts.logger ?? createLogger({ service: 'applier', server, level: config.logLevel });
   const machine = await loadStateMachine(config.stateMachine);
   const { databaseUrl, resultWindowMs } = config;
-  const engine = parts.engine ?? new PostgresEngine({ databaseUrl, server, resultWindowMs, machine });
+  const onFailure = ({ name, mergedIndex, id }: MergedCommand, error: unknown) => {
+    logger.error({ command: name, mergedIndex, id, err: error }, 'a command failed: its handler has a defect');
+  };
+  const engine = parts.engine ?? new PostgresEngine({ databaseUrl, server, resultWindowMs, machine, onFailure });
   const position = await engine.open();
   logger.info({ mergedIndex: position.mergedIndex }, 'applying');
   const connection = parts.connection ?? (await connectNats(config, `craft-applier-${server}`));

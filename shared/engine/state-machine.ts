@@ -18,12 +18,24 @@ export interface CommandContext {
   readonly random: () => number;
 }
 
+/** Marks a Reject, also one of a second copy of this package. */
+const REJECT = Symbol.for('craft.reject');
+
 /** Thrown by a handler to say no; deterministic, recorded as the command's result, its writes undone. */
 export class Reject extends Error {
+  readonly [REJECT] = true;
   constructor(message: string) {
     super(message);
     this.name = 'Reject';
   }
+}
+
+/** The Reject that `error` is, or that a library has wrapped in it. */
+export function rejectOf(error: unknown): Error | undefined {
+  for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
+    if (REJECT in at) return at;
+  }
+  return undefined;
 }
 
 export interface CommandContract<Input = unknown> {
@@ -59,10 +71,13 @@ export interface QueryDefinition<Tx, Input = unknown> extends QueryContract<Inpu
   readonly handle: (tx: Tx, input: Input) => Promise<unknown>;
 }
 
-/** What one command of a batch came to. `json` is JSON text; `message` says why it was rejected. */
+/**
+ * What one command of a batch came to. `json` is JSON text. Without it nothing was written, and `message` says why: the state machine said
+ * no, or (`failed`) the handler has a defect. Both are final: every server records the same.
+ */
 export type CommandOutcome =
   | { readonly ok: true; readonly json: string }
-  | { readonly ok: false; readonly message: string };
+  | { readonly ok: false; readonly message: string; readonly failed?: true };
 
 export interface BatchCommand {
   readonly name: string;

@@ -8,12 +8,12 @@
  */
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres, { type Sql } from 'postgres';
-import { endsSession } from './sqlstate.js';
+import { CONNECTION_LOST, endsSession } from './sqlstate.js';
 import { Transaction } from './transaction.js';
 
 /** The connection failed, or was given up; what was under way may or may not have happened. */
 export class ConnectionLostError extends Error {
-  readonly code = 'CONNECTION_LOST';
+  readonly code = CONNECTION_LOST;
   constructor(cause?: unknown) {
     super(`connection to Postgres lost${cause instanceof Error ? `: ${cause.message}` : ''}`, { cause });
     this.name = 'ConnectionLostError';
@@ -89,6 +89,11 @@ export class Connection {
       await transaction.rollback().catch(() => this.giveUp());
       throw error;
     }
+  }
+
+  /** Gives the session up: the next statement gets a new one, with the settings that role and database have by then. */
+  renew(): void {
+    this.giveUp();
   }
 
   async close(): Promise<void> {

@@ -23,13 +23,13 @@ import {
 import { validateQuery } from '../../../shared/engine/registry.js';
 import type { SettledBatch } from '../../../shared/engine/results.js';
 import { framesOf, wrongFormat } from '../../../shared/engine/snapshot-frames.js';
-import { Reject, type StateMachineContract } from '../../../shared/engine/state-machine.js';
+import { rejectOf, type StateMachineContract } from '../../../shared/engine/state-machine.js';
 import type { Index } from '../../../shared/raft/entry.js';
 import { CraftError } from '../../../shared/wire/errors.js';
 import { PLAIN_SETTINGS, readCatalog, type Scope } from './catalog.js';
 import { Connection, ConnectionLostError, type Rows } from './connection.js';
 import { drizzleOf } from './drizzle.js';
-import { applyHandlerBatch, type Machine } from './handler-batch.js';
+import { applyHandlerBatch, type Machine, type OnFailure } from './handler-batch.js';
 import { planKvBatch, writeKvBatch } from './kv-batch.js';
 import { queryKv } from './kv-query.js';
 import { ENGINE_MIGRATIONS, MACHINE_MIGRATIONS, migrate, migrationsFolder } from './migrate.js';
@@ -46,7 +46,14 @@ import { QueryPool } from './query-pool.js';
 import { restoreSnapshot } from './restore.js';
 import { PRUNE_RESULTS } from './results.js';
 import { PostgresSnapshot } from './snapshot.js';
-import { describeRejection, isDeterministic, isMissingTable } from './sqlstate.js';
+import {
+  describeFailure,
+  describeRejection,
+  isDeterministic,
+  isEnvironment,
+  isMissingTable,
+  isReadOnly,
+} from './sqlstate.js';
 
 export interface PostgresEngineOptions {
   /** A pooler in transaction mode is fine, with `?prepare=false` where it knows no prepared statements. */
@@ -56,12 +63,16 @@ export interface PostgresEngineOptions {
   readonly resultWindowMs: number;
   /** The built-in machine's contract, or a user's machine with handlers. */
   readonly machine?: StateMachineContract;
+  /** Hears of every command whose handler failed. */
+  readonly onFailure?: OnFailure;
 }
 
 const QUERY_CONNECTIONS = 3;
 /** Most expired results removed at once, and how many may have come in since the last time before it is due again. */
 const PRUNE_ROWS_MAX = 4_096;
 const PRUNE_EVERY = 2_048;
+/** Failed tries after which the session is given up. */
+const RENEW_EVERY = 3;
 /** Between two looks for a database that is away: doubles from the first to the second (milliseconds). */
 const LOOK_MS = 25;
 const LOOK_MS_MAX = 5_000;
@@ -84,6 +95,8 @@ export class PostgresEngine implements StorageEngine {
   /** The last one written whose commit nobody confirmed. */
   private uncertain: Attempt | undefined;
   private storedSincePrune = 0;
+  /** Tries of `apply` that failed since the last one that did not. */
+  private failedTries = 0;
   /** The removal of expired results under way. */
   private pruning: Promise<void> = Promise.resolve();
   /** The one that is being taken; `taken` is undefined before its transaction has begun. */
@@ -132,12 +145,15 @@ export class PostgresEngine implements StorageEngine {
               from,
               this.windowUs,
               (outcome) => this.attempt(batch, outcome).after,
+              this.options.onFailure ?? (() => undefined),
             );
       if (this.uncertain !== undefined) this.moveTo(this.uncertain.after);
       this.uncertain = undefined;
+      this.failedTries = 0;
       this.maybePrune(settled.results.size);
       return settled;
     } catch (error) {
+      this.maybeRenew(error);
       throw this.explain(error);
     }
   }
@@ -321,6 +337,13 @@ export class PostgresEngine implements StorageEngine {
     return this.position;
   }
 
+  /** A session that may only read, or fails again and again, is of no use: another one may meet other settings, or another server. */
+  private maybeRenew(error: unknown): void {
+    this.failedTries += 1;
+    if (!isReadOnly(error) && this.failedTries % RENEW_EVERY !== 0) return;
+    this.connection.renew();
+  }
+
   private explain(error: unknown): unknown {
     if (error instanceof PositionError) this.moveTo(error.position);
     if (!(error instanceof FencedError) && isMissingTable(error) && this.machine === undefined) {
@@ -363,9 +386,11 @@ async function queryMachine(
       return machine.queries[name]?.handle(drizzleOf(transaction), input);
     });
   } catch (error) {
-    if (error instanceof Reject) throw new CraftError('REJECTED', error.message, { cause: error });
+    if (error instanceof PositionError || error instanceof FencedError || isEnvironment(error)) throw error;
+    const reject = rejectOf(error);
+    if (reject !== undefined) throw new CraftError('REJECTED', reject.message, { cause: error });
     // What the data refuses is the input's fault, and no fault of the database.
     if (isDeterministic(error)) throw new CraftError('INVALID_ARGUMENT', describeRejection(error), { cause: error });
-    throw error;
+    throw new CraftError('INTERNAL', describeFailure(error).replace('command', 'query'), { cause: error });
   }
 }

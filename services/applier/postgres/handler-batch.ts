@@ -2,8 +2,9 @@
  * Batches of a user's state machine: one transaction, each command in a savepoint of it.
  *
  * A handler says no by throwing Reject; Postgres says no for it with an error of class 22 or 23, which depends on nothing but the
- * data. Both are recorded as the command's result. Everything else is nobody's answer: the batch is rolled
- * back and tried again, and no entry is ever skipped.
+ * data. Both are recorded as the command's result. A fault of the environment (sqlstate.ts) is no result: the batch is rolled back and tried
+ * again, and no entry is skipped. Everything else is a failure of the command: its writes are undone, the failure is its result, and
+ * the next command runs.
  */
 import type { EngineBatch, EnginePosition, MergedCommand } from '../../../shared/engine/port.js';
 import { readInput } from '../../../shared/engine/registry.js';
@@ -11,7 +12,7 @@ import { originsOf, type SettledBatch, settle } from '../../../shared/engine/res
 import {
   type BatchCommand,
   type CommandOutcome,
-  Reject,
+  rejectOf,
   type StateMachine,
 } from '../../../shared/engine/state-machine.js';
 import { textArray } from './array.js';
@@ -27,7 +28,7 @@ import {
 } from './position.js';
 import { seededRandom } from './random.js';
 import { LOOK_UP_RESULTS, readResults, resultKeys, resultParameters, storeResults } from './results.js';
-import { describeRejection, isDeterministic } from './sqlstate.js';
+import { describeFailure, describeRejection, isDeterministic, isEnvironment } from './sqlstate.js';
 import type { Transaction } from './transaction.js';
 
 /** Deferred constraints are checked by the statement that breaks them: at commit it would be the whole batch's failure. */
@@ -38,6 +39,9 @@ const WRITE_RESULTS = `with moved as (${MOVE_POSITION}), stored as (${storeResul
 
 export type Machine = StateMachine<PostgresTransaction>;
 
+/** Hears of a command that failed, with what its handler threw. A batch that is tried again says so again. */
+export type OnFailure = (command: MergedCommand, error: unknown) => void;
+
 /** `onSettled` hears the outcomes before they are committed, with the position that they lead to. */
 export async function applyHandlerBatch(
   connection: Connection,
@@ -47,6 +51,7 @@ export async function applyHandlerBatch(
   before: EnginePosition,
   windowUs: number,
   onSettled: (settled: SettledBatch) => EnginePosition,
+  onFailure: OnFailure,
 ): Promise<SettledBatch> {
   return connection.transaction(BEGIN, async (transaction) => {
     const found = readPosition(await transaction.run(LOCK_POSITION, []));
@@ -57,7 +62,7 @@ export async function applyHandlerBatch(
     const stored = readResults(keys.length === 0 ? [] : await transaction.run(LOOK_UP_RESULTS, [textArray(keys)]));
     const origins = originsOf(commands, windowUs, (key) => stored.get(key));
     const fresh = commands.filter((_, at) => origins[at] === 'new');
-    const outcomes = await execute(transaction, machine, fresh);
+    const outcomes = await execute(transaction, machine, fresh, onFailure);
     const settled = settle(commands, origins, outcomes, before.resultsChecksum);
     const after = onSettled(settled);
     await transaction.run(WRITE_RESULTS, [
@@ -72,29 +77,51 @@ async function execute(
   transaction: Transaction,
   machine: Machine,
   commands: readonly MergedCommand[],
+  onFailure: OnFailure,
 ): Promise<CommandOutcome[]> {
   const tx = drizzleOf(transaction);
   const read = commands.map((command) => readCommand(machine, command));
-  if (machine.applyBatch !== undefined) {
-    const valid = read.filter((command) => typeof command !== 'string');
-    const outcomes = valid.length === 0 ? [] : await machine.applyBatch(tx, valid);
-    if (outcomes.length !== valid.length) {
-      throw new Error(`applyBatch of ${machine.name} gave ${outcomes.length} outcomes for ${valid.length} commands`);
-    }
-    let next = 0;
-    return read.map((command) => {
-      const outcome = typeof command === 'string' ? { ok: false as const, message: command } : outcomes[next++];
-      if (outcome === undefined) throw new Error('applyBatch gave too few outcomes');
-      return outcome;
-    });
-  }
+  const together = await executeTogether(transaction, tx, machine, read);
+  if (together !== undefined) return together;
   const outcomes: CommandOutcome[] = [];
-  for (const command of read) {
-    outcomes.push(
-      typeof command === 'string' ? { ok: false, message: command } : await handle(transaction, tx, machine, command),
-    );
+  for (const [at, command] of read.entries()) {
+    if (typeof command === 'string') {
+      outcomes.push({ ok: false, message: command });
+      continue;
+    }
+    const fail = (error: unknown) => {
+      const given = commands[at];
+      if (given !== undefined) onFailure(given, error);
+    };
+    outcomes.push(await handle(transaction, tx, machine, command, fail));
   }
   return outcomes;
+}
+
+/** By the machine's `applyBatch`; undefined when it has none, or when it failed: then each command is executed by itself. */
+async function executeTogether(
+  transaction: Transaction,
+  tx: PostgresTransaction,
+  machine: Machine,
+  read: readonly (BatchCommand | string)[],
+): Promise<CommandOutcome[] | undefined> {
+  const { applyBatch } = machine;
+  if (applyBatch === undefined) return undefined;
+  const valid = read.filter((command) => typeof command !== 'string');
+  let outcomes: CommandOutcome[] = [];
+  try {
+    if (valid.length > 0)
+      outcomes = await transaction.savepoint(async () => checked(await applyBatch(tx, valid), valid));
+  } catch (error) {
+    if (isEnvironment(error)) throw error;
+    return undefined;
+  }
+  let next = 0;
+  return read.map((command) => {
+    const outcome = typeof command === 'string' ? { ok: false as const, message: command } : outcomes[next++];
+    if (outcome === undefined) throw new Error('applyBatch gave too few outcomes');
+    return outcome;
+  });
 }
 
 /** A string says why the input is refused: the entry got past another version's validation. */
@@ -105,20 +132,38 @@ function readCommand(machine: Machine, command: MergedCommand): BatchCommand | s
   return { name, input: read.input, context: { index, timestamp, id, random: seededRandom(index, timestamp) } };
 }
 
+/** @throws Error when there is not one outcome for each command. */
+function checked(outcomes: CommandOutcome[], commands: readonly BatchCommand[]): CommandOutcome[] {
+  if (outcomes.length === commands.length) return outcomes;
+  throw new Error(`applyBatch gave ${outcomes.length} outcomes for ${commands.length} commands`);
+}
+
 async function handle(
   transaction: Transaction,
   tx: PostgresTransaction,
   machine: Machine,
   { name, input, context }: BatchCommand,
+  onFailure: (error: unknown) => void,
 ): Promise<CommandOutcome> {
   const definition = machine.commands[name];
   if (definition === undefined) throw new Error(`no handler of ${name}`);
   try {
-    const result = await transaction.savepoint(() => definition.handle(tx, input, context));
-    return { ok: true, json: JSON.stringify(result ?? null) };
+    // A result that is no JSON is found out inside the savepoint, so that its writes are undone.
+    const json = await transaction.savepoint(async () => jsonOf(await definition.handle(tx, input, context)));
+    return { ok: true, json };
   } catch (error) {
-    if (error instanceof Reject) return { ok: false, message: error.message };
+    if (isEnvironment(error)) throw error;
+    const reject = rejectOf(error);
+    if (reject !== undefined) return { ok: false, message: reject.message };
     if (isDeterministic(error)) return { ok: false, message: describeRejection(error) };
-    throw error;
+    onFailure(error);
+    return { ok: false, message: describeFailure(error), failed: true };
   }
+}
+
+/** @throws TypeError for what is no JSON value: a BigInt, a function, a circle. */
+function jsonOf(result: unknown): string {
+  const json = JSON.stringify(result ?? null);
+  if (json === undefined) throw new TypeError(`the result is a ${typeof result}, which is no JSON value`);
+  return json;
 }

@@ -39,20 +39,26 @@ export function resultParameters(results: ReadonlyMap<string, StoredResult>): st
   ];
 }
 
-/** A message may hold what a text column cannot; as JSON text it can. */
+/** A message may hold what a text column cannot; as JSON text it can. That of a failure lies in an object. */
 function textOf(outcome: CommandOutcome): string {
-  return outcome.ok ? outcome.json : JSON.stringify(outcome.message);
+  if (outcome.ok) return outcome.json;
+  return JSON.stringify(outcome.failed ? { failed: outcome.message } : outcome.message);
+}
+
+function outcomeOf(ok: boolean, text: string): CommandOutcome {
+  if (ok) return { ok, json: text };
+  const told = JSON.parse(text) as string | { readonly failed: string };
+  return typeof told === 'string' ? { ok, message: told } : { ok, message: told.failed, failed: true };
 }
 
 export function readResults(rows: Rows): Map<string, StoredResult> {
   const results = new Map<string, StoredResult>();
   for (const [id, mergedIndex, group, timestamp, ok, outcome] of rows) {
-    const text = String(outcome);
     results.set(String(id), {
       mergedIndex: Number(mergedIndex),
       group: Number(group),
       timestamp: Number(timestamp),
-      outcome: ok === true ? { ok, json: text } : { ok: false, message: String(JSON.parse(text)) },
+      outcome: outcomeOf(ok === true, String(outcome)),
     });
   }
   return results;

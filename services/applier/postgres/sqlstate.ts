@@ -3,12 +3,19 @@ import postgres from 'postgres';
 
 type PostgresError = InstanceType<typeof postgres.PostgresError>;
 
+/** Code of ConnectionLostError. */
+export const CONNECTION_LOST = 'CONNECTION_LOST';
+
+/** The error and what it wraps, outermost first. */
+function causes(error: unknown): Error[] {
+  const found: Error[] = [];
+  for (let at = error; at instanceof Error && found.length < 5; at = at.cause) found.push(at);
+  return found;
+}
+
 /** The server's error within `error`: Drizzle wraps them. */
 export function postgresErrorOf(error: unknown): PostgresError | undefined {
-  for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
-    if (at instanceof postgres.PostgresError) return at;
-  }
-  return undefined;
+  return causes(error).find((one) => one instanceof postgres.PostgresError);
 }
 
 /** The same data gives the same error everywhere: data exceptions, violated constraints, what a trigger raises, a row too large. */
@@ -18,14 +25,32 @@ export function isDeterministic(error: unknown): boolean {
   return DETERMINISTIC.test(postgresErrorOf(error)?.code ?? '');
 }
 
+/**
+ * Faults of the environment: the connection (08, 57P), resources (53), the system (58), concurrency (40001, 40P01, 55P03), a session that may
+ * only read (25006) or has waited too long (25P03, 25P04), a cancelled statement (57014), a damaged file (XX001, XX002). What has nothing
+ * to do with the command is tried again; every other error is the command's own.
+ */
+const ENVIRONMENT = /^(08|57P|53|58)|^(40001|40P01|55P03|25006|25P03|25P04|57014|XX001|XX002)$/;
+
+export function isEnvironment(error: unknown): boolean {
+  const cause = postgresErrorOf(error);
+  if (cause !== undefined) return ENVIRONMENT.test(cause.code);
+  return causes(error).some((one) => 'code' in one && one.code === CONNECTION_LOST);
+}
+
 /** 25P02: refused because of an earlier error, which alone says something. */
 export function isAborted(error: unknown): boolean {
   return postgresErrorOf(error)?.code === '25P02';
 }
 
-/** Class 57P is the operator's (shutdown, terminate), class 08 the connection's: the session ends with such an error. */
+/** Class 57P is the operator's (shutdown, terminate), class 08 the connection's, 25P03 and 25P04 are time-outs: the session ends with them. */
 export function endsSession(error: PostgresError): boolean {
-  return error.code.startsWith('57P') || error.code.startsWith('08');
+  return /^(57P|08)|^25P0[34]$/.test(error.code);
+}
+
+/** 25006: the session may only read; after a failover this server is a standby. */
+export function isReadOnly(error: unknown): boolean {
+  return postgresErrorOf(error)?.code === '25006';
 }
 
 /** The table is not there: this is not the database that was opened. */
@@ -44,4 +69,16 @@ export function describeRejection(error: unknown): string {
     cause.column_name === undefined ? '' : `column ${cause.column_name}`,
   ].filter((part) => part !== '');
   return `${kind}, SQLSTATE ${cause.code}${about.length === 0 ? '' : ` (${about.join(', ')})`}`;
+}
+
+/** Longest message of a failure that is kept (characters). */
+const MESSAGE_LENGTH_MAX = 400;
+
+/** Why a command failed: what a handler threw in its own words, what Postgres said without what may differ between servers. */
+export function describeFailure(error: unknown): string {
+  const cause = postgresErrorOf(error);
+  if (cause !== undefined) return `the command failed: SQLSTATE ${cause.code}`;
+  const innermost = causes(error).pop();
+  const text = innermost === undefined ? String(error) : `${innermost.name}: ${innermost.message}`;
+  return `the command failed: ${Buffer.from(text.slice(0, MESSAGE_LENGTH_MAX)).toString()}`;
 }

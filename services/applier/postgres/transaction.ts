@@ -6,16 +6,17 @@
 import type { Sql } from 'postgres';
 import type { Rows } from './connection.js';
 import { CopyIn, CopyOut } from './copy.js';
-import { isAborted, isDeterministic } from './sqlstate.js';
+import { isAborted, isEnvironment } from './sqlstate.js';
+import { checkStatement } from './statement.js';
 
 /** Sends something on the transaction's connection and waits for the answer. */
 export type Send = <T>(send: (client: Sql) => PromiseLike<T>) => Promise<T>;
 
 export class Transaction {
   private tail: Promise<unknown> = Promise.resolve();
-  /** The first error that is not deterministic: the transaction can only be rolled back. */
+  /** The first fault of the environment: the transaction can only be rolled back. */
   private failure: unknown;
-  /** The first deterministic error in the innermost savepoint: the server refuses everything up to a rollback. */
+  /** The first other error in the innermost savepoint: it can only be undone. */
   private refusal: unknown;
   private isOver = false;
   private savepoints = 0;
@@ -34,10 +35,13 @@ export class Transaction {
 
   /** One statement as Drizzle gives it. */
   query(text: string, parameters: unknown[], options: object, asArrays: boolean): Promise<unknown> {
-    return this.enqueue((client) => {
-      const query = client.unsafe(text, parameters as string[], options);
+    const send = (client: Sql) => {
+      // Never the simple protocol: it would take several statements at once, `commit` among them.
+      const query = client.unsafe(text, parameters as string[], { ...options, simple: false } as object);
       return asArrays ? query.values() : query;
-    });
+    };
+    // Before it is sent: what the driver throws while it sends would count as a broken connection.
+    return this.enqueue(send, () => checkStatement(text, parameters));
   }
 
   /** `copy … to stdout`, to its end; the pieces are read with `step`. Nothing else until then. */
@@ -94,15 +98,16 @@ export class Transaction {
     await this.send((client) => client.unsafe('rollback'));
   }
 
-  private enqueue<T>(send: (client: Sql) => PromiseLike<T>): Promise<T> {
+  private enqueue<T>(send: (client: Sql) => PromiseLike<T>, check: () => void = () => undefined): Promise<T> {
     const answer = this.tail.then(() => {
       if (this.failure !== undefined) throw this.failure;
       if (this.isOver) throw new Error('the transaction is over');
+      check();
       return this.send(send);
     });
     this.tail = answer.catch((error: unknown) => {
-      if (isDeterministic(error)) this.refusal ??= error;
-      else if (!isAborted(error)) this.failure ??= error;
+      if (isEnvironment(error)) this.failure ??= error;
+      else if (!isAborted(error)) this.refusal ??= error;
     });
     return answer;
   }

@@ -4,7 +4,7 @@
  */
 import type { Index, Timestamp } from '../../raft/entry.js';
 import { readInput } from '../registry.js';
-import { type CommandOutcome, Reject } from '../state-machine.js';
+import { type CommandOutcome, Reject, rejectOf } from '../state-machine.js';
 import { kvContract } from './contract.js';
 import type { DeleteInput, OperationInput, PutInput, TxnInput } from './schema.js';
 
@@ -62,7 +62,8 @@ export class KvOverlay {
       }
       return { ok: true, json: this.transaction(command) };
     } catch (error) {
-      if (error instanceof Reject) return { ok: false, message: error.message };
+      const reject = rejectOf(error);
+      if (reject !== undefined) return { ok: false, message: reject.message };
       throw error;
     }
   }

@@ -274,33 +274,6 @@ describe('handlers', () => {
     expect([...(await admin`select name from accounts order by name`)]).toHaveLength(2);
   });
 
-  it('hold up the log when they break, and are never skipped', async () => {
-    let isBroken = true;
-    const broken: StateMachine<PostgresTransaction> = {
-      ...machine,
-      commands: {
-        ...machine.commands,
-        odd: {
-          input: z.strictObject({}),
-          handle: async (tx) => {
-            if (isBroken)
-              await tx.execute(sql`select * from no_such_table`).catch(() => Promise.reject(new Reject('no')));
-            return 1;
-          },
-        },
-      },
-    };
-    const engine = await openEngine(broken);
-    const [batch] = batches([create(1, 'a', 1), command(2, 'odd', {})], [2]);
-    if (batch === undefined) throw new Error('no batch');
-    await expect(engine.apply(batch)).rejects.toThrow();
-    await expect(engine.apply(batch)).rejects.toThrow();
-    expect([...(await admin`select * from accounts`)]).toEqual([]);
-    isBroken = false;
-    const { applied } = await engine.apply(batch);
-    expect(applied.map(({ outcome }) => outcome.ok)).toEqual([true, true]);
-  });
-
   it('may take a whole run at once', async () => {
     const seen: number[] = [];
     const setBased: StateMachine<PostgresTransaction> = {

@@ -1,0 +1,235 @@
+/**
+ * Handlers that fail, on a real Postgres: the failure is the command's recorded outcome, its writes are undone, the next command runs. Only
+ * faults of the environment are tried again.
+ */
+import { sql } from 'drizzle-orm';
+import { integer, pgTable, text } from 'drizzle-orm/pg-core';
+import postgres, { type Sql } from 'postgres';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import type { PostgresTransaction } from '../../../services/applier/postgres/drizzle.js';
+import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
+import type { CommandDefinition, StateMachine } from '../../../shared/engine/state-machine.js';
+import { eventually, startTestPostgres, type TestPostgres } from '../../harness/index.js';
+import { batches, command, WINDOW_MS } from './commands.js';
+
+const items = pgTable('items', { id: text('id').primaryKey(), a: integer('a'), b: integer('b') });
+const nothing = z.strictObject({});
+type Handle = (tx: PostgresTransaction) => Promise<unknown>;
+
+/** What a second copy of this package would throw. */
+class OtherReject extends Error {
+  constructor(message: string) {
+    super(message);
+    Object.assign(this, { [Symbol.for('craft.reject')]: true });
+  }
+}
+
+const raise = (body: string) => sql.raw(`do $$ declare x text; begin ${body} end $$`);
+
+/** Each one writes a row first, and then fails in its own way; with what its answer must say. */
+const FAILING: Readonly<Record<string, readonly [Handle, RegExp]>> = {
+  'a TypeError': [async () => (undefined as unknown as { x: string }).x, /TypeError/],
+  'a string that is thrown': [() => Promise.reject('odd' as unknown as Error), /odd/],
+  'too many parameters': [
+    (tx) => tx.insert(items).values(Array.from({ length: 22_000 }, (_, at) => ({ id: `r${at}`, a: at, b: at }))),
+    /66000 parameters/,
+  ],
+  'an undefined parameter': [(tx) => tx.execute(sql`select ${sql.param(undefined)}::text`), /parameter 1 is undefined/],
+  'a Date in raw SQL': [(tx) => tx.execute(sql`select ${new Date(0)}::timestamptz`), /parameter 1 is a Date/],
+  'an object in raw SQL': [(tx) => tx.execute(sql`select ${sql.param({ n: 1 })}::jsonb`), /parameter 1 is an object/],
+  'a symbol in raw SQL': [(tx) => tx.execute(sql`select ${sql.param(Symbol('s'))}::text`), /symbol/i],
+  'an error code of its own': [(tx) => tx.execute(raise("raise 'no' using errcode = 'CR001';")), /SQLSTATE CR001/],
+  'no row for select into strict': [
+    (tx) => tx.execute(raise('select id into strict x from items where false;')),
+    /P0002/,
+  ],
+  'a case without else': [(tx) => tx.execute(raise('case 1 when 2 then x := 1; end case;')), /SQLSTATE 20000/],
+  'an unknown table': [(tx) => tx.execute(sql`select * from no_such_table`), /SQLSTATE 42P01/],
+  'a syntax error': [(tx) => tx.execute(sql`selct 1`), /SQLSTATE 42601/],
+  'a BigInt as its result': [async () => ({ n: 1n }), /BigInt/],
+  'a function as its result': [async () => () => 1, /function/],
+  'a symbol as its result': [async () => Symbol('s'), /symbol/],
+  'a circle as its result': [
+    async () => {
+      const circle: Record<string, unknown> = {};
+      circle['self'] = circle;
+      return circle;
+    },
+    /circular/,
+  ],
+  'a commit': [(tx) => tx.execute(sql`commit`), /must not use commit/],
+  'a rollback behind a comment': [(tx) => tx.execute(sql`/* so */ ROLLBACK`), /must not use ROLLBACK/],
+  'a commit in a second statement': [(tx) => tx.execute(sql.raw('select 1; commit')), /SQLSTATE 42601/],
+  'a copy': [(tx) => tx.execute(sql`copy items to stdout`), /must not use copy/],
+  'what it does not wait for': [
+    async (tx) => {
+      void tx.execute(sql`select * from no_such_table`).catch(() => undefined);
+    },
+    /SQLSTATE 42P01/,
+  ],
+};
+
+const failing = Object.fromEntries(
+  Object.entries(FAILING).map(([name, [fail]]): [string, CommandDefinition<PostgresTransaction>] => [
+    name,
+    {
+      input: nothing,
+      handle: async (tx) => {
+        await tx.insert(items).values({ id: 'left behind' });
+        return fail(tx);
+      },
+    },
+  ]),
+);
+
+let tries = 0;
+const machine: StateMachine<PostgresTransaction> = {
+  name: 'failing',
+  commands: {
+    ...failing,
+    put: {
+      input: z.strictObject({ id: z.string() }),
+      handle: async (tx, input: { id: string }) => {
+        await tx.insert(items).values(input);
+        return 'put';
+      },
+    },
+    reject: { input: nothing, handle: () => Promise.reject(new OtherReject('not for you')) },
+    wrapped: { input: nothing, handle: () => Promise.reject(new Error('outer', { cause: new OtherReject('within') })) },
+    // Fails in the same way for ever on a session that may not write, and for a while with the others.
+    cancelled: {
+      input: nothing,
+      handle: async (tx) => {
+        tries += 1;
+        if (tries < 3) await tx.execute(raise("raise 'cancelled' using errcode = '57014';"));
+        return tries;
+      },
+    },
+  },
+  queries: { broken: { input: nothing, handle: () => Promise.reject(new TypeError('a defect')) } },
+};
+
+let server: TestPostgres;
+let admin: Sql;
+let url = '';
+let databases = 0;
+let engine: PostgresEngine;
+let failures: { name: string; mergedIndex: number; error: unknown }[] = [];
+
+beforeAll(async () => {
+  server = await startTestPostgres();
+});
+beforeEach(async () => {
+  tries = 0;
+  failures = [];
+  const name = `failures_${databases++}`;
+  await server.createDatabases([name]);
+  url = server.url(name);
+  admin = postgres(url, { max: 1, onnotice: () => undefined });
+  await admin`create table items (id text primary key, a integer, b integer)`;
+  engine = await open(machine);
+});
+afterEach(async () => {
+  await engine.close();
+  await admin.end();
+});
+afterAll(() => server?.stop());
+
+async function open(of: StateMachine<PostgresTransaction>): Promise<PostgresEngine> {
+  const opened = new PostgresEngine({
+    databaseUrl: url,
+    server: 's1',
+    resultWindowMs: WINDOW_MS,
+    machine: of,
+    onFailure: ({ name, mergedIndex }, error) => failures.push({ name, mergedIndex, error }),
+  });
+  await opened.open();
+  return opened;
+}
+
+const put = (at: number) => command(at, 'put', { id: `p${at}` });
+const rows = async () => (await admin`select id from items order by id`).map(({ id }) => String(id));
+
+describe('a command whose handler fails', () => {
+  it.each(Object.entries(FAILING))('with %s has failed, and the next one runs', async (name, [, says]) => {
+    const run = [put(1), command(2, name, {}, { id: 'once' }), put(3), command(4, name, {}, { id: 'once' })];
+    const [batch] = batches(run, [4]);
+    if (batch === undefined) throw new Error('no batch');
+    const { applied } = await engine.apply(batch);
+    const failed = { ok: false, failed: true, message: expect.stringMatching(says) as unknown };
+    expect(applied.map(({ outcome }) => outcome)).toEqual([
+      { ok: true, json: '"put"' },
+      failed,
+      expect.anything(),
+      failed,
+    ]);
+    expect(applied[3]?.duplicate).toBe(true);
+    expect(await rows()).toEqual(['p1', 'p3']);
+    expect(failures).toMatchObject([{ name, mergedIndex: 2 }]);
+    // The session is as good as before, and the stored result is the same.
+    const [next] = batches([...run, put(5), command(6, name, {}, { id: 'once' })], [4, 2]).slice(1);
+    if (next === undefined) throw new Error('no batch');
+    expect((await engine.apply(next)).applied[1]).toMatchObject({ outcome: failed, duplicate: true });
+  });
+
+  it('is no defect when it says no with the Reject of another copy of the package', async () => {
+    const [batch] = batches([command(1, 'reject', {}), command(2, 'wrapped', {})], [2]);
+    if (batch === undefined) throw new Error('no batch');
+    const { applied } = await engine.apply(batch);
+    expect(applied.map(({ outcome }) => outcome)).toEqual([
+      { ok: false, message: 'not for you' },
+      { ok: false, message: 'within' },
+    ]);
+    expect(failures).toEqual([]);
+  });
+
+  it('has no outcome while the environment is at fault: the batch is tried again', async () => {
+    const [batch] = batches([put(1), command(2, 'cancelled', {})], [2]);
+    if (batch === undefined) throw new Error('no batch');
+    await expect(engine.apply(batch)).rejects.toMatchObject({ code: '57014' });
+    await expect(engine.apply(batch)).rejects.toMatchObject({ code: '57014' });
+    expect(await rows()).toEqual([]);
+    const { applied } = await engine.apply(batch);
+    expect(applied.map(({ outcome }) => outcome.ok)).toEqual([true, true]);
+    expect(await rows()).toEqual(['p1']);
+  });
+
+  it('does not keep a session that may only read', async () => {
+    const name = url.slice(url.lastIndexOf('/') + 1);
+    await admin.unsafe(`alter database ${name} set default_transaction_read_only = on`);
+    await admin`select pg_terminate_backend(pid) from pg_stat_activity
+      where application_name like 'craft applier%' and datname = current_database()`;
+    const [batch] = batches([put(1)], [1]);
+    if (batch === undefined) throw new Error('no batch');
+    await eventually('a session that may only read', () =>
+      engine.apply(batch).then(
+        () => false,
+        (error: unknown) => (error as { code?: string }).code === '25006',
+      ),
+    );
+    await admin.unsafe(`alter database ${name} reset default_transaction_read_only`);
+    // The session that was told to only read would go on refusing.
+    expect((await engine.apply(batch)).applied).toHaveLength(1);
+  });
+
+  it('executes one by one what a set-based machine cannot do at once', async () => {
+    await engine.close();
+    engine = await open({
+      ...machine,
+      applyBatch: async (tx, commands) => {
+        await tx.insert(items).values(commands.map((_, at) => ({ id: `set${at}` })));
+        throw new Error('a defect');
+      },
+    });
+    const [batch] = batches([put(1), command(2, 'a TypeError', {}), put(3)], [3]);
+    if (batch === undefined) throw new Error('no batch');
+    const { applied } = await engine.apply(batch);
+    expect(applied.map(({ outcome }) => outcome.ok)).toEqual([true, false, true]);
+    expect(await rows()).toEqual(['p1', 'p3']);
+  });
+
+  it('a query that fails says that it is a defect, not that the database is away', async () => {
+    await expect(engine.query('broken', {})).rejects.toMatchObject({ code: 'INTERNAL' });
+  });
+});
