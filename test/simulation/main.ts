@@ -45,8 +45,10 @@ function readOptions(): CampaignOptions & { readonly soak: number | undefined; r
   for (const kind of faults ?? [])
     if (!FAULT_KINDS.some((known) => known === kind)) throw new Error(`--faults: no ${kind}`);
   if (values.break !== undefined) findDefect(values.break);
+  // Without a word about seeds they are fresh ones, for a minute.
+  const isFresh = values.seeds === undefined && values.break === undefined && values.soak === undefined;
   return {
-    from: seed ?? integer(values.from, 'from') ?? 1,
+    from: seed ?? integer(values.from, 'from') ?? (isFresh ? Date.now() % 2 ** 31 : 1),
     seeds: seed === undefined ? (integer(values.seeds, 'seeds') ?? Number.POSITIVE_INFINITY) : 1,
     minutes:
       integer(values.minutes, 'minutes') ??

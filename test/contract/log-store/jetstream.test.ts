@@ -216,7 +216,7 @@ describe('a write to a jetstream log store', () => {
 
 describe('a NATS server that is killed', () => {
   it('in the middle of writes keeps what was acknowledged, whole batches only', async () => {
-    const seed = Date.now() % 1_000_000;
+    const seed = 1;
     const random = randomOf(seed);
     const bytes = 2_000;
     let durable = 0;

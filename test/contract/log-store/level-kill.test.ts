@@ -23,7 +23,7 @@ describe('a level log store whose process is killed', () => {
     ['small', 40],
     ['large', 60_000],
   ])('in the middle of %s writes keeps what was acknowledged, whole batches only', async (_name, bytes) => {
-    const seed = Date.now() % 1_000_000;
+    const seed = 1;
     const random = randomOf(seed);
     const folder = await folders.make();
     let durable = 0;
