@@ -1,8 +1,10 @@
 /** Reads from clients: `<c>.query.<name>` at any applier, `<c>.sync.<server>` at this one. */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { JsonTextError, parseJson } from '../../shared/engine/json-text.js';
 import { type EnginePosition, PositionError, type StorageEngine } from '../../shared/engine/port.js';
 import type { Index } from '../../shared/raft/entry.js';
 import { CraftError } from '../../shared/wire/errors.js';
+import { RequestHeaders } from '../../shared/wire/headers.js';
 import { encodeError } from '../../shared/wire/reply.js';
 import { APPLIERS_QUEUE, type Subjects } from '../../shared/wire/subjects.js';
 import { READ_MS_MAX, type ReadBarrier } from './read-barrier.js';
@@ -106,7 +108,8 @@ export class Queries {
 }
 
 function isLinearizable(message: Msg): boolean {
-  const consistency = message.headers?.get('Craft-Consistency') ?? '';
+  const { headers } = message;
+  const consistency = headers === undefined ? '' : new RequestHeaders(headers).get('craft-consistency');
   if (consistency === '' || consistency === 'linearizable') return true;
   if (consistency === 'local') return false;
   throw new CraftError('INVALID_ARGUMENT', `Craft-Consistency: ${consistency} is neither linearizable nor local`);
@@ -115,8 +118,9 @@ function isLinearizable(message: Msg): boolean {
 function parse(data: Uint8Array): unknown {
   if (data.length === 0) return {};
   try {
-    return JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.length).toString('utf8'));
+    return parseJson(data);
   } catch (cause) {
-    throw new CraftError('INVALID_ARGUMENT', 'the payload is not JSON', { cause });
+    if (!(cause instanceof JsonTextError)) throw cause;
+    throw new CraftError('INVALID_ARGUMENT', `the payload ${cause.message}`, { cause });
   }
 }

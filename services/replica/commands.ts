@@ -12,6 +12,7 @@ import type { CommandSpan, Tracing } from '../../shared/telemetry/tracing.js';
 import { decodeCommand, encodeCommand, type ReplyFormat } from '../../shared/wire/command.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
 import { CraftError } from '../../shared/wire/errors.js';
+import { RequestHeaders } from '../../shared/wire/headers.js';
 import { parseJson } from '../../shared/wire/json.js';
 import { encodeError, encodeSuccess, type Reply } from '../../shared/wire/reply.js';
 import { RESTORE_COMMAND, restoreInput } from '../../shared/wire/restore.js';
@@ -76,8 +77,9 @@ export class Ingress {
     let format: ReplyFormat = 'json';
     let span: CommandSpan | undefined;
     try {
-      format = formatOf(message);
-      const head = readHeaders(message, format);
+      const headers = message.headers === undefined ? undefined : new RequestHeaders(message.headers);
+      format = formatOf(headers);
+      const head = readHeaders(headers, format);
       const payload = validate(format);
       const stampedAtUs = this.tracing.enabled ? spanTimeUs() : 0;
       span = this.tracing.enabled ? this.tracing.startCommand(head.traceparent, stampedAtUs) : undefined;
@@ -144,8 +146,8 @@ export class Ingress {
   }
 }
 
-function formatOf(message: Msg): ReplyFormat {
-  const type = message.headers?.get('Content-Type') ?? '';
+function formatOf(headers: RequestHeaders | undefined): ReplyFormat {
+  const type = headers?.get('content-type') ?? '';
   if (type === '' || type.startsWith('application/json')) return 'json';
   if (type.startsWith('application/protobuf')) return 'protobuf';
   throw new CraftError(
@@ -154,20 +156,26 @@ function formatOf(message: Msg): ReplyFormat {
   );
 }
 
-function readHeaders(message: Msg, format: ReplyFormat): Envelope {
-  const { headers } = message;
+function readHeaders(headers: RequestHeaders | undefined, format: ReplyFormat): Envelope {
   if (headers === undefined) return NO_HEADERS;
-  const id = headers.get('Nats-Msg-Id');
-  if (id.length > ID_LENGTH_MAX || id.includes('\0')) {
-    throw new CraftError('INVALID_ARGUMENT', `Nats-Msg-Id: at most ${ID_LENGTH_MAX} characters, none of them NUL`);
-  }
   return {
-    id,
-    acknowledgement: readAcknowledgement(headers.get('Craft-Ack')),
-    after: readAfter(headers.get('Craft-After')),
+    id: readId(headers.get('nats-msg-id')),
+    acknowledgement: readAcknowledgement(headers.get('craft-ack')),
+    after: readAfter(headers.get('craft-after')),
     format,
-    traceparent: headers.get('traceparent') || undefined,
+    traceparent: headers.only('traceparent'),
   };
+}
+
+/** Bytes that are no UTF-8 have become U+FFFD on their way here: two ids may have become the same. */
+function readId(id: string): string {
+  if (id.length > ID_LENGTH_MAX || /[\0\ufffd]/.test(id)) {
+    throw new CraftError(
+      'INVALID_ARGUMENT',
+      `Nats-Msg-Id: at most ${ID_LENGTH_MAX} characters of UTF-8, neither NUL nor U+FFFD`,
+    );
+  }
+  return id;
 }
 
 function readAcknowledgement(text: string): Acknowledgement {

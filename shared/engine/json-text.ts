@@ -7,14 +7,19 @@ import { isUtf8 } from 'node:buffer';
 
 /** Deepest nesting of arrays and objects. */
 export const DEPTH_MAX = 100;
-/** Digits that every double keeps (DBL_DIG of IEEE 754 binary64), and digits that some double needs (DBL_DECIMAL_DIG). */
+/** Digits that every double keeps, and digits that some double needs (DBL_DIG and DBL_DECIMAL_DIG of IEEE 754 binary64). */
 const DIGITS_SAFE = 15;
 const DIGITS_MAX = 17;
+/** The smallest double with all its digits (DBL_MIN); those below it are denormal. */
+const NORMAL_MIN = 2 ** -1022;
+/** A client gets at most so much of its number back (characters). */
+const SHOWN_MAX = 40;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const LOWER_U = 0x75;
 const MINUS = 0x2d;
+const ZERO = 0x30;
 
 /** Why `bytes` are not acceptable JSON text; the message continues "the payload ...". */
 export class JsonTextError extends Error {
@@ -107,28 +112,51 @@ function checkNumber(text: string, start: number): number {
   }
   if (!isPlain || end - start > DIGITS_SAFE) {
     const literal = text.slice(start, end);
-    if (!survives(literal))
-      throw new JsonTextError(`contains the number ${literal.slice(0, 40)}, which loses precision`);
+    if (!survives(literal)) {
+      const shown = literal.length > SHOWN_MAX ? `${literal.slice(0, SHOWN_MAX)}…` : literal;
+      throw new JsonTextError(`contains the number ${shown}, which loses precision as a double: write it as a string`);
+    }
   }
   return end - 1;
 }
 
 /**
- * A number survives when a double holds it: finite, not rounded to zero, and either few digits, or as many as a double may
- * be written with. An integer must be held exactly, or be what a double's own shortest form looks like (above 2^53 that form
- * ends in zeros which are not the double's digits): reading it and writing it again changes nothing.
+ * A literal survives when it is how a double is written: the shortest way, as JSON prints it, or with up to DIGITS_MAX digits, as
+ * `%.17g` does; or when it is an integer that a double holds exactly. Any other literal says more than the double that is read from it. Below NORMAL_MIN a double has fewer digits
+ * than that, and only the shortest way counts.
  */
 function survives(literal: string): boolean {
   const value = Number(literal);
+  const shortest = String(value);
+  if (shortest === literal) return true;
   if (!Number.isFinite(value)) return false;
-  const [mantissa = ''] = literal.toLowerCase().split('e');
-  const digits = mantissa.replace(/[-.]/g, '').replace(/^0+/, '').replace(/0+$/, '').length;
-  if (digits === 0) return true;
-  if (value === 0 || digits > DIGITS_MAX) return false;
-  if (/^-?\d+$/.test(literal) && digits > DIGITS_SAFE) {
-    return String(value) === literal || BigInt(literal) === BigInt(value);
-  }
-  return true;
+  const written = decimalOf(literal);
+  if (/^-?\d+$/.test(literal) && BigInt(literal) === BigInt(value)) return true;
+  if (written.digits.length > DIGITS_MAX) return false;
+  if (isSame(written, decimalOf(shortest))) return true;
+  return Math.abs(value) >= NORMAL_MIN && isSame(written, decimalOf(value.toPrecision(written.digits.length)));
+}
+
+/** 0.d1d2d3… * 10^exponent: significant digits only, none for zero. */
+interface Decimal {
+  readonly digits: string;
+  readonly exponent: number;
+}
+
+/** The sign is left out: reading and printing never change it. */
+function decimalOf(literal: string): Decimal {
+  const [, whole = '', fraction = '', exponent = '0'] = /^-?(\d+)\.?(\d*)(?:e(.+))?$/i.exec(literal) ?? [];
+  const all = whole + fraction;
+  let first = 0;
+  while (all.charCodeAt(first) === ZERO) first += 1;
+  let end = all.length;
+  while (end > first && all.charCodeAt(end - 1) === ZERO) end -= 1;
+  const digits = all.slice(first, end);
+  return { digits, exponent: digits === '' ? 0 : Number(exponent) + whole.length - first };
+}
+
+function isSame(one: Decimal, other: Decimal): boolean {
+  return one.exponent === other.exponent && one.digits === other.digits;
 }
 
 function isDigit(code: number): boolean {

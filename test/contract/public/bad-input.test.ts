@@ -68,6 +68,27 @@ const REFUSALS: readonly Refusal[] = [
     header: { 'Craft-After': String((Date.now() + 3_600_000) * 1_000) },
   },
   { what: 'an unknown content type', code: 'INVALID_ARGUMENT', header: { 'Content-Type': 'text/html' } },
+  {
+    what: 'a number that a double rounds',
+    code: 'INVALID_ARGUMENT',
+    payload: '{"key":"bad","value":9007199254740993.0}',
+  },
+  {
+    what: 'a number with too many digits for it',
+    code: 'INVALID_ARGUMENT',
+    payload: '{"key":"bad","value":1.2345e-322}',
+  },
+  {
+    what: 'an id with U+FFFD, which may have been anything',
+    code: 'INVALID_ARGUMENT',
+    header: { 'Nats-Msg-Id': 'a\ufffd' },
+  },
+  { what: 'an unknown acknowledgement, in another case', code: 'INVALID_ARGUMENT', header: { 'CRAFT-ACK': 'maybe' } },
+  {
+    what: 'an unknown content type, in another case',
+    code: 'INVALID_ARGUMENT',
+    header: { 'content-type': 'text/html' },
+  },
   { what: 'an id that is too long', code: 'INVALID_ARGUMENT', header: { 'Nats-Msg-Id': 'i'.repeat(10_000) } },
 ];
 
@@ -96,6 +117,32 @@ describe('bad input', () => {
     expect(reply.headers?.get('Nats-Service-Error-Code')).toBe(String(ErrorCode[code].status));
     expect(reply.headers?.get('Nats-Service-Error')).toContain(code);
     expect(await client.logs()).toEqual(before);
+  });
+
+  it('refuses ids that are not UTF-8, which would all be one', async () => {
+    const before = await client.logs();
+    const socket = await NatsSocket.open(test.cluster.natsUrl);
+    for (const byte of [0xe8, 0xe9]) {
+      const head = Buffer.concat([
+        Buffer.from('NATS/1.0\r\nNats-Msg-Id: x'),
+        Buffer.from([byte]),
+        Buffer.from('\r\n\r\n'),
+      ]);
+      await socket.publish(`${cluster}.cmd.kv.put`, PUT, head);
+      expect(await socket.heard(/"ok":/)).toContain('INVALID_ARGUMENT');
+    }
+    socket.close();
+    expect(await client.logs()).toEqual(before);
+  });
+
+  it('refuses a protobuf key that is not UTF-8, and takes one with U+FFFD in it', async () => {
+    const put = (key: Buffer) =>
+      Buffer.concat([Buffer.from([0x0a, key.length]), key, Buffer.from([0x12, 1]), Buffer.from('1')]);
+    const header = { 'Content-Type': 'application/protobuf' };
+    const reply = await client.raw(`${cluster}.cmd.kv.put`, put(Buffer.from([0x62, 0xe9])), header);
+    expect(reply.headers?.get('Nats-Service-Error')).toContain('INVALID_ARGUMENT');
+    const taken = await client.raw(`${cluster}.cmd.kv.put`, put(Buffer.from('b\ufffd')), header);
+    expect(taken.headers?.get('Nats-Service-Error') ?? '').toBe('');
   });
 
   it('a group that does not exist has nobody who listens', async () => {

@@ -46,12 +46,19 @@ describe('queries', () => {
     ['kv.get', '{}', {}, 'INVALID_ARGUMENT'],
     ['kv.get', '{"key":"a","other":1}', {}, 'INVALID_ARGUMENT'],
     ['kv.get', '{"key":"a"}', { 'Craft-Consistency': 'eventual' }, 'INVALID_ARGUMENT'],
+    ['kv.get', '{"key":"a"}', { 'craft-consistency': 'eventual' }, 'INVALID_ARGUMENT'],
     ['kv.list', '{"limit":0}', {}, 'INVALID_ARGUMENT'],
     ['nonsense', '{}', {}, 'UNKNOWN_COMMAND'],
   ])('refuse %s %s %o with %s', async (name, input, header, code) => {
     const { body, header: head } = await client.request(`query.${name}`, input, header);
     expect(body).toMatchObject({ ok: false, error: { code } });
     expect(head('Nats-Service-Error')).toContain(code);
+  });
+
+  it('refuse a key that is not UTF-8: it would be another one', async () => {
+    const payload = Buffer.from([...Buffer.from('{"key":"a'), 0xe9, ...Buffer.from('"}')]);
+    const reply = await client.raw(`${test.cluster.cluster}.query.kv.get`, payload);
+    expect(reply.json()).toMatchObject({ ok: false, error: { code: 'INVALID_ARGUMENT' } });
   });
 });
 

@@ -1,6 +1,8 @@
 /** NATS protocol by hand, for what client libraries refuse to send. */
 import { connect, type Socket } from 'node:net';
 
+const NO_HEADERS = new Uint8Array(0);
+
 export class NatsSocket {
   private received = '';
   private waiting: (() => void) | undefined;
@@ -31,11 +33,13 @@ export class NatsSocket {
   }
 
   /** Publishes with `reply.here` to answer to; returns what the server said until it had processed this, or until it closed. */
-  async publish(subject: string, payload: Uint8Array | string): Promise<string> {
+  async publish(subject: string, payload: Uint8Array | string, headers: Uint8Array = NO_HEADERS): Promise<string> {
     this.received = '';
-    const body = Buffer.from(payload);
+    const body = Buffer.concat([headers, Buffer.from(payload)]);
+    const sizes = headers.length === 0 ? `${body.length}` : `${headers.length} ${body.length}`;
+    const verb = headers.length === 0 ? 'PUB' : 'HPUB';
     this.socket.write(
-      Buffer.concat([Buffer.from(`PUB ${subject} reply.here ${body.length}\r\n`), body, Buffer.from('\r\n')]),
+      Buffer.concat([Buffer.from(`${verb} ${subject} reply.here ${sizes}\r\n`), body, Buffer.from('\r\n')]),
     );
     await this.roundTrip();
     return this.received;

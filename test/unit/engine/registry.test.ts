@@ -55,6 +55,10 @@ describe('a JSON command', () => {
     ['kv.put', '{"key":"a","value":"\\ude00\\ud83d"}', 'INVALID_ARGUMENT', 'surrogate'],
     ['kv.put', '{"key":"a","value":1e400}', 'INVALID_ARGUMENT', 'precision'],
     ['kv.put', '{"key":"a","value":1e-400}', 'INVALID_ARGUMENT', 'precision'],
+    ['kv.put', '{"key":"a","value":9007199254740993.0}', 'INVALID_ARGUMENT', 'precision'],
+    ['kv.put', '{"key":"a","value":9007199254740993e0}', 'INVALID_ARGUMENT', 'precision'],
+    ['kv.put', '{"key":"a","value":0.9007199254740993e16}', 'INVALID_ARGUMENT', 'precision'],
+    ['kv.put', '{"key":"a","value":1.2345e-322}', 'INVALID_ARGUMENT', 'precision'],
     ['kv.put', '{"key":"a","value":9007199254740993}', 'INVALID_ARGUMENT', 'precision'],
     ['kv.put', '{"key":"a","value":0.1234567890123456789}', 'INVALID_ARGUMENT', 'precision'],
     ['kv.put', `{"key":"a","value":${'['.repeat(101)}${']'.repeat(101)}}`, 'INVALID_ARGUMENT', 'deeper'],
@@ -88,6 +92,14 @@ describe('a protobuf command', () => {
     expect(prepare('kv.txn', KvTxn.encode({ operations }).finish(), 'protobuf')).toBe(
       '{"ops":[{"put":{"key":"a","value":null}},{"delete":{"key":"b"}}]}',
     );
+  });
+
+  it('keeps U+FFFD where it was sent, and refuses it where bytes were no UTF-8', () => {
+    const encode = (key: string, valueJson: string) => KvPut.encode({ key, valueJson }).finish();
+    expect(prepare('kv.put', encode('a\ufffd', '"\ufffd\\ufffd"'), 'protobuf')).toContain('a\ufffd');
+    const broken = Buffer.from(encode('a!', '1'));
+    broken[broken.indexOf('!')] = 0xe9;
+    expect(prepare('kv.put', broken, 'protobuf')).toMatch(/^INVALID_ARGUMENT /);
   });
 
   it.each([
