@@ -112,14 +112,25 @@ export class PostgresEngine implements StorageEngine {
   }
 
   async open(): Promise<EnginePosition> {
-    await migrate(this.connection, migrationsFolder(), ENGINE_MIGRATIONS);
-    const migrations = this.machine?.migrations;
-    if (migrations !== undefined) await migrate(this.connection, migrations, MACHINE_MIGRATIONS);
+    await this.migrate();
     const found = readPosition(await this.connection.run(TAKE_FENCE, [this.options.server]));
     this.epoch = found.epoch;
     this.uncertain = undefined;
     this.storedSincePrune = PRUNE_EVERY;
     return this.moveTo(found);
+  }
+
+  /** On a session of its own: a migration may leave settings behind. */
+  private async migrate(): Promise<void> {
+    const { databaseUrl: url, server } = this.options;
+    const connection = new Connection({ url, name: `craft migrations ${server}` });
+    try {
+      await migrate(connection, migrationsFolder(), ENGINE_MIGRATIONS);
+      const migrations = this.machine?.migrations;
+      if (migrations !== undefined) await migrate(connection, migrations, MACHINE_MIGRATIONS);
+    } finally {
+      await connection.close();
+    }
   }
 
   async apply(batch: EngineBatch): Promise<AppliedBatch> {

@@ -16,6 +16,7 @@ import {
   type StateMachine,
 } from '../../../shared/engine/state-machine.js';
 import { textArray } from './array.js';
+import { PLAIN_SETTINGS } from './catalog.js';
 import type { Connection } from './connection.js';
 import { drizzleOf, type PostgresTransaction } from './drizzle.js';
 import {
@@ -31,8 +32,17 @@ import { LOOK_UP_RESULTS, readResults, resultKeys, resultParameters, storeResult
 import { describeFailure, describeRejection, isDeterministic, isEnvironment } from './sqlstate.js';
 import type { Transaction } from './transaction.js';
 
-/** Deferred constraints are checked by the statement that breaks them: at commit it would be the whole batch's failure. */
-const BEGIN = 'begin; set local synchronous_commit = off; set constraints all immediate';
+/** Postgres has this setting since version 17. */
+const NO_TRANSACTION_TIMEOUT = `select set_config('transaction_timeout', '0', true)
+  where current_setting('transaction_timeout', true) is not null`;
+/**
+ * Whatever role and database preset: no time-outs, which would undo the batch again and again, and one form of dates and times, in which a
+ * handler on any server reads the same. Deferred constraints are checked by the statement that breaks them: at commit it would be the
+ * whole batch's failure.
+ */
+const BEGIN = `begin isolation level read committed; set local synchronous_commit = off; set local statement_timeout = 0;
+  set local lock_timeout = 0; set local idle_in_transaction_session_timeout = 0; ${NO_TRANSACTION_TIMEOUT}; ${PLAIN_SETTINGS};
+  set constraints all immediate`;
 
 const WRITE_RESULTS = `with moved as (${MOVE_POSITION}), stored as (${storeResults('moved', MOVE_PARAMETERS + 1)})
   select exists (select from moved)`;

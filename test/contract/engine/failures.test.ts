@@ -2,6 +2,8 @@
  * Handlers that fail, on a real Postgres: the failure is the command's recorded outcome, its writes are undone, the next command runs. Only
  * faults of the environment are tried again.
  */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { sql } from 'drizzle-orm';
 import { integer, pgTable, text } from 'drizzle-orm/pg-core';
 import postgres, { type Sql } from 'postgres';
@@ -10,7 +12,7 @@ import { z } from 'zod';
 import type { PostgresTransaction } from '../../../services/applier/postgres/drizzle.js';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
 import type { CommandDefinition, StateMachine } from '../../../shared/engine/state-machine.js';
-import { eventually, startTestPostgres, type TestPostgres } from '../../harness/index.js';
+import { eventually, startTestPostgres, type TestPostgres, temporaryFolder } from '../../harness/index.js';
 import { batches, command, WINDOW_MS } from './commands.js';
 
 const items = pgTable('items', { id: text('id').primaryKey(), a: integer('a'), b: integer('b') });
@@ -193,6 +195,65 @@ describe('a command whose handler fails', () => {
     const { applied } = await engine.apply(batch);
     expect(applied.map(({ outcome }) => outcome.ok)).toEqual([true, true]);
     expect(await rows()).toEqual(['p1']);
+  });
+
+  it('has the same outcome whatever role and database preset', async () => {
+    const name = url.slice(url.lastIndexOf('/') + 1);
+    const presets = [
+      'statement_timeout = 20',
+      'lock_timeout = 20',
+      'transaction_timeout = 20',
+      "timezone = 'Asia/Tokyo'",
+      "datestyle = 'German'",
+      "intervalstyle = 'sql_standard'",
+      'extra_float_digits = 0',
+      "default_transaction_isolation = 'serializable'",
+    ];
+    for (const preset of presets) await admin.unsafe(`alter database ${name} set ${preset}`);
+    await engine.close();
+    engine = await open({
+      ...machine,
+      commands: {
+        told: {
+          input: nothing,
+          handle: async (tx) => {
+            const rows = await tx.execute(sql`select '2026-01-02 03:04:05Z'::timestamptz::text as at,
+              interval '1 day 2 hours'::text as took, (0.1::float8 + 0.2)::text as sum, date '2026-01-02'::text as day,
+              current_setting('transaction_isolation') as isolation, pg_sleep(0.1)::text as slept`);
+            return rows[0];
+          },
+        },
+      },
+    });
+    const [batch] = batches([command(1, 'told', {})], [1]);
+    if (batch === undefined) throw new Error('no batch');
+    const [done] = (await engine.apply(batch)).applied;
+    expect(done?.outcome.ok === true && JSON.parse(done.outcome.json)).toEqual({
+      at: '2026-01-02 03:04:05+00',
+      took: '1 day 02:00:00',
+      sum: '0.30000000000000004',
+      day: '2026-01-02',
+      isolation: 'read committed',
+      slept: '',
+    });
+  });
+
+  it('does not meet settings that a migration has left behind', async () => {
+    const folder = await temporaryFolder('migrations');
+    await mkdir(join(folder.path, 'meta'));
+    const entry = { idx: 0, version: '7', when: 1, tag: '0000_set', breakpoints: true };
+    await writeFile(
+      join(folder.path, 'meta', '_journal.json'),
+      JSON.stringify({ version: '7', dialect: 'postgresql', entries: [entry] }),
+    );
+    await writeFile(join(folder.path, '0000_set.sql'), "set search_path = 'pg_catalog'; set statement_timeout = 20");
+    await engine.close();
+    engine = await open({ ...machine, migrations: folder.path });
+    const [batch] = batches([put(1)], [1]);
+    if (batch === undefined) throw new Error('no batch');
+    expect((await engine.apply(batch)).applied.map(({ outcome }) => outcome.ok)).toEqual([true]);
+    expect(await rows()).toEqual(['p1']);
+    await folder.remove();
   });
 
   it('does not keep a session that may only read', async () => {
