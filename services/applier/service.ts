@@ -123,6 +123,7 @@ export class ApplierService implements Service {
       take: (run) => this.take(run),
       // What is in no stream any more is in a snapshot, or the state is behind all there is.
       onMissing: () => this.installNewest(),
+      onRestart: () => connection.publish(this.subjects.restartLog(config.server)),
       onStuck: (error) => {
         this.condition.failed(error);
         this.warn('waiting for a snapshot', error);

@@ -27,6 +27,8 @@ export interface ReaderOptions {
   readonly take: (run: MergedRun) => Promise<boolean>;
   /** What is wanted next is gone from the stream; true when something else is wanted now. */
   readonly onMissing: () => Promise<boolean>;
+  /** No snapshot has helped for a while: the stream is to begin again where this state is. */
+  readonly onRestart: () => void;
   /** It could not be helped; it will be tried again. */
   readonly onStuck: (error: MissingEntriesError) => void;
   readonly warn: WarnOccasionally;
@@ -38,11 +40,12 @@ export class MissingEntriesError extends Error {
   readonly code = 'MISSING_ENTRIES';
 }
 
-/** Error code of the JetStream API (nats-server's errors.json). */
 /** Between two looks for a stream that is not there, or a hole that may be filled (milliseconds). */
 const RETRY_MS = 500;
 /** Looks at a hole before it counts as one. */
 const HOLE_TRIES = 5;
+/** Further looks, each with a try to install a snapshot, before the stream is to begin again. */
+const RESTART_TRIES = 10;
 /** Bytes that the server may send ahead, and how long one request for more lasts when nothing comes (milliseconds). */
 const PREFETCH_BYTES = 4 * 1024 * 1024;
 const PULL_MS = 5_000;
@@ -81,7 +84,7 @@ export class MergedLogReader {
       try {
         const place = await this.find();
         if (place === undefined || isBeyond(place, this.options.wanted())) {
-          if (place !== undefined && ++holes >= HOLE_TRIES) await this.fillHole(place);
+          if (place !== undefined && ++holes >= HOLE_TRIES) await this.fillHole(place, holes - HOLE_TRIES + 1);
           await pause(RETRY_MS, signal);
           continue;
         }
@@ -186,10 +189,14 @@ export class MergedLogReader {
     }
   }
 
-  /** The stream was trimmed, or begun anew, beyond where this state is: only a snapshot reaches over that (T10). */
-  private async fillHole({ firstMergedIndex }: Place): Promise<void> {
-    const { stream, wanted, onMissing, onStuck } = this.options;
+  /**
+   * The stream was trimmed, or begun anew, beyond where this state is: a snapshot reaches over that (T10). Without one the groups' logs may
+   * still have what is missing: the merger begins the stream again where this state is, or says that it cannot.
+   */
+  private async fillHole({ firstMergedIndex }: Place, tries: number): Promise<void> {
+    const { stream, wanted, onMissing, onRestart, onStuck } = this.options;
     if (await onMissing()) return;
+    if (tries % RESTART_TRIES === 0) onRestart();
     const missing = new MissingEntriesError(
       `stream ${stream} goes on at merged index ${firstMergedIndex}, but this server's database needs ${wanted()} next: the entries ` +
         'between are gone from the stream, and there is no snapshot beyond them yet',

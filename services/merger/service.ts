@@ -22,7 +22,7 @@ import { requestInstall } from '../../shared/wire/install.js';
 import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { type FetchEffect, type LocateEffect, MergerCore } from './core.js';
-import { MergedLogStream } from './stream.js';
+import { MergedLogStream, StreamLostError } from './stream.js';
 
 /** How long one poll of the feed may wait for something to merge (milliseconds). */
 const POLL_MS = 5_000;
@@ -69,6 +69,11 @@ class MergerService implements Service {
   private fail: (error: Error) => void = () => undefined;
   private core: MergerCore | null = null;
   private isStopping = false;
+  /** Ends the life of the core; and whether the stream is emptied before the next one. */
+  private end: (error: Error) => void = () => undefined;
+  private mustBeginAgain = false;
+  /** What is on its way to the stream. */
+  private publishing: Promise<unknown> = Promise.resolve();
   /** How the replica tells mergers of this server apart, and people find them. */
   private readonly id = `process ${process.pid} on ${hostname()}, ${randomBytes(4).toString('hex')}`;
   private readonly running: Promise<void>;
@@ -98,6 +103,13 @@ class MergerService implements Service {
     metrics.gauge('merged_index', 'Merged index of the last entry published', () => {
       return this.core?.position().mergedIndex ?? 0;
     });
+    connection.subscribe(subjects.restartLog(config.server), {
+      callback: (error) => {
+        if (error !== null) return;
+        this.mustBeginAgain = true;
+        this.end(new StreamLostError('the applier needs what is before the beginning of the stream'));
+      },
+    });
     void watchNats(connection, this.warn);
     void connection.closed().then((error) => {
       if (!this.isStopping) this.fail(new Error('the NATS connection is closed for good', { cause: error }));
@@ -122,6 +134,7 @@ class MergerService implements Service {
     for (let waitMs = RETRY_MS; !this.isStopping; ) {
       let position: MergePosition;
       try {
+        if (this.mustBeginAgain) await this.empty();
         position = await this.stream.position();
       } catch (error) {
         if (this.isStopping) return;
@@ -144,6 +157,13 @@ class MergerService implements Service {
     }
   }
 
+  /** A message that is still on its way would lie in the emptied stream, with what is before it missing again. */
+  private async empty(): Promise<void> {
+    await this.publishing.catch(() => undefined);
+    await this.stream.empty();
+    this.mustBeginAgain = false;
+  }
+
   /** Runs a core until something fails; rejects with the reason. */
   private live(core: MergerCore): Promise<void> {
     this.core = core;
@@ -153,6 +173,7 @@ class MergerService implements Service {
         isOver = true;
         reject(error instanceof Error ? error : new Error(String(error)));
       };
+      this.end = end;
       const step = () => {
         if (isOver) return;
         try {
@@ -171,7 +192,9 @@ class MergerService implements Service {
 
   private async publish(core: MergerCore, run: MergedRun): Promise<void> {
     const startUs = spanTimeUs();
-    await this.stream.publish(encodeMergedBatch(run), PUBLISH_MS_MAX);
+    const publishing = this.stream.publish(encodeMergedBatch(run), PUBLISH_MS_MAX);
+    this.publishing = publishing;
+    await publishing;
     this.batchSizes.observe(run.entries.length);
     core.published();
     if (this.tracing.enabled) this.trace(run, startUs);

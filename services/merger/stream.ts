@@ -29,6 +29,8 @@ export class StreamLostError extends Error {
 
 export class MergedLogStream {
   private lastSequence = 0;
+  /** Something of the merged log is in the stream. */
+  private isWritten = false;
 
   private constructor(
     private readonly client: JetStreamClient,
@@ -56,6 +58,7 @@ export class MergedLogStream {
     await this.create();
     const { state } = await this.manager.streams.info(this.name);
     this.lastSequence = state.last_seq;
+    this.isWritten = false;
     for (let sequence = state.last_seq; sequence >= state.first_seq && state.messages > 0; sequence--) {
       const message = await this.manager.streams.getMessage(this.name, { seq: sequence });
       const after = message === null ? undefined : this.decode(message.data, sequence);
@@ -63,6 +66,7 @@ export class MergedLogStream {
       if (after.positions.length !== this.groups) {
         throw new Error(`stream ${this.name} is of ${after.positions.length} groups, this cluster has ${this.groups}`);
       }
+      this.isWritten = true;
       return after;
     }
     return mergeStart(this.groups);
@@ -85,6 +89,7 @@ export class MergedLogStream {
       const expect = { lastSequence: this.lastSequence };
       const ack = await this.client.publish(this.subject, data, { expect, timeout: timeoutMs });
       this.lastSequence = ack.seq;
+      this.isWritten = true;
     } catch (error) {
       if (isWrongLastSequence(error)) {
         throw new StreamFencedError(`stream ${this.name} has gone on past ${this.lastSequence}`, { cause: error });
@@ -93,10 +98,16 @@ export class MergedLogStream {
     }
   }
 
-  /** Nothing tells that a stream has been removed, or has lost its end in a crash. @throws StreamLostError */
+  /** Removes all messages: the next life begins the log again. */
+  async empty(): Promise<void> {
+    await this.manager.streams.purge(this.name);
+  }
+
+  /** Nothing tells that a stream has been removed or emptied, or has lost its end in a crash. @throws StreamLostError */
   async requireWhole(): Promise<void> {
     const written = this.lastSequence;
     const { state } = await this.manager.streams.info(this.name);
+    if (this.isWritten && state.messages === 0) throw new StreamLostError(`stream ${this.name} has been emptied`);
     if (state.last_seq < written) {
       throw new StreamLostError(`stream ${this.name} ends at ${state.last_seq}, written was ${written}`);
     }

@@ -51,6 +51,10 @@ export class Subjects {
   install(server: ServerId): string {
     return `${this.cluster}.install.${server}`;
   }
+  /** An applier has its own server's merger empty the stream and begin it again where the state machine is (T10). */
+  restartLog(server: ServerId): string {
+    return `${this.cluster}.restart-log.${server}`;
+  }
   /** An applier tells its own server's replica what snapshots cover (T10). */
   compact(server: ServerId): string {
     return `${this.cluster}.compact.${server}`;

@@ -71,6 +71,7 @@ it('pitfall: slow subscriber: whoever applies slowly is sent a bounded part of t
       return true;
     },
     onMissing: async () => false,
+    onRestart: () => undefined,
     onStuck: () => undefined,
     warn: () => undefined,
     signal: stopping.signal,

@@ -17,6 +17,8 @@ import { countFault, placeOf, Violation, type World } from './world.js';
 const RESULT_WINDOW_MS = 4 * 3_600_000;
 /** Between two looks at a hole in the stream. */
 const HOLE_US = 500_000;
+/** Looks at a hole that no snapshot reaches over, before the stream is to begin again (services/applier/stream.ts). */
+const LOOKS_BEFORE_RESTART = 10;
 
 /** The state machine and what it has committed, batch by batch. */
 export class SimulatedDatabase {
@@ -89,6 +91,7 @@ export class SimulatedApplier {
   private cursor = 0;
   private isApplying = false;
   private isReading = false;
+  private looksAtHole = 0;
   private isInstalling = false;
   private isSnapshotting = false;
   /** Up to where the own log and stream have been told to begin. */
@@ -152,11 +155,13 @@ export class SimulatedApplier {
         // What it lacks is in no stream any more.
         if (!this.install([])) {
           this.takeSnapshots();
+          if (++this.looksAtHole % LOOKS_BEFORE_RESTART === 0) this.server.merger?.beginAgain();
           this.server.after(this, HOLE_US, () => this.onStream());
         }
         break;
       }
       this.cursor += 1;
+      this.looksAtHole = 0;
     }
     this.maybeApply();
   }

@@ -70,7 +70,7 @@ export class SimulatedMerger {
       this.server.after(this, delayUs, () => {
         if (!isCurrent()) return;
         // A poll that ran out is the time to see whether the stream is still the one that was written.
-        if (delayUs === POLL_US && !this.isPublishing && this.server.stream.lastSequence !== this.expectedSequence) {
+        if (delayUs === POLL_US && !this.isPublishing && !this.isStreamWhole()) {
           this.restart();
           return;
         }
@@ -137,10 +137,25 @@ export class SimulatedMerger {
     });
   }
 
+  /** The stream is of no use to its applier: it is emptied, and begins again where the state machine is (services/merger/service.ts). */
+  beginAgain(): void {
+    // What is on its way would land in the new one.
+    if (this.isPublishing) return;
+    this.server.stream.purge();
+    this.restart();
+  }
+
   private restart(): void {
     countFault(this.world, 'merger restart');
     this.server.crashMerger();
     this.server.startMerger();
+  }
+
+  /** The stream is the one that was written, and has not been emptied. */
+  private isStreamWhole(): boolean {
+    const { stream } = this.server;
+    const { mergedIndex } = this.core.position();
+    return stream.lastSequence === this.expectedSequence && (mergedIndex === 0 || stream.messages.length > 0);
   }
 
   private isLost(): boolean {

@@ -28,6 +28,11 @@ export class SimulatedStream {
     return true;
   }
 
+  /** Everything goes; sequences count on, as JetStream's do. */
+  purge(): void {
+    this.messages.length = 0;
+  }
+
   /** Forgets the last `count` messages. */
   loseTail(count: number): void {
     this.messages.length = Math.max(0, this.messages.length - count);
