@@ -73,9 +73,11 @@ async function count(check, exitCode) {
   if (first.failed === 0 || mayTryAgain !== true) return { passed: first.passed, failed: first.failed, flaky: [] };
   console.log(`\n=== ${check.name}: a second try of ${first.names.join(', ')}`);
   const again = tests(`${check.name}-again`, first.files.map((name) => `'${name}'`).join(' '));
-  await run(again);
+  const { exitCode: secondExitCode } = await run(again);
   try {
-    return afterSecondTry(first, read(again.file));
+    const after = afterSecondTry(first, read(again.file));
+    // The runner also fails for an error outside any test.
+    return secondExitCode !== 0 && after.failed === 0 ? { ...after, failed: 1 } : after;
   } catch {
     return { passed: first.passed, failed: first.failed, flaky: [] };
   }

@@ -122,8 +122,8 @@ function checkNumber(text: string, start: number): number {
 
 /**
  * A literal survives when it is how a double is written: the shortest way, as JSON prints it, or with up to DIGITS_MAX digits, as
- * `%.17g` does; or when it is an integer that a double holds exactly. Any other literal says more than the double that is read from it. Below NORMAL_MIN a double has fewer digits
- * than that, and only the shortest way counts.
+ * `%.17g` does; or when it is an integer that a double holds exactly. Any other literal says more than the double that is read
+ * from it. Below NORMAL_MIN a double has fewer digits than that, and only the shortest way counts.
  */
 function survives(literal: string): boolean {
   const value = Number(literal);

@@ -397,11 +397,13 @@ async function queryMachine(
       return machine.queries[name]?.handle(drizzleOf(transaction), input);
     });
   } catch (error) {
-    if (error instanceof PositionError || error instanceof FencedError || isEnvironment(error)) throw error;
+    if (error instanceof PositionError || error instanceof FencedError) throw error;
+    // A query that tries to write has a defect: its transaction may only read.
+    if (isEnvironment(error) && !isReadOnly(error)) throw error;
     const reject = rejectOf(error);
     if (reject !== undefined) throw new CraftError('REJECTED', reject.message, { cause: error });
     // What the data refuses is the input's fault, and no fault of the database.
     if (isDeterministic(error)) throw new CraftError('INVALID_ARGUMENT', describeRejection(error), { cause: error });
-    throw new CraftError('INTERNAL', describeFailure(error).replace('command', 'query'), { cause: error });
+    throw new CraftError('INTERNAL', describeFailure('query', error), { cause: error });
   }
 }

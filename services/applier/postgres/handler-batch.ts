@@ -167,7 +167,7 @@ async function handle(
     if (reject !== undefined) return { ok: false, message: reject.message };
     if (isDeterministic(error)) return { ok: false, message: describeRejection(error) };
     onFailure(error);
-    return { ok: false, message: describeFailure(error), failed: true };
+    return { ok: false, message: describeFailure('command', error), failed: true };
   }
 }
 

@@ -74,10 +74,10 @@ export function describeRejection(error: unknown): string {
 /** Longest message of a failure that is kept (characters). */
 const MESSAGE_LENGTH_MAX = 400;
 
-/** Why a command failed: what a handler threw in its own words, what Postgres said without what may differ between servers. */
-export function describeFailure(error: unknown): string {
+/** Why a command or query failed: what its handler threw in its own words, what Postgres said without what may differ between servers. */
+export function describeFailure(what: 'command' | 'query', error: unknown): string {
   const cause = postgresErrorOf(error);
-  if (cause !== undefined) return `the command failed: SQLSTATE ${cause.code}`;
+  if (cause !== undefined) return `the ${what} failed: SQLSTATE ${cause.code}`;
   const innermost = causes(error).pop();
   const text = innermost === undefined ? String(error) : `${innermost.name}: ${innermost.message}`;
   return `the command failed: ${Buffer.from(text.slice(0, MESSAGE_LENGTH_MAX)).toString()}`;

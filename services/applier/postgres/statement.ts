@@ -6,9 +6,12 @@
 /** The protocol counts parameters with 16 bits, and the driver refuses the largest numbers. */
 const PARAMETERS_MAX = 65_533;
 
-/** Statements that begin, end or leave the transaction, or take the connection over. */
+/**
+ * Statements that begin, end or leave the transaction, take the connection over, or change settings: those would hold for the commands
+ * after this one, as many as happen to be in its batch or to share its session.
+ */
 const CONTROL =
-  /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*(begin|start|commit|end|rollback|abort|savepoint|release|prepare\s+transaction|copy)\b/i;
+  /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*(begin|start|commit|end|rollback|abort|savepoint|release|prepare\s+transaction|copy|set|reset|discard)\b/i;
 
 /** A statement that a handler may not give. */
 export class StatementError extends Error {

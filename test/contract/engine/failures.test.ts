@@ -11,13 +11,14 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { z } from 'zod';
 import type { PostgresTransaction } from '../../../services/applier/postgres/drizzle.js';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
-import type { CommandDefinition, StateMachine } from '../../../shared/engine/state-machine.js';
+import type { StateMachine } from '../../../shared/engine/state-machine.js';
+import { FAILURES, failingCommands } from '../../harness/failing-handlers.js';
 import { eventually, startTestPostgres, type TestPostgres, temporaryFolder } from '../../harness/index.js';
 import { batches, command, WINDOW_MS } from './commands.js';
 
 const items = pgTable('items', { id: text('id').primaryKey(), a: integer('a'), b: integer('b') });
 const nothing = z.strictObject({});
-type Handle = (tx: PostgresTransaction) => Promise<unknown>;
+const CANCEL = sql.raw("do $$ begin raise 'cancelled' using errcode = '57014'; end $$");
 
 /** What a second copy of this package would throw. */
 class OtherReject extends Error {
@@ -27,69 +28,11 @@ class OtherReject extends Error {
   }
 }
 
-const raise = (body: string) => sql.raw(`do $$ declare x text; begin ${body} end $$`);
-
-/** Each one writes a row first, and then fails in its own way; with what its answer must say. */
-const FAILING: Readonly<Record<string, readonly [Handle, RegExp]>> = {
-  'a TypeError': [async () => (undefined as unknown as { x: string }).x, /TypeError/],
-  'a string that is thrown': [() => Promise.reject('odd' as unknown as Error), /odd/],
-  'too many parameters': [
-    (tx) => tx.insert(items).values(Array.from({ length: 22_000 }, (_, at) => ({ id: `r${at}`, a: at, b: at }))),
-    /66000 parameters/,
-  ],
-  'an undefined parameter': [(tx) => tx.execute(sql`select ${sql.param(undefined)}::text`), /parameter 1 is undefined/],
-  'a Date in raw SQL': [(tx) => tx.execute(sql`select ${new Date(0)}::timestamptz`), /parameter 1 is a Date/],
-  'an object in raw SQL': [(tx) => tx.execute(sql`select ${sql.param({ n: 1 })}::jsonb`), /parameter 1 is an object/],
-  'a symbol in raw SQL': [(tx) => tx.execute(sql`select ${sql.param(Symbol('s'))}::text`), /symbol/i],
-  'an error code of its own': [(tx) => tx.execute(raise("raise 'no' using errcode = 'CR001';")), /SQLSTATE CR001/],
-  'no row for select into strict': [
-    (tx) => tx.execute(raise('select id into strict x from items where false;')),
-    /P0002/,
-  ],
-  'a case without else': [(tx) => tx.execute(raise('case 1 when 2 then x := 1; end case;')), /SQLSTATE 20000/],
-  'an unknown table': [(tx) => tx.execute(sql`select * from no_such_table`), /SQLSTATE 42P01/],
-  'a syntax error': [(tx) => tx.execute(sql`selct 1`), /SQLSTATE 42601/],
-  'a BigInt as its result': [async () => ({ n: 1n }), /BigInt/],
-  'a function as its result': [async () => () => 1, /function/],
-  'a symbol as its result': [async () => Symbol('s'), /symbol/],
-  'a circle as its result': [
-    async () => {
-      const circle: Record<string, unknown> = {};
-      circle['self'] = circle;
-      return circle;
-    },
-    /circular/,
-  ],
-  'a commit': [(tx) => tx.execute(sql`commit`), /must not use commit/],
-  'a rollback behind a comment': [(tx) => tx.execute(sql`/* so */ ROLLBACK`), /must not use ROLLBACK/],
-  'a commit in a second statement': [(tx) => tx.execute(sql.raw('select 1; commit')), /SQLSTATE 42601/],
-  'a copy': [(tx) => tx.execute(sql`copy items to stdout`), /must not use copy/],
-  'what it does not wait for': [
-    async (tx) => {
-      void tx.execute(sql`select * from no_such_table`).catch(() => undefined);
-    },
-    /SQLSTATE 42P01/,
-  ],
-};
-
-const failing = Object.fromEntries(
-  Object.entries(FAILING).map(([name, [fail]]): [string, CommandDefinition<PostgresTransaction>] => [
-    name,
-    {
-      input: nothing,
-      handle: async (tx) => {
-        await tx.insert(items).values({ id: 'left behind' });
-        return fail(tx);
-      },
-    },
-  ]),
-);
-
 let tries = 0;
 const machine: StateMachine<PostgresTransaction> = {
   name: 'failing',
   commands: {
-    ...failing,
+    ...failingCommands,
     put: {
       input: z.strictObject({ id: z.string() }),
       handle: async (tx, input: { id: string }) => {
@@ -104,7 +47,7 @@ const machine: StateMachine<PostgresTransaction> = {
       input: nothing,
       handle: async (tx) => {
         tries += 1;
-        if (tries < 3) await tx.execute(raise("raise 'cancelled' using errcode = '57014';"));
+        if (tries < 3) await tx.execute(CANCEL);
         return tries;
       },
     },
@@ -154,7 +97,7 @@ const put = (at: number) => command(at, 'put', { id: `p${at}` });
 const rows = async () => (await admin`select id from items order by id`).map(({ id }) => String(id));
 
 describe('a command whose handler fails', () => {
-  it.each(Object.entries(FAILING))('with %s has failed, and the next one runs', async (name, [, says]) => {
+  it.each(Object.entries(FAILURES))('with %s has failed, and the next one runs', async (name, [, says]) => {
     const run = [put(1), command(2, name, {}, { id: 'once' }), put(3), command(4, name, {}, { id: 'once' })];
     const [batch] = batches(run, [4]);
     if (batch === undefined) throw new Error('no batch');

@@ -4,8 +4,8 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { projectRoot } from '../../../deploy/local/project.js';
 import { PlainClient } from '../../contract/public/plain-client.js';
+import { FAILURES } from '../../harness/failing-handlers.js';
 import { eventually, startTestCluster, type TestCluster } from '../../harness/index.js';
-import { FAILURES } from './failing-machine.js';
 
 /** Within this every command is to be answered (milliseconds). */
 const ANSWER_MS_MAX = 5_000;

@@ -1,56 +1,16 @@
-/** A state machine with one command for each way in which a handler can fail; each writes a row first, which must not stay. */
+/** A state machine whose handlers fail in every way, with one that works. */
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import type { PostgresTransaction } from '../../../services/applier/postgres/drizzle.js';
-import { type CommandDefinition, Reject, type StateMachine } from '../../../shared/engine/state-machine.js';
+import { Reject, type StateMachine } from '../../../shared/engine/state-machine.js';
+import { failingCommands } from '../../harness/failing-handlers.js';
 
-type Handle = (tx: PostgresTransaction) => Promise<unknown>;
 const nothing = z.strictObject({});
-
-const raise = (body: string) => sql.raw(`do $$ declare x text; begin ${body} end $$`);
-
-export const FAILURES: Readonly<Record<string, Handle>> = {
-  'type-error': async () => (undefined as unknown as { x: string }).x,
-  'too-many-parameters': (tx) =>
-    tx.execute(
-      sql`insert into items (id, a, b) values ${sql.join(
-        Array.from({ length: 22_000 }, (_, at) => sql`(${`r${at}`}, ${at}, ${at})`),
-        sql`, `,
-      )}`,
-    ),
-  'undefined-parameter': (tx) => tx.execute(sql`select ${sql.param(undefined)}::text`),
-  'date-parameter': (tx) => tx.execute(sql`select ${new Date(0)}::timestamptz`),
-  'own-code': (tx) => tx.execute(raise("raise 'no' using errcode = 'CR001';")),
-  'strict-without-row': (tx) => tx.execute(raise('select id into strict x from items where false;')),
-  'case-without-else': (tx) => tx.execute(raise('case 1 when 2 then x := 1; end case;')),
-  'unknown-table': (tx) => tx.execute(sql`select * from no_such_table`),
-  'ends-the-transaction': (tx) => tx.execute(sql`commit`),
-  'bigint-result': async () => ({ n: 1n }),
-  'function-result': async () => () => 1,
-  'circular-result': async () => {
-    const circle: Record<string, unknown> = {};
-    circle['self'] = circle;
-    return circle;
-  },
-};
-
-const failing = Object.fromEntries(
-  Object.entries(FAILURES).map(([name, fail]): [string, CommandDefinition<PostgresTransaction>] => [
-    name,
-    {
-      input: nothing,
-      handle: async (tx) => {
-        await tx.execute(sql`insert into items (id) values ('left behind')`);
-        return fail(tx);
-      },
-    },
-  ]),
-);
 
 const machine: StateMachine<PostgresTransaction> = {
   name: 'failing',
   commands: {
-    ...failing,
+    ...failingCommands,
     setup: {
       input: nothing,
       handle: async (tx) => {
