@@ -8,6 +8,7 @@
  */
 import { applierConfig, ConfigError, commonConfig, replicaConfig } from '../shared/config/config.js';
 import type { Service } from '../shared/config/service.js';
+import { currentHandler } from '../shared/engine/handler-context.js';
 import { createLogger, type Logger } from '../shared/telemetry/log.js';
 import type { Clocks } from './replica/runner.js';
 
@@ -43,6 +44,7 @@ async function main(names: readonly string[]): Promise<void> {
   }
   const { server, logLevel } = commonConfig();
   const logger = createLogger({ service: 'main', server, level: logLevel });
+  surviveHandlers(logger);
   const running: Service[] = [];
   let isStopping = false;
 
@@ -73,6 +75,21 @@ async function main(names: readonly string[]): Promise<void> {
       void stop(1);
     });
   }
+}
+
+/** What a handler of the user's left behind has failed: its defect, not one of the service. Everything else ends the process, as ever. */
+function surviveHandlers(logger: Logger): void {
+  const onStray = (error: unknown) => {
+    const handler = currentHandler();
+    if (handler === undefined) {
+      logger.fatal({ err: error }, `an error that nothing caught: ${messageOf(error)}`);
+      process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+      process.exit(1);
+    }
+    logger.error({ err: error, handler }, 'something that a handler did not wait for has failed');
+  };
+  process.on('unhandledRejection', onStray);
+  process.on('uncaughtException', onStray);
 }
 
 function messageOf(error: unknown): string {

@@ -7,6 +7,7 @@
  */
 
 import { setTimeout as delay } from 'node:timers/promises';
+import { asHandler } from '../../../shared/engine/handler-context.js';
 import { kvContract } from '../../../shared/engine/kv/contract.js';
 import {
   type AppliedBatch,
@@ -394,7 +395,7 @@ async function queryMachine(
   try {
     return await connection.transaction(BEGIN_QUERY, async (transaction) => {
       require(await transaction.run(READ_POSITION, []));
-      return machine.queries[name]?.handle(drizzleOf(transaction), input);
+      return asHandler(name, () => machine.queries[name]?.handle(drizzleOf(transaction), input));
     });
   } catch (error) {
     if (error instanceof PositionError || error instanceof FencedError) throw error;

@@ -6,6 +6,8 @@
  * again, and no entry is skipped. Everything else is a failure of the command: its writes are undone, the failure is its result, and
  * the next command runs.
  */
+
+import { asHandler } from '../../../shared/engine/handler-context.js';
 import type { EngineBatch, EnginePosition, MergedCommand } from '../../../shared/engine/port.js';
 import { readInput } from '../../../shared/engine/registry.js';
 import { originsOf, type SettledBatch, settle } from '../../../shared/engine/results.js';
@@ -121,7 +123,9 @@ async function executeTogether(
   let outcomes: CommandOutcome[] = [];
   try {
     if (valid.length > 0)
-      outcomes = await transaction.savepoint(async () => checked(await applyBatch(tx, valid), valid));
+      outcomes = await transaction.savepoint(async () =>
+        checked(await asHandler('applyBatch', () => applyBatch(tx, valid)), valid),
+      );
   } catch (error) {
     if (isEnvironment(error)) throw error;
     return undefined;
@@ -159,7 +163,9 @@ async function handle(
   if (definition === undefined) throw new Error(`no handler of ${name}`);
   try {
     // A result that is no JSON is found out inside the savepoint, so that its writes are undone.
-    const json = await transaction.savepoint(async () => jsonOf(await definition.handle(tx, input, context)));
+    const json = await transaction.savepoint(async () =>
+      jsonOf(await asHandler(name, () => definition.handle(tx, input, context))),
+    );
     return { ok: true, json };
   } catch (error) {
     if (isEnvironment(error)) throw error;

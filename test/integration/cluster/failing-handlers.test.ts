@@ -1,4 +1,5 @@
 /** Handlers that fail, on three servers under load: every command is answered, all later ones work, and the servers stay equal. */
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -45,6 +46,18 @@ async function stateOf(server: string): Promise<State> {
     await sql.end();
   }
 }
+
+it('goes on when a handler leaves a promise behind that is rejected', async () => {
+  for (let round = 0; round < 3; round++) {
+    expect((await client.request(`group.${round}.cmd.stray`, {})).body).toMatchObject({ ok: true, result: 'done' });
+  }
+  await eventually('a word of it in every log', async () => {
+    const files = test.cluster.servers.map((server) => join(test.folder, server, `${server}.log`));
+    const logs = await Promise.all(files.map((file) => readFile(file, 'utf8')));
+    return logs.every((log) => log.includes('left behind, and thrown'));
+  });
+  expect(await client.status()).toHaveLength(test.cluster.servers.length);
+});
 
 it('answers every command within five seconds, and leaves equal servers', async () => {
   expect((await client.request('cmd.setup', {})).body).toMatchObject({ ok: true });

@@ -25,6 +25,17 @@ const machine: StateMachine<PostgresTransaction> = {
         return { id };
       },
     },
+    // What it leaves behind fails when the command is long done.
+    stray: {
+      input: nothing,
+      handle: async () => {
+        void Promise.reject(new Error('left behind'));
+        setTimeout(() => {
+          throw new Error('left behind, and thrown');
+        }, 1);
+        return 'done';
+      },
+    },
     reject: { input: nothing, handle: () => Promise.reject(new Reject('not for you')) },
   },
   queries: {},
