@@ -3,14 +3,18 @@
  *
  *     node dist/services/main.js replica merger applier
  *
- * Each is configured by environment variables (shared/config). Stops in order on SIGTERM or SIGINT with exit code 0; ends with
- * exit code 1 when a service cannot start or cannot go on, so that a supervisor starts it anew.
+ * Each is configured by environment variables (shared/config). One that cannot start or cannot go on is started again, alone, until it
+ * can (services/supervisor.ts). Stops in order on SIGTERM or SIGINT with exit code 0. Ends with exit code 2 when the configuration is wrong,
+ * and with exit code 1 when something has happened that no other try mends (shared/config/service.ts), or that nothing has caught.
  */
 import { applierConfig, ConfigError, commonConfig, replicaConfig } from '../shared/config/config.js';
-import type { Service } from '../shared/config/service.js';
+import { exitCodeOf, type Service } from '../shared/config/service.js';
 import { currentHandler } from '../shared/engine/handler-context.js';
+import { loadStateMachine } from '../shared/engine/registry.js';
 import { createLogger, type Logger } from '../shared/telemetry/log.js';
+import { openMetrics } from '../shared/telemetry/metrics.js';
 import type { Clocks } from './replica/runner.js';
+import { type SupervisedService, Supervisor } from './supervisor.js';
 
 /**
  * For tests only: this many milliseconds are added to the machine's clock as the replica of this process sees it. Read nowhere else,
@@ -18,11 +22,28 @@ import type { Clocks } from './replica/runner.js';
  */
 const TEST_CLOCK_OFFSET = 'CRAFT_TEST_CLOCK_OFFSET_MS';
 
-const STARTERS: Readonly<Record<string, (logger: Logger) => Promise<Service>>> = {
-  replica: async (logger) =>
-    (await import('./replica/start.js')).startReplica(replicaConfig(), await replicaClocks(logger)),
-  merger: async () => (await import('./merger/service.js')).startMerger(commonConfig()),
-  applier: async () => (await import('./applier/start.js')).startApplier(applierConfig()),
+type Start = (signal: AbortSignal) => Promise<Service>;
+
+/** Of each service: reads its configuration and what it names, and gives what starts it. Rejects with ConfigError; opens nothing. */
+const SERVICES: Readonly<Record<string, (logger: Logger) => Promise<Start>>> = {
+  replica: async (logger) => {
+    const config = replicaConfig();
+    await loadStateMachine(config.stateMachine);
+    const { startReplica } = await import('./replica/start.js');
+    const clocks = await replicaClocks(logger);
+    return (signal) => startReplica(config, clocks, signal);
+  },
+  merger: async () => {
+    const config = commonConfig();
+    const { startMerger } = await import('./merger/service.js');
+    return (signal) => startMerger(config, signal);
+  },
+  applier: async () => {
+    const config = applierConfig();
+    await loadStateMachine(config.stateMachine);
+    const { startApplier } = await import('./applier/start.js');
+    return (signal) => startApplier(config, {}, signal);
+  },
 };
 
 /** The machine's clocks, unless a test has asked for a clock that is off. */
@@ -37,44 +58,47 @@ async function replicaClocks(logger: Logger): Promise<Clocks> {
 }
 
 async function main(names: readonly string[]): Promise<void> {
-  const unknown = names.filter((name) => STARTERS[name] === undefined);
-  if (names.length === 0 || unknown.length > 0) {
-    const known = Object.keys(STARTERS).join(' | ');
+  const given = [...new Set(names)];
+  const unknown = given.filter((name) => SERVICES[name] === undefined);
+  if (given.length === 0 || unknown.length > 0) {
+    const known = Object.keys(SERVICES).join(' | ');
     throw new ConfigError(`usage: main.js (${known})…${unknown.length > 0 ? `; not a service: ${unknown}` : ''}`);
   }
-  const { server, logLevel } = commonConfig();
-  const logger = createLogger({ service: 'main', server, level: logLevel });
+  const config = commonConfig();
+  const logger = createLogger({ service: 'main', server: config.server, level: config.logLevel });
   surviveHandlers(logger);
-  const running: Service[] = [];
-  let isStopping = false;
+  // Until there is something to stop in order.
+  let stop = (): void => process.exit(0);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop());
 
-  const stop = async (exitCode: number) => {
-    if (isStopping) return;
-    isStopping = true;
-    // In the order of the data: the replica first, so that what it has acknowledged still flows through the others.
-    for (const service of running) {
-      await service
-        .stop()
-        .catch((error: unknown) => logger.error({ err: error, service: service.name }, 'did not stop'));
-    }
-    process.exit(exitCode);
-  };
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(0));
-
-  for (const name of names) {
-    const starter = STARTERS[name];
-    if (starter === undefined || isStopping) continue;
-    const service = await starter(logger).catch((error: unknown) => {
-      if (!(error instanceof ConfigError))
-        logger.fatal({ err: error, failed: name }, `the ${name} cannot start: ${messageOf(error)}`);
-      throw error;
-    });
-    running.push(service);
-    void service.failed.then((error) => {
-      logger.fatal({ err: error, failed: name }, 'a service cannot go on; stopping');
-      void stop(1);
-    });
+  const services: SupervisedService[] = [];
+  for (const name of given) {
+    const start = await SERVICES[name]?.(logger);
+    if (start !== undefined) services.push({ ...(await supervised(name, config)), start });
   }
+  const supervisor = new Supervisor({
+    services,
+    logger,
+    onEnd: (exitCode, reason) => {
+      if (exitCode === 2) process.stderr.write(`${messageOf(reason)}\n`);
+      process.exit(exitCode);
+    },
+  });
+  stop = () => supervisor.stop();
+  supervisor.begin();
+}
+
+/** Its restarts are counted beside its own metrics, which end with each of its lives; and the port stays open between them. */
+async function supervised(
+  name: string,
+  { server, metricsPort }: ReturnType<typeof commonConfig>,
+): Promise<Omit<SupervisedService, 'start'>> {
+  const metrics = await openMetrics({ service: name, server, port: metricsPort });
+  const restarts = metrics.counter(
+    'service_restarts_total',
+    'Times that the service was started again after a failure',
+  );
+  return { name, holdsLock: name === 'replica', onRestart: () => restarts.add() };
 }
 
 /** What a handler of the user's left behind has failed: its defect, not one of the service. Everything else ends the process, as ever. */
@@ -99,5 +123,5 @@ function messageOf(error: unknown): string {
 main(process.argv.slice(2)).catch((error: unknown) => {
   if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`);
   else process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
-  process.exit(error instanceof ConfigError ? 2 : 1);
+  process.exit(exitCodeOf(error));
 });

@@ -1,13 +1,15 @@
 /** Starting an applier: what is opened, in which order. */
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { ApplierConfig } from '../../shared/config/config.js';
+import { type Opened, openAll } from '../../shared/config/opened.js';
 import type { Service } from '../../shared/config/service.js';
 import type { MergedCommand, StorageEngine } from '../../shared/engine/port.js';
 import { loadStateMachine } from '../../shared/engine/registry.js';
 import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { openMetrics } from '../../shared/telemetry/metrics.js';
 import { createTracing } from '../../shared/telemetry/tracing.js';
-import { connectNats } from '../../shared/wire/connection.js';
+import { connectNats, requireOpen } from '../../shared/wire/connection.js';
+import { explainEnd, explainOpening } from './opening.js';
 import { PostgresEngine } from './postgres/engine.js';
 import { ApplyQueue } from './queue.js';
 import { ApplierService, type OnApplied } from './service.js';
@@ -26,32 +28,56 @@ export interface ApplierParts {
   readonly onApplied?: OnApplied;
 }
 
-/** Starts the applier of `config.server`. Rejects when NATS, the state machine's module or the first opening of the database fails. */
-export async function startApplier(config: ApplierConfig, parts: ApplierParts = {}): Promise<Service> {
-  const { server, cluster } = config;
+/**
+ * Starts the applier of `config.server`. Rejects, with everything closed again, when NATS refuses the connection, when the state machine's
+ * module or the first opening of the database fails (DatabaseError, MigrationError), or when `signal` aborts.
+ */
+export async function startApplier(
+  config: ApplierConfig,
+  parts: ApplierParts = {},
+  signal?: AbortSignal,
+): Promise<Service> {
+  const { server } = config;
   const logger = parts.logger ?? createLogger({ service: 'applier', server, level: config.logLevel });
+  const service = await openAll((opened) => openApplier(config, parts, logger, opened), signal);
+  return { name: service.name, failed: service.failed.then(explainEnd), stop: () => service.stop() };
+}
+
+async function openApplier(
+  config: ApplierConfig,
+  parts: ApplierParts,
+  logger: Logger,
+  opened: Opened,
+): Promise<Service> {
+  const { server, cluster, databaseUrl, resultWindowMs } = config;
   const machine = await loadStateMachine(config.stateMachine);
-  const { databaseUrl, resultWindowMs } = config;
   const onFailure = ({ name, mergedIndex, id }: MergedCommand, error: unknown) => {
     logger.error({ command: name, mergedIndex, id, err: error }, 'a command failed: its handler has a defect');
   };
-  const engine = parts.engine ?? new PostgresEngine({ databaseUrl, server, resultWindowMs, machine, onFailure });
-  const position = await engine.open();
-  logger.info({ mergedIndex: position.mergedIndex }, 'applying');
-  const connection = parts.connection ?? (await connectNats(config, `craft-applier-${server}`));
-  const metrics = await openMetrics({ service: 'applier', server, port: config.metricsPort });
-  const warn = warnOccasionally(logger);
-  const tracing = createTracing({
-    service: 'applier',
-    server,
-    cluster,
-    onExportError: (error) => warn('span export failed', error),
+  const engine =
+    parts.engine ??
+    (await opened.open(new PostgresEngine({ databaseUrl, server, resultWindowMs, machine, onFailure }), (one) =>
+      one.close(),
+    ));
+  const position = await opened.step(engine.open()).catch((error: unknown) => {
+    throw explainOpening(error, server, machine);
   });
+  logger.info({ mergedIndex: position.mergedIndex }, 'applying');
+  const connecting = () => connectNats(config, `craft-applier-${server}`, opened.signal);
+  const connection = parts.connection ?? (await opened.open(connecting(), (one) => one.close()));
+  const opening = openMetrics({ service: 'applier', server, port: config.metricsPort });
+  const metrics = await opened.open(opening, (one) => one.close());
+  const warn = warnOccasionally(logger);
+  const onExportError = (error: Error) => warn('span export failed', error);
+  const tracing = await opened.open(createTracing({ service: 'applier', server, cluster, onExportError }), (one) =>
+    one.stop(),
+  );
   const queue = new ApplyQueue(position, {
     batchCommandsMax: config.applyCommandsMax,
     batchBytesMax: BATCH_BYTES_MAX,
     queuedCommandsMax: config.applyCommandsMax * QUEUED_BATCHES_MAX,
     queuedBytesMax: QUEUED_BYTES_MAX,
   });
+  requireOpen(connection);
   return new ApplierService(config, connection, engine, queue, position, logger, metrics, tracing, parts.onApplied);
 }

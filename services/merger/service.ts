@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type Msg, type NatsConnection, TimeoutError } from '@nats-io/nats-core';
 import type { CommonConfig } from '../../shared/config/config.js';
+import { openAll } from '../../shared/config/opened.js';
 import type { Service } from '../../shared/config/service.js';
 import type { MergedRun, MergePosition } from '../../shared/merge/merge.js';
 import { EntryKind } from '../../shared/raft/entry.js';
@@ -15,7 +16,7 @@ import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import { createTracing, type Tracing } from '../../shared/telemetry/tracing.js';
 import { traceparentOf } from '../../shared/wire/command.js';
-import { connectNats } from '../../shared/wire/connection.js';
+import { connectNats, requireOpen } from '../../shared/wire/connection.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
 import { decodeFeedReply, encodeFeedRequest, MERGER_HEADER, mergerHeader } from '../../shared/wire/feed.js';
 import { requestInstall } from '../../shared/wire/install.js';
@@ -41,26 +42,29 @@ export class MergerReplacedError extends Error {
   }
 }
 
-/** Starts the merger of `config.server`; its stream is opened as soon as JetStream gives it. Rejects when NATS refuses the connection. */
-export async function startMerger(config: CommonConfig): Promise<Service> {
-  const logger = createLogger({ service: 'merger', server: config.server, level: config.logLevel });
-  const connection = await connectNats(config, `craft-merger-${config.server}`);
-  const subjects = new Subjects(config.cluster);
+/**
+ * Starts the merger of `config.server`; its stream is opened as soon as JetStream gives it. Rejects, with everything closed again, when NATS
+ * refuses the connection, the metrics' port cannot be had, or `signal` aborts.
+ */
+export function startMerger(config: CommonConfig, signal?: AbortSignal): Promise<Service> {
+  const { server, cluster, groups } = config;
+  const logger = createLogger({ service: 'merger', server, level: config.logLevel });
+  const subjects = new Subjects(cluster);
   const warn = warnOccasionally(logger);
-  const stream = await MergedLogStream.open(connection, {
-    name: subjects.logStream(config.server),
-    subject: subjects.logSubject(config.server),
-    groups: config.groups,
-    warn,
-  });
-  const metrics = await openMetrics({ service: 'merger', server: config.server, port: config.metricsPort });
-  const tracing = createTracing({
-    service: 'merger',
-    server: config.server,
-    cluster: config.cluster,
-    onExportError: (error) => warn('span export failed', error),
-  });
-  return new MergerService(config, subjects, connection, stream, logger, metrics, tracing);
+  return openAll(async (opened) => {
+    const connecting = connectNats(config, `craft-merger-${server}`, signal);
+    const connection = await opened.open(connecting, (one) => one.close());
+    const [name, subject] = [subjects.logStream(server), subjects.logSubject(server)];
+    const stream = await opened.step(MergedLogStream.open(connection, { name, subject, groups, warn }));
+    const opening = openMetrics({ service: 'merger', server, port: config.metricsPort });
+    const metrics = await opened.open(opening, (one) => one.close());
+    const onExportError = (error: Error) => warn('span export failed', error);
+    const tracing = await opened.open(createTracing({ service: 'merger', server, cluster, onExportError }), (one) =>
+      one.stop(),
+    );
+    requireOpen(connection);
+    return new MergerService(config, subjects, connection, stream, logger, metrics, tracing);
+  }, signal);
 }
 
 class MergerService implements Service {

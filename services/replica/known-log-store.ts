@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { jetstreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { ReplicaConfig } from '../../shared/config/config.js';
+import type { Opened } from '../../shared/config/opened.js';
 import { LogStoreGoneError } from '../../shared/log-store/errors.js';
 import { type LogStore, LogStoreWriteError } from '../../shared/log-store/port.js';
 import { connectNats } from '../../shared/wire/connection.js';
@@ -26,29 +27,24 @@ export interface KnownLogStore {
   readonly connection: NatsConnection;
 }
 
-/** Rejects with LogStoreGoneError, with what the store rejects with, or when NATS cannot be reached. */
+/** Both are in `opened`. Rejects with LogStoreGoneError, with what the store rejects with, or when NATS refuses the connection. */
 export async function openKnownLogStore(
   config: ReplicaConfig,
   warn: (why: string, error: unknown) => void,
+  opened: Opened,
 ): Promise<KnownLogStore> {
   const { server, registerReplicas } = config;
   const isInFolder = config.logStore === 'level' && (await exists(join(logFolder(config), 'CURRENT')));
   // What is wrong with a log that is there is told also while NATS is away.
-  const early = isInFolder ? await openLogStore(config) : undefined;
-  let connection: NatsConnection | undefined;
-  try {
-    connection = await connectNats(config, `craft-replica-${server}`);
-    const register = await StoreRegister.open(connection, new Subjects(config.cluster));
-    if (early !== undefined) {
-      register.add(server, registerReplicas).catch((error) => warn('this log store could not be registered', error));
-      return { store: early, connection };
-    }
-    return { store: await openFirst(config, connection, register, warn), connection };
-  } catch (error) {
-    await early?.close();
-    await connection?.close();
-    throw error;
+  const early = isInFolder ? await opened.open(openLogStore(config), closeStore) : undefined;
+  const connecting = connectNats(config, `craft-replica-${server}`, opened.signal);
+  const connection = await opened.open(connecting, (one) => one.close());
+  const register = await opened.step(StoreRegister.open(connection, new Subjects(config.cluster)));
+  if (early !== undefined) {
+    register.add(server, registerReplicas).catch((error) => warn('this log store could not be registered', error));
+    return { store: early, connection };
   }
+  return { store: await openFirst(config, connection, register, warn, opened), connection };
 }
 
 async function openFirst(
@@ -56,34 +52,31 @@ async function openFirst(
   connection: NatsConnection,
   register: StoreRegister,
   warn: (why: string, error: unknown) => void,
+  opened: Opened,
 ): Promise<LogStore> {
   const { server, registerReplicas } = config;
   const place = config.logStore === 'level' ? logFolder(config) : new Subjects(config.cluster).storeStream(server);
-  const isGone = await patiently(warn, async () => {
+  const patience = { warn, signal: opened.signal };
+  const looking = patiently(patience, async () => {
     if (config.logStore === 'jetstream' && (await hasStream(connection, place))) return false;
     return register.has(server);
   });
-  if (isGone) throw new LogStoreGoneError(server, place);
+  if (await opened.step(looking)) throw new LogStoreGoneError(server, place);
   // What JetStream says of itself passes; a store that is damaged, fenced or not synced stays so.
-  const store = await patiently(
-    warn,
-    () => openLogStore(config),
-    (error) => {
-      return config.logStore === 'jetstream' && error instanceof LogStoreWriteError;
-    },
+  const mayPass = (error: unknown) => config.logStore === 'jetstream' && error instanceof LogStoreWriteError;
+  const store = await opened.open(
+    patiently(patience, () => openLogStore(config, opened.signal), mayPass),
+    closeStore,
   );
-  try {
-    // Before anybody hears of it. Not before it is there: a start that ends in between can be repeated.
-    await patiently(warn, () => register.add(server, registerReplicas));
-    return store;
-  } catch (error) {
-    await store.close();
-    throw error;
-  }
+  // Before anybody hears of it. Not before it is there: a start that ends in between can be repeated.
+  await opened.step(patiently(patience, () => register.add(server, registerReplicas)));
+  return store;
 }
 
+const closeStore = (store: LogStore) => store.close();
+
 async function patiently<T>(
-  warn: (why: string, error: unknown) => void,
+  { warn, signal }: { warn: (why: string, error: unknown) => void; signal: AbortSignal | undefined },
   work: () => Promise<T>,
   mayPass: (error: unknown) => boolean = () => true,
 ): Promise<T> {
@@ -92,7 +85,7 @@ async function patiently<T>(
     try {
       return await work();
     } catch (error) {
-      if (performance.now() > deadlineMs || !mayPass(error)) throw error;
+      if (performance.now() > deadlineMs || !mayPass(error) || signal?.aborted) throw error;
       warn('the log store waits for JetStream', error);
       await delay(RETRY_MS);
     }

@@ -11,18 +11,18 @@ export function logFolder(config: ReplicaConfig): string {
   return join(config.dataDir, 'log');
 }
 
-/** Rejects with what the store itself rejects with, or when NATS cannot be reached. */
-export async function openLogStore(config: ReplicaConfig): Promise<LogStore> {
+/** Rejects with what the store itself rejects with, when NATS refuses the connection, or when `signal` aborts before there is one. */
+export async function openLogStore(config: ReplicaConfig, signal?: AbortSignal): Promise<LogStore> {
   const { cluster, server, groups } = config;
-  if (config.logStore === 'jetstream') return openInJetStream(config);
+  if (config.logStore === 'jetstream') return openInJetStream(config, signal);
   return LevelLogStore.open({ folder: logFolder(config), cluster, server, groups });
 }
 
 /** On a connection of its own, so that a write never waits behind what the services send. */
-async function openInJetStream(config: ReplicaConfig): Promise<LogStore> {
+async function openInJetStream(config: ReplicaConfig, signal: AbortSignal | undefined): Promise<LogStore> {
   const { cluster, server, groups } = config;
   const subjects = new Subjects(cluster);
-  const connection = await connectNats(config, `craft-log-store-${server}`);
+  const connection = await connectNats(config, `craft-log-store-${server}`, signal);
   try {
     const store = await JetStreamLogStore.open({
       connection,

@@ -13,7 +13,7 @@ import type { GroupId } from '../../shared/raft/entry.js';
 import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import type { Metrics } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
-import { createTracing } from '../../shared/telemetry/tracing.js';
+import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { encodeBarrierReply } from '../../shared/wire/barrier.js';
 import { decodeCommand } from '../../shared/wire/command.js';
 import { decodeEnvelope, encodeEnvelope } from '../../shared/wire/envelope.js';
@@ -53,7 +53,6 @@ export class ReplicaService implements Service {
   private readonly barriers: Waiting<undefined>;
   private readonly mergers = new Mergers();
   private readonly requests: ReplicaRequests;
-  private readonly tracing;
   private readonly spans: ReplicaTracing;
   private readonly warn;
   private readonly malformed;
@@ -73,6 +72,7 @@ export class ReplicaService implements Service {
     contract: StateMachineContract,
     private readonly logger: Logger,
     private readonly metrics: Metrics,
+    private readonly tracing: Tracing,
     clocks: Clocks,
   ) {
     this.failed = new Promise((resolve) => {
@@ -83,13 +83,7 @@ export class ReplicaService implements Service {
     this.malformed = metrics.counter('malformed_messages_total', 'Messages on internal subjects that were dropped');
     this.commands = metrics.counter('commands_total', 'Commands received from clients');
     this.refused = metrics.counter('commands_refused_total', 'Commands refused after they were queued');
-    this.tracing = createTracing({
-      service: 'replica',
-      server: config.server,
-      cluster: config.cluster,
-      onExportError: (error) => this.warn('span export failed', error),
-    });
-    this.spans = new ReplicaTracing(this.tracing, (group) => core.groups[group]?.role === 'leader');
+    this.spans = new ReplicaTracing(tracing, (group) => core.groups[group]?.role === 'leader');
     this.runner = new Runner<ClientCommand>(
       core,
       store,
@@ -104,11 +98,8 @@ export class ReplicaService implements Service {
       clocks,
     );
     const { server, payloadBytesMax } = config;
-    this.ingress = new Ingress(
-      { server, contract, payloadBytesMax },
-      connection,
-      this.tracing,
-      (group, command, after) => this.offer(group, command, after),
+    this.ingress = new Ingress({ server, contract, payloadBytesMax }, connection, tracing, (group, command, after) =>
+      this.offer(group, command, after),
     );
     this.leading = new LeaderSubscriptions(
       connection,

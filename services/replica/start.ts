@@ -1,12 +1,15 @@
 /** Starting a replica: what is opened, in which order, and what is held against the configuration before anything runs. */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { ConfigError, type ReplicaConfig } from '../../shared/config/config.js';
+import { type Opened, openAll } from '../../shared/config/opened.js';
 import type { Service } from '../../shared/config/service.js';
 import { loadStateMachine } from '../../shared/engine/registry.js';
 import { GROUP_DEFAULTS } from '../../shared/raft/options.js';
 import { createLogger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { openMetrics } from '../../shared/telemetry/metrics.js';
+import { createTracing } from '../../shared/telemetry/tracing.js';
 import { decodeConfiguration, encodeConfiguration } from '../../shared/wire/configuration.js';
+import { requireOpen } from '../../shared/wire/connection.js';
 import { encodeEntry } from '../../shared/wire/entry-block.js';
 import type { ClientCommand } from './commands.js';
 import { ReplicaCore } from './core/server.js';
@@ -22,45 +25,59 @@ const ENVELOPE_BYTES_MAX = 512 * 1024;
 /** Of a message around its entries: envelope, headers, merged batch. */
 const MESSAGE_OVERHEAD_BYTES = 128 * 1024;
 
-/** Starts the replica of `config.server`. Rejects when NATS or the log store cannot be opened. */
-export async function startReplica(config: ReplicaConfig, clocks: Clocks = SYSTEM_CLOCKS): Promise<Service> {
-  const logger = createLogger({ service: 'replica', server: config.server, level: config.logLevel });
-  const contract = await loadStateMachine(config.stateMachine);
-  const warn = warnOccasionally(logger);
-  const { store, connection } = await openKnownLogStore(config, warn).catch((error: unknown) => {
-    throw withWayOut(error, config);
-  });
+/**
+ * Starts the replica of `config.server`. Rejects, with everything closed again, when NATS or the log store cannot be opened, or when
+ * `signal` aborts.
+ */
+export async function startReplica(
+  config: ReplicaConfig,
+  clocks: Clocks = SYSTEM_CLOCKS,
+  signal?: AbortSignal,
+): Promise<Service> {
   try {
-    const loaded = await completeTails(store, await store.load());
-    requirePayload(connection, Math.max(ENVELOPE_BYTES_MAX, config.payloadBytesMax) + MESSAGE_OVERHEAD_BYTES);
-    const core = new ReplicaCore<ClientCommand>(
-      {
-        ...GROUP_DEFAULTS,
-        server: config.server,
-        servers: config.join ? [] : config.servers,
-        groups: config.groups,
-        electionTimeoutMs: config.electionTimeoutMs,
-        heartbeatMs: config.heartbeatMs,
-        uncommittedBytesMax: config.uncommittedBytesMax,
-        clockOffsetUsMax: config.clockOffsetMaxMs * 1_000,
-        promiseWindowUs: PROMISE_WINDOW_US,
-        proposalsMax: PROPOSALS_MAX,
-        envelopeBytesMax: ENVELOPE_BYTES_MAX,
-        encodeEntry,
-        encodeConfiguration,
-        decodeConfiguration,
-        random: Math.random,
-      },
-      loaded,
-      { physical: clocks.physical(), nowMs: clocks.monotonicMs() },
-    );
-    const metrics = await openMetrics({ service: 'replica', server: config.server, port: config.metricsPort });
-    return new ReplicaService(config, connection, store, core, contract, logger, metrics, clocks);
+    return await openAll((opened) => openReplica(config, clocks, opened), signal);
   } catch (error) {
-    await store.close();
-    await connection.close();
     throw withWayOut(error, config);
   }
+}
+
+async function openReplica(config: ReplicaConfig, clocks: Clocks, opened: Opened): Promise<Service> {
+  const { server, cluster } = config;
+  const logger = createLogger({ service: 'replica', server, level: config.logLevel });
+  const contract = await loadStateMachine(config.stateMachine);
+  const warn = warnOccasionally(logger);
+  const { store, connection } = await openKnownLogStore(config, warn, opened);
+  const loaded = await opened.step(store.load().then((state) => completeTails(store, state)));
+  requirePayload(connection, Math.max(ENVELOPE_BYTES_MAX, config.payloadBytesMax) + MESSAGE_OVERHEAD_BYTES);
+  const core = new ReplicaCore<ClientCommand>(
+    {
+      ...GROUP_DEFAULTS,
+      server,
+      servers: config.join ? [] : config.servers,
+      groups: config.groups,
+      electionTimeoutMs: config.electionTimeoutMs,
+      heartbeatMs: config.heartbeatMs,
+      uncommittedBytesMax: config.uncommittedBytesMax,
+      clockOffsetUsMax: config.clockOffsetMaxMs * 1_000,
+      promiseWindowUs: PROMISE_WINDOW_US,
+      proposalsMax: PROPOSALS_MAX,
+      envelopeBytesMax: ENVELOPE_BYTES_MAX,
+      encodeEntry,
+      encodeConfiguration,
+      decodeConfiguration,
+      random: Math.random,
+    },
+    loaded,
+    { physical: clocks.physical(), nowMs: clocks.monotonicMs() },
+  );
+  const opening = openMetrics({ service: 'replica', server, port: config.metricsPort });
+  const metrics = await opened.open(opening, (one) => one.close());
+  const onExportError = (error: Error) => warn('span export failed', error);
+  const tracing = await opened.open(createTracing({ service: 'replica', server, cluster, onExportError }), (one) =>
+    one.stop(),
+  );
+  requireOpen(connection);
+  return new ReplicaService(config, connection, store, core, contract, logger, metrics, tracing, clocks);
 }
 
 /** What the services send each other must fit into a message of this NATS server. */

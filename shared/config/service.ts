@@ -6,3 +6,54 @@ export interface Service {
   /** Finishes what is in flight, lets go of leadership, closes connections. */
   stop(): Promise<void>;
 }
+
+/** The code of wrong configuration: a process ends with exit code 2 for it, with 1 for everything else. */
+const WRONG_CONFIGURATION = 'CONFIG';
+
+/**
+ * Codes of errors that no other try mends, and that concern the whole server: the process ends. Every other error may pass (a database,
+ * NATS or a disk that is away, a migration that fails, a table that is missing), and costs nothing but the service that has it.
+ */
+const FINAL: ReadonlySet<unknown> = new Set([
+  WRONG_CONFIGURATION,
+  // Another instance has taken over, or is there already: of two that started again each would end the other, for ever.
+  'FENCED',
+  'MERGER_REPLACED',
+  'LOG_STORE_LOCKED',
+  'LOG_STORE_FENCED',
+  // This is not, or not any more, a log that the server may go on with.
+  'DAMAGED_LOG',
+  'LOG_STORE_CORRUPT',
+  'LOG_STORE_GONE',
+  'LOG_STORE_IDENTITY',
+  'LOG_STORE_FORMAT',
+  'LOG_STORE_SYNC',
+  // A defect: nothing that this process has in memory is trusted any more.
+  'INVARIANT',
+  'LOG_STORE_USAGE',
+]);
+
+/**
+ * Codes of errors with which a service must not go on, while nothing is wrong with the others: its state is not that of the log. It would
+ * show wrong rows between one try and the next, so it stays down until an operator has rebuilt it.
+ */
+const DOWN: ReadonlySet<unknown> = new Set(['DIVERGENCE', 'LOG_MISMATCH']);
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined;
+}
+
+/** No other try mends it, and the process ends. */
+export function isFinal(error: unknown): boolean {
+  return FINAL.has(codeOf(error));
+}
+
+/** The service stays down, and the others of its process go on. */
+export function staysDown(error: unknown): boolean {
+  return DOWN.has(codeOf(error));
+}
+
+/** With what a process ends because of this error. */
+export function exitCodeOf(error: unknown): 1 | 2 {
+  return codeOf(error) === WRONG_CONFIGURATION ? 2 : 1;
+}

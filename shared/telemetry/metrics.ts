@@ -28,7 +28,7 @@ export interface Metrics {
   histogram(name: string, help: string, buckets: readonly number[]): Histogram;
   /** Text in Prometheus format: all services of this process. */
   text(): Promise<string>;
-  /** Takes the samples of this service out; the endpoint closes with the last service of the process. */
+  /** Takes the counters and gauges opened here out; the endpoint closes with the last user of it in the process. */
   close(): Promise<void>;
 }
 
@@ -57,14 +57,14 @@ interface Endpoint {
 
 /** What all services of this process share. */
 const registry = new Registry();
-/** By metric and by labels: what to read at a scrape. */
-const readers = new Map<string, Map<string, { labels: Labels; read: () => number }>>();
+/** By metric and by whose it is: what to read at a scrape. */
+const readers = new Map<string, Map<object, { labels: Labels; read: () => number }>>();
 const endpoints = new Map<number, Endpoint>();
 
 function readersOf(name: string, create: (collect: (set: (labels: Labels, value: number) => void) => void) => void) {
   let byLabels = readers.get(name);
   if (byLabels === undefined) {
-    const added: Map<string, { labels: Labels; read: () => number }> = new Map();
+    const added: Map<object, { labels: Labels; read: () => number }> = new Map();
     readers.set(name, added);
     create((set) => {
       for (const { labels, read } of added.values()) set(labels, read());
@@ -100,17 +100,28 @@ function openEndpoint(port: number): Endpoint {
   return endpoint;
 }
 
+/** Another one may have the port by now. */
+function forget(port: number | undefined, endpoint: Endpoint | undefined): void {
+  if (port !== undefined && endpoints.get(port) === endpoint) endpoints.delete(port);
+}
+
 /** Opens the metrics of one service. Rejects when the port cannot be had. */
 export async function openMetrics(options: MetricsOptions): Promise<Metrics & { readonly port: number | undefined }> {
   const labels: Labels = { service: options.service, server: options.server };
-  const key = `${labels.service}/${labels.server}`;
+  // Not the labels: a service has others beside its own, which outlive it.
+  const key = {};
   const counters = new Map<string, Counter>();
   const endpoint = options.port === undefined ? undefined : openEndpoint(options.port);
   try {
     await endpoint?.listening;
   } catch (error) {
-    endpoints.delete(options.port ?? 0);
-    throw error;
+    forget(options.port, endpoint);
+    throw new Error(
+      `the metrics port ${options.port} cannot be had: ${error instanceof Error ? error.message : error}`,
+      {
+        cause: error,
+      },
+    );
   }
   const address = endpoint?.http.address();
 
@@ -177,7 +188,7 @@ export async function openMetrics(options: MetricsOptions): Promise<Metrics & { 
       if (endpoint === undefined) return;
       endpoint.users -= 1;
       if (endpoint.users > 0) return;
-      endpoints.delete(options.port ?? 0);
+      forget(options.port, endpoint);
       endpoint.http.closeAllConnections();
       await new Promise<void>((resolve) => endpoint.http.close(() => resolve()));
     },

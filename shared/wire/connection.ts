@@ -27,18 +27,27 @@ const PINGS_OUT_MAX = 2;
 /** One that was dialled less than this ago comes after all others: longer than a dial takes to fail (milliseconds). */
 const REDIAL_MS = 5_000;
 
+/** Between two rounds of dials (milliseconds): this and a random part of the second. */
+const REDIAL_WAIT_MS = 100;
+const REDIAL_JITTER_MS = 100;
+
 /**
- * Connects, and keeps trying for ever afterwards: a server of a NATS cluster that is gone must not stop a service.
- * `name` is shown by the NATS server's own monitoring. Rejects when the first connection cannot be made.
+ * Connects, and keeps trying for ever, also afterwards: a server of a NATS cluster that is gone must not stop a service.
+ * `name` is shown by the NATS server's own monitoring. Rejects when the NATS servers refuse, or when `signal` aborts before there is a
+ * connection: after a dial that is under way.
  */
-export async function connectNats(options: NatsOptions, name: string): Promise<NatsConnection> {
+export async function connectNats(options: NatsOptions, name: string, signal?: AbortSignal): Promise<NatsConnection> {
+  let isConnected = false;
   const settings: ConnectionOptions = {
     ...natsAddress(options.natsUrl),
     ...(options.natsOrder === 'listed' && { noRandomize: true, reconnectToServer: firstListed(options.natsUrl) }),
     name,
     maxReconnectAttempts: -1,
-    reconnectTimeWait: 100,
-    reconnectJitter: 100,
+    // Asked before each dial: the only place from which the library gives a first connection up.
+    reconnectDelayHandler: () => {
+      if (!isConnected) signal?.throwIfAborted();
+      return REDIAL_WAIT_MS + Math.floor(Math.random() * (REDIAL_JITTER_MS + 1));
+    },
     waitOnFirstConnect: true,
     timeout: DIAL_MS_MAX,
     pingInterval: PING_MS,
@@ -49,7 +58,14 @@ export async function connectNats(options: NatsOptions, name: string): Promise<N
   if (options.natsCreds !== undefined) {
     settings.authenticator = credsAuthenticator(await readFile(options.natsCreds));
   }
-  return connect(settings);
+  const connection = await connect(settings);
+  isConnected = true;
+  return connection;
+}
+
+/** What subscribes next would throw in the middle of it. @throws Error when the connection is closed. */
+export function requireOpen(connection: NatsConnection): void {
+  if (connection.isClosed()) throw new Error('the NATS connection was closed while the service started');
 }
 
 /** The client itself goes round the list, from wherever it is; this begins at the front each time. */

@@ -21,6 +21,7 @@ import { longestGap, type Outages, outages } from './outages.js';
 import { Random } from './random.js';
 import { RegisterWorkload } from './register-workload.js';
 import { runWorkloads } from './run.js';
+import { serviceFailures } from './service-failures.js';
 import type { Counts } from './workload.js';
 
 export interface ChaosOptions {
@@ -185,6 +186,7 @@ async function judge(options: ChaosOptions, stage: Stage): Promise<ChaosRun> {
       },
     });
     const { events } = recorder;
+    const failures = await serviceFailures(cluster.dataDir, cluster.servers);
     const successes = workloads.flatMap((workload) => [...workload.successes()]).sort((a, b) => a - b);
     return {
       strikes,
@@ -196,7 +198,7 @@ async function judge(options: ChaosOptions, stage: Stage): Promise<ChaosRun> {
       longestGapMs: longestGap(successes, beginUs, lastUs, lastUs) / 1_000,
       complaints: [
         ...complaints,
-        ...crashes.map((line) => `not by a fault: ${line}`),
+        ...[...crashes, ...failures].map((line) => `not by a fault: ${line}`),
         ...silent.map((group) => `group ${group} has taken no command after the last fault`),
       ],
     };

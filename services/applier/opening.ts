@@ -1,0 +1,89 @@
+/** Why a database cannot be opened, in one line for whoever operates the server. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { readMigrationFiles } from 'drizzle-orm/migrator';
+import { FencedError } from '../../shared/engine/port.js';
+import { ConnectionLostError } from './postgres/connection.js';
+import { migrationsFolder } from './postgres/migrate.js';
+import { postgresErrorOf } from './postgres/sqlstate.js';
+
+/** There is no database that answers, or it refuses. */
+export class DatabaseError extends Error {
+  readonly code = 'DATABASE';
+  constructor(message: string, options: { cause: unknown }) {
+    super(message, options);
+    this.name = 'DatabaseError';
+  }
+}
+
+/** A migration fails; nothing of it has been kept. */
+export class MigrationError extends Error {
+  readonly code = 'MIGRATION';
+  constructor(message: string, options: { cause: unknown }) {
+    super(message, options);
+    this.name = 'MigrationError';
+  }
+}
+
+/** The state is not in the database any more: it was replaced, or tables were dropped. What opens next may find one that is whole. */
+export class StateGoneError extends Error {
+  readonly code = 'STATE_GONE';
+  constructor(message: string, options: { cause: unknown }) {
+    super(message, options);
+    this.name = 'StateGoneError';
+  }
+}
+
+export interface OpenedMachine {
+  readonly name: string;
+  /** Folder of its migrations. */
+  readonly migrations?: string;
+}
+
+/** What the opening of the engine has rejected with, in words; what is no error of the database stays as it is. */
+export function explainOpening(error: unknown, server: string, machine: OpenedMachine): unknown {
+  if (error instanceof ConnectionLostError) {
+    return new DatabaseError(`the database of server ${server} does not answer: ${reasonOf(error.cause ?? error)}`, {
+      cause: error,
+    });
+  }
+  const refusal = postgresErrorOf(error);
+  if (refusal === undefined) return error;
+  const why = `${refusal.message} (SQLSTATE ${refusal.code})`;
+  // The driver keeps the statement on each error, where it is not enumerated.
+  const { query } = refusal as { query?: string };
+  const migration = query === undefined ? undefined : migrationWith(query, machine);
+  if (migration !== undefined) return new MigrationError(`migration ${migration} failed: ${why}`, { cause: error });
+  return new DatabaseError(`the database of server ${server} refuses: ${why}`, { cause: error });
+}
+
+/** An end that another applier has not brought about is none for good. */
+export function explainEnd(error: Error): Error {
+  const isGone = error instanceof FencedError && error.message.endsWith('the database was replaced');
+  return isGone ? new StateGoneError(error.message, { cause: error }) : error;
+}
+
+/** The migration that has this statement. */
+function migrationWith(statement: string, { name, migrations }: OpenedMachine): string | undefined {
+  const own = migrations === undefined ? undefined : tagOf(migrations, statement);
+  if (own !== undefined) return `${own} of state machine ${name}`;
+  const engine = tagOf(migrationsFolder(), statement);
+  return engine === undefined ? undefined : `${engine} of the engine`;
+}
+
+function tagOf(folder: string, statement: string): string | undefined {
+  const found = readMigrationFiles({ migrationsFolder: folder }).find(({ sql }) => sql.includes(statement));
+  if (found === undefined) return undefined;
+  const journal: { entries: { tag: string; when: number }[] } = JSON.parse(
+    readFileSync(join(folder, 'meta', '_journal.json'), 'utf8'),
+  );
+  return journal.entries.find(({ when }) => when === found.folderMillis)?.tag;
+}
+
+/** Of an address with several ways to it, Node says only something about each. */
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') return reasonOf(error.errors[0]);
+  const refusal = postgresErrorOf(error);
+  if (refusal !== undefined) return `${refusal.message} (SQLSTATE ${refusal.code})`;
+  return error instanceof Error ? error.message : String(error);
+}

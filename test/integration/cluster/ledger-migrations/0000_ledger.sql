@@ -1,0 +1,1 @@
+create table ledger (id text primary key, at bigint not null);

@@ -1,0 +1,81 @@
+import { describe, expect, it } from 'vitest';
+import { DivergenceError } from '../../../services/applier/comparison.js';
+import { DatabaseError, explainEnd, MigrationError } from '../../../services/applier/opening.js';
+import { ConnectionLostError } from '../../../services/applier/postgres/connection.js';
+import { readPosition } from '../../../services/applier/postgres/position.js';
+import { LogMismatchError } from '../../../services/applier/queue.js';
+import { MergerReplacedError } from '../../../services/merger/service.js';
+import { StreamLostError } from '../../../services/merger/stream.js';
+import { DamagedLogError } from '../../../services/replica/damage.js';
+import { ConfigError } from '../../../shared/config/config.js';
+import { exitCodeOf, isFinal, staysDown } from '../../../shared/config/service.js';
+import { FencedError } from '../../../shared/engine/port.js';
+import * as stores from '../../../shared/log-store/errors.js';
+import { LogStoreCorruptError, LogStoreWriteError } from '../../../shared/log-store/port.js';
+import { InvariantError } from '../../../shared/raft/assert.js';
+
+const IDENTITY = { cluster: 'c', server: 's1', groups: 3 };
+const CORRUPT = new LogStoreCorruptError('log/1', 'damaged');
+
+/** What explains that the row of the position is gone. */
+function positionGone(): Error {
+  try {
+    readPosition([]);
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error('there is no row');
+}
+
+describe('an error of a service', () => {
+  it('is final when no other try mends it', () => {
+    const all = [
+      new ConfigError('wrong'),
+      new FencedError('another applier has taken over'),
+      new MergerReplacedError('s1', 'old', 'new'),
+      new stores.LogStoreLockedError('log'),
+      new stores.LogStoreFencedError('LOG'),
+      new DamagedLogError('s1', CORRUPT),
+      CORRUPT,
+      new stores.LogStoreGoneError('s1', 'log'),
+      new stores.LogStoreIdentityError('log', IDENTITY, IDENTITY),
+      new stores.LogStoreFormatError('log', 2, 1),
+      new stores.LogStoreSyncError('it does not sync'),
+      new InvariantError('two leaders'),
+    ];
+    for (const error of all) expect(isFinal(error), error.name).toBe(true);
+    expect(all.map(exitCodeOf)).toEqual([2, ...all.slice(1).map(() => 1)]);
+  });
+
+  it('is not when it may pass', () => {
+    const cause = new Error('connect ECONNREFUSED');
+    const all = [
+      new Error('the NATS connection is closed for good'),
+      new DatabaseError('the database does not answer', { cause }),
+      new MigrationError('migration 0001 failed', { cause }),
+      new ConnectionLostError(cause),
+      new LogStoreWriteError('disk full'),
+      new StreamLostError('emptied'),
+      Object.assign(new Error('no port'), { code: 'EADDRINUSE' }),
+      explainEnd(positionGone()),
+      'not even an error',
+    ];
+    for (const error of all) {
+      expect(isFinal(error), String(error)).toBe(false);
+      expect(staysDown(error), String(error)).toBe(false);
+      expect(exitCodeOf(error)).toBe(1);
+    }
+  });
+
+  it('keeps its service down when the state is not that of the log', () => {
+    for (const error of [new DivergenceError('it differs'), new LogMismatchError('another log')]) {
+      expect(staysDown(error)).toBe(true);
+      expect(isFinal(error)).toBe(false);
+    }
+  });
+
+  it('stays final when it is another applier that has taken over', () => {
+    const error = new FencedError('another applier has taken over this database (epoch 2, this one has 1)');
+    expect(explainEnd(error)).toBe(error);
+  });
+});
