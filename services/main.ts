@@ -80,7 +80,7 @@ async function main(names: readonly string[]): Promise<void> {
     services,
     logger,
     onEnd: (exitCode, reason) => {
-      if (exitCode === 2) process.stderr.write(`${messageOf(reason)}\n`);
+      if (reason !== undefined) process.stderr.write(`${messageOf(reason)}\n`);
       process.exit(exitCode);
     },
   });

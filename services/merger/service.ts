@@ -119,9 +119,7 @@ class MergerService implements Service {
       if (!this.isStopping) this.fail(new Error('the NATS connection is closed for good', { cause: error }));
     });
     this.running = this.run().catch((error: unknown) => {
-      const reason = error instanceof Error ? error : new Error(String(error));
-      logger.fatal({ err: reason }, `the merger cannot go on: ${reason.message}`);
-      this.fail(reason);
+      this.fail(error instanceof Error ? error : new Error(String(error)));
     });
   }
 

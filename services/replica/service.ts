@@ -323,9 +323,7 @@ export class ReplicaService implements Service {
 
   private onFatal(given: Error): void {
     this.hasFailed = true;
-    const error = withWayOut(given, this.config);
-    this.logger.fatal({ err: error }, `the replica cannot go on: ${error.message}`);
-    this.fail(error);
+    this.fail(withWayOut(given, this.config));
   }
 }
 

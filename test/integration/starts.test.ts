@@ -177,48 +177,57 @@ it('a replica, a merger, an applier whose NATS is away: their starts are given u
   }
 }, 60_000);
 
-it('services that NATS refuses for a while are closed and started again, the replica with the log that it had', async () => {
-  let isRefusing = false;
-  const refused = `INFO {"server_id":"x","version":"2.10.0","proto":1,"max_payload":1048576}\r\n-ERR 'Authorization Violation'\r\n`;
-  const through = new Set<Socket>();
-  const way = createServer((socket) => {
-    socket.on('error', () => undefined);
-    sockets.push(socket);
-    if (isRefusing) {
-      socket.end(refused);
-      return;
+const LOG_STORES = [{ CRAFT_LOG_STORE: 'level' }, { CRAFT_LOG_STORE: 'jetstream', CRAFT_LOG_STORE_SYNC: 'vouched' }];
+
+it.each(LOG_STORES)(
+  'services that NATS refuses for a while are started again, with the log that was there: $CRAFT_LOG_STORE',
+  async (kind) => {
+    let isRefusing = false;
+    const refused = `INFO {"server_id":"x","version":"2.10.0","proto":1,"max_payload":1048576}\r\n-ERR 'Authorization Violation'\r\n`;
+    const through = new Set<Socket>();
+    const way = createServer((socket) => {
+      socket.on('error', () => undefined);
+      sockets.push(socket);
+      if (isRefusing) {
+        socket.end(refused);
+        return;
+      }
+      const onward = createOnward(nats.port, '127.0.0.1');
+      onward.on('error', () => undefined);
+      socket.pipe(onward).pipe(socket);
+      // Else NATS would go on sending to a subscriber that is gone.
+      socket.once('close', () => onward.destroy());
+      sockets.push(onward);
+      through.add(socket);
+    });
+    listening.push(way);
+    const port = await freePort();
+    way.listen(port, '127.0.0.1');
+    const server = start(['replica', 'merger', 'applier'], { CRAFT_NATS_URL: `nats://127.0.0.1:${port}`, ...kind });
+    const client = await connectCraft({ servers: nats.url, cluster, timeoutMs: 20_000 });
+    try {
+      const first = await client.kv.put('key', 1);
+      isRefusing = true;
+      for (const socket of through) socket.destroy();
+      for (const name of ['replica', 'merger', 'applier']) {
+        await server.said(
+          new RegExp(`the ${name} cannot go on: the NATS connection is closed for good; try 2 in 250 ms`),
+        );
+        await server.said(new RegExp(`the ${name} cannot start: .*Authorization Violation.*; try 3 in 500 ms`, 'i'));
+      }
+      isRefusing = false;
+      for (const name of ['replica', 'merger', 'applier'])
+        await server.said(new RegExp(`the ${name} has started again`));
+      const second = await client.kv.put('key', 2);
+      expect([first.result?.version, second.result?.version]).toEqual([1, 2]);
+      expect(second.index).toBe((first.index ?? 0) + 1);
+    } finally {
+      await client.close();
     }
-    const onward = createOnward(nats.port, '127.0.0.1');
-    onward.on('error', () => undefined);
-    socket.pipe(onward).pipe(socket);
-    sockets.push(onward);
-    through.add(socket);
-  });
-  listening.push(way);
-  const port = await freePort();
-  way.listen(port, '127.0.0.1');
-  const server = start(['replica', 'merger', 'applier'], { CRAFT_NATS_URL: `nats://127.0.0.1:${port}` });
-  const client = await connectCraft({ servers: nats.url, cluster, timeoutMs: 20_000 });
-  try {
-    const first = await client.kv.put('key', 1);
-    isRefusing = true;
-    for (const socket of through) socket.destroy();
-    for (const name of ['replica', 'merger', 'applier']) {
-      await server.said(
-        new RegExp(`the ${name} cannot go on: the NATS connection is closed for good; try 2 in 250 ms`),
-      );
-      await server.said(new RegExp(`the ${name} cannot start: .*Authorization Violation.*; try 3 in 500 ms`, 'i'));
-    }
-    isRefusing = false;
-    for (const name of ['replica', 'merger', 'applier']) await server.said(new RegExp(`the ${name} has started again`));
-    const second = await client.kv.put('key', 2);
-    expect([first.result?.version, second.result?.version]).toEqual([1, 2]);
-    expect(second.index).toBe((first.index ?? 0) + 1);
-  } finally {
-    await client.close();
-  }
-  await expectStops(server);
-}, 60_000);
+    await expectStops(server);
+  },
+  60_000,
+);
 
 it('a replica whose folder cannot be written is tried again, and the others begin when it has started', async () => {
   await writeFile(join(folder.path, 'log'), 'in the way');
