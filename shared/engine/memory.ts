@@ -15,11 +15,14 @@ import {
   type EngineSnapshot,
   PositionError,
   positionsAfter,
+  type RowsCheck,
   type StorageEngine,
+  type TableChecksum,
 } from './port.js';
 import { validateQuery } from './registry.js';
 import { originsOf, type StoredResult, settle } from './results.js';
 import { EMPTY_RESULTS_CHECKSUM } from './results-checksum.js';
+import { checksumText, rowDigest } from './rows-checksum.js';
 import { wrongFormat } from './snapshot-frames.js';
 import type { CommandOutcome } from './state-machine.js';
 
@@ -33,6 +36,8 @@ export class MemoryEngine implements StorageEngine {
   /** In order of age, so that the oldest are found first. */
   private readonly results = new Map<string, StoredResult>();
   private isBeingRead = false;
+  private isBeingChecked = false;
+  divergence: string | undefined;
   private position: EnginePosition = {
     mergedIndex: 0,
     checksum: EMPTY_CHECKSUM,
@@ -132,6 +137,27 @@ export class MemoryEngine implements StorageEngine {
     return { position, format: MEMORY_FORMAT, bytes: Buffer.concat([...encodeState({ position, rows, results })]) };
   }
 
+  markDiverged(reason: string): Promise<void> {
+    this.divergence = reason;
+    return Promise.resolve();
+  }
+
+  checkRows(): Promise<RowsCheck> {
+    if (this.isBeingChecked) return Promise.reject(new Error('the rows of this engine are being checked already'));
+    this.isBeingChecked = true;
+    const { position, rows } = this.checkRowsNow();
+    const tables = Promise.resolve([rows]).finally(() => {
+      this.isBeingChecked = false;
+    });
+    return Promise.resolve({ position, tables });
+  }
+
+  checkRowsNow(): { readonly position: EnginePosition; readonly rows: TableChecksum } {
+    let sum = 0n;
+    for (const row of this.rows) sum += rowDigest(JSON.stringify(row));
+    return { position: this.position, rows: { name: 'kv', rows: this.rows.size, checksum: checksumText(sum) } };
+  }
+
   async verify({ format, position, data }: EngineSnapshot): Promise<void> {
     if (format !== MEMORY_FORMAT) throw wrongFormat(format, MEMORY_FORMAT);
     const decoder = new StateDecoder(position);
@@ -189,6 +215,7 @@ export class MemoryEngine implements StorageEngine {
     for (const [key, row] of rows) this.rows.set(key, row);
     for (const [key, result] of results) this.results.set(key, result);
     this.position = position;
+    this.divergence = undefined;
     return position;
   }
 

@@ -71,14 +71,41 @@ export interface EngineSnapshot {
   readonly data: AsyncIterable<Uint8Array>;
 }
 
+/** The rows of one table at one position. */
+export interface TableChecksum {
+  /** With its schema, where that is not the default one. */
+  readonly name: string;
+  readonly rows: number;
+  /** Over the rows in any order: 16 hexadecimal digits. */
+  readonly checksum: string;
+}
+
+/** A look at all rows of the machine's tables, as of one position. */
+export interface RowsCheck {
+  readonly position: EnginePosition;
+  /** In the byte order of their names. Rejects when they could not be computed: that says nothing about the rows. */
+  readonly tables: Promise<readonly TableChecksum[]>;
+}
+
+/**
+ * Whatever works on the state may throw, besides what it says: FencedError and DamagedError, which are final; ReplacedError, after which
+ * `open` may be called again.
+ */
 export interface StorageEngine {
-  /** Prepares the schema and takes the fence: every older instance fails with FencedError at its next batch. */
+  /** Why this state counts as different from the other servers'; known once it is open, and kept with the state until `restore`. */
+  readonly divergence: string | undefined;
+  /**
+   * Prepares the schema and takes the fence: every older instance fails with FencedError at its next batch. May be called again, as after
+   * ReplacedError: it gives the position of what is there then.
+   */
   open(): Promise<EnginePosition>;
   /**
    * Applies a batch in one transaction together with the new position and the results by id; the promise resolves when it is
-   * committed. On any rejection but the two below nothing is known to have been applied, and the same batch is to be given
+   * committed. On any rejection but those below nothing is known to have been applied, and the same batch is to be given
    * again: if the first try did take effect after all, the second one finds that out and returns the same answer.
    * @throws FencedError when another instance has taken over: final.
+   * @throws ReplacedError when the database was emptied or replaced: open it again.
+   * @throws DamagedError when a part of the state is missing: only `restore`, or an emptied database, helps.
    * @throws PositionError when the state is not where the batch begins: go on from where it says.
    */
   apply(batch: EngineBatch): Promise<AppliedBatch>;
@@ -95,9 +122,17 @@ export interface StorageEngine {
   /**
    * Replaces the whole state, results by id and position included, in one transaction; nothing has changed when it rejects. `as`: the
    * state counts as that of the position that this gives for the one before, since it goes on in another log; what it throws is thrown.
+   * Tables that are missing are made anew where their migrations can be found. A state that had diverged, or was damaged, is whole again.
    * @throws SnapshotFormatError when it is of another engine or version, or damaged; FencedError when another instance has taken over.
    */
   restore(snapshot: EngineSnapshot, as?: (before: EnginePosition) => EnginePosition): Promise<EnginePosition>;
+  /** Keeps in the state that it differs from the other servers', and why. @throws FencedError when another instance has taken over. */
+  markDiverged(reason: string): Promise<void>;
+  /**
+   * Resolves when the state to be looked at is fixed: batches may be applied while the checksums are computed. At most one at a time, until
+   * `tables` settles; a second call rejects. `restore` and `close` end it.
+   */
+  checkRows(): Promise<RowsCheck>;
   /** Reads it to its end. @throws SnapshotFormatError when `restore` would not take it; the rows themselves only `restore` looks at. */
   verify(snapshot: EngineSnapshot): Promise<void>;
   close(): Promise<void>;
@@ -109,6 +144,24 @@ export class FencedError extends Error {
   constructor(message: string) {
     super(message);
     this.name = 'FencedError';
+  }
+}
+
+/** The database was emptied or replaced while the engine was at work. `open` takes over what is there now. */
+export class ReplacedError extends Error {
+  readonly code = 'REPLACED';
+  constructor(message: string) {
+    super(message);
+    this.name = 'ReplacedError';
+  }
+}
+
+/** A part of this server's state is missing. Final for this state, until `restore` or until the database has been emptied. */
+export class DamagedError extends Error {
+  readonly code = 'DAMAGED';
+  constructor(message: string) {
+    super(message);
+    this.name = 'DamagedError';
   }
 }
 

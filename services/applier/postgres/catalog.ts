@@ -13,6 +13,8 @@ export interface StateTable {
   readonly oid: number;
   /** Qualified and quoted, as SQL has it. */
   readonly name: string;
+  /** As it is; with its schema where that is not the first in the search path. */
+  readonly plainName: string;
   /** Quoted, comma-separated; without generated ones, which no COPY may give. */
   readonly columns: string;
   /**
@@ -37,9 +39,13 @@ const FIRST_USER_OID = 16_384;
 const OWN = `not exists (
   select from pg_depend where classid = 'pg_class'::regclass and objid = c.oid and deptype = 'e')`;
 
+/** The schema craft is not one of the state's; a role of that name has it first in its search path. */
+const DEFAULT_SCHEMA = "coalesce((array_remove(current_schemas(false), 'craft'))[1], 'public')";
+
 const COLUMNS = (condition: string) => `
   select c.oid::bigint::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname), quote_ident(a.attname),
-    format_type(a.atttypid, a.atttypmod), a.atttypid < ${FIRST_USER_OID}
+    format_type(a.atttypid, a.atttypmod), a.atttypid < ${FIRST_USER_OID},
+    case when n.nspname = ${DEFAULT_SCHEMA} then '' else n.nspname || '.' end || c.relname
   from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid
   where c.relkind = 'r' and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and (${condition}) and ${OWN}
   order by n.nspname collate "C", c.relname collate "C", a.attnum`;
@@ -59,16 +65,22 @@ const SEQUENCES = `select quote_ident(n.nspname) || '.' || quote_ident(c.relname
 const REFERENCES = `select conrelid::bigint::text, confrelid::bigint::text from pg_constraint where contype = 'f'`;
 
 /** What the text forms of values depend on. */
-export const PLAIN_SETTINGS = `set local datestyle = 'ISO, YMD'; set local intervalstyle = 'postgres'; set local extra_float_digits = 1; set local timezone = 'UTC'`;
+export const PLAIN_SETTINGS = `set local datestyle = 'ISO, YMD'; set local intervalstyle = 'postgres'; set local extra_float_digits = 1;
+  set local timezone = 'UTC'; set local bytea_output = 'hex'; set local lc_monetary = 'C'; set local xmlbinary = 'base64'`;
 
 /** In a transaction with PLAIN_SETTINGS. */
 export async function readCatalog(transaction: Transaction, scope: Scope): Promise<Catalog> {
   const columns = await transaction.run(TABLES[scope], []);
-  const tables = new Map<string, { oid: number; columns: string[]; isBinary: boolean }>();
+  const tables = new Map<string, { oid: number; plainName: string; columns: string[]; isBinary: boolean }>();
   const hash = createHash('sha256');
-  for (const [oid, table, column, type, isBuiltIn] of columns) {
+  for (const [oid, table, column, type, isBuiltIn, plainName] of columns) {
     const name = String(table);
-    const known = tables.get(name) ?? { oid: Number(oid), columns: [], isBinary: true };
+    const known = tables.get(name) ?? {
+      oid: Number(oid),
+      plainName: String(plainName),
+      columns: [],
+      isBinary: true,
+    };
     known.columns.push(String(column));
     if (isBuiltIn !== true) known.isBinary = false;
     tables.set(name, known);
@@ -76,9 +88,10 @@ export async function readCatalog(transaction: Transaction, scope: Scope): Promi
   }
   const sequences = scope === 'search-path' ? (await transaction.run(SEQUENCES, [])).map(([name]) => String(name)) : [];
   hash.update(JSON.stringify(sequences));
-  const listed = [...tables].map(([name, { oid, columns, isBinary }]) => ({
+  const listed = [...tables].map(([name, { oid, plainName, columns, isBinary }]) => ({
     oid,
     name,
+    plainName,
     columns: columns.join(','),
     isBinary,
   }));

@@ -12,12 +12,15 @@ import { kvContract } from '../../../shared/engine/kv/contract.js';
 import {
   type AppliedBatch,
   abandon,
+  DamagedError,
   type EngineBatch,
   type EnginePosition,
   type EngineSnapshot,
   FencedError,
   PositionError,
   positionsAfter,
+  ReplacedError,
+  type RowsCheck,
   requirePositions,
   type StorageEngine,
 } from '../../../shared/engine/port.js';
@@ -38,14 +41,18 @@ import {
   explainPosition,
   type FencedPosition,
   LOCK_POSITION,
+  MARK_DIVERGED,
+  plainPosition,
   READ_POSITION,
   readPosition,
+  requireOwn,
   SHARE_STATE,
   TAKE_FENCE,
 } from './position.js';
 import { QueryPool } from './query-pool.js';
 import { restoreSnapshot } from './restore.js';
 import { PRUNE_RESULTS } from './results.js';
+import { RowsChecker } from './rows-check.js';
 import { PostgresSnapshot } from './snapshot.js';
 import {
   describeFailure,
@@ -55,6 +62,7 @@ import {
   isMissingTable,
   isReadOnly,
 } from './sqlstate.js';
+import { ensurePosition, listTablesOnce, requireTables } from './state-tables.js';
 
 export interface PostgresEngineOptions {
   /** A pooler in transaction mode is fine, with `?prepare=false` where it knows no prepared statements. */
@@ -68,6 +76,8 @@ export interface PostgresEngineOptions {
   readonly onFailure?: OnFailure;
 }
 
+/** Excludes others that open the same database. */
+const BEGIN_MIGRATING = `begin; lock table craft.${ENGINE_MIGRATIONS} in exclusive mode`;
 const QUERY_CONNECTIONS = 3;
 /** Most expired results removed at once, and how many may have come in since the last time before it is due again. */
 const PRUNE_ROWS_MAX = 4_096;
@@ -102,6 +112,11 @@ export class PostgresEngine implements StorageEngine {
   private pruning: Promise<void> = Promise.resolve();
   /** The one that is being taken; `taken` is undefined before its transaction has begun. */
   private snapshotUnderWay: { taken: PostgresSnapshot | undefined } | undefined;
+  private checkUnderWay: RowsChecker | undefined;
+  /** What the database says, and the engine's callers may know. */
+  private divergedFor: string | undefined;
+  /** What was missing when it was opened. */
+  private damage: DamagedError | undefined;
 
   constructor(private readonly options: PostgresEngineOptions) {
     const { databaseUrl: url, server, machine = kvContract } = options;
@@ -112,10 +127,16 @@ export class PostgresEngine implements StorageEngine {
     this.pool = new QueryPool(url, `craft queries ${server}`, QUERY_CONNECTIONS);
   }
 
+  get divergence(): string | undefined {
+    return this.divergedFor;
+  }
+
+  /** Not while a batch is being applied. */
   async open(): Promise<EnginePosition> {
     await this.migrate();
     const found = readPosition(await this.connection.run(TAKE_FENCE, [this.options.server]));
     this.epoch = found.epoch;
+    this.divergedFor = found.divergence;
     this.uncertain = undefined;
     this.storedSincePrune = PRUNE_EVERY;
     return this.moveTo(found);
@@ -125,13 +146,29 @@ export class PostgresEngine implements StorageEngine {
   private async migrate(): Promise<void> {
     const { databaseUrl: url, server } = this.options;
     const connection = new Connection({ url, name: `craft migrations ${server}` });
+    const [folder] = this.folders;
     try {
-      await migrate(connection, migrationsFolder(), ENGINE_MIGRATIONS);
+      await migrate(connection, folder, ENGINE_MIGRATIONS);
+      await connection.transaction(BEGIN_MIGRATING, (transaction) => ensurePosition(transaction, this.scope, [folder]));
       const migrations = this.machine?.migrations;
       if (migrations !== undefined) await migrate(connection, migrations, MACHINE_MIGRATIONS);
+      await connection.transaction(BEGIN_MIGRATING, (transaction) => listTablesOnce(transaction, this.scope));
+      this.damage = await requireTables(connection).then(
+        () => undefined,
+        (error: unknown) => {
+          if (error instanceof DamagedError) return error;
+          throw error;
+        },
+      );
     } finally {
       await connection.close();
     }
+  }
+
+  /** Where the migrations are: the engine's, and the machine's if it has some. */
+  private get folders(): readonly [string, ...string[]] {
+    const migrations = this.machine?.migrations;
+    return migrations === undefined ? [migrationsFolder()] : [migrationsFolder(), migrations];
   }
 
   async apply(batch: EngineBatch): Promise<AppliedBatch> {
@@ -139,6 +176,7 @@ export class PostgresEngine implements StorageEngine {
     if (before === undefined) throw new Error('the engine is not open');
     const first = batch.commands[0];
     if (first === undefined) return { applied: [], checkpoints: [] };
+    if (this.damage !== undefined) throw await this.explain(this.damage);
     const repeated = await this.settleUncertain(batch);
     if (repeated !== undefined) return repeated;
     const from = this.position ?? before;
@@ -166,7 +204,7 @@ export class PostgresEngine implements StorageEngine {
       return settled;
     } catch (error) {
       this.maybeRenew(error);
-      throw this.explain(error);
+      throw await this.explain(error);
     }
   }
 
@@ -174,20 +212,64 @@ export class PostgresEngine implements StorageEngine {
     const input = validateQuery(this.contract, name, given);
     const { machine } = this;
     const require = (rows: Rows) => this.require(readPosition(rows), atLeast);
-    return this.pool.use(async (connection) => {
-      if (machine !== undefined) return queryMachine(connection, machine, name, input, require);
-      // Sent together, so one session runs both, in this order: what the second sees is at least what the first found.
-      const [found, result] = await Promise.all([connection.run(READ_POSITION, []), queryKv(connection, name, input)]);
-      require(found);
-      return result;
-    });
+    try {
+      return await this.pool.use(async (connection) => {
+        if (machine !== undefined) return queryMachine(connection, machine, name, input, require);
+        // Sent together, so one session runs both, in this order: what the second sees is at least what the first found.
+        const [found, result] = await Promise.all([
+          connection.run(READ_POSITION, []),
+          queryKv(connection, name, input),
+        ]);
+        require(found);
+        return result;
+      });
+    } catch (error) {
+      const explained = await this.explain(error);
+      if (machine === undefined || isAboutState(explained)) throw explained;
+      throw answerOf(explained);
+    }
   }
 
   async locate(atLeast: readonly Index[]): Promise<EnginePosition> {
-    const found = readPosition(await this.pool.use((connection) => connection.run(READ_POSITION, [])));
-    this.require(found, atLeast);
-    const { epoch: _, ...position } = found;
-    return position;
+    try {
+      const found = readPosition(await this.pool.use((connection) => connection.run(READ_POSITION, [])));
+      this.require(found, atLeast);
+      return plainPosition(found);
+    } catch (error) {
+      throw await this.explain(error);
+    }
+  }
+
+  async markDiverged(reason: string): Promise<void> {
+    if (this.position === undefined) throw new Error('the engine is not open');
+    // What text in Postgres cannot hold.
+    const text = Buffer.from(reason.replaceAll('\0', '')).toString();
+    try {
+      await this.pool.use(async (connection) => {
+        const [row] = await connection.run(MARK_DIVERGED, [String(this.epoch), text]);
+        if (row?.[1] === true) return;
+        const found = readPosition(await connection.run(READ_POSITION, []));
+        explainPosition(found, this.epoch, found.mergedIndex);
+      });
+    } catch (error) {
+      throw await this.explain(error);
+    }
+    this.divergedFor = text;
+  }
+
+  async checkRows(): Promise<RowsCheck> {
+    if (this.position === undefined) throw new Error('the engine is not open');
+    if (this.checkUnderWay !== undefined) throw new Error('the rows of this engine are being checked already');
+    const { databaseUrl, server } = this.options;
+    const checker = new RowsChecker(databaseUrl, `craft check ${server}`, this.pool, () => {
+      if (this.checkUnderWay === checker) this.checkUnderWay = undefined;
+    });
+    this.checkUnderWay = checker;
+    try {
+      return await checker.begin(this.scope, (found) => requireOwn(found, this.epoch));
+    } catch (error) {
+      throw await this.explain(error);
+    }
   }
 
   async snapshot(): Promise<EngineSnapshot> {
@@ -205,12 +287,13 @@ export class PostgresEngine implements StorageEngine {
         `craft snapshot ${server}`,
         this.pool,
         this.scope,
+        (found) => requireOwn(found, this.epoch),
         onFreed,
       );
       return current.taken;
     } catch (error) {
       onFreed();
-      throw this.explain(error);
+      throw await this.explain(error);
     }
   }
 
@@ -235,20 +318,25 @@ export class PostgresEngine implements StorageEngine {
     const { databaseUrl, server } = this.options;
     // What counts as expired here may count in the state to come.
     await this.pruning;
+    // It would hold up the beginning, and look at what goes.
+    await this.checkUnderWay?.end();
     let restored = as === undefined ? snapshot.position : undefined;
     const counted = (before: EnginePosition) => {
       restored ??= as?.(before) ?? snapshot.position;
       return restored;
     };
     try {
-      await restoreSnapshot(databaseUrl, `craft restore ${server}`, this.scope, this.epoch, snapshot, counted);
+      const name = `craft restore ${server}`;
+      await restoreSnapshot(databaseUrl, name, this.scope, this.epoch, this.folders, snapshot, counted);
     } catch (error) {
       const isDone = error instanceof ConnectionLostError && restored !== undefined && (await this.isAt(restored));
-      if (!isDone) throw this.explain(error);
+      if (!isDone) throw await this.explain(error);
     } finally {
       await abandon(snapshot);
     }
     this.uncertain = undefined;
+    this.divergedFor = undefined;
+    this.damage = undefined;
     this.storedSincePrune = PRUNE_EVERY;
     return this.moveTo(restored ?? snapshot.position);
   }
@@ -282,7 +370,8 @@ export class PostgresEngine implements StorageEngine {
   }
 
   /** A database that has gone back is applied to from where it is now. */
-  private require(found: EnginePosition, atLeast: readonly Index[]): void {
+  private require(found: FencedPosition, atLeast: readonly Index[]): void {
+    requireOwn(found, this.epoch);
     try {
       requirePositions(found, atLeast);
     } catch (error) {
@@ -293,7 +382,7 @@ export class PostgresEngine implements StorageEngine {
 
   async close(): Promise<void> {
     this.position = undefined;
-    await this.snapshotUnderWay?.taken?.free();
+    await Promise.all([this.snapshotUnderWay?.taken?.free(), this.checkUnderWay?.end()]);
     await Promise.all([this.connection.close(), this.pool.close()]);
   }
 
@@ -328,8 +417,8 @@ export class PostgresEngine implements StorageEngine {
   private async settleUncertain({ commands, checksum }: EngineBatch): Promise<AppliedBatch | undefined> {
     const attempt = this.uncertain;
     if (attempt === undefined) return undefined;
-    const found = await this.readPosition().catch((error: unknown) => {
-      throw this.explain(error);
+    const found = await this.readPosition().catch(async (error: unknown) => {
+      throw await this.explain(error);
     });
     this.uncertain = undefined;
     if (found.epoch !== this.epoch) explainPosition(found, this.epoch, found.mergedIndex);
@@ -356,12 +445,23 @@ export class PostgresEngine implements StorageEngine {
     this.connection.renew();
   }
 
-  private explain(error: unknown): unknown {
+  /** What an error means: a table that is not there may be gone with the whole database, or by itself. */
+  private async explain(error: unknown): Promise<unknown> {
     if (error instanceof PositionError) this.moveTo(error.position);
-    if (!(error instanceof FencedError) && isMissingTable(error) && this.machine === undefined) {
-      return new FencedError("the engine's tables are gone: the database was replaced");
+    if (!(error instanceof DamagedError) && (isAboutState(error) || !isMissingTable(error))) return error;
+    try {
+      await this.pool.use(async (connection) => {
+        const found = readPosition(await connection.run(READ_POSITION, []));
+        requireOwn(found, this.epoch);
+        await requireTables(connection);
+      });
+      return error;
+    } catch (reason) {
+      if (isMissingTable(reason)) {
+        return new ReplacedError("the engine's tables are gone: the database was emptied or replaced");
+      }
+      return isAboutState(reason) ? reason : error;
     }
-    return error;
   }
 
   /** Removes expired results in pieces, beside the batches: at least as fast as new ones come. */
@@ -392,19 +492,29 @@ async function queryMachine(
   input: unknown,
   require: (position: Rows) => void,
 ): Promise<unknown> {
-  try {
-    return await connection.transaction(BEGIN_QUERY, async (transaction) => {
-      require(await transaction.run(READ_POSITION, []));
-      return asHandler(name, () => machine.queries[name]?.handle(drizzleOf(transaction), input));
-    });
-  } catch (error) {
-    if (error instanceof PositionError || error instanceof FencedError) throw error;
-    // A query that tries to write has a defect: its transaction may only read.
-    if (isEnvironment(error) && !isReadOnly(error)) throw error;
-    const reject = rejectOf(error);
-    if (reject !== undefined) throw new CraftError('REJECTED', reject.message, { cause: error });
-    // What the data refuses is the input's fault, and no fault of the database.
-    if (isDeterministic(error)) throw new CraftError('INVALID_ARGUMENT', describeRejection(error), { cause: error });
-    throw new CraftError('INTERNAL', describeFailure('query', error), { cause: error });
-  }
+  return connection.transaction(BEGIN_QUERY, async (transaction) => {
+    require(await transaction.run(READ_POSITION, []));
+    return asHandler(name, () => machine.queries[name]?.handle(drizzleOf(transaction), input));
+  });
+}
+
+/** What a query of a user's machine came to that has failed. */
+function answerOf(error: unknown): unknown {
+  // A query that tries to write has a defect: its transaction may only read.
+  if (isEnvironment(error) && !isReadOnly(error)) return error;
+  const reject = rejectOf(error);
+  if (reject !== undefined) return new CraftError('REJECTED', reject.message, { cause: error });
+  // What the data refuses is the input's fault, and no fault of the database.
+  if (isDeterministic(error)) return new CraftError('INVALID_ARGUMENT', describeRejection(error), { cause: error });
+  return new CraftError('INTERNAL', describeFailure('query', error), { cause: error });
+}
+
+/** Whether an error says what the state is, and not what became of a try. */
+function isAboutState(error: unknown): boolean {
+  return (
+    error instanceof FencedError ||
+    error instanceof ReplacedError ||
+    error instanceof DamagedError ||
+    error instanceof PositionError
+  );
 }

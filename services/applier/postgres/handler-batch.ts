@@ -17,6 +17,7 @@ import {
   rejectOf,
   type StateMachine,
 } from '../../../shared/engine/state-machine.js';
+import { VERIFY_COMMAND, VERIFY_OUTCOME } from '../../../shared/engine/verify.js';
 import { textArray } from './array.js';
 import { PLAIN_SETTINGS } from './catalog.js';
 import type { Connection } from './connection.js';
@@ -32,6 +33,7 @@ import {
 import { seededRandom } from './random.js';
 import { LOOK_UP_RESULTS, readResults, resultKeys, resultParameters, storeResults } from './results.js';
 import { describeFailure, describeRejection, isDeterministic, isEnvironment } from './sqlstate.js';
+import { listTables, requireTables } from './state-tables.js';
 import type { Transaction } from './transaction.js';
 
 /** Postgres has this setting since version 17. */
@@ -75,6 +77,8 @@ export async function applyHandlerBatch(
     const origins = originsOf(commands, windowUs, (key) => stored.get(key));
     const fresh = commands.filter((_, at) => origins[at] === 'new');
     const outcomes = await execute(transaction, machine, fresh, onFailure);
+    if (transaction.missedTable) await requireTables(transaction);
+    if (transaction.mayHaveChangedTables) await listTables(transaction, 'search-path');
     const settled = settle(commands, origins, outcomes, before.resultsChecksum);
     const after = onSettled(settled);
     await transaction.run(WRITE_RESULTS, [
@@ -97,8 +101,8 @@ async function execute(
   if (together !== undefined) return together;
   const outcomes: CommandOutcome[] = [];
   for (const [at, command] of read.entries()) {
-    if (typeof command === 'string') {
-      outcomes.push({ ok: false, message: command });
+    if ('ok' in command) {
+      outcomes.push(command);
       continue;
     }
     const fail = (error: unknown) => {
@@ -115,11 +119,11 @@ async function executeTogether(
   transaction: Transaction,
   tx: PostgresTransaction,
   machine: Machine,
-  read: readonly (BatchCommand | string)[],
+  read: readonly (BatchCommand | CommandOutcome)[],
 ): Promise<CommandOutcome[] | undefined> {
   const { applyBatch } = machine;
   if (applyBatch === undefined) return undefined;
-  const valid = read.filter((command) => typeof command !== 'string');
+  const valid = read.filter((command): command is BatchCommand => !('ok' in command));
   let outcomes: CommandOutcome[] = [];
   try {
     if (valid.length > 0)
@@ -132,17 +136,18 @@ async function executeTogether(
   }
   let next = 0;
   return read.map((command) => {
-    const outcome = typeof command === 'string' ? { ok: false as const, message: command } : outcomes[next++];
+    const outcome = 'ok' in command ? command : outcomes[next++];
     if (outcome === undefined) throw new Error('applyBatch gave too few outcomes');
     return outcome;
   });
 }
 
-/** A string says why the input is refused: the entry got past another version's validation. */
-function readCommand(machine: Machine, command: MergedCommand): BatchCommand | string {
+/** What no handler is called for has its outcome already: the services' own, and an input that got past another version's validation. */
+function readCommand(machine: Machine, command: MergedCommand): BatchCommand | CommandOutcome {
   const { name, payload, mergedIndex: index, timestamp, id } = command;
+  if (name === VERIFY_COMMAND) return VERIFY_OUTCOME;
   const read = readInput(machine, name, payload);
-  if ('refused' in read) return read.refused;
+  if ('refused' in read) return { ok: false, message: read.refused };
   return { name, input: read.input, context: { index, timestamp, id, random: seededRandom(index, timestamp) } };
 }
 
@@ -169,6 +174,8 @@ async function handle(
     return { ok: true, json };
   } catch (error) {
     if (isEnvironment(error)) throw error;
+    // A table that was dropped by hand is damage of this server, and no outcome.
+    if (transaction.missedTable) await requireTables(transaction);
     const reject = rejectOf(error);
     if (reject !== undefined) return { ok: false, message: reject.message };
     if (isDeterministic(error)) return { ok: false, message: describeRejection(error) };

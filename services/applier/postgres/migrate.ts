@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { readMigrationFiles } from 'drizzle-orm/migrator';
 import postgres from 'postgres';
 import type { Connection } from './connection.js';
+import { CREATE_POSITION } from './position.js';
 import type { Transaction } from './transaction.js';
 
 /** Of the engine's own tables; a user's machine has its own list. */
@@ -23,7 +24,7 @@ const TRIES = 10;
  * The state's tables belong to whoever queries them, and the schema craft to the engine; but a role of that name has it first in its
  * search path.
  */
-const NOT_AMONG_OWN = `select set_config('search_path', 'public', true) where current_schema() = 'craft'`;
+export const NOT_AMONG_OWN = `select set_config('search_path', 'public', true) where current_schema() = 'craft'`;
 
 /** `migrations/` of the project, beside the sources or above the compiled code. */
 export function migrationsFolder(): string {
@@ -63,6 +64,7 @@ async function runMissing(
 ): Promise<void> {
   const [last] = await transaction.run(`select max(created_at) from craft.${table}`, []);
   const newest = Number(last?.[0] ?? 0);
+  const isFirst = table === ENGINE_MIGRATIONS && newest === 0;
   for (const migration of migrations) {
     if (migration.folderMillis <= newest) continue;
     for (const statement of migration.sql) await transaction.execute(statement);
@@ -71,4 +73,8 @@ async function runMissing(
       String(migration.folderMillis),
     ]);
   }
+  if ((migrations.at(-1)?.folderMillis ?? 0) <= newest) return;
+  // In the same transaction: a position that is missing later was removed, and tables that are missing were not dropped here.
+  if (isFirst) await transaction.run(CREATE_POSITION, []);
+  await transaction.execute('update craft.position set tables = null');
 }

@@ -1,5 +1,5 @@
 /** The one row of craft.position: the fence and how far the state is. */
-import { type EnginePosition, FencedError, PositionError } from '../../../shared/engine/port.js';
+import { type EnginePosition, FencedError, PositionError, ReplacedError } from '../../../shared/engine/port.js';
 import { EMPTY_RESULTS_CHECKSUM } from '../../../shared/engine/results-checksum.js';
 import { EMPTY_CHECKSUM } from '../../../shared/merge/checksum.js';
 import { LOG_START, type LogPosition } from '../../../shared/raft/entry.js';
@@ -7,14 +7,16 @@ import { integerArray, integersOf } from './array.js';
 import type { Rows } from './connection.js';
 
 const COLUMNS =
-  'epoch, merged_index, checksum, results_checksum, "timestamp", positions::text, terms::text, timestamps::text';
+  'epoch, merged_index, checksum, results_checksum, "timestamp", positions::text, terms::text, timestamps::text, divergence';
+
+/** The row of a state that nobody has opened yet. */
+export const CREATE_POSITION = `insert into craft.position
+    (id, merged_index, checksum, results_checksum, "timestamp", positions, terms, timestamps, epoch, server)
+  values (1, 0, '${EMPTY_CHECKSUM}', '${EMPTY_RESULTS_CHECKSUM}', 0, '{}', '{}', '{}', 0, '')
+  on conflict (id) do nothing`;
 
 /** Takes the fence: waits for a batch that is being written, and no older epoch writes after it. */
-export const TAKE_FENCE = `insert into craft.position as current
-    (id, merged_index, checksum, results_checksum, "timestamp", positions, terms, timestamps, epoch, server)
-  values (1, 0, '${EMPTY_CHECKSUM}', '${EMPTY_RESULTS_CHECKSUM}', 0, '{}', '{}', '{}', 1, $1)
-  on conflict (id) do update set epoch = current.epoch + 1, server = excluded.server
-  returning ${COLUMNS}`;
+export const TAKE_FENCE = `update craft.position set epoch = epoch + 1, server = $1 where id = 1 returning ${COLUMNS}`;
 
 export const READ_POSITION = `select ${COLUMNS} from craft.position where id = 1`;
 export const LOCK_POSITION = `${READ_POSITION} for update`;
@@ -27,9 +29,14 @@ export const SHARE_STATE = 'lock table craft.position in access share mode';
 export const EXCLUDE_WRITERS = 'lock table craft.position in exclusive mode';
 export const EXCLUDE_ALL = 'lock table craft.position in access exclusive mode';
 
-/** $1 .. $7 as from $3 on of MOVE_POSITION: for who holds the lock and has compared the epoch. */
+/** $1 epoch, $2 why; durable, whatever the batches are. Marks nothing when another one has taken over. */
+export const MARK_DIVERGED = `with marked as (
+    update craft.position set divergence = $2 where id = 1 and epoch = $1::bigint returning 1
+  ) select set_config('synchronous_commit', 'on', true), exists (select from marked)`;
+
+/** $1 .. $7 as from $3 on of MOVE_POSITION: for who holds the lock and has compared the epoch. Such a state is that of the others. */
 export const SET_POSITION = `update craft.position
-  set merged_index = $1::bigint, checksum = $2, results_checksum = $3, "timestamp" = $4::bigint,
+  set divergence = null, merged_index = $1::bigint, checksum = $2, results_checksum = $3, "timestamp" = $4::bigint,
     positions = $5::bigint[], terms = $6::bigint[], timestamps = $7::bigint[]
   where id = 1`;
 
@@ -44,13 +51,14 @@ export const MOVE_POSITION = `update craft.position
 
 export interface FencedPosition extends EnginePosition {
   readonly epoch: number;
+  readonly divergence: string | undefined;
 }
 
-/** @throws FencedError when the row is gone: this is not the database that the engine opened. */
+/** @throws ReplacedError when the row is gone: this is not the database that the engine opened. */
 export function readPosition(rows: Rows): FencedPosition {
   const [row] = rows;
-  if (row === undefined) throw new FencedError('the position in craft.position is gone: the database was replaced');
-  const [epoch, mergedIndex, checksum, resultsChecksum, timestamp, positions, terms, timestamps] = row;
+  if (row === undefined) throw new ReplacedError('the position in craft.position is gone: the database was emptied');
+  const [epoch, mergedIndex, checksum, resultsChecksum, timestamp, positions, terms, timestamps, divergence] = row;
   return {
     epoch: Number(epoch),
     mergedIndex: Number(mergedIndex),
@@ -58,7 +66,19 @@ export function readPosition(rows: Rows): FencedPosition {
     resultsChecksum: String(resultsChecksum),
     timestamp: Number(timestamp),
     positions: positionsOf(String(positions), String(terms), String(timestamps)),
+    divergence: divergence === null ? undefined : String(divergence),
   };
+}
+
+/** What of it the engine's callers know. */
+export function plainPosition({
+  mergedIndex,
+  checksum,
+  timestamp,
+  resultsChecksum,
+  positions,
+}: EnginePosition): EnginePosition {
+  return { mergedIndex, checksum, timestamp, resultsChecksum, positions };
 }
 
 function positionsOf(indexes: string, terms: string, timestamps: string): LogPosition[] {
@@ -70,8 +90,17 @@ function positionsOf(indexes: string, terms: string, timestamps: string): LogPos
   }));
 }
 
+/** @throws ReplacedError when the position has never been this engine's. One that another has taken over can still be read. */
+export function requireOwn(found: FencedPosition, epoch: number): FencedPosition {
+  if (found.epoch >= epoch) return found;
+  throw new ReplacedError(
+    `the database was replaced: it is of epoch ${found.epoch}, the one that was opened is of epoch ${epoch}`,
+  );
+}
+
 /** Throws what it means that the position is not the one that a batch begins at. */
 export function explainPosition(found: FencedPosition, epoch: number, expected: number): never {
+  requireOwn(found, epoch);
   if (found.epoch !== epoch) {
     throw new FencedError(
       `another applier has taken over this database (epoch ${found.epoch}, this one has ${epoch}): only one may run`,

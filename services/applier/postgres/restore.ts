@@ -19,6 +19,7 @@ import {
 } from './position.js';
 import type { SequenceValue } from './snapshot.js';
 import { isDeterministic } from './sqlstate.js';
+import { createTables, missingTables, requireTables } from './state-tables.js';
 import type { Transaction } from './transaction.js';
 
 /** How long readers and batches under way may hold up the beginning (milliseconds). */
@@ -39,13 +40,15 @@ const ENABLING: Readonly<Record<string, string>> = { O: 'enable', A: 'enable alw
 
 /**
  * Replaces the state of the database at `url` by the snapshot, which counts as of the position that `as` gives for the one before.
- * @throws SnapshotFormatError, FencedError; ConnectionLostError, after which nobody knows unless the position is looked at.
+ * Tables that are missing are made anew by the migrations in `folders`.
+ * @throws SnapshotFormatError, FencedError, ReplacedError, DamagedError; ConnectionLostError, after which nobody knows unless the position is looked at.
  */
 export async function restoreSnapshot(
   url: string,
   name: string,
   scope: Scope,
   epoch: number,
+  folders: readonly string[],
   snapshot: EngineSnapshot,
   as: (before: EnginePosition) => EnginePosition,
 ): Promise<void> {
@@ -55,6 +58,7 @@ export async function restoreSnapshot(
       const found = readPosition(await transaction.run(READ_POSITION, []));
       if (found.epoch !== epoch) explainPosition(found, epoch, found.mergedIndex);
       const position = as(found);
+      await repair(transaction, scope, folders);
       const catalog = await readCatalog(transaction, scope);
       if (snapshot.format !== catalog.format) throw wrongFormat(snapshot.format, catalog.format);
       await new Restore(transaction, catalog).run(snapshot);
@@ -63,6 +67,16 @@ export async function restoreSnapshot(
   } finally {
     await connection.close();
   }
+}
+
+/** The rows of the others go first: they may not fit keys that are made anew. */
+async function repair(transaction: Transaction, scope: Scope, folders: readonly string[]): Promise<void> {
+  const missing = await missingTables(transaction);
+  if (missing.length === 0) return;
+  const { tables } = await readCatalog(transaction, scope);
+  if (tables.length > 0) await transaction.execute(`truncate ${tables.map((table) => table.name).join(', ')}`);
+  await createTables(transaction, missing, folders);
+  await requireTables(transaction);
 }
 
 class Restore {

@@ -52,6 +52,10 @@ export const position = craft.table(
     epoch: bigint('epoch', { mode: 'number' }).notNull(),
     /** Whose state this is. */
     server: text('server').notNull(),
+    /** Why this state counts as different from the other servers'. */
+    divergence: text('divergence'),
+    /** The tables that are the state's, by their names in SQL: what is missing of them was not dropped by a command. */
+    tables: text('tables').array(),
   },
   (table) => [check('position_is_one_row', sql`${table.id} = 1`)],
 );

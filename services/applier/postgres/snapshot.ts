@@ -10,8 +10,16 @@ import { FrameWriter } from '../../../shared/engine/snapshot-frames.js';
 import { type Catalog, PLAIN_SETTINGS, readCatalog, type Scope } from './catalog.js';
 import { Connection } from './connection.js';
 import type { CopyOut } from './copy.js';
-import { EXCLUDE_WRITERS, READ_POSITION, readPosition, SHARE_STATE } from './position.js';
+import {
+  EXCLUDE_WRITERS,
+  type FencedPosition,
+  plainPosition,
+  READ_POSITION,
+  readPosition,
+  SHARE_STATE,
+} from './position.js';
 import type { QueryPool } from './query-pool.js';
+import { requireTables } from './state-tables.js';
 import type { Transaction } from './transaction.js';
 
 /** Rows are gathered into pieces of about so many bytes. */
@@ -58,12 +66,16 @@ export class PostgresSnapshot implements EngineSnapshot {
     this.data = { [Symbol.asyncIterator]: () => iterator };
   }
 
-  /** `onFreed` is called once: when the last byte has been read, or the snapshot is given up. */
+  /**
+   * `require` throws when the position found is not one to keep. `onFreed` is called once: when the last byte has been read, or the snapshot
+   * is given up.
+   */
   static async take(
     url: string,
     name: string,
     pool: QueryPool,
     scope: Scope,
+    require: (found: FencedPosition) => void,
     onFreed: () => void,
   ): Promise<PostgresSnapshot> {
     const connection = new Connection({ url, name });
@@ -71,10 +83,10 @@ export class PostgresSnapshot implements EngineSnapshot {
       const begun = await (scope === 'search-path'
         ? pool.use((other) =>
             other.transaction(`begin; set local lock_timeout = ${LOCK_MS_MAX}; ${EXCLUDE_WRITERS}`, () =>
-              begin(connection, scope),
+              begin(connection, scope, require),
             ),
           )
-        : begin(connection, scope));
+        : begin(connection, scope, require));
       const { position, catalog, sequences, transaction, backend } = begun;
       return new PostgresSnapshot(position, catalog, sequences, connection, transaction, backend, pool, onFreed);
     } catch (error) {
@@ -154,9 +166,11 @@ interface Begun {
   readonly backend: string;
 }
 
-async function begin(connection: Connection, scope: Scope): Promise<Begun> {
+async function begin(connection: Connection, scope: Scope, require: (found: FencedPosition) => void): Promise<Begun> {
   const transaction = await connection.begin(BEGIN);
-  const { epoch: _, ...position } = readPosition(await transaction.run(READ_POSITION, []));
+  const found = readPosition(await transaction.run(READ_POSITION, []));
+  require(found);
+  await requireTables(transaction);
   const catalog = await readCatalog(transaction, scope);
   const sequences: SequenceValue[] = [];
   for (const name of catalog.sequences) {
@@ -164,5 +178,5 @@ async function begin(connection: Connection, scope: Scope): Promise<Begun> {
     sequences.push({ name, value: String(row?.[0]), isCalled: row?.[1] === true });
   }
   const [process] = await transaction.run('select pg_backend_pid()::text', []);
-  return { position, catalog, sequences, transaction, backend: String(process?.[0]) };
+  return { position: plainPosition(found), catalog, sequences, transaction, backend: String(process?.[0]) };
 }

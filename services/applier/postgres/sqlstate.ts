@@ -43,8 +43,12 @@ export function isAborted(error: unknown): boolean {
   return postgresErrorOf(error)?.code === '25P02';
 }
 
-/** Class 57P is the operator's (shutdown, terminate), class 08 the connection's, 25P03 and 25P04 are time-outs: the session ends with them. */
+/**
+ * Class 57P is the operator's (shutdown, terminate), class 08 the connection's, 25P03 and 25P04 are time-outs; and whatever a server says that is
+ * FATAL (there is no such database, no such role): the session ends with them.
+ */
 export function endsSession(error: PostgresError): boolean {
+  if (error.severity === 'FATAL' || error.severity === 'PANIC') return true;
   return /^(57P|08)|^25P0[34]$/.test(error.code);
 }
 
@@ -53,7 +57,7 @@ export function isReadOnly(error: unknown): boolean {
   return postgresErrorOf(error)?.code === '25006';
 }
 
-/** The table is not there: this is not the database that was opened. */
+/** A table or schema is not there: this may not be the database that was opened. */
 export function isMissingTable(error: unknown): boolean {
   const code = postgresErrorOf(error)?.code;
   return code === '42P01' || code === '3F000';

@@ -13,6 +13,14 @@ const PARAMETERS_MAX = 65_533;
 const CONTROL =
   /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*(begin|start|commit|end|rollback|abort|savepoint|release|prepare\s+transaction|copy|set|reset|discard)\b/i;
 
+/** What a statement that changes tables has in it; others may have it, too. */
+const CHANGES_TABLES = /\b(?:create|drop|alter)\b/i;
+
+/** Whether the statement may create or drop a table. */
+export function mayChangeTables(statement: string): boolean {
+  return CHANGES_TABLES.test(statement);
+}
+
 /** A statement that a handler may not give. */
 export class StatementError extends Error {
   readonly code = 'STATEMENT';

@@ -6,8 +6,8 @@
 import type { Sql } from 'postgres';
 import type { Rows } from './connection.js';
 import { CopyIn, CopyOut } from './copy.js';
-import { isAborted, isEnvironment } from './sqlstate.js';
-import { checkStatement } from './statement.js';
+import { isAborted, isEnvironment, isMissingTable } from './sqlstate.js';
+import { checkStatement, mayChangeTables } from './statement.js';
 
 /** Sends something on the transaction's connection and waits for the answer. */
 export type Send = <T>(send: (client: Sql) => PromiseLike<T>) => Promise<T>;
@@ -20,6 +20,8 @@ export class Transaction {
   private refusal: unknown;
   private isOver = false;
   private savepoints = 0;
+  private changesTables = false;
+  private missesTable = false;
 
   constructor(private readonly send: Send) {}
 
@@ -33,8 +35,19 @@ export class Transaction {
     return this.enqueue((client) => client.unsafe(text, [...parameters], { prepare: true }).values());
   }
 
+  /** Whether a handler's statement may have created or dropped a table. */
+  get mayHaveChangedTables(): boolean {
+    return this.changesTables;
+  }
+
+  /** Whether a statement did not find its table, though no handler has dropped one. */
+  get missedTable(): boolean {
+    return this.missesTable && !this.changesTables;
+  }
+
   /** One statement as Drizzle gives it. */
   query(text: string, parameters: unknown[], options: object, asArrays: boolean): Promise<unknown> {
+    this.changesTables ||= mayChangeTables(text);
     const send = (client: Sql) => {
       // Never the simple protocol: it would take several statements at once, `commit` among them.
       const query = client.unsafe(text, parameters as string[], { ...options, simple: false } as object);
@@ -106,6 +119,7 @@ export class Transaction {
       return this.send(send);
     });
     this.tail = answer.catch((error: unknown) => {
+      this.missesTable ||= isMissingTable(error);
       if (isEnvironment(error)) this.failure ??= error;
       else if (!isAborted(error)) this.refusal ??= error;
     });

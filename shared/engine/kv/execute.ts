@@ -5,6 +5,7 @@
 import type { Index, Timestamp } from '../../raft/entry.js';
 import { readInput } from '../registry.js';
 import { type CommandOutcome, Reject, rejectOf } from '../state-machine.js';
+import { VERIFY_COMMAND, VERIFY_OUTCOME } from '../verify.js';
 import { kvContract } from './contract.js';
 import type { DeleteInput, OperationInput, PutInput, TxnInput } from './schema.js';
 
@@ -36,6 +37,7 @@ export function readKvCommand(command: {
   readonly timestamp: Timestamp;
 }): KvCommand | string {
   const { name, payload, mergedIndex, timestamp } = command;
+  if (name === VERIFY_COMMAND) return { name, operations: [], mergedIndex, timestamp };
   const read = readInput(kvContract, name, payload);
   if ('refused' in read) return read.refused;
   return { name, operations: operationsOf(name, read.input), mergedIndex, timestamp };
@@ -55,6 +57,7 @@ export class KvOverlay {
 
   /** Runs one command; a rejected one leaves no trace. */
   execute(command: KvCommand): CommandOutcome {
+    if (command.name === VERIFY_COMMAND) return VERIFY_OUTCOME;
     const [first] = command.operations;
     try {
       if (command.name !== 'kv.txn' && first !== undefined) {

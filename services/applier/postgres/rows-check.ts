@@ -1,0 +1,128 @@
+/**
+ * A look at all rows of the state (T4): one transaction that sees one state of all tables, on a connection of its own, while batches go on.
+ *
+ * The digest of a row is that of its text form in UTF-8, under PLAIN_SETTINGS: it depends neither on the version of Postgres nor on locale,
+ * encoding, or where the row lies. Each table is locked only while it is read, and gives way to what waits for it: a handler that truncates a
+ * table is not held up for long.
+ */
+import type { RowsCheck, TableChecksum } from '../../../shared/engine/port.js';
+import { checksumText, inByteOrder } from '../../../shared/engine/rows-checksum.js';
+import { PLAIN_SETTINGS, readCatalog, type Scope, type StateTable } from './catalog.js';
+import { Connection } from './connection.js';
+import { type FencedPosition, plainPosition, READ_POSITION, readPosition, SHARE_STATE } from './position.js';
+import type { QueryPool } from './query-pool.js';
+import { requireTables } from './state-tables.js';
+import type { Transaction } from './transaction.js';
+
+/** A large table takes long: only then is the connection given up (milliseconds). */
+const STUCK_MS_MAX = 6 * 3_600_000;
+/** How often to look who waits (milliseconds). */
+const LOOK_MS = 1_000;
+/** How long the end may take while the database does not answer (milliseconds). */
+const END_MS_MAX = 1_000;
+
+const BEGIN = `begin isolation level repeatable read read only; ${SHARE_STATE}; set local statement_timeout = 0;
+  set local idle_in_transaction_session_timeout = 0; ${PLAIN_SETTINGS}`;
+
+/** Whether somebody waits for a lock that process $1 has. */
+const IS_WAITED_FOR = `select exists (select from pg_stat_activity
+  where wait_event_type = 'Lock' and datname = current_database() and $1::integer = any(pg_blocking_pids(pid)))`;
+
+/** A table that was emptied or written anew since the transaction began does not show the rows of then. */
+const IS_SAME_FILE = 'select relfilenode = pg_relation_filenode(oid) from pg_class where oid = $1::oid';
+
+export class RowsChecker {
+  private readonly connection: Connection;
+  private backend: string | undefined;
+  private isOver = false;
+
+  /** `onOver` is called once: when all is computed, or it has failed. */
+  constructor(
+    url: string,
+    name: string,
+    private readonly pool: QueryPool,
+    private readonly onOver: () => void,
+  ) {
+    this.connection = new Connection({ url, name, stuckMsMax: STUCK_MS_MAX });
+  }
+
+  /** Resolves when the state is fixed. `require` throws when the position found is not one to look at. */
+  async begin(scope: Scope, require: (found: FencedPosition) => void): Promise<RowsCheck> {
+    try {
+      const transaction = await this.connection.begin(BEGIN);
+      const found = readPosition(await transaction.run(READ_POSITION, []));
+      require(found);
+      await requireTables(transaction);
+      const { tables } = await readCatalog(transaction, scope);
+      const [process] = await transaction.run('select pg_backend_pid()::text', []);
+      this.backend = String(process?.[0]);
+      const computed = this.compute(transaction, tables);
+      // It may fail before anybody waits for it.
+      computed.catch(() => undefined);
+      return { position: plainPosition(found), tables: computed };
+    } catch (error) {
+      await this.finish();
+      throw error;
+    }
+  }
+
+  /** Ends it, wherever it is. */
+  async end(): Promise<void> {
+    const { backend } = this;
+    if (this.isOver) return;
+    if (backend !== undefined) {
+      const ending = this.pool.use((other) => other.run('select pg_terminate_backend($1::integer)', [backend]));
+      await Promise.race([
+        ending.catch(() => undefined),
+        new Promise((resolve) => setTimeout(resolve, END_MS_MAX).unref()),
+      ]);
+    }
+    await this.finish();
+  }
+
+  private async compute(transaction: Transaction, tables: readonly StateTable[]): Promise<readonly TableChecksum[]> {
+    const looking = setInterval(() => void this.giveWay(), LOOK_MS).unref();
+    try {
+      const checksums: TableChecksum[] = [];
+      for (const table of tables) {
+        // Their rows are no state of the machine: they go at another time at every server.
+        if (table.name !== 'craft.results') checksums.push(await checksumOf(transaction, table));
+      }
+      await transaction.commit();
+      return inByteOrder(checksums);
+    } finally {
+      clearInterval(looking);
+      await this.finish();
+    }
+  }
+
+  private async giveWay(): Promise<void> {
+    const backend = this.backend ?? '';
+    const [row] = await this.pool.use((other) => other.run(IS_WAITED_FOR, [backend])).catch(() => []);
+    if (row?.[0] === true) await this.end();
+  }
+
+  private async finish(): Promise<void> {
+    if (this.isOver) return;
+    this.isOver = true;
+    await this.connection.close();
+    this.onOver();
+  }
+}
+
+/** The savepoint ends with its locks: what is undone keeps none. */
+async function checksumOf(
+  transaction: Transaction,
+  { oid, name, plainName, columns }: StateTable,
+): Promise<TableChecksum> {
+  await transaction.execute(`savepoint craft_table; lock table ${name} in access share mode`);
+  const [file] = await transaction.run(IS_SAME_FILE, [String(oid)]);
+  if (file?.[0] !== true) throw new Error(`the table ${name} has been emptied or written anew meanwhile`);
+  const row = columns === '' ? "''" : `row(${columns})::text`;
+  const [found] = await transaction.run(
+    `select count(*)::text, coalesce(sum(('x' || left(md5(convert_to(${row}, 'UTF8')), 16))::bit(64)::bigint), 0)::text from ${name}`,
+    [],
+  );
+  await transaction.execute('rollback to savepoint craft_table; release savepoint craft_table');
+  return { name: plainName, rows: Number(found?.[0]), checksum: checksumText(BigInt(String(found?.[1]))) };
+}
