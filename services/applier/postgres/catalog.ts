@@ -1,6 +1,7 @@
 /** Which tables and sequences are the state of a machine, as the database itself says, and a digest of their layout. */
 import { createHash } from 'node:crypto';
 import { FRAMING } from '../../../shared/engine/snapshot-frames.js';
+import { LIST_SEQUENCES } from './sequences.js';
 import type { Transaction } from './transaction.js';
 
 /**
@@ -39,8 +40,7 @@ const FIRST_USER_OID = 16_384;
 const OWN = `not exists (
   select from pg_depend where classid = 'pg_class'::regclass and objid = c.oid and deptype = 'e')`;
 
-/** The schema craft is not one of the state's; a role of that name has it first in its search path. */
-const DEFAULT_SCHEMA = "coalesce((array_remove(current_schemas(false), 'craft'))[1], 'public')";
+const DEFAULT_SCHEMA = "coalesce((current_schemas(false))[1], 'public')";
 
 const COLUMNS = (condition: string) => `
   select c.oid::bigint::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname), quote_ident(a.attname),
@@ -52,21 +52,10 @@ const COLUMNS = (condition: string) => `
 
 const TABLES: Readonly<Record<Scope, string>> = {
   'built-in': COLUMNS("c.oid in (to_regclass('kv'), to_regclass('craft.results'))"),
-  'search-path': COLUMNS(`n.nspname = any(current_schemas(false))
-    and (n.nspname <> 'craft' or c.relname not in ('position', 'migrations', 'machine_migrations'))
-    or c.oid = to_regclass('craft.results')`),
+  'search-path': COLUMNS(`n.nspname = any(current_schemas(false)) or c.oid = to_regclass('craft.results')`),
 };
 
-const SEQUENCES = `select quote_ident(n.nspname) || '.' || quote_ident(c.relname)
-  from pg_class c join pg_namespace n on n.oid = c.relnamespace
-  where c.relkind = 'S' and n.nspname = any(current_schemas(false)) and n.nspname <> 'craft' and ${OWN}
-  order by n.nspname collate "C", c.relname collate "C"`;
-
 const REFERENCES = `select conrelid::bigint::text, confrelid::bigint::text from pg_constraint where contype = 'f'`;
-
-/** What the text forms of values depend on. */
-export const PLAIN_SETTINGS = `set local datestyle = 'ISO, YMD'; set local intervalstyle = 'postgres'; set local extra_float_digits = 1;
-  set local timezone = 'UTC'; set local bytea_output = 'hex'; set local lc_monetary = 'C'; set local xmlbinary = 'base64'`;
 
 /** In a transaction with PLAIN_SETTINGS. */
 export async function readCatalog(transaction: Transaction, scope: Scope): Promise<Catalog> {
@@ -86,7 +75,8 @@ export async function readCatalog(transaction: Transaction, scope: Scope): Promi
     tables.set(name, known);
     hash.update(JSON.stringify([name, column, type]));
   }
-  const sequences = scope === 'search-path' ? (await transaction.run(SEQUENCES, [])).map(([name]) => String(name)) : [];
+  const sequences =
+    scope === 'search-path' ? (await transaction.run(LIST_SEQUENCES, [])).map(([name]) => String(name)) : [];
   hash.update(JSON.stringify(sequences));
   const listed = [...tables].map(([name, { oid, plainName, columns, isBinary }]) => ({
     oid,
@@ -119,4 +109,22 @@ function inOrder(tables: readonly StateTable[], references: readonly (readonly [
   };
   for (const table of tables) visit(table);
   return [...ordered];
+}
+
+/** Once it is locked. */
+const IS_SAME_FILE = 'select relfilenode = pg_relation_filenode(oid) from pg_class where oid = $1::oid';
+
+/**
+ * Locks a table for readers, in a transaction that sees one state of all tables, until `unlockTable`.
+ * @throws Error for one that was emptied or written anew since the transaction began: it does not show the rows of then any more.
+ */
+export async function lockTable(transaction: Transaction, { oid, name }: StateTable): Promise<void> {
+  await transaction.execute(`savepoint craft_table; lock table ${name} in access share mode`);
+  const [file] = await transaction.run(IS_SAME_FILE, [String(oid)]);
+  if (file?.[0] !== true) throw new Error(`the table ${name} has been emptied or written anew meanwhile`);
+}
+
+/** A savepoint that is undone keeps no locks. */
+export async function unlockTable(transaction: Transaction): Promise<void> {
+  await transaction.execute('rollback to savepoint craft_table; release savepoint craft_table');
 }

@@ -30,7 +30,7 @@ import { framesOf, wrongFormat } from '../../../shared/engine/snapshot-frames.js
 import { rejectOf, type StateMachineContract } from '../../../shared/engine/state-machine.js';
 import type { Index } from '../../../shared/raft/entry.js';
 import { CraftError } from '../../../shared/wire/errors.js';
-import { PLAIN_SETTINGS, readCatalog, type Scope } from './catalog.js';
+import { readCatalog, type Scope } from './catalog.js';
 import { Connection, ConnectionLostError, type Rows } from './connection.js';
 import { drizzleOf } from './drizzle.js';
 import { applyHandlerBatch, type Machine, type OnFailure } from './handler-batch.js';
@@ -53,6 +53,8 @@ import { QueryPool } from './query-pool.js';
 import { restoreSnapshot } from './restore.js';
 import { PRUNE_RESULTS } from './results.js';
 import { RowsChecker } from './rows-check.js';
+import { recordNewSequences } from './sequences.js';
+import { PLAIN_SETTINGS } from './settings.js';
 import { PostgresSnapshot } from './snapshot.js';
 import {
   describeFailure,
@@ -77,7 +79,7 @@ export interface PostgresEngineOptions {
 }
 
 /** Excludes others that open the same database. */
-const BEGIN_MIGRATING = `begin; lock table craft.${ENGINE_MIGRATIONS} in exclusive mode`;
+const BEGIN_MIGRATING = `begin; lock table craft.${ENGINE_MIGRATIONS} in exclusive mode; ${PLAIN_SETTINGS}`;
 const QUERY_CONNECTIONS = 3;
 /** Most expired results removed at once, and how many may have come in since the last time before it is due again. */
 const PRUNE_ROWS_MAX = 4_096;
@@ -152,7 +154,10 @@ export class PostgresEngine implements StorageEngine {
       await connection.transaction(BEGIN_MIGRATING, (transaction) => ensurePosition(transaction, this.scope, [folder]));
       const migrations = this.machine?.migrations;
       if (migrations !== undefined) await migrate(connection, migrations, MACHINE_MIGRATIONS);
-      await connection.transaction(BEGIN_MIGRATING, (transaction) => listTablesOnce(transaction, this.scope));
+      await connection.transaction(BEGIN_MIGRATING, async (transaction) => {
+        await listTablesOnce(transaction, this.scope);
+        if (this.scope === 'search-path') await recordNewSequences(transaction);
+      });
       this.damage = await requireTables(connection).then(
         () => undefined,
         (error: unknown) => {

@@ -19,19 +19,20 @@ import {
 } from '../../../shared/engine/state-machine.js';
 import { VERIFY_COMMAND, VERIFY_OUTCOME } from '../../../shared/engine/verify.js';
 import { textArray } from './array.js';
-import { PLAIN_SETTINGS } from './catalog.js';
 import type { Connection } from './connection.js';
 import { drizzleOf, type PostgresTransaction } from './drizzle.js';
-import {
-  explainPosition,
-  LOCK_POSITION,
-  MOVE_PARAMETERS,
-  MOVE_POSITION,
-  moveParameters,
-  readPosition,
-} from './position.js';
+import { explainPosition, MOVE_PARAMETERS, MOVE_POSITION, moveParameters, readPosition } from './position.js';
 import { seededRandom } from './random.js';
-import { LOOK_UP_RESULTS, readResults, resultKeys, resultParameters, storeResults } from './results.js';
+import {
+  LOOK_UP_RESULTS,
+  RESULT_PARAMETERS,
+  readResults,
+  resultKeys,
+  resultParameters,
+  storeResults,
+} from './results.js';
+import { BatchSequences, LOCK_STATE, replaceSequences, sequenceParameters, storeSequences } from './sequences.js';
+import { PLAIN_SETTINGS } from './settings.js';
 import { describeFailure, describeRejection, isDeterministic, isEnvironment } from './sqlstate.js';
 import { listTables, requireTables } from './state-tables.js';
 import type { Transaction } from './transaction.js';
@@ -48,8 +49,10 @@ const BEGIN = `begin isolation level read committed; set local synchronous_commi
   set local lock_timeout = 0; set local idle_in_transaction_session_timeout = 0; ${NO_TRANSACTION_TIMEOUT}; ${PLAIN_SETTINGS};
   set constraints all immediate`;
 
-const WRITE_RESULTS = `with moved as (${MOVE_POSITION}), stored as (${storeResults('moved', MOVE_PARAMETERS + 1)})
-  select exists (select from moved)`;
+const MOVED = `moved as (${MOVE_POSITION}), stored as (${storeResults('moved', MOVE_PARAMETERS + 1)})`;
+const WRITE_RESULTS = `with ${MOVED} select exists (select from moved)`;
+const NUMBERED = storeSequences('moved', MOVE_PARAMETERS + RESULT_PARAMETERS + 1);
+const WRITE_RESULTS_AND_SEQUENCES = `with ${MOVED}, numbered as (${NUMBERED}) select exists (select from moved)`;
 
 export type Machine = StateMachine<PostgresTransaction>;
 
@@ -68,23 +71,28 @@ export async function applyHandlerBatch(
   onFailure: OnFailure,
 ): Promise<SettledBatch> {
   return connection.transaction(BEGIN, async (transaction) => {
-    const found = readPosition(await transaction.run(LOCK_POSITION, []));
+    const locked = await transaction.run(LOCK_STATE, [String(epoch), String(before.mergedIndex)]);
+    const found = readPosition(locked);
     if (found.epoch !== epoch || found.mergedIndex !== before.mergedIndex) {
       explainPosition(found, epoch, before.mergedIndex);
     }
+    const sequences = BatchSequences.of(locked);
     const keys = resultKeys(commands);
     const stored = readResults(keys.length === 0 ? [] : await transaction.run(LOOK_UP_RESULTS, [textArray(keys)]));
     const origins = originsOf(commands, windowUs, (key) => stored.get(key));
     const fresh = commands.filter((_, at) => origins[at] === 'new');
-    const outcomes = await execute(transaction, machine, fresh, onFailure);
+    const outcomes = await execute(transaction, machine, fresh, sequences, onFailure);
     if (transaction.missedTable) await requireTables(transaction);
-    if (transaction.mayHaveChangedTables) await listTables(transaction, 'search-path');
+    if (transaction.mayHaveChangedTables) {
+      await listTables(transaction, 'search-path');
+      await replaceSequences(transaction, sequences.all);
+    }
     const settled = settle(commands, origins, outcomes, before.resultsChecksum);
     const after = onSettled(settled);
-    await transaction.run(WRITE_RESULTS, [
-      ...moveParameters(epoch, before.mergedIndex, after),
-      ...resultParameters(settled.results),
-    ]);
+    const written = [...moveParameters(epoch, before.mergedIndex, after), ...resultParameters(settled.results)];
+    const { moved } = sequences;
+    if (moved.length === 0) await transaction.run(WRITE_RESULTS, written);
+    else await transaction.run(WRITE_RESULTS_AND_SEQUENCES, [...written, ...sequenceParameters(moved)]);
     return settled;
   });
 }
@@ -93,11 +101,12 @@ async function execute(
   transaction: Transaction,
   machine: Machine,
   commands: readonly MergedCommand[],
+  sequences: BatchSequences,
   onFailure: OnFailure,
 ): Promise<CommandOutcome[]> {
   const tx = drizzleOf(transaction);
   const read = commands.map((command) => readCommand(machine, command));
-  const together = await executeTogether(transaction, tx, machine, read);
+  const together = await executeTogether(transaction, tx, machine, read, sequences);
   if (together !== undefined) return together;
   const outcomes: CommandOutcome[] = [];
   for (const [at, command] of read.entries()) {
@@ -109,7 +118,7 @@ async function execute(
       const given = commands[at];
       if (given !== undefined) onFailure(given, error);
     };
-    outcomes.push(await handle(transaction, tx, machine, command, fail));
+    outcomes.push(await handle(transaction, tx, machine, command, sequences, fail));
   }
   return outcomes;
 }
@@ -120,6 +129,7 @@ async function executeTogether(
   tx: PostgresTransaction,
   machine: Machine,
   read: readonly (BatchCommand | CommandOutcome)[],
+  sequences: BatchSequences,
 ): Promise<CommandOutcome[] | undefined> {
   const { applyBatch } = machine;
   if (applyBatch === undefined) return undefined;
@@ -127,9 +137,11 @@ async function executeTogether(
   let outcomes: CommandOutcome[] = [];
   try {
     if (valid.length > 0)
-      outcomes = await transaction.savepoint(async () =>
-        checked(await asHandler('applyBatch', () => applyBatch(tx, valid)), valid),
-      );
+      outcomes = await transaction.savepoint(async () => {
+        const given = checked(await asHandler('applyBatch', () => applyBatch(tx, valid)), valid);
+        await sequences.beforeReading(transaction);
+        return given;
+      }, sequences);
   } catch (error) {
     if (isEnvironment(error)) throw error;
     return undefined;
@@ -162,15 +174,18 @@ async function handle(
   tx: PostgresTransaction,
   machine: Machine,
   { name, input, context }: BatchCommand,
+  sequences: BatchSequences,
   onFailure: (error: unknown) => void,
 ): Promise<CommandOutcome> {
   const definition = machine.commands[name];
   if (definition === undefined) throw new Error(`no handler of ${name}`);
   try {
     // A result that is no JSON is found out inside the savepoint, so that its writes are undone.
-    const json = await transaction.savepoint(async () =>
-      jsonOf(await asHandler(name, () => definition.handle(tx, input, context))),
-    );
+    const json = await transaction.savepoint(async () => {
+      const text = jsonOf(await asHandler(name, () => definition.handle(tx, input, context)));
+      await sequences.beforeReading(transaction);
+      return text;
+    }, sequences);
     return { ok: true, json };
   } catch (error) {
     if (isEnvironment(error)) throw error;

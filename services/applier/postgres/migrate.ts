@@ -10,6 +10,8 @@ import { readMigrationFiles } from 'drizzle-orm/migrator';
 import postgres from 'postgres';
 import type { Connection } from './connection.js';
 import { CREATE_POSITION } from './position.js';
+import { recordSequences, SET_SEQUENCES } from './sequences.js';
+import { OWN_SCHEMAS } from './settings.js';
 import type { Transaction } from './transaction.js';
 
 /** Of the engine's own tables; a user's machine has its own list. */
@@ -19,12 +21,6 @@ export const MACHINE_MIGRATIONS = 'machine_migrations';
 /** Two that create the same thing at once: one of them is told so (even with IF NOT EXISTS), and finds it on the next try. */
 const CREATED_MEANWHILE = new Set(['23505', '42P06', '42P07', '42710']);
 const TRIES = 10;
-
-/**
- * The state's tables belong to whoever queries them, and the schema craft to the engine; but a role of that name has it first in its
- * search path.
- */
-export const NOT_AMONG_OWN = `select set_config('search_path', 'public', true) where current_schema() = 'craft'`;
 
 /** `migrations/` of the project, beside the sources or above the compiled code. */
 export function migrationsFolder(): string {
@@ -46,7 +42,7 @@ export async function migrate(connection: Connection, folder: string, table: str
            create table if not exists craft.${table} (id serial primary key, hash text not null, created_at bigint);
            lock table craft.${table} in exclusive mode`,
         );
-        await transaction.execute(NOT_AMONG_OWN);
+        await transaction.execute(OWN_SCHEMAS);
         await runMissing(transaction, migrations, table);
       });
       return;
@@ -65,6 +61,9 @@ async function runMissing(
   const [last] = await transaction.run(`select max(created_at) from craft.${table}`, []);
   const newest = Number(last?.[0] ?? 0);
   const isFirst = table === ENGINE_MIGRATIONS && newest === 0;
+  if ((migrations.at(-1)?.folderMillis ?? 0) <= newest) return;
+  // A migration may set a sequence: it begins with what the last command left, and what it leaves is recorded.
+  if (table === MACHINE_MIGRATIONS) await transaction.run(SET_SEQUENCES, []);
   for (const migration of migrations) {
     if (migration.folderMillis <= newest) continue;
     for (const statement of migration.sql) await transaction.execute(statement);
@@ -73,7 +72,7 @@ async function runMissing(
       String(migration.folderMillis),
     ]);
   }
-  if ((migrations.at(-1)?.folderMillis ?? 0) <= newest) return;
+  if (table === MACHINE_MIGRATIONS) await recordSequences(transaction);
   // In the same transaction: a position that is missing later was removed, and tables that are missing were not dropped here.
   if (isFirst) await transaction.run(CREATE_POSITION, []);
   await transaction.execute('update craft.position set tables = null');

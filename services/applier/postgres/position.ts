@@ -8,6 +8,8 @@ import type { Rows } from './connection.js';
 
 const COLUMNS =
   'epoch, merged_index, checksum, results_checksum, "timestamp", positions::text, terms::text, timestamps::text, divergence';
+/** How many there are. */
+export const POSITION_COLUMNS = 9;
 
 /** The row of a state that nobody has opened yet. */
 export const CREATE_POSITION = `insert into craft.position
@@ -23,10 +25,9 @@ export const LOCK_POSITION = `${READ_POSITION} for update`;
 
 /**
  * Locks on the table, before the transaction's first look at anything. Who reads several tables shares; who replaces them all excludes
- * everybody (a table that was truncated is empty to a transaction that began before); batches and restores are excluded by EXCLUDE_WRITERS.
+ * everybody (a table that was truncated is empty to a transaction that began before).
  */
 export const SHARE_STATE = 'lock table craft.position in access share mode';
-export const EXCLUDE_WRITERS = 'lock table craft.position in exclusive mode';
 export const EXCLUDE_ALL = 'lock table craft.position in access exclusive mode';
 
 /** $1 epoch, $2 why; durable, whatever the batches are. Marks nothing when another one has taken over. */

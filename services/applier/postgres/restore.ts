@@ -6,7 +6,7 @@
  */
 import { type EnginePosition, type EngineSnapshot, SnapshotFormatError } from '../../../shared/engine/port.js';
 import { type Frame, framesOf, wrongFormat } from '../../../shared/engine/snapshot-frames.js';
-import { type Catalog, PLAIN_SETTINGS, readCatalog, type Scope, type StateTable } from './catalog.js';
+import { type Catalog, readCatalog, type Scope, type StateTable } from './catalog.js';
 import { Connection } from './connection.js';
 import type { CopyIn } from './copy.js';
 import {
@@ -17,7 +17,8 @@ import {
   readPosition,
   SET_POSITION,
 } from './position.js';
-import type { SequenceValue } from './snapshot.js';
+import { replaceSequences, type SequenceValue } from './sequences.js';
+import { PLAIN_SETTINGS } from './settings.js';
 import { isDeterministic } from './sqlstate.js';
 import { createTables, missingTables, requireTables } from './state-tables.js';
 import type { Transaction } from './transaction.js';
@@ -171,6 +172,7 @@ class Restore {
         `alter sequence ${name} restart; select setval('${name.replaceAll("'", "''")}'::regclass, ${value}, ${isCalled})`,
       );
     }
+    await replaceSequences(this.transaction, this.sequences);
   }
 }
 

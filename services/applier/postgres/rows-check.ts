@@ -7,10 +7,11 @@
  */
 import type { RowsCheck, TableChecksum } from '../../../shared/engine/port.js';
 import { checksumText, inByteOrder } from '../../../shared/engine/rows-checksum.js';
-import { PLAIN_SETTINGS, readCatalog, type Scope, type StateTable } from './catalog.js';
+import { lockTable, readCatalog, type Scope, type StateTable, unlockTable } from './catalog.js';
 import { Connection } from './connection.js';
 import { type FencedPosition, plainPosition, READ_POSITION, readPosition, SHARE_STATE } from './position.js';
 import type { QueryPool } from './query-pool.js';
+import { PLAIN_SETTINGS } from './settings.js';
 import { requireTables } from './state-tables.js';
 import type { Transaction } from './transaction.js';
 
@@ -28,8 +29,15 @@ const BEGIN = `begin isolation level repeatable read read only; ${SHARE_STATE}; 
 const IS_WAITED_FOR = `select exists (select from pg_stat_activity
   where wait_event_type = 'Lock' and datname = current_database() and $1::integer = any(pg_blocking_pids(pid)))`;
 
-/** A table that was emptied or written anew since the transaction began does not show the rows of then. */
-const IS_SAME_FILE = 'select relfilenode = pg_relation_filenode(oid) from pg_class where oid = $1::oid';
+const SEQUENCES_OID = "select 'craft.sequences'::regclass::oid::bigint::text";
+/** No part of a snapshot's tables, which has the values in another form. */
+const sequencesTable = (oid: unknown): StateTable => ({
+  oid: Number(oid),
+  name: 'craft.sequences',
+  plainName: 'craft.sequences',
+  columns: 'name,last_value,is_called',
+  isBinary: false,
+});
 
 export class RowsChecker {
   private readonly connection: Connection;
@@ -54,9 +62,13 @@ export class RowsChecker {
       require(found);
       await requireTables(transaction);
       const { tables } = await readCatalog(transaction, scope);
+      const [sequences] = scope === 'search-path' ? await transaction.run(SEQUENCES_OID, []) : [];
       const [process] = await transaction.run('select pg_backend_pid()::text', []);
       this.backend = String(process?.[0]);
-      const computed = this.compute(transaction, tables);
+      const computed = this.compute(
+        transaction,
+        sequences === undefined ? tables : [...tables, sequencesTable(sequences[0])],
+      );
       // It may fail before anybody waits for it.
       computed.catch(() => undefined);
       return { position: plainPosition(found), tables: computed };
@@ -110,19 +122,12 @@ export class RowsChecker {
   }
 }
 
-/** The savepoint ends with its locks: what is undone keeps none. */
-async function checksumOf(
-  transaction: Transaction,
-  { oid, name, plainName, columns }: StateTable,
-): Promise<TableChecksum> {
-  await transaction.execute(`savepoint craft_table; lock table ${name} in access share mode`);
-  const [file] = await transaction.run(IS_SAME_FILE, [String(oid)]);
-  if (file?.[0] !== true) throw new Error(`the table ${name} has been emptied or written anew meanwhile`);
+async function checksumOf(transaction: Transaction, table: StateTable): Promise<TableChecksum> {
+  const { name, plainName, columns } = table;
   const row = columns === '' ? "''" : `row(${columns})::text`;
-  const [found] = await transaction.run(
-    `select count(*)::text, coalesce(sum(('x' || left(md5(convert_to(${row}, 'UTF8')), 16))::bit(64)::bigint), 0)::text from ${name}`,
-    [],
-  );
-  await transaction.execute('rollback to savepoint craft_table; release savepoint craft_table');
+  const digest = `('x' || left(md5(convert_to(${row}, 'UTF8')), 16))::bit(64)::bigint`;
+  await lockTable(transaction, table);
+  const [found] = await transaction.run(`select count(*)::text, coalesce(sum(${digest}), 0)::text from ${name}`, []);
+  await unlockTable(transaction);
   return { name: plainName, rows: Number(found?.[0]), checksum: checksumText(BigInt(String(found?.[1]))) };
 }

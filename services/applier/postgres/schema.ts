@@ -60,6 +60,18 @@ export const position = craft.table(
   (table) => [check('position_is_one_row', sql`${table.id} = 1`)],
 );
 
+/**
+ * The sequences of a user's machine, as the last command left them: Postgres itself takes back no number, whatever becomes of the transaction.
+ * Before a batch the sequences are set to this.
+ */
+export const sequences = craft.table('sequences', {
+  /** Its name in SQL. */
+  name: bytewiseText('name').primaryKey(),
+  lastValue: bigint('last_value', { mode: 'bigint' }).notNull(),
+  /** False when `last_value` itself is the next number. */
+  isCalled: boolean('is_called').notNull(),
+});
+
 /** Outcomes of commands that carry an id (T8). Rows older than the window count as absent and are removed in time. */
 export const results = craft.table(
   'results',

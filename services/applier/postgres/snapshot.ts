@@ -2,40 +2,24 @@
  * Taking a snapshot (T10): one transaction that sees one state of all tables, on a connection of its own, read as fast as
  * somebody takes it away. Writes go on meanwhile.
  *
- * Sequences are not of any transaction's state: their values are read while the row of the position is locked, so that no
- * batch moves them between the position and them.
+ * Sequences are not of any transaction's state: their values are those of craft.sequences.
  */
 import type { EnginePosition, EngineSnapshot } from '../../../shared/engine/port.js';
 import { FrameWriter } from '../../../shared/engine/snapshot-frames.js';
-import { type Catalog, PLAIN_SETTINGS, readCatalog, type Scope } from './catalog.js';
+import { type Catalog, lockTable, readCatalog, type Scope, unlockTable } from './catalog.js';
 import { Connection } from './connection.js';
 import type { CopyOut } from './copy.js';
-import {
-  EXCLUDE_WRITERS,
-  type FencedPosition,
-  plainPosition,
-  READ_POSITION,
-  readPosition,
-  SHARE_STATE,
-} from './position.js';
+import { type FencedPosition, plainPosition, READ_POSITION, readPosition, SHARE_STATE } from './position.js';
 import type { QueryPool } from './query-pool.js';
+import { readSequences, type SequenceValue } from './sequences.js';
+import { PLAIN_SETTINGS } from './settings.js';
 import { requireTables } from './state-tables.js';
 import type { Transaction } from './transaction.js';
 
 /** Rows are gathered into pieces of about so many bytes. */
 const PIECE_BYTES = 64 * 1024;
-/** How long the batch under way may hold up the beginning of a snapshot (milliseconds). */
-const LOCK_MS_MAX = 30_000;
 
 const BEGIN = `begin isolation level repeatable read read only; ${SHARE_STATE}; ${PLAIN_SETTINGS}`;
-
-/** The value of a sequence. */
-export interface SequenceValue {
-  readonly name: string;
-  /** Decimal digits of a bigint. */
-  readonly value: string;
-  readonly isCalled: boolean;
-}
 
 export class PostgresSnapshot implements EngineSnapshot {
   readonly format: string;
@@ -80,13 +64,7 @@ export class PostgresSnapshot implements EngineSnapshot {
   ): Promise<PostgresSnapshot> {
     const connection = new Connection({ url, name });
     try {
-      const begun = await (scope === 'search-path'
-        ? pool.use((other) =>
-            other.transaction(`begin; set local lock_timeout = ${LOCK_MS_MAX}; ${EXCLUDE_WRITERS}`, () =>
-              begin(connection, scope, require),
-            ),
-          )
-        : begin(connection, scope, require));
+      const begun = await begin(connection, scope, require);
       const { position, catalog, sequences, transaction, backend } = begun;
       return new PostgresSnapshot(position, catalog, sequences, connection, transaction, backend, pool, onFreed);
     } catch (error) {
@@ -121,7 +99,9 @@ export class PostgresSnapshot implements EngineSnapshot {
     try {
       yield writer.start(catalog.format, position);
       if (this.sequences.length > 0) yield writer.other({ sequences: this.sequences });
-      for (const { name, columns, isBinary } of catalog.tables) {
+      for (const table of catalog.tables) {
+        const { name, columns, isBinary } = table;
+        await lockTable(transaction, table);
         yield writer.table({ name, columns, isBinary });
         const copy = await transaction.copyOut(
           `copy ${name} (${columns}) to stdout (format ${isBinary ? 'binary' : 'text'})`,
@@ -130,6 +110,7 @@ export class PostgresSnapshot implements EngineSnapshot {
         for await (const piece of gathered(() => transaction.step(() => copy.next()))) yield* writer.data(piece);
         this.copy = undefined;
         writer.count(copy.rows ?? 0);
+        await unlockTable(transaction);
       }
       await transaction.commit();
       yield writer.end();
@@ -172,11 +153,7 @@ async function begin(connection: Connection, scope: Scope, require: (found: Fenc
   require(found);
   await requireTables(transaction);
   const catalog = await readCatalog(transaction, scope);
-  const sequences: SequenceValue[] = [];
-  for (const name of catalog.sequences) {
-    const [row] = await transaction.run(`select last_value::text, is_called from ${name}`, []);
-    sequences.push({ name, value: String(row?.[0]), isCalled: row?.[1] === true });
-  }
+  const sequences = await readSequences(transaction, catalog.sequences);
   const [process] = await transaction.run('select pg_backend_pid()::text', []);
   return { position: plainPosition(found), catalog, sequences, transaction, backend: String(process?.[0]) };
 }

@@ -6,7 +6,6 @@ import { readMigrationFiles } from 'drizzle-orm/migrator';
 import { DamagedError } from '../../../shared/engine/port.js';
 import { textArray } from './array.js';
 import { readCatalog, type Scope } from './catalog.js';
-import { NOT_AMONG_OWN } from './migrate.js';
 import { CREATE_POSITION } from './position.js';
 import { isEnvironment } from './sqlstate.js';
 import { mayChangeTables } from './statement.js';
@@ -33,10 +32,10 @@ export async function requireTables(transaction: Run): Promise<void> {
   );
 }
 
-/** Lists what is there now. */
+/** Lists what is there now: tables and sequences. */
 export async function listTables(transaction: Transaction, scope: Scope): Promise<void> {
-  const { tables } = await readCatalog(transaction, scope);
-  await transaction.run(LIST_TABLES, [textArray(tables.map(({ name }) => name))]);
+  const { tables, sequences } = await readCatalog(transaction, scope);
+  await transaction.run(LIST_TABLES, [textArray([...tables.map(({ name }) => name), ...sequences, 'craft.sequences'])]);
 }
 
 /** Lists what is there unless there is a list. */
@@ -73,8 +72,8 @@ export async function ensurePosition(
 const BARE_NAMES = 'select (parse_ident(name))[cardinality(parse_ident(name))] from unnest($1::text[]) as name';
 
 /**
- * Runs again what the migrations in `folders` have about tables of these names; what cannot be done is left out. In a transaction, which sees
- * afterwards what is still missing.
+ * Runs again what the migrations in `folders` have about tables of these names; what cannot be done is left out. In a transaction with
+ * PLAIN_SETTINGS, which sees afterwards what is still missing.
  */
 export async function createTables(
   transaction: Transaction,
@@ -82,8 +81,6 @@ export async function createTables(
   folders: readonly string[],
 ): Promise<void> {
   const names = (await transaction.run(BARE_NAMES, [textArray(missing)])).map(([name]) => wordOf(String(name)));
-  const [path] = await transaction.run("select current_setting('search_path')", []);
-  await transaction.execute(NOT_AMONG_OWN);
   for (const folder of folders) {
     for (const { sql } of readMigrationFiles({ migrationsFolder: folder })) {
       for (const statement of sql) {
@@ -96,7 +93,6 @@ export async function createTables(
       }
     }
   }
-  await transaction.run("select set_config('search_path', $1, true)", [String(path?.[0])]);
 }
 
 /** Finds the name as a word of its own. */

@@ -12,6 +12,15 @@ import { checkStatement, mayChangeTables } from './statement.js';
 /** Sends something on the transaction's connection and waits for the answer. */
 export type Send = <T>(send: (client: Sql) => PromiseLike<T>) => Promise<T>;
 
+/** What goes with the end of a savepoint, in the same message: nothing when it is empty. */
+export interface SavepointEnd {
+  /** A query that is sent when all is well, still within the savepoint; `take` hears its rows. */
+  readonly reading: string;
+  take(rows: readonly Readonly<Record<string, unknown>>[]): void;
+  /** What is sent when it was undone. */
+  undoing(): string;
+}
+
 export class Transaction {
   private tail: Promise<unknown> = Promise.resolve();
   /** The first fault of the environment: the transaction can only be rolled back. */
@@ -73,7 +82,7 @@ export class Transaction {
   }
 
   /** Runs `body` in a savepoint: when it throws, or any statement in it failed, its effects are undone and the error is thrown. */
-  async savepoint<T>(body: () => Promise<T>): Promise<T> {
+  async savepoint<T>(body: () => Promise<T>, end?: SavepointEnd): Promise<T> {
     this.savepoints += 1;
     const name = `craft_${this.savepoints}`;
     const outer = this.refusal;
@@ -83,14 +92,23 @@ export class Transaction {
       // What the body did not wait for counts too.
       await this.tail;
       if (this.refusal !== outer) throw this.refusal;
-      await this.execute(`release savepoint ${name}`);
+      const reading = end?.reading ?? '';
+      if (reading === '') await this.execute(`release savepoint ${name}`);
+      else {
+        // One answer: the driver begins another one only with another statement that gives rows.
+        const rows = await this.execute(`${reading}; release savepoint ${name}`);
+        end?.take(rows as readonly Readonly<Record<string, unknown>>[]);
+      }
       return result;
     } catch (error) {
       await this.tail;
       if (this.failure !== undefined) throw this.failure;
       const refusal = this.refusal;
       this.refusal = outer;
-      await this.execute(`rollback to savepoint ${name}; release savepoint ${name}`);
+      const undoing = end?.undoing() ?? '';
+      await this.execute(
+        `rollback to savepoint ${name}; release savepoint ${name}${undoing === '' ? '' : `; ${undoing}`}`,
+      );
       throw isAborted(error) ? refusal : error;
     }
   }

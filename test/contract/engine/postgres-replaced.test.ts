@@ -322,6 +322,7 @@ describe('a look at all rows', () => {
     await engine.apply(batch(command(2, 'empty', {})));
     expect([400_001, 'not computed']).toContain(await outcome);
     expect((await (await engine.checkRows()).tables).map(({ name, rows }) => [name, rows])).toEqual([
+      ['craft.sequences', 0],
       ['kv', 0],
       ['note', 0],
       ['person', 2],
