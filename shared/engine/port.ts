@@ -97,6 +97,7 @@ export interface StorageEngine {
   /**
    * Prepares the schema and takes the fence: every older instance fails with FencedError at its next batch. May be called again, as after
    * ReplacedError: it gives the position of what is there then.
+   * @throws NondeterministicSchemaError when the machine's tables give other values on every server by themselves.
    */
   open(): Promise<EnginePosition>;
   /**
@@ -162,6 +163,15 @@ export class DamagedError extends Error {
   constructor(message: string) {
     super(message);
     this.name = 'DamagedError';
+  }
+}
+
+/** The tables of a state machine would not be the same on every server: a default reads a clock, say. Final until that is mended. */
+export class NondeterministicSchemaError extends Error {
+  readonly code = 'NONDETERMINISTIC_SCHEMA';
+  constructor(message: string) {
+    super(message);
+    this.name = 'NondeterministicSchemaError';
   }
 }
 

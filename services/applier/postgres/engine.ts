@@ -32,6 +32,7 @@ import type { Index } from '../../../shared/raft/entry.js';
 import { CraftError } from '../../../shared/wire/errors.js';
 import { readCatalog, type Scope } from './catalog.js';
 import { Connection, ConnectionLostError, type Rows } from './connection.js';
+import { requireDeterminism } from './determinism.js';
 import { drizzleOf } from './drizzle.js';
 import { applyHandlerBatch, type Machine, type OnFailure } from './handler-batch.js';
 import { planKvBatch, writeKvBatch } from './kv-batch.js';
@@ -156,7 +157,9 @@ export class PostgresEngine implements StorageEngine {
       if (migrations !== undefined) await migrate(connection, migrations, MACHINE_MIGRATIONS);
       await connection.transaction(BEGIN_MIGRATING, async (transaction) => {
         await listTablesOnce(transaction, this.scope);
-        if (this.scope === 'search-path') await recordNewSequences(transaction);
+        if (this.scope === 'built-in') return;
+        await requireDeterminism(transaction);
+        await recordNewSequences(transaction);
       });
       this.damage = await requireTables(connection).then(
         () => undefined,

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { readMigrationFiles } from 'drizzle-orm/migrator';
 import postgres from 'postgres';
 import type { Connection } from './connection.js';
+import { requireDeterminism } from './determinism.js';
 import { CREATE_POSITION } from './position.js';
 import { recordSequences, SET_SEQUENCES } from './sequences.js';
 import { OWN_SCHEMAS } from './settings.js';
@@ -72,7 +73,11 @@ async function runMissing(
       String(migration.folderMillis),
     ]);
   }
-  if (table === MACHINE_MIGRATIONS) await recordSequences(transaction);
+  if (table === MACHINE_MIGRATIONS) {
+    // Here, too, so that migrations that are refused leave nothing behind.
+    await requireDeterminism(transaction);
+    await recordSequences(transaction);
+  }
   // In the same transaction: a position that is missing later was removed, and tables that are missing were not dropped here.
   if (isFirst) await transaction.run(CREATE_POSITION, []);
   await transaction.execute('update craft.position set tables = null');
