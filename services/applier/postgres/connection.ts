@@ -23,6 +23,9 @@ export class ConnectionLostError extends Error {
 /** Rows as arrays of columns. */
 export type Rows = readonly (readonly unknown[])[];
 
+/** A statement and its parameters. */
+export type Statement = readonly [text: string, parameters: readonly string[]];
+
 export interface ConnectionOptions {
   readonly url: string;
   /** Shown in pg_stat_activity. */
@@ -56,6 +59,22 @@ export class Connection {
    */
   run(text: string, parameters: readonly string[]): Promise<Rows> {
     return this.watched((client) => client.unsafe(text, [...parameters], { prepare: true }).values());
+  }
+
+  /**
+   * Runs statements, sent together, between `begin` (SQL text, may be several statements) and commit. Each of them must be right outside of
+   * that transaction, too: when it cannot begin they are run by themselves, though this rejects. @throws what the first to fail says.
+   */
+  async together(begin: string, ...statements: readonly Statement[]): Promise<Rows[]> {
+    const beginning = this.watched((client) => client.unsafe(begin));
+    const answers = statements.map(([text, parameters]) => this.run(text, parameters));
+    const ending = this.watched((client) => client.unsafe('commit'));
+    // All of them are over before anything else is sent, whichever fails.
+    await Promise.allSettled([beginning, ...answers, ending]);
+    await beginning;
+    const rows = await Promise.all(answers);
+    await ending;
+    return rows;
   }
 
   /**

@@ -36,7 +36,7 @@ import { requireDeterminism } from './determinism.js';
 import { drizzleOf } from './drizzle.js';
 import { applyHandlerBatch, type Machine, type OnFailure } from './handler-batch.js';
 import { planKvBatch, writeKvBatch } from './kv-batch.js';
-import { queryKv } from './kv-query.js';
+import { kvAnswer, kvStatement } from './kv-query.js';
 import { ENGINE_MIGRATIONS, MACHINE_MIGRATIONS, migrate, migrationsFolder } from './migrate.js';
 import {
   explainPosition,
@@ -55,7 +55,15 @@ import { restoreSnapshot } from './restore.js';
 import { PRUNE_RESULTS } from './results.js';
 import { RowsChecker } from './rows-check.js';
 import { recordNewSequences } from './sequences.js';
-import { PLAIN_SETTINGS } from './settings.js';
+import {
+  inSchemas,
+  KEEP_SCHEMAS,
+  NO_TIMEOUTS,
+  NO_TRANSACTION_TIMEOUT,
+  PLAIN_FORMS,
+  PLAIN_SETTINGS,
+  PRESET_SCHEMAS,
+} from './settings.js';
 import { PostgresSnapshot } from './snapshot.js';
 import {
   describeFailure,
@@ -80,7 +88,9 @@ export interface PostgresEngineOptions {
 }
 
 /** Excludes others that open the same database. */
-const BEGIN_MIGRATING = `begin; lock table craft.${ENGINE_MIGRATIONS} in exclusive mode; ${PLAIN_SETTINGS}`;
+const BEGIN_MIGRATING = `begin isolation level read committed; ${NO_TIMEOUTS}; lock table craft.${ENGINE_MIGRATIONS} in exclusive mode`;
+/** Of what waits for a batch, and of what is read from more than one table at once. */
+const BEGIN_PLAIN = `begin isolation level read committed; ${NO_TIMEOUTS}; ${NO_TRANSACTION_TIMEOUT}`;
 const QUERY_CONNECTIONS = 3;
 /** Most expired results removed at once, and how many may have come in since the last time before it is due again. */
 const PRUNE_ROWS_MAX = 4_096;
@@ -118,6 +128,8 @@ export class PostgresEngine implements StorageEngine {
   private checkUnderWay: RowsChecker | undefined;
   /** What the database says, and the engine's callers may know. */
   private divergedFor: string | undefined;
+  /** The state's schemas, as SQL has them. */
+  private path = 'public';
   /** What was missing when it was opened. */
   private damage: DamagedError | undefined;
 
@@ -137,7 +149,8 @@ export class PostgresEngine implements StorageEngine {
   /** Not while a batch is being applied. */
   async open(): Promise<EnginePosition> {
     await this.migrate();
-    const found = readPosition(await this.connection.run(TAKE_FENCE, [this.options.server]));
+    const [rows = []] = await this.connection.together(BEGIN_PLAIN, [TAKE_FENCE, [this.options.server]]);
+    const found = readPosition(rows);
     this.epoch = found.epoch;
     this.divergedFor = found.divergence;
     this.uncertain = undefined;
@@ -152,10 +165,15 @@ export class PostgresEngine implements StorageEngine {
     const [folder] = this.folders;
     try {
       await migrate(connection, folder, ENGINE_MIGRATIONS);
-      await connection.transaction(BEGIN_MIGRATING, (transaction) => ensurePosition(transaction, this.scope, [folder]));
+      await connection.transaction(
+        `${BEGIN_MIGRATING}; ${NO_TRANSACTION_TIMEOUT}; ${PLAIN_FORMS}; ${PRESET_SCHEMAS}`,
+        (transaction) => ensurePosition(transaction, this.scope, [folder]),
+      );
       const migrations = this.machine?.migrations;
       if (migrations !== undefined) await migrate(connection, migrations, MACHINE_MIGRATIONS);
-      await connection.transaction(BEGIN_MIGRATING, async (transaction) => {
+      await connection.transaction(`${BEGIN_MIGRATING}; ${PLAIN_SETTINGS}`, async (transaction) => {
+        const [kept] = await transaction.run(KEEP_SCHEMAS, []);
+        this.path = String(kept?.[0] ?? this.path);
         await listTablesOnce(transaction, this.scope);
         if (this.scope === 'built-in') return;
         await requireDeterminism(transaction);
@@ -202,6 +220,7 @@ export class PostgresEngine implements StorageEngine {
               this.epoch,
               from,
               this.windowUs,
+              this.path,
               (outcome) => this.attempt(batch, outcome).after,
               this.options.onFailure ?? (() => undefined),
             );
@@ -222,14 +241,12 @@ export class PostgresEngine implements StorageEngine {
     const require = (rows: Rows) => this.require(readPosition(rows), atLeast);
     try {
       return await this.pool.use(async (connection) => {
-        if (machine !== undefined) return queryMachine(connection, machine, name, input, require);
-        // Sent together, so one session runs both, in this order: what the second sees is at least what the first found.
-        const [found, result] = await Promise.all([
-          connection.run(READ_POSITION, []),
-          queryKv(connection, name, input),
-        ]);
+        if (machine !== undefined) return queryMachine(connection, machine, name, input, this.path, require);
+        // One session runs both, in this order: what the second sees is at least what the first found.
+        const begin = `${BEGIN_PLAIN}; ${inSchemas(this.path)}`;
+        const [found = [], rows = []] = await connection.together(begin, [READ_POSITION, []], kvStatement(name, input));
         require(found);
-        return result;
+        return kvAnswer(name, rows);
       });
     } catch (error) {
       const explained = await this.explain(error);
@@ -254,8 +271,8 @@ export class PostgresEngine implements StorageEngine {
     const text = Buffer.from(reason.replaceAll('\0', '')).toString();
     try {
       await this.pool.use(async (connection) => {
-        const [row] = await connection.run(MARK_DIVERGED, [String(this.epoch), text]);
-        if (row?.[1] === true) return;
+        const [rows] = await connection.together(BEGIN_PLAIN, [MARK_DIVERGED, [String(this.epoch), text]]);
+        if (rows?.[0]?.[1] === true) return;
         const found = readPosition(await connection.run(READ_POSITION, []));
         explainPosition(found, this.epoch, found.mergedIndex);
       });
@@ -308,9 +325,12 @@ export class PostgresEngine implements StorageEngine {
   async verify(snapshot: EngineSnapshot): Promise<void> {
     try {
       const expected = await this.pool.use((connection) =>
-        connection.transaction(`begin read only; ${PLAIN_SETTINGS}`, async (transaction) => {
-          return (await readCatalog(transaction, this.scope)).format;
-        }),
+        connection.transaction(
+          `begin isolation level repeatable read read only; ${NO_TIMEOUTS}; ${PLAIN_SETTINGS}`,
+          async (transaction) => {
+            return (await readCatalog(transaction, this.scope)).format;
+          },
+        ),
       );
       const { format, position, data } = snapshot;
       if (format !== expected) throw wrongFormat(format, expected);
@@ -357,7 +377,7 @@ export class PostgresEngine implements StorageEngine {
     for (let delayMs = LOOK_MS; delayMs < LOOK_MS_MAX; delayMs *= 2) {
       try {
         const found = readPosition(
-          await this.connection.transaction('begin', (transaction) => transaction.run(LOCK_POSITION, [])),
+          await this.connection.transaction(BEGIN_PLAIN, (transaction) => transaction.run(LOCK_POSITION, [])),
         );
         return (
           found.epoch === this.epoch &&
@@ -395,9 +415,9 @@ export class PostgresEngine implements StorageEngine {
   }
 
   private async applyKv(batch: EngineBatch, before: EnginePosition): Promise<SettledBatch> {
-    const plan = await planKvBatch(this.connection, batch, before, this.windowUs);
+    const plan = await planKvBatch(this.connection, batch, before, this.windowUs, this.path);
     const { after, settled } = this.attempt(batch, plan.settled);
-    if (!(await writeKvBatch(this.connection, plan, this.epoch, before, after))) {
+    if (!(await writeKvBatch(this.connection, plan, this.epoch, before, after, this.path))) {
       const found = await this.readPosition();
       this.uncertain = undefined;
       const isOurs = found.epoch === this.epoch && found.mergedIndex === after.mergedIndex;
@@ -479,10 +499,10 @@ export class PostgresEngine implements StorageEngine {
     if (this.storedSincePrune < PRUNE_EVERY || horizon <= 0) return;
     this.storedSincePrune = 0;
     this.pruning = this.pool
-      .use((connection) => connection.run(PRUNE_RESULTS, [String(horizon), String(PRUNE_ROWS_MAX)]))
-      .then(([row]) => {
+      .use((connection) => connection.together(BEGIN_PLAIN, [PRUNE_RESULTS, [String(horizon), String(PRUNE_ROWS_MAX)]]))
+      .then(([rows]) => {
         // As many as were asked for: there are more.
-        if (Number(row?.[1]) === PRUNE_ROWS_MAX) this.storedSincePrune = PRUNE_EVERY;
+        if (Number(rows?.[0]?.[1]) === PRUNE_ROWS_MAX) this.storedSincePrune = PRUNE_EVERY;
       })
       .catch(() => {
         this.storedSincePrune = PRUNE_EVERY;
@@ -490,7 +510,7 @@ export class PostgresEngine implements StorageEngine {
   }
 }
 
-const BEGIN_QUERY = `begin isolation level repeatable read read only; ${SHARE_STATE}`;
+const BEGIN_QUERY = `begin isolation level repeatable read read only; ${NO_TIMEOUTS}; ${SHARE_STATE}; ${NO_TRANSACTION_TIMEOUT}; ${PLAIN_FORMS}`;
 
 /** One state of the tables for all statements of a query, and no way to change them. */
 async function queryMachine(
@@ -498,9 +518,10 @@ async function queryMachine(
   machine: Machine,
   name: string,
   input: unknown,
+  path: string,
   require: (position: Rows) => void,
 ): Promise<unknown> {
-  return connection.transaction(BEGIN_QUERY, async (transaction) => {
+  return connection.transaction(`${BEGIN_QUERY}; ${inSchemas(path)}`, async (transaction) => {
     require(await transaction.run(READ_POSITION, []));
     return asHandler(name, () => machine.queries[name]?.handle(drizzleOf(transaction), input));
   });

@@ -32,21 +32,17 @@ import {
   storeResults,
 } from './results.js';
 import { BatchSequences, LOCK_STATE, replaceSequences, sequenceParameters, storeSequences } from './sequences.js';
-import { PLAIN_SETTINGS } from './settings.js';
+import { inSchemas, NO_TIMEOUTS, NO_TRANSACTION_TIMEOUT, PLAIN_FORMS } from './settings.js';
 import { describeFailure, describeRejection, isDeterministic, isEnvironment } from './sqlstate.js';
 import { listTables, requireTables } from './state-tables.js';
 import type { Transaction } from './transaction.js';
 
-/** Postgres has this setting since version 17. */
-const NO_TRANSACTION_TIMEOUT = `select set_config('transaction_timeout', '0', true)
-  where current_setting('transaction_timeout', true) is not null`;
 /**
- * Whatever role and database preset: no time-outs, which would undo the batch again and again, and one form of dates and times, in which a
- * handler on any server reads the same. Deferred constraints are checked by the statement that breaks them: at commit it would be the
- * whole batch's failure.
+ * Whatever role and database preset. Deferred constraints are checked by the statement that breaks them: at commit it would be the whole
+ * batch's failure.
  */
-const BEGIN = `begin isolation level read committed; set local synchronous_commit = off; set local statement_timeout = 0;
-  set local lock_timeout = 0; set local idle_in_transaction_session_timeout = 0; ${NO_TRANSACTION_TIMEOUT}; ${PLAIN_SETTINGS};
+const BEGIN = `begin isolation level read committed; set local synchronous_commit = off; ${NO_TIMEOUTS}; ${NO_TRANSACTION_TIMEOUT}; ${PLAIN_FORMS};
+  select set_config('session_replication_role', 'origin', true) where current_setting('session_replication_role') <> 'origin';
   set constraints all immediate`;
 
 const MOVED = `moved as (${MOVE_POSITION}), stored as (${storeResults('moved', MOVE_PARAMETERS + 1)})`;
@@ -67,10 +63,11 @@ export async function applyHandlerBatch(
   epoch: number,
   before: EnginePosition,
   windowUs: number,
+  path: string,
   onSettled: (settled: SettledBatch) => EnginePosition,
   onFailure: OnFailure,
 ): Promise<SettledBatch> {
-  return connection.transaction(BEGIN, async (transaction) => {
+  return connection.transaction(`${BEGIN}; ${inSchemas(path)}`, async (transaction) => {
     const locked = await transaction.run(LOCK_STATE, [String(epoch), String(before.mergedIndex)]);
     const found = readPosition(locked);
     if (found.epoch !== epoch || found.mergedIndex !== before.mergedIndex) {

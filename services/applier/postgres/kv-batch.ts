@@ -1,7 +1,6 @@
 /**
  * Batches of the built-in machine, set-based: one round trip reads the versions of the keys that the batch touches (and the results by
- * id), one statement writes everything: position, rows, results. That statement is a transaction of its own and does
- * nothing unless epoch and position are what they were when the batch was planned; since nobody else writes these tables, what
+ * id), another one writes everything in one statement: position, rows, results. That does nothing unless epoch and position are what they were when the batch was planned; since nobody else writes these tables, what
  * was read still holds then. However often a batch touches a key, the key is written once.
  */
 import { type KvCommand, KvOverlay, type KvRow, readKvCommand } from '../../../shared/engine/kv/execute.js';
@@ -9,9 +8,10 @@ import type { EngineBatch, EnginePosition } from '../../../shared/engine/port.js
 import { originsOf, type SettledBatch, settle } from '../../../shared/engine/results.js';
 import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
 import { integerArray, jsonArray, textArray } from './array.js';
-import type { Connection, Rows } from './connection.js';
+import type { Connection, Rows, Statement } from './connection.js';
 import { MOVE_PARAMETERS, MOVE_POSITION, moveParameters } from './position.js';
 import { LOOK_UP_RESULTS, readResults, resultKeys, resultParameters, storeResults } from './results.js';
+import { inSchemas, NO_TIMEOUTS, NO_TRANSACTION_TIMEOUT } from './settings.js';
 
 const READ_VERSIONS = 'select key, version from kv where key = any($1::text[])';
 
@@ -32,6 +32,8 @@ const WRITE_BATCH = `with moved as (${MOVE_POSITION}),
   stored as (${storeResults('moved', MOVE_PARAMETERS + 7)})
   select set_config('synchronous_commit', 'off', true), exists (select from moved)`;
 
+const BEGIN = `begin isolation level read committed; ${NO_TIMEOUTS}; ${NO_TRANSACTION_TIMEOUT}`;
+
 export interface KvPlan {
   readonly settled: SettledBatch;
   readonly writes: ReadonlyMap<string, KvRow | null>;
@@ -43,15 +45,18 @@ export async function planKvBatch(
   { commands }: EngineBatch,
   before: EnginePosition,
   windowUs: number,
+  path: string,
 ): Promise<KvPlan> {
   const parsed = commands.map(readKvCommand);
   const ids = resultKeys(commands);
   const keys = touchedKeys(parsed);
   const none: Rows = [];
-  const [resultRows, versionRows] = await Promise.all([
-    ids.length === 0 ? none : connection.run(LOOK_UP_RESULTS, [textArray(ids)]),
-    keys.length === 0 ? none : connection.run(READ_VERSIONS, [textArray(keys)]),
-  ]);
+  const lookUp: Statement[] = ids.length === 0 ? [] : [[LOOK_UP_RESULTS, [textArray(ids)]]];
+  const versionsOf: Statement[] = keys.length === 0 ? [] : [[READ_VERSIONS, [textArray(keys)]]];
+  const reads = [...lookUp, ...versionsOf];
+  const answers = reads.length === 0 ? [] : await connection.together(`${BEGIN}; ${inSchemas(path)}`, ...reads);
+  const resultRows = ids.length === 0 ? none : (answers[0] ?? none);
+  const versionRows = keys.length === 0 ? none : (answers[lookUp.length] ?? none);
   const stored = readResults(resultRows);
   const versions = new Map<string, number>();
   for (const [key, version] of versionRows) versions.set(String(key), Number(version));
@@ -74,6 +79,7 @@ export async function writeKvBatch(
   epoch: number,
   before: EnginePosition,
   after: EnginePosition,
+  path: string,
 ): Promise<boolean> {
   const keys: string[] = [];
   const values: string[] = [];
@@ -92,7 +98,7 @@ export async function writeKvBatch(
     mergedIndexes.push(row.mergedIndex);
     timestamps.push(row.timestamp);
   }
-  const [answer] = await connection.run(WRITE_BATCH, [
+  const parameters = [
     ...moveParameters(epoch, before.mergedIndex, after),
     textArray(keys),
     jsonArray(values),
@@ -101,8 +107,9 @@ export async function writeKvBatch(
     integerArray(timestamps),
     textArray(deleted),
     ...resultParameters(plan.settled.results),
-  ]);
-  return answer?.[1] === true;
+  ];
+  const [answer] = await connection.together(`${BEGIN}; ${inSchemas(path)}`, [WRITE_BATCH, parameters]);
+  return answer?.[0]?.[1] === true;
 }
 
 function touchedKeys(commands: readonly (KvCommand | string)[]): string[] {

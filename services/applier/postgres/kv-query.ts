@@ -1,6 +1,6 @@
 /** Queries of the built-in machine: one statement each, so each sees one state of the table. */
 import type { GetInput, ListInput } from '../../../shared/engine/kv/schema.js';
-import type { Connection } from './connection.js';
+import type { Rows, Statement } from './connection.js';
 
 /** A page ends early (with one row at least) where it would not fit into a message. */
 const PAGE_BYTES_MAX = 512 * 1024;
@@ -19,13 +19,18 @@ const LIST = `select key, value, version from (
   ) order by key`;
 
 /** `name` is a query of the contract and `input` what its schema gave. */
-export async function queryKv(connection: Connection, name: string, input: unknown): Promise<unknown> {
+export function kvStatement(name: string, input: unknown): Statement {
+  if (name === 'kv.get') return [GET, [(input as GetInput).key]];
+  const { prefix = '', after = '', limit } = input as ListInput;
+  return [LIST, [after, prefix, endOfPrefix(prefix), String(limit)]];
+}
+
+/** What the rows say. */
+export function kvAnswer(name: string, rows: Rows): unknown {
   if (name === 'kv.get') {
-    const [row] = await connection.run(GET, [(input as GetInput).key]);
+    const [row] = rows;
     return row === undefined ? null : { value: JSON.parse(String(row[0])), version: Number(row[1]) };
   }
-  const { prefix = '', after = '', limit } = input as ListInput;
-  const rows = await connection.run(LIST, [after, prefix, endOfPrefix(prefix), String(limit)]);
   return rows.map(([key, value, version]) => ({ key, value: JSON.parse(String(value)), version: Number(version) }));
 }
 

@@ -12,7 +12,7 @@ import type { Connection } from './connection.js';
 import { requireDeterminism } from './determinism.js';
 import { CREATE_POSITION } from './position.js';
 import { recordSequences, SET_SEQUENCES } from './sequences.js';
-import { OWN_SCHEMAS } from './settings.js';
+import { NO_TIMEOUTS, NO_TRANSACTION_TIMEOUT, PRESET_SCHEMAS, STATE_SCHEMAS } from './settings.js';
 import type { Transaction } from './transaction.js';
 
 /** Of the engine's own tables; a user's machine has its own list. */
@@ -37,15 +37,18 @@ export async function migrate(connection: Connection, folder: string, table: str
   const migrations = readMigrationFiles({ migrationsFolder: folder });
   for (let attempt = 1; ; attempt++) {
     try {
-      await connection.transaction('begin', async (transaction) => {
-        await transaction.execute(
-          `create schema if not exists craft;
+      await connection.transaction(
+        `begin isolation level read committed; ${NO_TIMEOUTS}; ${NO_TRANSACTION_TIMEOUT}`,
+        async (transaction) => {
+          await transaction.execute(
+            `create schema if not exists craft;
            create table if not exists craft.${table} (id serial primary key, hash text not null, created_at bigint);
            lock table craft.${table} in exclusive mode`,
-        );
-        await transaction.execute(OWN_SCHEMAS);
-        await runMissing(transaction, migrations, table);
-      });
+          );
+          await transaction.execute(table === ENGINE_MIGRATIONS ? PRESET_SCHEMAS : STATE_SCHEMAS);
+          await runMissing(transaction, migrations, table);
+        },
+      );
       return;
     } catch (error) {
       const isRace = error instanceof postgres.PostgresError && CREATED_MEANWHILE.has(error.code);

@@ -18,7 +18,7 @@ import {
   SET_POSITION,
 } from './position.js';
 import { replaceSequences, type SequenceValue } from './sequences.js';
-import { PLAIN_SETTINGS } from './settings.js';
+import { NO_TIMEOUTS, PLAIN_SETTINGS } from './settings.js';
 import { isDeterministic } from './sqlstate.js';
 import { createTables, missingTables, requireTables } from './state-tables.js';
 import type { Transaction } from './transaction.js';
@@ -28,7 +28,7 @@ const LOCK_MS_MAX = 30_000;
 /** The last statements check and index everything that was written: they may take long (milliseconds). */
 const STUCK_MS_MAX = 30 * 60_000;
 
-const BEGIN = `begin; set local lock_timeout = ${LOCK_MS_MAX}; set local statement_timeout = 0; ${EXCLUDE_ALL}; ${PLAIN_SETTINGS}`;
+const BEGIN = `begin isolation level read committed; ${NO_TIMEOUTS}; set local lock_timeout = ${LOCK_MS_MAX}; ${EXCLUDE_ALL}; ${PLAIN_SETTINGS}`;
 
 /** As a replica's, rows fire no triggers and are not checked against keys that hold already. Only superusers may say so. */
 const AS_REPLICA = `select set_config('session_replication_role', 'replica', true)

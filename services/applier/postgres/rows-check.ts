@@ -11,7 +11,7 @@ import { lockTable, readCatalog, type Scope, type StateTable, unlockTable } from
 import { Connection } from './connection.js';
 import { type FencedPosition, plainPosition, READ_POSITION, readPosition, SHARE_STATE } from './position.js';
 import type { QueryPool } from './query-pool.js';
-import { PLAIN_SETTINGS } from './settings.js';
+import { NO_TIMEOUTS, PLAIN_SETTINGS } from './settings.js';
 import { requireTables } from './state-tables.js';
 import type { Transaction } from './transaction.js';
 
@@ -22,8 +22,7 @@ const LOOK_MS = 1_000;
 /** How long the end may take while the database does not answer (milliseconds). */
 const END_MS_MAX = 1_000;
 
-const BEGIN = `begin isolation level repeatable read read only; ${SHARE_STATE}; set local statement_timeout = 0;
-  set local idle_in_transaction_session_timeout = 0; ${PLAIN_SETTINGS}`;
+const BEGIN = `begin isolation level repeatable read read only; ${NO_TIMEOUTS}; ${SHARE_STATE}; ${PLAIN_SETTINGS}`;
 
 /** Whether somebody waits for a lock that process $1 has. */
 const IS_WAITED_FOR = `select exists (select from pg_stat_activity

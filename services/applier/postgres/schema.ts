@@ -56,6 +56,8 @@ export const position = craft.table(
     divergence: text('divergence'),
     /** The tables that are the state's, by their names in SQL: what is missing of them was not dropped by a command. */
     tables: text('tables').array(),
+    /** Where tables of the state may lie, the default schema first: what role and database preset adds to it, and takes nothing away. */
+    schemas: text('schemas').array(),
   },
   (table) => [check('position_is_one_row', sql`${table.id} = 1`)],
 );

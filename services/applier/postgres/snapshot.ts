@@ -12,14 +12,14 @@ import type { CopyOut } from './copy.js';
 import { type FencedPosition, plainPosition, READ_POSITION, readPosition, SHARE_STATE } from './position.js';
 import type { QueryPool } from './query-pool.js';
 import { readSequences, type SequenceValue } from './sequences.js';
-import { PLAIN_SETTINGS } from './settings.js';
+import { NO_TIMEOUTS, PLAIN_SETTINGS } from './settings.js';
 import { requireTables } from './state-tables.js';
 import type { Transaction } from './transaction.js';
 
 /** Rows are gathered into pieces of about so many bytes. */
 const PIECE_BYTES = 64 * 1024;
 
-const BEGIN = `begin isolation level repeatable read read only; ${SHARE_STATE}; ${PLAIN_SETTINGS}`;
+const BEGIN = `begin isolation level repeatable read read only; ${NO_TIMEOUTS}; ${SHARE_STATE}; ${PLAIN_SETTINGS}`;
 
 export class PostgresSnapshot implements EngineSnapshot {
   readonly format: string;
