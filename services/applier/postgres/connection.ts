@@ -61,6 +61,14 @@ export class Connection {
     return this.watched((client) => client.unsafe(text, [...parameters], { prepare: true }).values());
   }
 
+  /** Runs statements, sent together, each as a transaction of its own. */
+  async all(...statements: readonly Statement[]): Promise<Rows[]> {
+    const answers = statements.map(([text, parameters]) => this.run(text, parameters));
+    // All of them are over before anything else is sent, whichever fails.
+    await Promise.allSettled(answers);
+    return Promise.all(answers);
+  }
+
   /**
    * Runs statements, sent together, between `begin` (SQL text, may be several statements) and commit. Each of them must be right outside of
    * that transaction, too: when it cannot begin they are run by themselves, though this rejects. @throws what the first to fail says.

@@ -31,11 +31,11 @@ import { rejectOf, type StateMachineContract } from '../../../shared/engine/stat
 import type { Index } from '../../../shared/raft/entry.js';
 import { CraftError } from '../../../shared/wire/errors.js';
 import { readCatalog, type Scope } from './catalog.js';
-import { Connection, ConnectionLostError, type Rows } from './connection.js';
+import { Connection, ConnectionLostError, type Rows, type Statement } from './connection.js';
 import { requireDeterminism } from './determinism.js';
 import { drizzleOf } from './drizzle.js';
 import { applyHandlerBatch, type Machine, type OnFailure } from './handler-batch.js';
-import { planKvBatch, writeKvBatch } from './kv-batch.js';
+import { type KvSession, planKvBatch, writeKvBatch } from './kv-batch.js';
 import { kvAnswer, kvStatement } from './kv-query.js';
 import { ENGINE_MIGRATIONS, MACHINE_MIGRATIONS, migrate, migrationsFolder } from './migrate.js';
 import {
@@ -72,8 +72,9 @@ import {
   isEnvironment,
   isMissingTable,
   isReadOnly,
+  mayBeTimeout,
 } from './sqlstate.js';
-import { ensurePosition, listTablesOnce, requireTables } from './state-tables.js';
+import { ensurePosition, kvTableOf, listTablesOnce, requireTables } from './state-tables.js';
 
 export interface PostgresEngineOptions {
   /** A pooler in transaction mode is fine, with `?prepare=false` where it knows no prepared statements. */
@@ -95,6 +96,8 @@ const QUERY_CONNECTIONS = 3;
 /** Most expired results removed at once, and how many may have come in since the last time before it is due again. */
 const PRUNE_ROWS_MAX = 4_096;
 const PRUNE_EVERY = 2_048;
+/** How often after a time-out, before another one is risked. */
+const SENDS_WITHOUT_TIMEOUTS = 10_000;
 /** Failed tries after which the session is given up. */
 const RENEW_EVERY = 3;
 /** Between two looks for a database that is away: doubles from the first to the second (milliseconds). */
@@ -130,6 +133,10 @@ export class PostgresEngine implements StorageEngine {
   private divergedFor: string | undefined;
   /** The state's schemas, as SQL has them. */
   private path = 'public';
+  /** The table kv of the built-in machine, qualified. */
+  private kvTable = 'kv';
+  /** How many more times the built-in machine's statements are sent without time-outs. */
+  private sendsWithoutTimeouts = 0;
   /** What was missing when it was opened. */
   private damage: DamagedError | undefined;
 
@@ -175,6 +182,7 @@ export class PostgresEngine implements StorageEngine {
         const [kept] = await transaction.run(KEEP_SCHEMAS, []);
         this.path = String(kept?.[0] ?? this.path);
         await listTablesOnce(transaction, this.scope);
+        this.kvTable = await kvTableOf(transaction);
         if (this.scope === 'built-in') return;
         await requireDeterminism(transaction);
         await recordNewSequences(transaction);
@@ -243,8 +251,11 @@ export class PostgresEngine implements StorageEngine {
       return await this.pool.use(async (connection) => {
         if (machine !== undefined) return queryMachine(connection, machine, name, input, this.path, require);
         // One session runs both, in this order: what the second sees is at least what the first found.
-        const begin = `${BEGIN_PLAIN}; ${inSchemas(this.path)}`;
-        const [found = [], rows = []] = await connection.together(begin, [READ_POSITION, []], kvStatement(name, input));
+        const statements = [[READ_POSITION, []], kvStatement(this.kvTable, name, input)] as const;
+        const [found = [], rows = []] = await this.sendKv(connection, ...statements).catch((error: unknown) => {
+          if (!mayBeTimeout(error)) throw error;
+          return this.sendKv(connection, ...statements);
+        });
         require(found);
         return kvAnswer(name, rows);
       });
@@ -415,9 +426,13 @@ export class PostgresEngine implements StorageEngine {
   }
 
   private async applyKv(batch: EngineBatch, before: EnginePosition): Promise<SettledBatch> {
-    const plan = await planKvBatch(this.connection, batch, before, this.windowUs, this.path);
+    const session: KvSession = {
+      table: this.kvTable,
+      send: (...statements) => this.sendKv(this.connection, ...statements),
+    };
+    const plan = await planKvBatch(batch, before, this.windowUs, session);
     const { after, settled } = this.attempt(batch, plan.settled);
-    if (!(await writeKvBatch(this.connection, plan, this.epoch, before, after, this.path))) {
+    if (!(await writeKvBatch(plan, this.epoch, before, after, session))) {
       const found = await this.readPosition();
       this.uncertain = undefined;
       const isOurs = found.epoch === this.epoch && found.mergedIndex === after.mergedIndex;
@@ -428,6 +443,21 @@ export class PostgresEngine implements StorageEngine {
       return settled;
     }
     return settled;
+  }
+
+  /**
+   * Statements of the built-in machine, each of which is right by itself and depends on nothing that is preset but time-outs. They are done
+   * without those only for a while after something that may have been one: the messages cost more than the statements.
+   */
+  private async sendKv(connection: Connection, ...statements: readonly Statement[]): Promise<Rows[]> {
+    const isWithout = this.sendsWithoutTimeouts > 0;
+    if (isWithout) this.sendsWithoutTimeouts -= 1;
+    try {
+      return await (isWithout ? connection.together(BEGIN_PLAIN, ...statements) : connection.all(...statements));
+    } catch (error) {
+      if (mayBeTimeout(error)) this.sendsWithoutTimeouts = SENDS_WITHOUT_TIMEOUTS;
+      throw error;
+    }
   }
 
   /** From now on, until the commit is confirmed, the batch may have happened. */

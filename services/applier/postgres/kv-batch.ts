@@ -8,16 +8,15 @@ import type { EngineBatch, EnginePosition } from '../../../shared/engine/port.js
 import { originsOf, type SettledBatch, settle } from '../../../shared/engine/results.js';
 import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
 import { integerArray, jsonArray, textArray } from './array.js';
-import type { Connection, Rows, Statement } from './connection.js';
+import type { Rows, Statement } from './connection.js';
 import { MOVE_PARAMETERS, MOVE_POSITION, moveParameters } from './position.js';
 import { LOOK_UP_RESULTS, readResults, resultKeys, resultParameters, storeResults } from './results.js';
-import { inSchemas, NO_TIMEOUTS, NO_TRANSACTION_TIMEOUT } from './settings.js';
 
-const READ_VERSIONS = 'select key, version from kv where key = any($1::text[])';
+const readVersions = (table: string) => `select key, version from ${table} where key = any($1::text[])`;
 
-const WRITE_BATCH = `with moved as (${MOVE_POSITION}),
+const writeBatch = (table: string) => `with moved as (${MOVE_POSITION}),
   put as (
-    insert into kv (key, value, version, merged_index, updated_at)
+    insert into ${table} (key, value, version, merged_index, updated_at)
     select given.key, given.value, given.version, given.merged_index,
       timestamptz 'epoch' + given.us * interval '1 microsecond'
     from rows from (
@@ -28,11 +27,17 @@ const WRITE_BATCH = `with moved as (${MOVE_POSITION}),
     on conflict (key) do update set value = excluded.value, version = excluded.version,
       merged_index = excluded.merged_index, updated_at = excluded.updated_at
   ),
-  deleted as (delete from kv where key = any($15::text[]) and exists (select from moved)),
+  deleted as (delete from ${table} where key = any($15::text[]) and exists (select from moved)),
   stored as (${storeResults('moved', MOVE_PARAMETERS + 7)})
   select set_config('synchronous_commit', 'off', true), exists (select from moved)`;
 
-const BEGIN = `begin isolation level read committed; ${NO_TIMEOUTS}; ${NO_TRANSACTION_TIMEOUT}`;
+/** What statements are sent with. */
+export interface KvSession {
+  /** The table kv, wherever it lies: qualified. */
+  readonly table: string;
+  /** Sends statements together, in this order; each of them is right by itself. */
+  readonly send: (...statements: readonly Statement[]) => Promise<Rows[]>;
+}
 
 export interface KvPlan {
   readonly settled: SettledBatch;
@@ -41,20 +46,18 @@ export interface KvPlan {
 
 /** Reads what the batch needs and decides what it does. Writes nothing. */
 export async function planKvBatch(
-  connection: Connection,
   { commands }: EngineBatch,
   before: EnginePosition,
   windowUs: number,
-  path: string,
+  { table, send }: KvSession,
 ): Promise<KvPlan> {
   const parsed = commands.map(readKvCommand);
   const ids = resultKeys(commands);
   const keys = touchedKeys(parsed);
   const none: Rows = [];
   const lookUp: Statement[] = ids.length === 0 ? [] : [[LOOK_UP_RESULTS, [textArray(ids)]]];
-  const versionsOf: Statement[] = keys.length === 0 ? [] : [[READ_VERSIONS, [textArray(keys)]]];
-  const reads = [...lookUp, ...versionsOf];
-  const answers = reads.length === 0 ? [] : await connection.together(`${BEGIN}; ${inSchemas(path)}`, ...reads);
+  const versionsOf: Statement[] = keys.length === 0 ? [] : [[readVersions(table), [textArray(keys)]]];
+  const answers = await send(...lookUp, ...versionsOf);
   const resultRows = ids.length === 0 ? none : (answers[0] ?? none);
   const versionRows = keys.length === 0 ? none : (answers[lookUp.length] ?? none);
   const stored = readResults(resultRows);
@@ -74,12 +77,11 @@ export async function planKvBatch(
 
 /** Writes the plan in one transaction; false when the database is no longer where the plan was made for. */
 export async function writeKvBatch(
-  connection: Connection,
   plan: KvPlan,
   epoch: number,
   before: EnginePosition,
   after: EnginePosition,
-  path: string,
+  { table, send }: KvSession,
 ): Promise<boolean> {
   const keys: string[] = [];
   const values: string[] = [];
@@ -108,7 +110,7 @@ export async function writeKvBatch(
     textArray(deleted),
     ...resultParameters(plan.settled.results),
   ];
-  const [answer] = await connection.together(`${BEGIN}; ${inSchemas(path)}`, [WRITE_BATCH, parameters]);
+  const [answer] = await send([writeBatch(table), parameters]);
   return answer?.[0]?.[1] === true;
 }
 

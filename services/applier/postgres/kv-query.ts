@@ -5,24 +5,24 @@ import type { Rows, Statement } from './connection.js';
 /** A page ends early (with one row at least) where it would not fit into a message. */
 const PAGE_BYTES_MAX = 512 * 1024;
 
-const GET = 'select value::text, version from kv where key = $1';
+const get = (table: string) => `select value::text, version from ${table} where key = $1`;
 /** Keys compare by bytes, so the keys of a prefix are a range, and a page begins where the one before ended. */
-const LIST = `select key, value, version from (
+const list = (table: string) => `select key, value, version from (
     select key, value::text as value, version, sum(octet_length(key) + octet_length(value::text)) over (order by key) as bytes
     from (
-      select key, value, version from kv
+      select key, value, version from ${table}
       where key > $1 and key >= $2 and ($3 = '' or key < $3) and starts_with(key, $2) order by key limit $4::integer
     ) as page
   ) as counted
   where bytes <= ${PAGE_BYTES_MAX} or key = (
-    select min(key) from kv where key > $1 and key >= $2 and ($3 = '' or key < $3) and starts_with(key, $2)
+    select min(key) from ${table} where key > $1 and key >= $2 and ($3 = '' or key < $3) and starts_with(key, $2)
   ) order by key`;
 
-/** `name` is a query of the contract and `input` what its schema gave. */
-export function kvStatement(name: string, input: unknown): Statement {
-  if (name === 'kv.get') return [GET, [(input as GetInput).key]];
+/** `name` is a query of the contract, `input` what its schema gave, and `table` the table kv, wherever it lies. */
+export function kvStatement(table: string, name: string, input: unknown): Statement {
+  if (name === 'kv.get') return [get(table), [(input as GetInput).key]];
   const { prefix = '', after = '', limit } = input as ListInput;
-  return [LIST, [after, prefix, endOfPrefix(prefix), String(limit)]];
+  return [list(table), [after, prefix, endOfPrefix(prefix), String(limit)]];
 }
 
 /** What the rows say. */

@@ -8,14 +8,30 @@ export const NO_TIMEOUTS =
   'set local statement_timeout = 0; set local lock_timeout = 0; set local idle_in_transaction_session_timeout = 0';
 
 /** Postgres has it since version 17. */
-export const NO_TRANSACTION_TIMEOUT = `select set_config('transaction_timeout', '0', true) where current_setting('transaction_timeout', true) is not null`;
+export const NO_TRANSACTION_TIMEOUT = `select set_config('transaction_timeout', '0', true)
+  where current_setting('transaction_timeout', true) is not null`;
 
+const FORMS = {
+  datestyle: 'ISO, YMD',
+  intervalstyle: 'postgres',
+  extra_float_digits: '1',
+  timezone: 'UTC',
+  bytea_output: 'hex',
+  lc_monetary: 'C',
+  lc_numeric: 'C',
+  lc_time: 'C',
+  xmlbinary: 'base64',
+  xmloption: 'content',
+  quote_all_identifiers: 'off',
+  array_nulls: 'on',
+  transform_null_equals: 'off',
+  standard_conforming_strings: 'on',
+  default_text_search_config: 'pg_catalog.english',
+};
 /** How values are written and read, what handlers may meet, and how the catalogue quotes. */
-export const PLAIN_FORMS = `set local datestyle = 'ISO, YMD'; set local intervalstyle = 'postgres'; set local extra_float_digits = 1;
-  set local timezone = 'UTC'; set local bytea_output = 'hex'; set local lc_monetary = 'C'; set local lc_numeric = 'C'; set local lc_time = 'C';
-  set local xmlbinary = 'base64'; set local xmloption = 'content'; set local quote_all_identifiers = off; set local array_nulls = on;
-  set local transform_null_equals = off; set local standard_conforming_strings = on;
-  set local default_text_search_config = 'pg_catalog.english'`;
+export const PLAIN_FORMS = `select ${Object.entries(FORMS)
+  .map(([name, value]) => `set_config('${name}', '${value}', true)`)
+  .join(', ')}`;
 
 /** Schemas that are none of the state's. A role that is called craft has the engine's own first in its search path. */
 const OTHERS = "('craft', 'pg_catalog', 'information_schema')";

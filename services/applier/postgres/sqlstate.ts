@@ -52,6 +52,13 @@ export function endsSession(error: PostgresError): boolean {
   return /^(57P|08)|^25P0[34]$/.test(error.code);
 }
 
+/** Cancelled, waited too long, or a session that ended, which does not always tell why. */
+export function mayBeTimeout(error: unknown): boolean {
+  const code = postgresErrorOf(error)?.code;
+  if (code !== undefined) return /^(57014|55P03|25P0[34])$/.test(code);
+  return isEnvironment(error);
+}
+
 /** 25006: the session may only read; after a failover this server is a standby. */
 export function isReadOnly(error: unknown): boolean {
   return postgresErrorOf(error)?.code === '25006';

@@ -18,6 +18,8 @@ const MISSING_TABLES = `select name from craft.position, unnest(tables) as name
 
 export type Run = Pick<Transaction, 'run'>;
 
+const KV_TABLE = "select name from craft.position, unnest(tables) as name where id = 1 and name like '%.kv' limit 1";
+
 /** The names, as SQL has them, of those that should be there and are not. */
 export async function missingTables(transaction: Run): Promise<string[]> {
   return (await transaction.run(MISSING_TABLES, [])).map(([name]) => String(name));
@@ -30,6 +32,12 @@ export async function requireTables(transaction: Run): Promise<void> {
   throw new DamagedError(
     `the state of this server is damaged: ${missing.join(', ')} is missing. A snapshot restores it; so does an emptied database`,
   );
+}
+
+/** Where the table kv lies: its name, qualified. */
+export async function kvTableOf(transaction: Run): Promise<string> {
+  const [row] = await transaction.run(KV_TABLE, []);
+  return row === undefined ? 'kv' : String(row[0]);
 }
 
 /** Lists what is there now: tables and sequences. */

@@ -113,7 +113,9 @@ async function apply(engine: PostgresEngine, run: ReturnType<typeof command>[]) 
   const all = [];
   for (const batch of batches(run, [1])) {
     const checksum = (batch.commands[0]?.mergedIndex ?? 0).toString(16).padStart(16, '0');
-    all.push(...(await engine.apply({ ...batch, checksum })).applied);
+    // A time-out may undo a first try, as any fault of the environment.
+    const attempt = () => engine.apply({ ...batch, checksum });
+    all.push(...(await attempt().catch(attempt)).applied);
   }
   return all;
 }
