@@ -26,6 +26,8 @@ export interface CallOptions {
 /** Sends once. A throw means that nothing was sent. */
 export type Attempt = (timeoutMs: number) => Promise<Msg | RequestFailure>;
 
+/** With less time than this another attempt would sooner make the outcome unknown than bring one (milliseconds). */
+const ATTEMPT_MS_MIN = 50;
 const BACKOFF_MS_MIN = 10;
 const BACKOFF_MS_MAX = 500;
 
@@ -52,7 +54,8 @@ export async function call(options: CallOptions, attempt: Attempt): Promise<Succ
     if (options.signal?.aborted) {
       throw unknown ? fail('aborted', options.signal.reason) : options.signal.reason;
     }
-    if (remaining <= 0) throw fail(`no outcome after ${attempts} attempts in ${options.timeoutMs} ms`, last);
+    if (remaining <= (attempts === 0 ? 0 : ATTEMPT_MS_MIN))
+      throw fail(`no outcome after ${attempts} attempts in ${options.timeoutMs} ms`, last);
 
     const sent = attempt(Math.min(remaining, options.attemptTimeoutMs)).catch((refusal: unknown) => {
       throw unknown ? fail('could not be sent again', refusal) : refusal;
