@@ -10,6 +10,14 @@ module.exports = {
       to: { pathNot: '^shared/(raft|merge|clock)/', dependencyTypesNot: ['type-only'] },
     },
     {
+      name: 'service-cores-are-pure',
+      comment:
+        'What a service decides knows nothing of what does it: neither its adapters, nor NATS, Postgres or Node.',
+      severity: 'error',
+      from: { path: '^services/([^/]+)/core(/|[.]ts$)' },
+      to: { pathNot: '^(services/$1/core(/|[.]ts$)|shared/|node_modules/zod/)', dependencyTypesNot: ['type-only'] },
+    },
+    {
       name: 'shared-knows-no-service',
       severity: 'error',
       from: { path: '^shared/' },

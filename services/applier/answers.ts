@@ -2,7 +2,8 @@
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { Applied, MergedCommand } from '../../shared/engine/port.js';
 import type { ServerId } from '../../shared/raft/entry.js';
-import { encodeFailure, encodeSuccess, type Reply } from '../../shared/wire/reply.js';
+import { CraftError } from '../../shared/wire/errors.js';
+import { encodeError, encodeFailure, encodeSuccess, type Reply } from '../../shared/wire/reply.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 
 /** A duplicate gets the first one's place and result (T8). */
@@ -12,13 +13,17 @@ export function encodeAnswer(command: MergedCommand, applied: Applied): Reply {
   return encodeSuccess({ group, timestamp, index, resultJson: outcome.json }, command.replyFormat);
 }
 
-/** Publishes the answers that are this server's to give; returns how many. */
+const UNTRUSTED =
+  'the command is in the log, but the state of this server is not to be trusted: ask again with the same id';
+
+/** Publishes the answers that are this server's to give; returns how many. Results of a state that is not to be trusted are not told. */
 export function answer(
   connection: NatsConnection,
   subjects: Subjects,
   server: ServerId,
   commands: readonly MergedCommand[],
   applied: readonly Applied[],
+  isTrusted: boolean,
   onError: (error: unknown) => void,
 ): number {
   let answered = 0;
@@ -29,7 +34,10 @@ export function answer(
     if (command.reply === '' || command.server !== server || !subjects.isReply(command.reply)) continue;
     // Each by itself: one that cannot be sent (a result larger than a message) must not silence the ones after it.
     try {
-      publish(connection, command.reply, encodeAnswer(command, result));
+      const reply = isTrusted
+        ? encodeAnswer(command, result)
+        : encodeError(new CraftError('TIMEOUT_UNKNOWN', UNTRUSTED), command.replyFormat);
+      publish(connection, command.reply, reply);
       answered += 1;
     } catch (error) {
       onError(error);

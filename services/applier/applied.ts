@@ -1,4 +1,4 @@
-/** How far the state is in each group's log, and who waits for it to get further (T6). */
+/** How far the state is in each group's log, and what waits for it to get further (T6). */
 import type { GroupId, Index } from '../../shared/raft/entry.js';
 
 interface Waiter {
@@ -17,7 +17,7 @@ export class AppliedPositions {
     this.positions[group] = index;
   }
 
-  /** Lets go on who has waited for what is applied now. */
+  /** Lets go on what has waited for commands that are applied now. */
   settle(): void {
     if (this.waiters.length === 0) return;
     this.waiters = this.waiters.filter((waiter) => {

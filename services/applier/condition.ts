@@ -1,8 +1,11 @@
 /** Whether this server's state goes on, and what it says of that on `<c>.admin.applied` and `<c>.admin.applied.<server>`. JSON. */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { VERSION } from '../../shared/config/version.js';
+import type { EnginePosition, TableChecksum } from '../../shared/engine/port.js';
+import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
 import type { Index } from '../../shared/raft/entry.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
+import type { ApplierCore } from './core/applier.js';
 
 /** What keeps the state from going on, and since when. */
 interface Trouble {
@@ -14,12 +17,23 @@ export interface ConditionOptions {
   readonly connection: NatsConnection;
   readonly subjects: Subjects;
   readonly server: string;
-  /** Merged index of the last entry applied. */
-  readonly applied: () => Index;
+  readonly core: Pick<ApplierCore, 'appliedIndex' | 'refusal' | 'divergence' | 'verifyingAt'>;
+}
+
+/** What the rows were at a `craft.verify`. */
+interface Verified {
+  readonly mergedIndex: Index;
+  /** Over the rows, and over the outcomes of all commands up to there. */
+  readonly checksum: string;
+  readonly resultsChecksum: string;
+  readonly tables: readonly TableChecksum[];
 }
 
 export class Condition {
   private trouble: Trouble | null = null;
+  /** Nothing may be read from this state. */
+  private refusal: Trouble | null = null;
+  private verified: Verified | undefined;
 
   constructor(private readonly options: ConditionOptions) {
     const { connection, subjects, server } = options;
@@ -43,16 +57,29 @@ export class Condition {
     this.trouble = null;
   }
 
+  onVerified({ mergedIndex, resultsChecksum }: EnginePosition, tables: readonly TableChecksum[]): void {
+    this.verified = { mergedIndex, checksum: rowsChecksumOf(tables), resultsChecksum, tables };
+  }
+
+  /** Why nothing may be read from this state; undefined: it may again. */
+  refused(reason: string | undefined): void {
+    this.refusal = reason === undefined ? null : { since: new Date().toISOString(), error: reason };
+  }
+
   status(): object {
-    const { server, subjects, applied } = this.options;
-    const trouble = this.trouble ?? {};
+    const { server, subjects, core } = this.options;
+    const trouble = this.refusal ?? this.trouble;
     return {
       server,
       cluster: subjects.cluster,
       version: VERSION,
-      appliedIndex: applied(),
-      ok: this.trouble === null,
+      appliedIndex: core.appliedIndex,
+      ok: trouble === null,
       ...trouble,
+      trusted: this.refusal === null,
+      divergence: core.divergence,
+      verifying: core.verifyingAt,
+      verified: this.verified,
     };
   }
 }

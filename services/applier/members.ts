@@ -1,11 +1,11 @@
-/** Who belongs to the cluster now, as the own server's replica knows it (T11): whose checkpoints count. */
+/** The voters of the cluster, as the own server's replica knows them (T11): their values count in comparisons. */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import type { ServerId } from '../../shared/raft/entry.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 
 const status = z.looseObject({
-  groups: z.array(z.looseObject({ voters: z.array(z.string()), learners: z.array(z.string()) })),
+  groups: z.array(z.looseObject({ voters: z.array(z.string()) })),
 });
 
 /** Between two looks (milliseconds): members change rarely, and checkpoints are compared for a long time. */
@@ -16,12 +16,12 @@ export interface MembersOptions {
   readonly connection: NatsConnection;
   readonly subjects: Subjects;
   readonly server: ServerId;
-  readonly onMembers: (servers: readonly ServerId[]) => void;
+  readonly onVoters: (servers: readonly ServerId[]) => void;
   readonly signal: AbortSignal;
 }
 
 /** Looks now and then; a replica that does not answer has said nothing new. */
-export function watchMembers(options: MembersOptions): void {
+export function watchVoters(options: MembersOptions): void {
   const { signal } = options;
   const timer = setInterval(() => void look(options), LOOK_MS);
   timer.unref();
@@ -29,12 +29,12 @@ export function watchMembers(options: MembersOptions): void {
   void look(options);
 }
 
-async function look({ connection, subjects, server, onMembers }: MembersOptions): Promise<void> {
+async function look({ connection, subjects, server, onVoters }: MembersOptions): Promise<void> {
   try {
     const reply = await connection.request(subjects.admin('status', server), '{}', { timeout: ANSWER_MS_MAX });
     const parsed = status.safeParse(reply.json());
-    const members = new Set(parsed.data?.groups.flatMap(({ voters, learners }) => [...voters, ...learners]));
-    if (members.size > 0) onMembers([...members]);
+    const voters = new Set(parsed.data?.groups.flatMap(({ voters }) => voters));
+    if (voters.size > 0) onVoters([...voters]);
   } catch {
     // It is away, and asked again.
   }

@@ -1,8 +1,7 @@
-/** Why a database cannot be opened, in one line for whoever operates the server. */
+/** Why a database cannot be opened, in one line for the operator. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readMigrationFiles } from 'drizzle-orm/migrator';
-import { FencedError } from '../../shared/engine/port.js';
 import { ConnectionLostError } from './postgres/connection.js';
 import { migrationsFolder } from './postgres/migrate.js';
 import { postgresErrorOf } from './postgres/sqlstate.js';
@@ -22,15 +21,6 @@ export class MigrationError extends Error {
   constructor(message: string, options: { cause: unknown }) {
     super(message, options);
     this.name = 'MigrationError';
-  }
-}
-
-/** The state is not in the database any more: it was replaced, or tables were dropped. What opens next may find one that is whole. */
-export class StateGoneError extends Error {
-  readonly code = 'STATE_GONE';
-  constructor(message: string, options: { cause: unknown }) {
-    super(message, options);
-    this.name = 'StateGoneError';
   }
 }
 
@@ -55,12 +45,6 @@ export function explainOpening(error: unknown, server: string, machine: OpenedMa
   const migration = query === undefined ? undefined : migrationWith(query, machine);
   if (migration !== undefined) return new MigrationError(`migration ${migration} failed: ${why}`, { cause: error });
   return new DatabaseError(`the database of server ${server} refuses: ${why}`, { cause: error });
-}
-
-/** An end that another applier has not brought about is none for good. */
-export function explainEnd(error: Error): Error {
-  const isGone = error instanceof FencedError && error.message.endsWith('the database was replaced');
-  return isGone ? new StateGoneError(error.message, { cause: error }) : error;
 }
 
 /** The migration that has this statement. */

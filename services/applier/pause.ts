@@ -17,7 +17,7 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** A turnstile: whoever waits goes on at the next `open`. */
+/** A turnstile: all that wait go on at the next `open`. */
 export class Gate {
   private readonly waiting: (() => void)[] = [];
 

@@ -21,6 +21,8 @@ export interface QueriesOptions {
   readonly server: string;
   readonly engine: Pick<StorageEngine, 'query' | 'locate'>;
   readonly barrier: ReadBarrier;
+  /** Why nothing may be read from this state; undefined when it may. */
+  readonly refusal: () => string | undefined;
   /** The stored state is not as far as was applied: it must be applied again from there. */
   readonly onBehind: (found: EnginePosition) => void;
   /** A read failed for a reason that is not the client's. */
@@ -55,7 +57,10 @@ export class Queries {
     }
     this.underWay += 1;
     try {
+      this.requireTrust();
       const answer = encoder.encode(await read());
+      // It may have been found out while this was read.
+      this.requireTrust();
       if (answer.length > (this.options.connection.info?.max_payload ?? Number.POSITIVE_INFINITY)) throw TOO_LARGE;
       message.respond(answer);
     } catch (error) {
@@ -63,6 +68,12 @@ export class Queries {
     } finally {
       this.underWay -= 1;
     }
+  }
+
+  /** @throws CraftError UNAVAILABLE while nothing may be read from this state. */
+  private requireTrust(): void {
+    const refusal = this.options.refusal();
+    if (refusal !== undefined) throw new CraftError('UNAVAILABLE', refusal);
   }
 
   private async query(message: Msg, name: string): Promise<string> {
@@ -101,7 +112,7 @@ export class Queries {
       const { data, headers } = encodeError(typed, 'json');
       message.respond(data, headers === undefined ? {} : { headers });
     } catch (cause) {
-      // The connection is closed: there is nobody to tell.
+      // The connection is closed: there is no client to tell.
       this.options.onFailure(cause);
     }
   }

@@ -15,26 +15,13 @@ import {
   SnapshotFormatError,
   type StorageEngine,
 } from '../../shared/engine/port.js';
-import { ResultsChecksum } from '../../shared/engine/results-checksum.js';
+import { EMPTY_RESULTS_CHECKSUM, ResultsChecksum } from '../../shared/engine/results-checksum.js';
 import { CHECKPOINT_INTERVAL } from '../../shared/merge/merge.js';
 import type { StoredFile } from '../../shared/snapshot/bucket.js';
-import { RESTORE_COMMAND, type RestoreInput, restoreInput } from '../../shared/wire/restore.js';
+import type { RestoreInput } from '../../shared/wire/restore.js';
 
 /** Opens a file in the bucket of the snapshots. @throws SnapshotFormatError when it is gone. */
 export type OpenFile = (object: string) => Promise<StoredFile>;
-
-/** What the batch restores; undefined for any other batch, and for one that every engine has to refuse: its input is none, or there is a state. */
-export function restoringOf({ commands }: EngineBatch): RestoreInput | undefined {
-  const [command] = commands;
-  if (command?.name !== RESTORE_COMMAND || commands.length > 1) return undefined;
-  let input: RestoreInput | undefined;
-  try {
-    input = restoreInput.safeParse(JSON.parse(new TextDecoder().decode(command.payload))).data;
-  } catch {
-    return undefined;
-  }
-  return input?.replace === true || command.mergedIndex === 1 ? input : undefined;
-}
 
 /**
  * Applies it; may be given again after any rejection but FencedError.
@@ -43,31 +30,51 @@ export function restoringOf({ commands }: EngineBatch): RestoreInput | undefined
 export async function applyRestoring(
   engine: Pick<StorageEngine, 'restore'>,
   open: OpenFile,
-  { commands, checksum }: EngineBatch,
+  batch: EngineBatch,
   { object, digest }: RestoreInput,
 ): Promise<AppliedBatch> {
-  const [command] = commands;
-  if (command === undefined) throw new Error('an empty batch');
-  const { mergedIndex, group, timestamp } = command;
-  const outcome = { ok: true, json: JSON.stringify({ restored: digest }) } as const;
   const snapshot = await open(object);
   if (snapshot.digest !== digest) {
     await abandon(snapshot);
     throw new SnapshotFormatError(`the file ${object} is not the one that was to be restored`);
   }
-  const { resultsChecksum } = await engine.restore(snapshot, (before) => {
-    requireBefore(before, command);
-    const results = new ResultsChecksum(before.resultsChecksum);
-    results.add(mergedIndex, mergedIndex, outcome);
-    const positions = positionsAfter(before.positions, commands);
-    return { mergedIndex, checksum, timestamp, resultsChecksum: results.toString(), positions };
-  });
-  const checkpoints = mergedIndex % CHECKPOINT_INTERVAL === 0 ? [{ mergedIndex, resultsChecksum }] : [];
-  return { applied: [{ mergedIndex, group, timestamp, outcome, duplicate: false }], checkpoints };
+  const done = restoredBy(batch, digest);
+  await engine.restore(snapshot, (before) => positionRestored(before, batch, done.resultsChecksum));
+  return done;
 }
 
-/** A commit that nobody confirmed shows up here as a state that is one command further. */
-function requireBefore(before: EnginePosition, { mergedIndex }: MergedCommand): void {
-  if (before.mergedIndex === mergedIndex - 1) return;
-  throw new PositionError(`the state is at merged index ${before.mergedIndex}, given ${mergedIndex}`, before);
+/**
+ * What a `craft.restore` comes to. The checksum of the outcomes begins anew: servers whose outcomes differed before have the same state from
+ * here on.
+ */
+export function restoredBy({ commands }: EngineBatch, digest: string): AppliedBatch {
+  const { mergedIndex, group, timestamp } = commandOf(commands);
+  const outcome = { ok: true, json: JSON.stringify({ restored: digest }) } as const;
+  const results = new ResultsChecksum(EMPTY_RESULTS_CHECKSUM);
+  results.add(mergedIndex, mergedIndex, outcome);
+  const resultsChecksum = results.toString();
+  const checkpoints = mergedIndex % CHECKPOINT_INTERVAL === 0 ? [{ mergedIndex, resultsChecksum }] : [];
+  return { applied: [{ mergedIndex, group, timestamp, outcome, duplicate: false }], checkpoints, resultsChecksum };
+}
+
+/**
+ * Where the state counts as being once it is that of the file.
+ * @throws PositionError when it is not directly before the command: a commit whose answer was lost shows up as a state that is one further.
+ */
+export function positionRestored(
+  before: EnginePosition,
+  { commands, checksum }: EngineBatch,
+  resultsChecksum: string,
+): EnginePosition {
+  const { mergedIndex, timestamp } = commandOf(commands);
+  if (before.mergedIndex !== mergedIndex - 1) {
+    throw new PositionError(`the state is at merged index ${before.mergedIndex}, given ${mergedIndex}`, before);
+  }
+  const positions = positionsAfter(before.positions, commands);
+  return { mergedIndex, checksum, timestamp, resultsChecksum, positions };
+}
+
+function commandOf([command]: readonly MergedCommand[]): MergedCommand {
+  if (command === undefined) throw new Error('an empty batch');
+  return command;
 }

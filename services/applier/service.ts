@@ -1,57 +1,49 @@
 /**
- * The applier service: the merged-log stream of its own server in, the state machine and the clients' answers out.
+ * The applier service: the merged-log stream of its own server in, the state machine and the clients' answers out. Wiring only.
  *
- *     stream.ts ──▶ queue.ts ──▶ engine ──▶ answers.ts
- *     (reads)       (decides)    (one transaction a batch)
+ *     stream.ts ──▶ executor.ts ──▶ engine ──▶ answers.ts
+ *     (reads)       (does what core/ decides)
  *
- * One batch is in the engine at a time; meanwhile the next one collects. An engine that cannot work is asked again, for ever: no
- * entry is skipped. What it cannot go on from (another applier at work, a log that is not this state's, a divergence between servers)
- * ends the service with the reason.
+ * What the state cannot go on from (another applier at work, a log that is not this state's) ends the service with the reason.
  */
-import type { NatsConnection } from '@nats-io/nats-core';
+import { ConnectionError, type NatsConnection } from '@nats-io/nats-core';
 import type { ApplierConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
 import {
   type AppliedBatch,
-  type EngineBatch,
   type EnginePosition,
-  FencedError,
   indexesOf,
   type MergedCommand,
-  PositionError,
-  SnapshotFormatError,
   type StorageEngine,
 } from '../../shared/engine/port.js';
-import type { MergedRun } from '../../shared/merge/merge.js';
-import type { Index } from '../../shared/raft/entry.js';
+import { encodeVerify } from '../../shared/engine/verify.js';
 import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { BATCH_SIZES, type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
+import { parseJson } from '../../shared/wire/json.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { answer } from './answers.js';
 import { AppliedPositions } from './applied.js';
-import { Comparison, type DivergenceError } from './comparison.js';
 import { Condition } from './condition.js';
-import { watchMembers } from './members.js';
-import { Gate, pause } from './pause.js';
+import type { ApplierCore } from './core/applier.js';
+import { type CheckpointMessage, checkpointMessage } from './core/comparison.js';
+import type { Effect } from './core/effect.js';
+import { Executor } from './executor.js';
+import { watchVoters } from './members.js';
 import { Queries } from './queries.js';
-import type { ApplyQueue, TakenBatch } from './queue.js';
 import { ReadBarrier } from './read-barrier.js';
-import { applyRestoring, restoringOf } from './restoring.js';
 import { SnapshotRequests } from './snapshot-requests.js';
 import { Snapshots } from './snapshots.js';
 import { MergedLogReader } from './stream.js';
-import { Turns } from './turns.js';
 
-/** Between two tries of the engine (milliseconds): doubles from the first to the second. */
-const RETRY_MS = 50;
-const RETRY_MS_MAX = 2_000;
 /** How long the transaction under way may take to end when the service stops (milliseconds). */
 const STOP_MS_MAX = 5_000;
 /** Hears of every committed batch; times in microseconds since the Unix epoch. */
 export type OnApplied = (commands: readonly MergedCommand[], startUs: number, endUs: number) => void;
+
+type Answer = Extract<Effect, { type: 'answer' }>;
 
 export class ApplierService implements Service {
   readonly name = 'applier';
@@ -59,13 +51,9 @@ export class ApplierService implements Service {
   private fail: (error: Error) => void = () => undefined;
   private readonly stopping = new AbortController();
   private readonly subjects: Subjects;
-  private readonly reader: MergedLogReader;
-  private readonly comparison: Comparison;
+  private readonly executor: Executor;
   private readonly condition: Condition;
-  /** Opens when the queue has something, and when it has room again. */
-  private readonly something = new Gate();
-  private readonly room = new Gate();
-  private readonly running: Promise<unknown>;
+  private readonly positions: AppliedPositions;
   private readonly warn;
   private readonly batchSizes;
   private readonly batchSeconds;
@@ -74,17 +62,14 @@ export class ApplierService implements Service {
   private readonly rejections;
   private readonly failures;
   private readonly retries;
-  private readonly positions: AppliedPositions;
-  private readonly snapshots: Snapshots;
-  /** The engine applies a batch, or is restored. */
-  private readonly turns = new Turns();
-  private appliedIndex: Index;
+  private readonly installs;
+  private readonly malformed;
 
   constructor(
     private readonly config: ApplierConfig,
     private readonly connection: NatsConnection,
     private readonly engine: StorageEngine,
-    private readonly queue: ApplyQueue,
+    core: ApplierCore,
     position: EnginePosition,
     private readonly logger: Logger,
     private readonly metrics: Metrics,
@@ -94,18 +79,13 @@ export class ApplierService implements Service {
     this.failed = new Promise((resolve) => {
       this.fail = resolve;
     });
-    this.subjects = new Subjects(config.cluster);
+    const { server } = config;
+    const subjects = new Subjects(config.cluster);
+    this.subjects = subjects;
     this.warn = warnOccasionally(logger);
-    this.condition = new Condition({
-      connection,
-      subjects: this.subjects,
-      server: config.server,
-      applied: () => this.appliedIndex,
-    });
-    this.appliedIndex = position.mergedIndex;
     this.positions = new AppliedPositions(indexesOf(position.positions));
     this.batchSizes = metrics.histogram('applied_batch_commands', 'Commands in one transaction', BATCH_SIZES);
-    this.batchSeconds = metrics.histogram('apply_seconds', 'Time of one transaction, with its retries', SECONDS);
+    this.batchSeconds = metrics.histogram('apply_seconds', 'Time of one transaction', SECONDS);
     this.commandsApplied = metrics.counter('applied_commands_total', 'Commands applied');
     this.duplicates = metrics.counter(
       'duplicate_commands_total',
@@ -114,73 +94,88 @@ export class ApplierService implements Service {
     this.rejections = metrics.counter('rejected_commands_total', 'Commands that the state machine rejected');
     this.failures = metrics.counter('failed_commands_total', 'Commands whose handler failed');
     this.retries = metrics.counter('apply_retries_total', 'Transactions that were tried again');
-    metrics.gauge('applied_index', 'Merged index of the last entry applied', () => this.appliedIndex);
-    metrics.gauge('apply_queue_commands', 'Commands that wait for their transaction', () => queue.length);
-    this.reader = new MergedLogReader({
+    this.installs = metrics.counter('snapshot_installs_total', 'Snapshots installed');
+    this.malformed = metrics.counter('malformed_checkpoints_total', 'Messages on the checkpoint subject that are none');
+    metrics.gauge('applied_index', 'Merged index of the last entry applied', () => core.appliedIndex);
+    metrics.gauge('apply_queue_commands', 'Commands that wait for their transaction', () => core.queued);
+    metrics.gauge('state_trusted', '1, or 0 while this state differs from the others', () =>
+      core.refusal === undefined ? 1 : 0,
+    );
+    const refusal = () => core.refusal;
+    this.condition = new Condition({ connection, subjects, server, core });
+    const reader = new MergedLogReader({
       connection,
-      stream: this.subjects.logStream(config.server),
-      wanted: () => queue.wanted,
-      take: (run) => this.take(run),
-      // What is in no stream any more is in a snapshot, or the state is behind all there is.
-      onMissing: () => this.installNewest(),
-      onRestart: () => connection.publish(this.subjects.restartLog(config.server)),
-      onStuck: (error) => {
-        this.condition.failed(error);
-        this.warn('waiting for a snapshot', error);
+      stream: subjects.logStream(server),
+      onPlaced: (id, place) => this.executor.happen((one) => one.placed(id, place)),
+      take: (id, run) => this.executor.message(id, run),
+      onEnded: (id) => this.executor.happen((one) => one.readEnded(id)),
+      warn: this.warn,
+    });
+    const snapshots = new Snapshots({
+      connection,
+      subjects,
+      server,
+      replicas: config.snapshots.replicas,
+      onTaking: (other, isTaking) => this.executor.happen((one) => one.heardTaking(other, isTaking)),
+      logger,
+      warn: this.warn,
+      metrics,
+    });
+    this.executor = new Executor(
+      core,
+      { engine, reader, snapshots },
+      {
+        tell: (effect) => this.tell(effect),
+        startUs: spanTimeUs,
+        onApplied: (effect, startUs) => this.committed(effect, startUs),
+        onVerified: (at, tables) => this.condition.onVerified(at, tables),
+        onInstalled: (snapshot, { mergedIndex }) => {
+          this.installs.add();
+          logger.info({ snapshot, mergedIndex }, 'a snapshot is installed');
+        },
+        onRestored: ({ restoring }) => logger.warn({ ...restoring }, 'the state is now that of a file'),
+        warn: this.warn,
+        onFatal: (error) => this.end(error),
       },
-      warn: this.warn,
-      signal: this.stopping.signal,
+    );
+    const { executor } = this;
+    connection.subscribe(subjects.checkpoint(), {
+      callback: (error, message) => {
+        if (error === null) this.hear(message.data);
+        else this.warn('checkpoints cannot be received', error);
+      },
     });
-    this.comparison = new Comparison({
+    watchVoters({
       connection,
-      subjects: this.subjects,
-      server: config.server,
-      servers: config.servers,
-      logger,
-      warn: this.warn,
-      metrics,
-      onDivergence: (error) => void this.diverge(error),
-    });
-    watchMembers({
-      connection,
-      subjects: this.subjects,
-      server: config.server,
-      onMembers: (servers) => this.comparison.setServers(servers),
+      subjects,
+      server,
+      onVoters: (voters) => executor.happen((one) => one.setVoters(voters)),
       signal: this.stopping.signal,
     });
-    const common = { connection, subjects: this.subjects, server: config.server, groups: config.groups, engine };
-    const { replicas, ...limits } = config.snapshots;
-    this.snapshots = new Snapshots({
-      ...common,
-      limits,
-      replicas,
-      applied: () => this.appliedIndex,
-      exclusively: (work) =>
-        this.turns.take(async () => {
-          const found = await work();
-          if (found !== null) this.goBack(found);
-        }),
-      logger,
-      warn: this.warn,
-      metrics,
-      signal: this.stopping.signal,
-    });
+    const onFailure = (what: string) => (error: unknown) => {
+      if (!this.stopping.signal.aborted) this.warn(what, error);
+    };
     new SnapshotRequests({
-      ...common,
-      snapshots: this.snapshots,
-      onFailure: (error) => {
-        if (!this.stopping.signal.aborted) this.warn('a request about snapshots failed', error);
-      },
+      connection,
+      subjects,
+      server,
+      groups: config.groups,
+      engine,
+      snapshots,
+      executor,
+      onFailure: onFailure('a request about snapshots failed'),
     });
     new Queries({
       connection,
-      subjects: this.subjects,
-      server: config.server,
+      subjects,
+      server,
       engine,
-      barrier: new ReadBarrier(connection, this.subjects.barrier(config.server), config.groups, this.positions),
-      onBehind: (found) => this.goBack(found),
+      barrier: new ReadBarrier(connection, subjects.barrier(server), config.groups, this.positions),
+      refusal,
+      onBehind: (found) => executor.happen((one) => one.foundAt(found)),
       onFailure: (error) => {
-        if (!this.stopping.signal.aborted) this.warn('a read failed', error);
+        executor.happen((one) => one.readFailed(error));
+        onFailure('a read failed')(error);
       },
     });
     void watchNats(connection, this.warn);
@@ -188,151 +183,107 @@ export class ApplierService implements Service {
     void connection.closed().then((error) => {
       this.end(new Error('the NATS connection is closed for good', { cause: error }));
     });
-    this.running = Promise.all([this.reader.run(), this.applyAll()]).catch((error: unknown) => this.end(error));
+    executor.happen(() => undefined);
   }
 
   async stop(): Promise<void> {
-    this.halt();
+    this.stopping.abort();
     // A database that does not answer is not waited for: what it has not committed is applied after the next start.
-    await Promise.race([this.running, new Promise((resolve) => setTimeout(resolve, STOP_MS_MAX).unref())]);
+    await Promise.race([this.executor.stop(), new Promise((resolve) => setTimeout(resolve, STOP_MS_MAX).unref())]);
     if (!this.connection.isClosed()) await this.connection.drain().catch(() => undefined);
     await this.engine.close();
     await this.tracing.stop();
     await this.metrics.close();
   }
 
-  private halt(): void {
-    this.stopping.abort();
-    this.something.open();
-    this.room.open();
-  }
-
-  private end(error: unknown): void {
+  private end(error: Error): void {
     if (this.stopping.signal.aborted) return;
-    this.halt();
-    const reason = error instanceof Error ? error : new Error(String(error));
-    this.logger.fatal({ err: reason }, `the applier cannot go on: ${reason.message}`);
-    this.fail(reason);
+    this.stopping.abort();
+    void this.executor.stop();
+    this.logger.fatal({ err: error }, `the applier cannot go on: ${error.message}`);
+    this.fail(error);
   }
 
-  /** A message of the stream; returns when the queue has room for another one. */
-  private async take(run: MergedRun): Promise<boolean> {
-    const offered = this.queue.offer(run);
-    if (offered === 'hole') return false;
-    if (offered === 'taken') this.something.open();
-    while (this.queue.isFull && !this.stopping.signal.aborted) await this.room.wait();
-    return true;
-  }
-
-  private async applyAll(): Promise<void> {
-    const { signal } = this.stopping;
-    while (!signal.aborted) {
-      const taken = this.queue.take();
-      if (taken === null) {
-        await this.something.wait();
-        continue;
-      }
-      this.room.open();
-      const isStuck = (await this.turns.take(() => this.apply(taken))) === 'stuck';
-      if (!isStuck) continue;
-      await this.installNewest().catch((error: unknown) => this.warn('no snapshot could be installed', error));
-      await pause(RETRY_MS_MAX, signal);
+  /** Tells clients, servers and operators what the core wants them to know. */
+  private tell(effect: Parameters<ConstructorParameters<typeof Executor>[2]['tell']>[0]): void {
+    const { subjects, config, logger } = this;
+    switch (effect.type) {
+      case 'moved':
+        this.positions.reset(indexesOf(effect.position.positions));
+        return;
+      case 'answer':
+        this.answer(effect);
+        return;
+      case 'tell':
+        this.publish(subjects.checkpoint(), JSON.stringify(effect.message));
+        return;
+      case 'ask-verify':
+        this.publish(subjects.verify(), encodeVerify(effect.save ? { snapshotBy: config.server } : {}));
+        return;
+      case 'ask-snapshot':
+        this.publish(subjects.admin('snapshot'), '');
+        return;
+      case 'restart-log':
+        this.publish(subjects.restartLog(config.server), '');
+        return;
+      case 'refusal':
+        this.condition.refused(effect.reason);
+        return;
+      case 'trouble':
+        this.condition.failed(effect.error);
+        if (effect.isRetry) this.retries.add();
+        this.warn(
+          effect.isRetry ? 'a batch could not be applied; trying again' : 'the state cannot go on',
+          effect.error,
+        );
+        return;
+      case 'recovered':
+        this.condition.recovered();
+        return;
+      case 'differs':
+        if (effect.isOwn) logger.fatal(`nothing is read from this state any more: ${effect.message}`);
+        else logger.error(effect.message);
     }
   }
 
-  /** `stuck` when only a snapshot leads further: the file that is to be restored is not there any more, or of no use here. */
-  private async apply({ batch, checkpoints, bytes }: TakenBatch): Promise<'applied' | 'moved' | 'stuck'> {
-    const { commands } = batch;
-    const startUs = spanTimeUs();
-    const done = await this.untilApplied(batch);
-    if (typeof done === 'string') return done;
+  private publish(subject: string, data: string | Uint8Array): void {
+    try {
+      this.connection.publish(subject, data);
+    } catch (error) {
+      // On its way out: there is no server to tell.
+      if (!(error instanceof ConnectionError)) this.warn('a message could not be published', error);
+    }
+  }
+
+  private hear(data: Uint8Array): void {
+    let message: CheckpointMessage;
+    try {
+      message = parseJson(data, checkpointMessage);
+    } catch {
+      this.malformed.add();
+      return;
+    }
+    this.executor.happen((core) => core.heard(message));
+  }
+
+  private committed({ commands, done }: Answer, startUs: number): void {
     const endUs = spanTimeUs();
-    this.condition.recovered();
-    this.moveTo(commands);
-    this.answer(commands, done);
+    for (const { group, index } of commands) this.positions.applied(group, index);
+    this.positions.settle();
     this.batchSizes.observe(commands.length);
     this.batchSeconds.observe((endUs - startUs) / 1e6);
     this.commandsApplied.add(commands.length);
-    for (const { mergedIndex, checksum } of checkpoints) {
-      const own = done.checkpoints.find((checkpoint) => checkpoint.mergedIndex === mergedIndex);
-      if (own !== undefined) this.comparison.reached(mergedIndex, checksum, own.resultsChecksum);
-    }
-    this.snapshots.onApplied(this.appliedIndex, bytes);
-    // Who comes after this begins with a snapshot of this cluster, and needs no file.
-    if (restoringOf(batch) !== undefined) this.snapshots.takeSoon();
     this.onApplied?.(commands, startUs, endUs);
     if (this.tracing.enabled) this.trace(commands, done, startUs, endUs);
-    return 'applied';
   }
 
-  private async installNewest(): Promise<boolean> {
-    const isInstalled = await this.snapshots.install([]);
-    if (isInstalled) this.condition.recovered();
-    return isInstalled;
-  }
-
-  /** The database is not where it was thought to be: the log is applied again from there. */
-  private goBack(found: EnginePosition): void {
-    this.appliedIndex = found.mergedIndex;
-    this.snapshots.onMoved(found.mergedIndex);
-    this.queue.reset(found);
-    this.positions.reset(indexesOf(found.positions));
-    this.room.open();
-    this.reader.interrupt();
-  }
-
-  private moveTo(commands: readonly MergedCommand[]): void {
-    for (const { group, index, mergedIndex } of commands) {
-      this.positions.applied(group, index);
-      this.appliedIndex = mergedIndex;
-    }
-    this.positions.settle();
-  }
-
-  /** Tries until it is committed. `moved` when the service stops, or when the batch is not the next one after all. */
-  private async untilApplied(batch: EngineBatch): Promise<AppliedBatch | 'moved' | 'stuck'> {
-    const { signal } = this.stopping;
-    for (let delayMs = RETRY_MS; !signal.aborted; delayMs = Math.min(delayMs * 2, RETRY_MS_MAX)) {
-      try {
-        return await this.applyOnce(batch);
-      } catch (error) {
-        if (error instanceof FencedError) throw error;
-        if (error instanceof PositionError) {
-          this.warn('the database is at another position', error);
-          this.goBack(error.position);
-          return 'moved';
-        }
-        this.warn('a batch could not be applied; trying again', error);
-        this.condition.failed(error);
-        this.retries.add();
-        const isFileUnusable = error instanceof SnapshotFormatError;
-        const place = isFileUnusable ? await this.engine.locate([]).catch(() => undefined) : undefined;
-        if (place !== undefined) {
-          this.goBack(place);
-          return 'stuck';
-        }
-        await pause(delayMs * (0.5 + Math.random() / 2), signal);
-      }
-    }
-    return 'moved';
-  }
-
-  private async applyOnce(batch: EngineBatch): Promise<AppliedBatch> {
-    const restoring = restoringOf(batch);
-    if (restoring === undefined) return this.engine.apply(batch);
-    const open = (object: string) => this.snapshots.openFile(object);
-    const applied = await applyRestoring(this.engine, open, batch, restoring);
-    this.logger.warn({ ...restoring }, 'the state is now that of a file');
-    return applied;
-  }
-
-  private answer(commands: readonly MergedCommand[], { applied }: AppliedBatch): void {
+  private answer({ commands, done: { applied }, isTrusted }: Answer): void {
     for (const { duplicate, outcome } of applied) {
       if (duplicate) this.duplicates.add();
       if (!outcome.ok) (outcome.failed ? this.failures : this.rejections).add();
     }
     try {
-      answer(this.connection, this.subjects, this.config.server, commands, applied, (error) =>
+      answer(this.connection, this.subjects, this.config.server, commands, applied, isTrusted, (error) =>
         this.warn('an answer could not be sent', error),
       );
     } catch (error) {
@@ -341,21 +292,10 @@ export class ApplierService implements Service {
     }
   }
 
-  /** Ends, and leaves no snapshot behind from which the same would be installed again. */
-  private async diverge(error: DivergenceError): Promise<void> {
-    if (this.stopping.signal.aborted) return;
-    this.halt();
-    this.logger.fatal({ err: error }, `the applier cannot go on: ${error.message}`);
-    await this.snapshots.withdraw().catch((reason: unknown) => {
-      this.warn('the snapshots of this server could not be removed: remove them before it is rebuilt', reason);
-    });
-    this.fail(error);
-  }
-
   /** After a reconnect the stream may be another one, or shorter: look the place up again. */
   private async watchConnection(): Promise<void> {
     for await (const status of this.connection.status()) {
-      if (status.type === 'reconnect') this.reader.interrupt();
+      if (status.type === 'reconnect') this.executor.happen((core) => core.reconnected());
     }
   }
 

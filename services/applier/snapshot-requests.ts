@@ -1,4 +1,7 @@
-/** What others ask of this server's snapshots (T10): `<c>.install.<server>`, `<c>.admin.snapshot`, `<c>.admin.snapshots`, `<c>.admin.restore.<server>`. JSON. */
+/**
+ * What others ask of this server's state (T10): `<c>.install.<server>`, `<c>.admin.snapshot`, `<c>.admin.snapshots`, `<c>.admin.restore.<server>`,
+ * `<c>.admin.rebuild.<server>`. JSON.
+ */
 import { type Msg, type NatsConnection, NoRespondersError } from '@nats-io/nats-core';
 import { type EnginePosition, SnapshotFormatError, type StorageEngine } from '../../shared/engine/port.js';
 import type { SnapshotInfo } from '../../shared/snapshot/bucket.js';
@@ -8,15 +11,18 @@ import { parseJson } from '../../shared/wire/json.js';
 import { encodeError } from '../../shared/wire/reply.js';
 import { type RestoreInput, restoreRequest } from '../../shared/wire/restore.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
-import { padded, reaches, type Snapshots } from './snapshots.js';
+import { padded } from './core/snapshots.js';
+import type { Executor } from './executor.js';
+import type { Snapshots } from './snapshots.js';
 
 export interface SnapshotRequestsOptions {
   readonly connection: NatsConnection;
   readonly subjects: Subjects;
   readonly server: string;
   readonly groups: number;
-  readonly engine: Pick<StorageEngine, 'locate' | 'verify'>;
-  readonly snapshots: Pick<Snapshots, 'install' | 'take' | 'takeSoon' | 'list' | 'openFile'>;
+  readonly engine: Pick<StorageEngine, 'verify'>;
+  readonly snapshots: Pick<Snapshots, 'list' | 'openFile'>;
+  readonly executor: Pick<Executor, 'happen' | 'installs' | 'takes' | 'rebuilds'>;
   readonly onFailure: (error: unknown) => void;
 }
 
@@ -29,16 +35,17 @@ export class SnapshotRequests {
   private underWay = 0;
 
   constructor(private readonly options: SnapshotRequestsOptions) {
-    const { subjects, server, snapshots } = options;
+    const { subjects, server, snapshots, executor } = options;
     this.listen(subjects.install(server), (message) => this.install(message.data));
-    const take = async () => summary(await snapshots.take());
-    // To everybody, and of nobody an answer is wanted: one of them does it.
+    const take = () => this.take();
+    // To all servers, and no answer is wanted: one of them does it.
     this.listen(subjects.admin('snapshot'), async (message) => {
       if (message.reply) return take();
-      snapshots.takeSoon();
+      executor.happen((core) => core.wantSnapshot());
       return {};
     });
     this.listen(subjects.admin('snapshot', server), take);
+    this.listen(subjects.admin('rebuild', server), () => this.rebuild());
     this.listen(subjects.admin('restore', server), (message) => this.restore(message.data));
     this.listen(subjects.admin('snapshots', server), async () => ({
       ok: true,
@@ -54,7 +61,7 @@ export class SnapshotRequests {
     });
   }
 
-  /** One without a reply subject is done as well, and answered to nobody. */
+  /** One without a reply subject is done as well, without an answer. */
   private async answer(message: Msg, answer: (message: Msg) => Promise<object>): Promise<void> {
     const { subjects, onFailure } = this.options;
     if (message.reply && !subjects.isReply(message.reply)) return;
@@ -78,7 +85,7 @@ export class SnapshotRequests {
       const { data, headers } = encodeError(error, 'json');
       message.respond(data, headers === undefined ? {} : { headers });
     } catch (cause) {
-      // The connection is closed: there is nobody to tell.
+      // The connection is closed: there is no client to tell.
       this.options.onFailure(cause);
     }
   }
@@ -95,7 +102,7 @@ export class SnapshotRequests {
       .request(subjects.restore(), JSON.stringify(input), { timeout: RESTORE_MS_MAX })
       .catch((cause: unknown) => {
         if (cause instanceof Error && cause.cause instanceof NoRespondersError) {
-          throw new CraftError('UNAVAILABLE', 'nobody leads group 0 now; try again', { cause });
+          throw new CraftError('UNAVAILABLE', 'group 0 has no leader now; try again', { cause });
         }
         const message = 'no word of it yet: the state may be replaced, or may still be';
         throw new CraftError('TIMEOUT_UNKNOWN', message, { cause });
@@ -117,14 +124,31 @@ export class SnapshotRequests {
   }
 
   private async install(data: Uint8Array): Promise<object> {
-    const { engine, snapshots, groups } = this.options;
+    const { executor, groups } = this.options;
     const atLeast = parseInstall(data, groups);
-    const position = await engine.locate([]);
-    if (reaches(position.positions, atLeast)) return located(position, groups);
-    await snapshots.install(atLeast);
-    const after = await engine.locate([]);
-    if (reaches(after.positions, atLeast)) return located(after, groups);
+    const position = await executor.installs.ask((request) =>
+      executor.happen((core) => core.install(request, atLeast)),
+    );
+    if (position !== null) return located(position, groups);
     throw new CraftError('UNAVAILABLE', 'no snapshot reaches so far yet; one has been asked for');
+  }
+
+  private async take(): Promise<object> {
+    const { executor, snapshots } = this.options;
+    const taken = await executor.takes.ask((request) => executor.happen((core) => core.takeSnapshot(request)));
+    const info = (await snapshots.list()).find(({ name }) => name === taken?.name);
+    if (info !== undefined) return summary(info);
+    throw new CraftError('UNAVAILABLE', 'no majority of servers has confirmed a snapshot in time');
+  }
+
+  private async rebuild(): Promise<object> {
+    const { executor, groups } = this.options;
+    const position = await executor.rebuilds.ask((request) => executor.happen((core) => core.rebuild(request)));
+    if (position !== null) return located(position, groups);
+    throw new CraftError(
+      'UNAVAILABLE',
+      'there is no snapshot that a majority of servers has confirmed, and none could be taken',
+    );
   }
 }
 
@@ -138,7 +162,7 @@ function located({ mergedIndex, checksum, resultsChecksum, timestamp, positions 
   return { ok: true, mergedIndex, checksum, resultsChecksum, timestamp, positions: padded(positions, groups) };
 }
 
-function summary({ name, server, version, bytes, savedAt, position }: SnapshotInfo) {
+function summary({ name, server, version, bytes, savedAt, position, confirmed }: SnapshotInfo) {
   const { mergedIndex, timestamp } = position;
-  return { ok: true, name, server, version, bytes, savedAt, mergedIndex, timestamp };
+  return { ok: true, name, server, version, bytes, savedAt, mergedIndex, timestamp, confirmed };
 }

@@ -9,9 +9,9 @@ import { createLogger, type Logger, warnOccasionally } from '../../shared/teleme
 import { openMetrics } from '../../shared/telemetry/metrics.js';
 import { createTracing } from '../../shared/telemetry/tracing.js';
 import { connectNats, requireOpen } from '../../shared/wire/connection.js';
-import { explainEnd, explainOpening } from './opening.js';
+import { ApplierCore } from './core/applier.js';
+import { explainOpening } from './opening.js';
 import { PostgresEngine } from './postgres/engine.js';
-import { ApplyQueue } from './queue.js';
 import { ApplierService, type OnApplied } from './service.js';
 
 /** Most bytes of entries in one transaction, and waiting for it. */
@@ -39,8 +39,7 @@ export async function startApplier(
 ): Promise<Service> {
   const { server } = config;
   const logger = parts.logger ?? createLogger({ service: 'applier', server, level: config.logLevel });
-  const service = await openAll((opened) => openApplier(config, parts, logger, opened), signal);
-  return { name: service.name, failed: service.failed.then(explainEnd), stop: () => service.stop() };
+  return openAll((opened) => openApplier(config, parts, logger, opened), signal);
 }
 
 async function openApplier(
@@ -72,12 +71,25 @@ async function openApplier(
   const tracing = await opened.open(createTracing({ service: 'applier', server, cluster, onExportError }), (one) =>
     one.stop(),
   );
-  const queue = new ApplyQueue(position, {
-    batchCommandsMax: config.applyCommandsMax,
-    batchBytesMax: BATCH_BYTES_MAX,
-    queuedCommandsMax: config.applyCommandsMax * QUEUED_BATCHES_MAX,
-    queuedBytesMax: QUEUED_BYTES_MAX,
-  });
+  const { groups, applyCommandsMax, snapshots } = config;
+  const core = new ApplierCore(
+    {
+      server,
+      servers: config.join ? [] : config.servers,
+      groups,
+      queue: {
+        batchCommandsMax: applyCommandsMax,
+        batchBytesMax: BATCH_BYTES_MAX,
+        queuedCommandsMax: applyCommandsMax * QUEUED_BATCHES_MAX,
+        queuedBytesMax: QUEUED_BYTES_MAX,
+      },
+      snapshots,
+      verifyEveryMs: config.verifyEveryMs,
+      random: Math.random,
+    },
+    { position, divergence: engine.divergence },
+    performance.now(),
+  );
   requireOpen(connection);
-  return new ApplierService(config, connection, engine, queue, position, logger, metrics, tracing, parts.onApplied);
+  return new ApplierService(config, connection, engine, core, position, logger, metrics, tracing, parts.onApplied);
 }

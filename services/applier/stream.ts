@@ -1,6 +1,6 @@
 /**
- * Reads the merged-log stream of this server, from a merged index on. Sequences of the stream mean nothing outside this file: after
- * every doubt (reconnect, lost consumer, hole) the place is looked up again by merged index.
+ * Reads the merged-log stream of this server, from a merged index on. Sequences of the stream mean nothing outside this file: for every
+ * seek the place is looked up by merged index. When to seek, read and look is decided in core/reading.ts.
  */
 import {
   type ConsumerMessages,
@@ -16,36 +16,20 @@ import type { WarnOccasionally } from '../../shared/telemetry/log.js';
 import { isStreamNotFound } from '../../shared/wire/jetstream-errors.js';
 import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { WireError } from '../../shared/wire/wire-error.js';
-import { pause } from './pause.js';
+import type { StreamPlace } from './core/reading.js';
 
 export interface ReaderOptions {
   readonly connection: NatsConnection;
   readonly stream: string;
-  /** The first merged index that is still wanted. */
-  readonly wanted: () => Index;
-  /** Takes a message; the next one comes when it resolves. False: look the place up again. */
-  readonly take: (run: MergedRun) => Promise<boolean>;
-  /** What is wanted next is gone from the stream; true when something else is wanted now. */
-  readonly onMissing: () => Promise<boolean>;
-  /** No snapshot has helped for a while: the stream is to begin again where this state is. */
-  readonly onRestart: () => void;
-  /** It could not be helped; it will be tried again. */
-  readonly onStuck: (error: MissingEntriesError) => void;
+  /** The place that was sought; undefined while there is no stream. */
+  readonly onPlaced: (id: number, place: StreamPlace | undefined) => void;
+  /** Takes a message; the next one comes when it resolves. False: none is wanted. */
+  readonly take: (id: number, run: MergedRun) => Promise<boolean>;
+  /** What was read may not be all there is. */
+  readonly onEnded: (id: number) => void;
   readonly warn: WarnOccasionally;
-  readonly signal: AbortSignal;
 }
 
-/** What is wanted next is gone from the stream. */
-export class MissingEntriesError extends Error {
-  readonly code = 'MISSING_ENTRIES';
-}
-
-/** Between two looks for a stream that is not there, or a hole that may be filled (milliseconds). */
-const RETRY_MS = 500;
-/** Looks at a hole before it counts as one. */
-const HOLE_TRIES = 5;
-/** Further looks, each with a try to install a snapshot, before the stream is to begin again. */
-const RESTART_TRIES = 10;
 /** Bytes that the server may send ahead, and how long one request for more lasts when nothing comes (milliseconds). */
 const PREFETCH_BYTES = 4 * 1024 * 1024;
 const PULL_MS = 5_000;
@@ -61,70 +45,92 @@ const DOUBTS: ReadonlySet<string> = new Set([
   'heartbeats_missed',
 ]);
 
-interface Place {
+interface Place extends StreamPlace {
   readonly sequence: number;
-  /** Of the first message from there on; undefined when there is none yet. */
-  readonly firstMergedIndex: Index | undefined;
 }
 
 export class MergedLogReader {
+  /** Of the newest seek. */
+  private id = 0;
+  private place: Place | undefined;
   private messages: ConsumerMessages | undefined;
-  private isInterrupted = false;
+  /** Sequence of the last message that was taken, or of the one before the place. */
+  private lastSequence = 0;
+  private isStopped = false;
 
   constructor(private readonly options: ReaderOptions) {}
 
-  /** Reads until the signal. */
-  async run(): Promise<void> {
-    const { signal, warn } = this.options;
-    const onAbort = () => this.interrupt();
-    signal.addEventListener('abort', onAbort);
-    let holes = 0;
-    while (!signal.aborted) {
-      this.isInterrupted = false;
-      try {
-        const place = await this.find();
-        if (place === undefined || isBeyond(place, this.options.wanted())) {
-          if (place !== undefined && ++holes >= HOLE_TRIES) await this.fillHole(place, holes - HOLE_TRIES + 1);
-          await pause(RETRY_MS, signal);
-          continue;
-        }
-        holes = 0;
-        await this.readFrom(place.sequence);
-      } catch (error) {
-        if (signal.aborted) break;
-        warn('the merged-log stream cannot be read', error);
-        await pause(RETRY_MS, signal);
-      }
-    }
-    signal.removeEventListener('abort', onAbort);
+  /** Gives up what is being read, and looks the place up. */
+  seek(id: number, wanted: Index): void {
+    this.id = id;
+    this.place = undefined;
+    this.messages?.stop();
+    void this.during(id, async () => {
+      const place = await this.find(wanted);
+      if (!this.isCurrent(id)) return;
+      this.place = place;
+      this.options.onPlaced(id, place);
+    });
   }
 
-  /** Looks the place up again. */
-  interrupt(): void {
-    this.isInterrupted = true;
+  /** Reads from the place that was found. */
+  read(id: number): void {
+    const { place } = this;
+    if (!this.isCurrent(id) || place === undefined) return;
+    void this.during(id, async () => {
+      await this.readFrom(id, place.sequence);
+      if (this.isCurrent(id)) this.options.onEnded(id);
+    });
+  }
+
+  /** Whether the stream ends elsewhere than what was read. */
+  async hasMore(): Promise<boolean> {
+    const { connection, stream } = this.options;
+    const manager = await jetstreamManager(connection, { checkAPI: false });
+    const state = await streamState(manager, stream);
+    return state?.last_seq !== this.lastSequence;
+  }
+
+  stop(): void {
+    this.isStopped = true;
     this.messages?.stop();
   }
 
-  private async readFrom(sequence: number): Promise<void> {
-    const { connection, stream, signal, take, warn } = this.options;
+  private isCurrent(id: number): boolean {
+    return id === this.id && !this.isStopped;
+  }
+
+  private async during(id: number, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!this.isCurrent(id)) return;
+      this.options.warn('the merged-log stream cannot be read', error);
+      this.options.onEnded(id);
+    }
+  }
+
+  private async readFrom(id: number, sequence: number): Promise<void> {
+    const { connection, stream, take, warn } = this.options;
+    this.lastSequence = sequence - 1;
     const consumer = await jetstream(connection).consumers.get(stream, {
       deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: sequence,
       inactive_threshold: nanos(IDLE_CONSUMER_MS),
     });
     const messages = await consumer.consume({ max_bytes: PREFETCH_BYTES, expires: PULL_MS });
-    this.messages = messages;
-    // Told to stop while the consumer was being made: there was nothing to stop then.
-    if (signal.aborted || this.isInterrupted) messages.stop();
-    void this.watch(messages);
+    // Given up while the consumer was being made: there was nothing to stop then.
+    if (this.isCurrent(id)) this.messages = messages;
+    else messages.stop();
+    void watch(messages);
     try {
       for await (const message of messages) {
-        if (signal.aborted || this.isInterrupted) break;
+        if (!this.isCurrent(id)) break;
         const run = this.decode(message.data, message.seq);
-        if (run !== undefined && !(await take(run))) break;
+        if (run !== undefined && !(await take(id, run))) break;
+        if (this.isCurrent(id)) this.lastSequence = message.seq;
       }
     } finally {
-      this.messages = undefined;
       messages.stop();
       consumer.delete().catch((error: unknown) => {
         if (!connection.isClosed()) warn('an old consumer of the merged-log stream stays behind', error);
@@ -132,23 +138,16 @@ export class MergedLogReader {
     }
   }
 
-  private async watch(messages: ConsumerMessages): Promise<void> {
-    for await (const status of messages.status()) {
-      if (DOUBTS.has(status.type)) messages.stop();
-    }
-  }
-
   /**
    * By bisection: the first message that reaches the wanted merged index; the end of the stream when none does yet (the
    * database may be ahead of a stream that lost its tail). Undefined while there is no stream.
    */
-  private async find(): Promise<Place | undefined> {
-    const { connection, stream, wanted } = this.options;
+  private async find(wanted: Index): Promise<Place | undefined> {
+    const { connection, stream } = this.options;
     const manager = await jetstreamManager(connection, { checkAPI: false });
     const state = await streamState(manager, stream);
     if (state === undefined) return undefined;
     if (state.messages === 0) return { sequence: state.last_seq + 1, firstMergedIndex: undefined };
-    const index = wanted();
     let low = state.first_seq;
     let high = state.last_seq + 1;
     let found: MergedRun | undefined;
@@ -156,7 +155,7 @@ export class MergedLogReader {
     for (let probe = state.last_seq; low < high; probe = Math.floor((low + high) / 2)) {
       const at = await this.probe(manager, probe, high);
       if (at === undefined) high = probe;
-      else if (at.run.after.mergedIndex >= index) {
+      else if (at.run.after.mergedIndex >= wanted) {
         found = at.run;
         high = probe;
       } else low = at.sequence + 1;
@@ -188,25 +187,12 @@ export class MergedLogReader {
       return undefined;
     }
   }
-
-  /**
-   * The stream was trimmed, or begun anew, beyond where this state is: a snapshot reaches over that (T10). Without one the groups' logs may
-   * still have what is missing: the merger begins the stream again where this state is, or says that it cannot.
-   */
-  private async fillHole({ firstMergedIndex }: Place, tries: number): Promise<void> {
-    const { stream, wanted, onMissing, onRestart, onStuck } = this.options;
-    if (await onMissing()) return;
-    if (tries % RESTART_TRIES === 0) onRestart();
-    const missing = new MissingEntriesError(
-      `stream ${stream} goes on at merged index ${firstMergedIndex}, but this server's database needs ${wanted()} next: the entries ` +
-        'between are gone from the stream, and there is no snapshot beyond them yet',
-    );
-    onStuck(missing);
-  }
 }
 
-function isBeyond(place: Place, wanted: Index): boolean {
-  return place.firstMergedIndex !== undefined && place.firstMergedIndex > wanted;
+async function watch(messages: ConsumerMessages): Promise<void> {
+  for await (const status of messages.status()) {
+    if (DOUBTS.has(status.type)) messages.stop();
+  }
 }
 
 async function streamState(manager: JetStreamManager, stream: string) {

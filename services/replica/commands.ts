@@ -6,6 +6,7 @@
  */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { prepareCommand, type StateMachineContract } from '../../shared/engine/registry.js';
+import { VERIFY_COMMAND, verifyRequest } from '../../shared/engine/verify.js';
 import type { GroupId, Timestamp } from '../../shared/raft/entry.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { CommandSpan, Tracing } from '../../shared/telemetry/tracing.js';
@@ -21,7 +22,7 @@ import type { Acknowledgement, CommandRefusal, FailedEffect, Placed, QueuedComma
 /** A command on its way into a log, with what is needed to answer it. */
 export interface ClientCommand extends QueuedCommand {
   readonly name: string;
-  /** Where this service answers; empty when the applier does, or nobody waits. */
+  /** Where this service answers; empty when the applier does, or no client waits. */
   readonly reply: string;
   readonly format: ReplyFormat;
   readonly span: CommandSpan | undefined;
@@ -68,6 +69,14 @@ export class Ingress {
   takeRestore(message: Msg, group: GroupId): void {
     this.queue(message, RESTORE_COMMAND, group, () => {
       parseJson(message.data, restoreInput);
+      return message.data;
+    });
+  }
+
+  /** Takes the services' own request that all servers compare their rows (T4). */
+  takeVerify(message: Msg, group: GroupId): void {
+    this.queue(message, VERIFY_COMMAND, group, () => {
+      parseJson(message.data, verifyRequest);
       return message.data;
     });
   }
@@ -123,7 +132,7 @@ export class Ingress {
         ? refusalError(outcome)
         : new CraftError(
             'TIMEOUT_UNKNOWN',
-            'leadership was lost, and nobody could say in time whether the command is committed',
+            'leadership was lost, and it could not be found out in time whether the command is committed',
           );
     for (const { command } of waiting) this.answer(command.reply, encodeError(error, command.format));
     for (const entry of entries) {

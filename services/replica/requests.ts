@@ -60,7 +60,7 @@ export class ReplicaRequests {
     }
   }
 
-  /** Only the leader answers: everybody listens, since a group without a leader has nobody to ask. */
+  /** Only the leader answers: every server listens, since a group without a leader has none to ask. */
   private configure(message: Msg, id: GroupId): void {
     const { runner, logger } = this.options;
     const group = runner.core.groups[id];

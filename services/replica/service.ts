@@ -112,6 +112,9 @@ export class ReplicaService implements Service {
       (message, group) => {
         if (this.mayAnswer(message)) this.guard('restore', () => this.ingress.takeRestore(message, group));
       },
+      (message, group) => {
+        if (this.mayAnswer(message)) this.guard('verify', () => this.ingress.takeVerify(message, group));
+      },
     );
     this.feed = new Waiting(
       (id, request: FeedRequest) => this.runner.happen((core) => core.poll(id, request)),

@@ -6,8 +6,8 @@ import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
 import type { GroupId } from '../../shared/raft/entry.js';
 import { LEADERS_QUEUE, type Subjects } from '../../shared/wire/subjects.js';
 
-/** Whose log a restored file has its place in (T10). */
-const RESTORING_GROUP: GroupId = 0;
+/** The group whose log has the services' own commands: a restored file (T10), a comparison of rows (T4). */
+const SERVICES_GROUP: GroupId = 0;
 
 export class LeaderSubscriptions {
   private readonly byGroup = new Map<GroupId, readonly Subscription[]>();
@@ -20,6 +20,7 @@ export class LeaderSubscriptions {
     private readonly subjects: Subjects,
     private readonly take: (message: Msg, name: string, group: GroupId) => void,
     private readonly takeRestore: (message: Msg, group: GroupId) => void,
+    private readonly takeVerify: (message: Msg, group: GroupId) => void,
   ) {}
 
   start(group: GroupId): void {
@@ -28,8 +29,9 @@ export class LeaderSubscriptions {
     const all = [
       this.listen(`${prefix}>`, (message) => this.take(message, message.subject.slice(prefix.length), group)),
     ];
-    if (group === RESTORING_GROUP) {
+    if (group === SERVICES_GROUP) {
       all.push(this.listen(this.subjects.restore(), (message) => this.takeRestore(message, group)));
+      all.push(this.listen(this.subjects.verify(), (message) => this.takeVerify(message, group)));
     }
     this.byGroup.set(group, all);
     this.any ??= this.subscribeAny();

@@ -80,6 +80,8 @@ const applierFields = {
   CRAFT_SNAPSHOT_BYTES: bytes.default(64 * 1024 * 1024),
   CRAFT_SNAPSHOT_AGE_MS: z.coerce.number().int().min(1_000).default(3_600_000),
   CRAFT_SNAPSHOT_REPLICAS: replicas,
+  /** All servers compare their rows this often while commands are applied (milliseconds). */
+  CRAFT_VERIFY_MS: z.coerce.number().int().min(1_000).default(600_000),
   /** How long results are kept for duplicates, in entry time (milliseconds). */
   CRAFT_RESULT_WINDOW_MS: z.coerce.number().int().min(1_000).default(600_000),
 };
@@ -136,6 +138,7 @@ export interface ApplierConfig extends CommonConfig {
   readonly databaseUrl: string;
   readonly applyCommandsMax: number;
   readonly resultWindowMs: number;
+  readonly verifyEveryMs: number;
   readonly snapshots: {
     readonly entries: number;
     readonly bytes: number;
@@ -196,6 +199,7 @@ export function applierConfig(environment: Environment = process.env): ApplierCo
     databaseUrl: value.CRAFT_DATABASE_URL,
     applyCommandsMax: value.CRAFT_APPLY_COMMANDS_MAX,
     resultWindowMs: value.CRAFT_RESULT_WINDOW_MS,
+    verifyEveryMs: value.CRAFT_VERIFY_MS,
     snapshots: {
       entries: value.CRAFT_SNAPSHOT_ENTRIES,
       bytes: value.CRAFT_SNAPSHOT_BYTES,

@@ -37,7 +37,7 @@ const FINAL: ReadonlySet<unknown> = new Set([
  * Codes of errors with which a service must not go on, while nothing is wrong with the others: its state is not that of the log. It would
  * show wrong rows between one try and the next, so it stays down until an operator has rebuilt it.
  */
-const DOWN: ReadonlySet<unknown> = new Set(['DIVERGENCE', 'LOG_MISMATCH']);
+const DOWN: ReadonlySet<unknown> = new Set(['LOG_MISMATCH']);
 
 function codeOf(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined;

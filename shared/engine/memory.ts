@@ -13,6 +13,7 @@ import {
   type EngineBatch,
   type EnginePosition,
   type EngineSnapshot,
+  type MergedCommand,
   PositionError,
   positionsAfter,
   type RowsCheck,
@@ -38,7 +39,7 @@ export class MemoryEngine implements StorageEngine {
   private isBeingRead = false;
   private isBeingChecked = false;
   divergence: string | undefined;
-  private position: EnginePosition = {
+  protected position: EnginePosition = {
     mergedIndex: 0,
     checksum: EMPTY_CHECKSUM,
     timestamp: 0,
@@ -63,7 +64,8 @@ export class MemoryEngine implements StorageEngine {
   applyNow({ commands, checksum }: EngineBatch): AppliedBatch {
     const first = commands[0];
     const last = commands[commands.length - 1];
-    if (first === undefined || last === undefined) return { applied: [], checkpoints: [] };
+    if (first === undefined || last === undefined)
+      return { applied: [], checkpoints: [], resultsChecksum: this.position.resultsChecksum };
     if (first.mergedIndex !== this.position.mergedIndex + 1) {
       throw new PositionError(`applied up to ${this.position.mergedIndex}, given ${first.mergedIndex}`, this.position);
     }
@@ -74,8 +76,7 @@ export class MemoryEngine implements StorageEngine {
     for (let at = 0; at < commands.length; at++) {
       const command = commands[at];
       if (command === undefined || origins[at] !== 'new') continue;
-      const read = readKvCommand(command);
-      outcomes.push(typeof read === 'string' ? { ok: false, message: read } : overlay.execute(read));
+      outcomes.push(this.execute(command, overlay));
     }
     const settled = settle(commands, origins, outcomes, this.position.resultsChecksum);
     for (const [key, row] of overlay.writes) {
@@ -94,7 +95,13 @@ export class MemoryEngine implements StorageEngine {
       positions: positionsAfter(this.position.positions, commands),
     };
     this.prune(last.timestamp - windowUs);
-    return { applied: settled.applied, checkpoints: settled.checkpoints };
+    const { applied, checkpoints, resultsChecksum } = settled;
+    return { applied, checkpoints, resultsChecksum };
+  }
+
+  protected execute(command: MergedCommand, overlay: KvOverlay): CommandOutcome {
+    const read = readKvCommand(command);
+    return typeof read === 'string' ? { ok: false, message: read } : overlay.execute(read);
   }
 
   query(name: string, input: unknown): Promise<unknown> {
@@ -182,11 +189,17 @@ export class MemoryEngine implements StorageEngine {
     }
   }
 
-  restoreNow({ format, position, bytes }: MemorySnapshot): EnginePosition {
+  restoreNow(
+    { format, position, bytes }: MemorySnapshot,
+    as?: (before: EnginePosition) => EnginePosition,
+  ): EnginePosition {
     if (format !== MEMORY_FORMAT) throw wrongFormat(format, MEMORY_FORMAT);
     const decoder = new StateDecoder(position);
     decoder.push(bytes);
-    return this.takeOver(decoder);
+    const counted = as?.(this.position);
+    const restored = this.takeOver(decoder);
+    this.position = counted ?? restored;
+    return this.position;
   }
 
   close(): Promise<void> {

@@ -60,6 +60,8 @@ export interface AppliedBatch {
   readonly applied: readonly Applied[];
   /** One for every multiple of CHECKPOINT_INTERVAL within the batch. */
   readonly checkpoints: readonly ResultsCheckpoint[];
+  /** The running checksum over the outcomes after the batch. */
+  readonly resultsChecksum: string;
 }
 
 /** A consistent state of an engine as bytes (T10). */
@@ -88,8 +90,8 @@ export interface RowsCheck {
 }
 
 /**
- * Whatever works on the state may throw, besides what it says: FencedError and DamagedError, which are final; ReplacedError, after which
- * `open` may be called again.
+ * Whatever works on the state may throw, besides what it says: FencedError, which is final; DamagedError, which only
+ * `restore` or an emptied database ends; ReplacedError, after which `open` may be called again.
  */
 export interface StorageEngine {
   /** Why this state counts as different from the other servers'; known once it is open, and kept with the state until `restore`. */
@@ -116,7 +118,7 @@ export interface StorageEngine {
    * taken back what was applied (T8 makes that safe, T6 must not show it).
    */
   query(name: string, input: unknown, atLeast?: readonly Index[]): Promise<unknown>;
-  /** The stored position. @throws PositionError when it is behind `atLeast`. */
+  /** The stored position. @throws PositionError when it is behind `atLeast`; DamagedError also when no batch and no query has met it yet. */
   locate(atLeast: readonly Index[]): Promise<EnginePosition>;
   /** The committed state as it is now, while writes go on. At most one at a time; a second call rejects. */
   snapshot(): Promise<EngineSnapshot>;
@@ -197,7 +199,7 @@ export class SnapshotFormatError extends Error {
   }
 }
 
-/** Gives up what is left of a snapshot; whoever has one does this or reads it to the end. */
+/** Gives up what is left of a snapshot: each one is given up, or read to its end. */
 export async function abandon({ data }: Pick<EngineSnapshot, 'data'>): Promise<void> {
   await data[Symbol.asyncIterator]().return?.();
 }

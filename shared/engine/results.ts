@@ -57,8 +57,6 @@ export function originsOf(
 export interface SettledBatch extends AppliedBatch {
   /** What is to be stored, by key: overwrites what is there. */
   readonly results: ReadonlyMap<string, StoredResult>;
-  /** The running checksum after the batch. */
-  readonly resultsChecksum: string;
 }
 
 /** Lays the outcomes of the new commands, in order, and those of their originals for duplicates, beside the commands. */

@@ -16,6 +16,9 @@ const input = z.object({
 });
 export type VerifyInput = z.output<typeof input>;
 
+/** A request for the command, to the leader of group 0: of one that is wrong nothing is appended. */
+export const verifyRequest = input;
+
 /** What a payload says; nothing when it is none. Fields that are not known are left out. */
 export function verifyInput(payload: Uint8Array): VerifyInput {
   try {

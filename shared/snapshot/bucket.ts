@@ -28,7 +28,7 @@ import { snapshotMetadata } from './metadata.js';
 /** What is known of a snapshot without reading it. */
 export interface SnapshotInfo {
   readonly name: string;
-  /** Who took it, and with which version of craft. */
+  /** The server that took it, and its version of craft. */
   readonly server: ServerId;
   readonly version: string;
   /** Engine, and version of its tables. */
@@ -38,6 +38,8 @@ export interface SnapshotInfo {
   readonly bytes: number;
   /** ISO 8601. */
   readonly savedAt: string;
+  /** A majority of servers had the same rows and outcomes there: only then it is installed. */
+  readonly confirmed: boolean;
 }
 
 /** A file in the bucket, with the SHA-256 (base64url) of all that it says: of the snapshot, and in its compressed bytes. */
@@ -45,6 +47,8 @@ export interface StoredFile extends EngineSnapshot {
   readonly digest: string;
 }
 
+/** Of the metadata: 'true' or 'false'. */
+const CONFIRMED = 'confirmed';
 const INDEX_DIGITS = 16;
 /** Compression that costs little more than it saves. */
 const GZIP_LEVEL = 3;
@@ -54,7 +58,7 @@ const PUBLISH_MS_MAX = 10_000;
 const PREFETCH_BYTES = 2 * 1024 * 1024;
 /** Without a chunk for this long a read has failed (milliseconds). */
 const READ_MS_MAX = 30_000;
-/** What nobody has finished after this is removed (milliseconds). */
+/** What is not finished after this is removed (milliseconds). */
 const LEFTOVER_MS = 3_600_000;
 
 export class SnapshotBucket {
@@ -74,7 +78,7 @@ export class SnapshotBucket {
     try {
       store = await objm.create(name, { storage: StorageType.File, replicas });
     } catch (error) {
-      // Somebody has made it, with other options.
+      // It has been made, with other options.
       if (!isStreamNameInUse(error)) throw error;
       store = await objm.open(name);
     }
@@ -88,7 +92,7 @@ export class SnapshotBucket {
     return new SnapshotBucket(name, store, client, await jetstreamManager(connection));
   }
 
-  /** Writes a snapshot; nobody sees anything of it when this rejects. */
+  /** Writes a snapshot, which is not confirmed yet; nothing of it is to be seen when this rejects. */
   async save(server: ServerId, { position, format, data }: EngineSnapshot): Promise<SnapshotInfo> {
     const name = `${String(position.mergedIndex).padStart(INDEX_DIGITS, '0')}-${server}`;
     const gzip = createGzip({ level: GZIP_LEVEL });
@@ -97,9 +101,22 @@ export class SnapshotBucket {
     feeding.catch(() => undefined);
     const text = JSON.stringify({ server, version: VERSION, format, position });
     const stream = Readable.toWeb(gzip) as ReadableStream<Uint8Array>;
-    const info = await this.store.put({ name, metadata: { craft: text } }, stream, { timeout: PUBLISH_MS_MAX });
+    const info = await this.store.put({ name, metadata: { craft: text, [CONFIRMED]: 'false' } }, stream, {
+      timeout: PUBLISH_MS_MAX,
+    });
     await feeding;
     return infoOf(info) ?? fail(name);
+  }
+
+  /** The snapshot counts from now on. @throws SnapshotFormatError when it is gone. */
+  async confirm(name: string): Promise<void> {
+    const found = await this.store.info(name);
+    if (found === null || found.deleted) throw new SnapshotFormatError(`snapshot ${name} is gone`);
+    await this.store.update(name, { name, metadata: { ...found.metadata, [CONFIRMED]: 'true' } });
+    // The library leaves what the metadata was before.
+    const prefix = `$O.${this.name}.M.`;
+    const filter = (await this.subjects(prefix)).find((subject) => nameOf(subject, prefix) === name);
+    if (filter !== undefined) await this.manager.streams.purge(`OBJ_${this.name}`, { filter, keep: 1 });
   }
 
   /** Puts a file there, for `openFile`, under a name that tells what is in it; among the snapshots of this cluster it does not count. */
@@ -135,7 +152,7 @@ export class SnapshotBucket {
   private async objects(): Promise<{ subject: string; info: ObjectInfo }[]> {
     const prefix = `$O.${this.name}.M.`;
     const found = (await this.subjects(prefix)).map(async (subject) => {
-      const info = await this.store.info(Buffer.from(subject.slice(prefix.length), 'base64url').toString());
+      const info = await this.store.info(nameOf(subject, prefix));
       return info === null ? [] : [{ subject, info }];
     });
     return (await Promise.all(found)).flat();
@@ -147,9 +164,10 @@ export class SnapshotBucket {
   }
 
   /** The snapshot to be read once. Its data ends with an error when it is not what was saved. */
-  async open(info: SnapshotInfo): Promise<EngineSnapshot> {
-    const found = await this.store.info(info.name);
-    if (found === null || found.deleted) throw new SnapshotFormatError(`snapshot ${info.name} is gone`);
+  async open(name: string): Promise<EngineSnapshot> {
+    const found = await this.store.info(name);
+    const info = found === null || found.deleted ? undefined : infoOf(found);
+    if (found === null || info === undefined) throw new SnapshotFormatError(`snapshot ${name} is gone`);
     const { position, format } = info;
     return { position, format, data: this.read(found) };
   }
@@ -162,14 +180,18 @@ export class SnapshotBucket {
   }
 
   /**
-   * Removes all but the newest `keep` and those that somebody is reading (a server that installs one more slowly than new ones are
-   * taken would never come to its end), files that had been restored long before those, and what unfinished saves have left.
+   * Removes all but the newest `keep` that are confirmed, those beyond them that may still be, and those that are being read (a server that
+   * installs one more slowly than new ones are taken would never come to its end); files that had been restored long before those, and
+   * what unfinished saves have left.
    */
   async prune(keep: number): Promise<void> {
     const objects = await this.objects();
-    const kept = snapshotsOf(objects).slice(-keep);
+    const all = snapshotsOf(objects);
+    const counting = all.filter(({ confirmed }) => confirmed).slice(-keep);
+    const newest = counting[counting.length - 1]?.position.mergedIndex ?? 0;
+    const kept = all.filter((one) => counting.includes(one) || one.position.mergedIndex > newest);
     const names = new Set(kept.map(({ name }) => name));
-    const oldestMs = kept.length < keep ? 0 : Math.min(...kept.map(({ savedAt }) => Date.parse(savedAt)));
+    const oldestMs = counting.length < keep ? 0 : Math.min(...counting.map(({ savedAt }) => Date.parse(savedAt)));
     const isRead = await this.subjectsBeingRead();
     for (const { subject, info } of objects) {
       const chunks = this.chunksOf(info.nuid);
@@ -182,7 +204,7 @@ export class SnapshotBucket {
   }
 
   /**
-   * Whether something that is no kept snapshot stays all the same. A file is to be restored by whoever applies that command; the logs have
+   * Whether something that is no kept snapshot stays all the same. A file is to be restored by every server that applies that command; the logs have
    * gone past it when even the oldest kept snapshot (0 for none) is much younger. By the time of the NATS server: the other one is the operator's.
    */
   private async isNeeded(subject: string, info: ObjectInfo, oldestMs: number): Promise<boolean> {
@@ -192,10 +214,11 @@ export class SnapshotBucket {
     return stored !== null && stored.time.getTime() > oldestMs - LEFTOVER_MS;
   }
 
-  /** Removes all that one server has taken, also when somebody is reading it. */
-  async removeOf(server: ServerId): Promise<void> {
+  /** Removes what one server has taken and is not confirmed: all of it, or the one with this name. */
+  async withdraw(server: ServerId, name?: string): Promise<void> {
     for (const { subject, info } of await this.objects()) {
-      if (infoOf(info)?.server !== server) continue;
+      const snapshot = infoOf(info);
+      if (snapshot?.server !== server || snapshot.confirmed || (name !== undefined && snapshot.name !== name)) continue;
       await this.purge(subject);
       await this.purge(this.chunksOf(info.nuid));
     }
@@ -253,9 +276,9 @@ export class SnapshotBucket {
           sum.update(data);
           bytes += data.length;
           left -= 1;
-          // The sum is compared before the last piece is given: whoever restores commits only after the end.
+          // The sum is compared before the last piece is given: a restore commits only after the end.
           if (left === 0) requireWhole(name, bytes === size && sum.digest('base64url') === digestOf(info));
-          // How long whoever restores takes for it is not the bucket's silence.
+          // How long the restore takes for it is not the bucket's silence.
           clearTimeout(timer);
           yield data;
           if (left === 0) break;
@@ -281,6 +304,10 @@ export class SnapshotBucket {
       await this.purge(subject);
     }
   }
+}
+
+function nameOf(subject: string, prefix: string): string {
+  return Buffer.from(subject.slice(prefix.length), 'base64url').toString();
 }
 
 function requireWhole(name: string, isWhole: boolean): void {
@@ -309,10 +336,12 @@ function snapshotsOf(objects: readonly { readonly info: ObjectInfo }[]): Snapsho
   return all.sort((a, b) => a.position.mergedIndex - b.position.mergedIndex);
 }
 
-/** Undefined for an object that is no snapshot: the bucket is open to whoever may write to it. */
+/** Undefined for an object that is no snapshot: more than snapshots may be written to the bucket. */
 function infoOf(info: ObjectInfo): SnapshotInfo | undefined {
   const about = metadataOf(info, 'craft');
-  return about && { name: info.name, ...about, bytes: info.size, savedAt: info.mtime };
+  // Those of versions that knew no confirmation count.
+  const confirmed = info.metadata?.[CONFIRMED] !== 'false';
+  return about && { name: info.name, ...about, bytes: info.size, savedAt: info.mtime, confirmed };
 }
 
 function metadataOf(info: ObjectInfo, key: 'craft' | 'file'): SnapshotFile['about'] | undefined {

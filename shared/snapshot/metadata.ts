@@ -4,7 +4,7 @@ import { z } from 'zod';
 const count = z.number().int().nonnegative();
 
 export const snapshotMetadata = z.object({
-  /** Who took it, and with which version of craft. */
+  /** The server that took it, and its version of craft. */
   server: z.string(),
   version: z.string(),
   /** Engine, and version of its tables. */

@@ -67,6 +67,10 @@ export class Subjects {
   restore(): string {
     return `${this.cluster}.restore`;
   }
+  /** The leader of group 0 puts a `craft.verify` into its log: all servers compare their rows there (T4). */
+  verify(): string {
+    return `${this.cluster}.verify`;
+  }
   snapshotBucket(): string {
     return `${this.cluster.toUpperCase()}_SNAPSHOTS`;
   }

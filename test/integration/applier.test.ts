@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
-import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { headers, type Msg, type MsgHdrs, type NatsConnection } from '@nats-io/nats-core';
 import { Objm } from '@nats-io/obj';
 import { connect } from 'nats';
 import postgres, { type Sql } from 'postgres';
@@ -62,6 +62,7 @@ beforeEach(async () => {
     databaseUrl: database.url(name),
     applyCommandsMax: 64,
     resultWindowMs: 600_000,
+    verifyEveryMs: 600_000,
   };
   subjects = new Subjects(name);
   client = await connect({ servers: nats.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
@@ -111,6 +112,12 @@ function messages(commands: readonly CommandFields[], size: number): MergedRun[]
   return all;
 }
 
+function natsHeaders(given: Readonly<Record<string, string>>): MsgHdrs {
+  const made = headers();
+  for (const [name, value] of Object.entries(given)) made.set(name, value);
+  return made;
+}
+
 async function createStream(): Promise<void> {
   const manager = await jetstreamManager(client);
   await manager.streams.add({ name: subjects.logStream(SERVER), subjects: [subjects.logSubject(SERVER)] });
@@ -122,6 +129,20 @@ async function deleteStream(): Promise<void> {
 
 async function publish(all: readonly MergedRun[]): Promise<void> {
   for (const run of all) await jetstream(client).publish(subjects.logSubject(SERVER), encodeMergedBatch(run));
+}
+
+/** Adds to the log that the stream has. */
+async function append(log: CommandFields[], more: readonly CommandFields[]): Promise<void> {
+  const before = log.length;
+  log.push(...more);
+  await publish(before === 0 ? messages(log, log.length) : messages(log, before).slice(1));
+}
+
+/** Does what the leader of group 0 does when it is asked for a `craft.verify`. */
+function appendMarks(log: CommandFields[]): void {
+  client.subscribe(subjects.verify(), {
+    callback: (_, { data }) => void append(log, [put('', 0, { name: 'craft.verify', payload: data })]),
+  });
 }
 
 async function version(): Promise<number> {
@@ -227,7 +248,10 @@ describe('the applier', () => {
   });
 
   it('stops at a hole in the stream, asks for a snapshot, and goes on from one that reaches over it (T10)', async () => {
-    const all = messages(counting(20), 5);
+    const mark = put('', 0, { name: 'craft.verify', payload: Buffer.from('{"snapshotBy":"s2"}') });
+    const all = messages([...counting(14), mark, ...counting(5)], 5);
+    // Only the other one has a vote.
+    config = { ...config, servers: ['s2'] };
     await createStream();
     await publish([...all.slice(0, 2), ...all.slice(3)]);
     const asked = client.subscribe(subjects.admin('snapshot'), { max: 1 });
@@ -245,11 +269,7 @@ describe('the applier', () => {
     await manager.streams.add({ name: subjects.logStream('s2'), subjects: [subjects.logSubject('s2')] });
     for (const run of all.slice(0, 3))
       await jetstream(client).publish(subjects.logSubject('s2'), encodeMergedBatch(run));
-    await eventually('s2 has the fifteenth', async () => {
-      const reply = await client.request(subjects.admin('snapshot', 's2'), '', { timeout: 5_000 });
-      return reply.json<{ mergedIndex?: number }>().mergedIndex === 15;
-    });
-    await untilVersion(20);
+    await untilVersion(19);
   });
 
   it('stops when the stream is not the log that its database was made from', async () => {
@@ -304,39 +324,58 @@ describe('the applier', () => {
     expect(verdict).toBe('alive');
   });
 
-  it('publishes its checkpoint, goes on against one other opinion, and stops against two', async () => {
+  it('goes on against one other opinion; against two it keeps its verdict, answers no read, and says how to heal it', async () => {
     const checkpoints: Msg[] = [];
     client.subscribe(subjects.checkpoint(), { callback: (_, message) => void checkpoints.push(message) });
+    const mark = put('', 0, { name: 'craft.verify', payload: Buffer.from('{"snapshotBy":"s1"}') });
     await createStream();
     const service = await start();
-    await publish(messages(counting(1_500), 500));
+    await publish(messages([...counting(1_500), mark], 500));
     await untilVersion(1_500);
-    const own = await eventually('a checkpoint', () => checkpoints[0]?.json<Record<string, unknown>>());
+    const heard = () => checkpoints.map((message) => message.json<Record<string, unknown>>());
+    const own = await eventually('its rows', () => heard().find((one) => one['rows_checksum'] !== undefined));
+    expect(own).toMatchObject({ server: SERVER, merged_index: 1_501 });
+    expect(heard()).toContainEqual(expect.objectContaining({ server: SERVER, merged_index: 1_000 }));
+    // Saved, and no majority has the same: it does not count.
     const bucket = await SnapshotBucket.open(client, subjects.snapshotBucket(), 1);
-    const taken = await client.request(subjects.admin('snapshot', SERVER), '', { timeout: 10_000 });
-    expect(taken.json()).toMatchObject({ ok: true });
-    expect(await bucket.list()).toHaveLength(1);
-    expect(own).toMatchObject({ server: SERVER, merged_index: 1_000 });
+    await eventually('its snapshot', async () => (await bucket.list()).length === 1);
+    expect(await bucket.list()).toMatchObject([{ confirmed: false }]);
+    const query = async () => {
+      const local = natsHeaders({ 'Craft-Consistency': 'local' });
+      const reply = await client.request(subjects.query('kv.get'), '{"key":"n"}', { headers: local, timeout: 5_000 });
+      return reply.json<{ ok: boolean; error?: { code: string; message: string } }>();
+    };
     client.publish(subjects.checkpoint(), 'garbage');
-    client.publish(subjects.checkpoint(), JSON.stringify({ ...own, server: 's2', results_checksum: 'f'.repeat(16) }));
+    const say = (server: string) => ({ ...own, server, rows_checksum: 'f'.repeat(16) });
+    client.publish(subjects.checkpoint(), JSON.stringify(say('s2')));
     await client.flush();
-    client.publish(subjects.checkpoint(), JSON.stringify({ ...own, server: 's3', results_checksum: 'e'.repeat(16) }));
-    const error = await service.failed;
-    expect(error).toMatchObject({ code: 'DIVERGENCE' });
-    for (const part of ['s1', 's2', '1000', String(own['results_checksum']), 'f'.repeat(16), 'database']) {
-      expect(error.message).toContain(part);
+    expect(await query()).toMatchObject({ ok: true });
+    client.publish(subjects.checkpoint(), JSON.stringify(say('s3')));
+    const refused = await eventually('its verdict', async () => {
+      const answer = await query();
+      return answer.ok ? undefined : answer;
+    });
+    expect(refused.error?.code).toBe('UNAVAILABLE');
+    for (const part of ['s1', 's2', '1501', String(own['rows_checksum']), 'f'.repeat(16), 'craft rebuild s1']) {
+      expect(refused.error?.message).toContain(part);
     }
-    // It would be installed when this server is rebuilt.
-    expect(await bucket.list()).toEqual([]);
+    await eventually('its snapshot is withdrawn', async () => (await bucket.list()).length === 0);
+    await service.stop();
+    await start();
+    expect(await query()).toMatchObject({ ok: false, error: { code: 'UNAVAILABLE' } });
+    const state = (await client.request(subjects.admin('applied', SERVER), '')).json();
+    expect(state).toMatchObject({ ok: false, appliedIndex: 1_501 });
   });
 
   it('goes past the restoring of a file that is not there any more by a snapshot of later', async () => {
     const folder = await temporaryFolder('restoring');
     try {
+      config = { ...config, servers: [SERVER] };
       await createStream();
       const service = await start();
-      const before = counting(4);
-      await publish(messages(before, 4));
+      const log: CommandFields[] = [];
+      appendMarks(log);
+      await append(log, counting(4));
       await untilVersion(4);
       const take = () => client.request(subjects.admin('snapshot', SERVER), '', { timeout: 10_000 });
       await take();
@@ -352,12 +391,11 @@ describe('the applier', () => {
       const refused = await client.request(subjects.admin('restore', SERVER), asked, { timeout: 10_000 });
       expect(refused.json()).toMatchObject({ ok: false, error: { code: 'UNAVAILABLE' } });
       const payload = Buffer.from(JSON.stringify({ object, digest, replace: true }));
-      const all = [...before, ...counting(2), put('', 0, { name: 'craft.restore', payload }), ...counting(3)];
-      await publish(messages(all, 4).slice(1));
+      await append(log, [...counting(2), put('', 0, { name: 'craft.restore', payload }), ...counting(3)]);
       // Six, then the file's four, then three more.
       await eventually('the file and what comes after it', async () => {
         const [row] = await admin`select merged_index::int as at from craft.position`;
-        return row?.['at'] === all.length;
+        return row?.['at'] === log.length;
       });
       expect(await version()).toBe(7);
       await take();
@@ -372,7 +410,7 @@ describe('the applier', () => {
       await start();
       await eventually('the snapshot', async () => {
         const [row] = await admin`select merged_index::int as at from craft.position`.catch(() => []);
-        return row?.['at'] === all.length;
+        return row?.['at'] === log.length;
       });
       expect(await version()).toBe(7);
     } finally {

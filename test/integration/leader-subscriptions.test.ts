@@ -34,7 +34,7 @@ describe('who stops leading in the middle of a burst', () => {
       message.respond('heard');
       if (taken === 1) void leading.stop(0);
     };
-    const leading = new LeaderSubscriptions(server, new Subjects(cluster), hear, hear);
+    const leading = new LeaderSubscriptions(server, new Subjects(cluster), hear, hear, hear);
     leading.start(0);
     await server.flush();
     const answers = await Promise.all(
@@ -58,7 +58,7 @@ describe('who stops leading in the middle of a burst', () => {
       taken += 1;
       message.respond('heard');
     };
-    const leading = new LeaderSubscriptions(server, new Subjects('again'), hear, hear);
+    const leading = new LeaderSubscriptions(server, new Subjects('again'), hear, hear, hear);
     leading.start(0);
     const stopped = leading.stop(0);
     leading.start(0);

@@ -1,83 +1,18 @@
 /**
- * The applier process of a simulated server: the production queue and the production key-value machine (in memory), with a
- * database that may forget its last transactions. Answers clients and serves linearizable reads (T6).
+ * The applier process of a simulated server: the production core, with simulated time, stream, database, object store and network around it
+ * (in production: services/applier/executor.ts).
  */
-
-import { ApplyQueue } from '../../services/applier/queue.js';
-import { MemoryEngine } from '../../shared/engine/memory.js';
-import { type EngineBatch, type EnginePosition, PositionError } from '../../shared/engine/port.js';
-import { type Index, LOG_START, type LogPosition } from '../../shared/raft/entry.js';
+import { ApplierCore } from '../../services/applier/core/applier.js';
+import type { CheckpointMessage } from '../../services/applier/core/comparison.js';
+import type { Effect, EngineEffect } from '../../services/applier/core/effect.js';
+import { type EnginePosition, SnapshotFormatError } from '../../shared/engine/port.js';
+import { encodeVerify, VERIFY_COMMAND } from '../../shared/engine/verify.js';
+import { type Index, LOG_START } from '../../shared/raft/entry.js';
+import { encodeCommand } from '../../shared/wire/command.js';
 import type { InstalledState } from '../../shared/wire/install.js';
 import type { Random } from './random.js';
 import type { SimulatedServer } from './server.js';
-import type { SimulatedSnapshot } from './snapshots.js';
-import { countFault, placeOf, Violation, type World } from './world.js';
-
-/** Longer than any run: ids are not forgotten within one. */
-const RESULT_WINDOW_MS = 4 * 3_600_000;
-/** Between two looks at a hole in the stream. */
-const HOLE_US = 500_000;
-/** Looks at a hole that no snapshot reaches over, before the stream is to begin again (services/applier/stream.ts). */
-const LOOKS_BEFORE_RESTART = 10;
-
-/** The state machine and what it has committed, batch by batch. */
-export class SimulatedDatabase {
-  engine = new MemoryEngine({ resultWindowMs: RESULT_WINDOW_MS });
-  readonly batches: EngineBatch[] = [];
-  /** For each group its last command applied. */
-  readonly positions: LogPosition[];
-  mergedIndex = 0;
-  private durableBatches = 0;
-  /** Place in the merged order of the last command applied. */
-  place = 0;
-
-  constructor(private readonly groups: number) {
-    this.positions = new Array<LogPosition>(groups).fill(LOG_START);
-  }
-
-  apply(batch: EngineBatch) {
-    const done = this.engine.applyNow(batch);
-    this.batches.push(batch);
-    for (const { group, index, term, mergedIndex, timestamp } of batch.commands) {
-      this.positions[group] = { index, term, timestamp };
-      this.mergedIndex = mergedIndex;
-      this.place = placeOf(timestamp, group);
-    }
-    return done;
-  }
-
-  /** Forgets the last `count` transactions. */
-  loseTail(count: number): void {
-    const kept = Math.max(this.durableBatches, this.batches.length - count);
-    if (kept < this.batches.length) this.become(this.batches.slice(0, kept), this.durableBatches);
-  }
-
-  /** What is here now survives every crash: before logs that it was made from go (T10). */
-  flush(): void {
-    this.durableBatches = this.batches.length;
-  }
-
-  snapshot(): SimulatedSnapshot {
-    const { mergedIndex, batches, positions } = this;
-    return { mergedIndex, batches: [...batches], positions: [...positions] };
-  }
-
-  /** Its state is that of these commands from now on. */
-  become(batches: readonly EngineBatch[], durable: number): void {
-    this.durableBatches = durable;
-    this.engine = new MemoryEngine({ resultWindowMs: RESULT_WINDOW_MS });
-    this.batches.length = 0;
-    this.positions.fill(LOG_START, 0, this.groups);
-    this.mergedIndex = 0;
-    this.place = 0;
-    for (const batch of batches) this.apply(batch);
-  }
-
-  /** The memory engine opens asynchronously; here it is asked for its field. */
-  position(): EnginePosition {
-    return Reflect.get(this.engine, 'position') as EnginePosition;
-  }
-}
+import { countFault, Violation, type World } from './world.js';
 
 interface Reading {
   readonly positions: readonly Index[];
@@ -85,19 +20,33 @@ interface Reading {
   readonly tag: string;
 }
 
+/** A request that was lost, or a database that is gone for a moment. */
+class ConnectionLost extends Error {}
+
 export class SimulatedApplier {
   isAlive = true;
-  private readonly queue: ApplyQueue;
-  private cursor = 0;
-  private isApplying = false;
-  private isReading = false;
-  private looksAtHole = 0;
-  private isInstalling = false;
-  private isSnapshotting = false;
-  /** Up to where the own log and stream have been told to begin. */
-  private compactedTo: Index = 0;
-  private readings: Reading[] = [];
+  /** Where it has added up its rows last. */
+  verifiedAt: Index = 0;
+  readonly core: ApplierCore;
   private readonly random: Random;
+  /** Of the database, as it was opened. */
+  private generation: number;
+  /** Of the seek that is read for; null while nothing is read. */
+  private readingId: number | null = null;
+  private placedId: number | null = null;
+  /** How many messages of the stream, removed ones included, come before the next one that is read. */
+  private cursor = 0;
+  private isPumping = false;
+  /** The reader gets nothing any more, and nothing says so. */
+  private isStalled = false;
+  private wakes = 0;
+  private readings: Reading[] = [];
+  private nextRequest = 1;
+  private readonly installs = new Map<number, (position: EnginePosition | null) => void>();
+  private readonly takes = new Map<number, (isTaken: boolean) => void>();
+  private readonly rebuilds = new Map<number, (position: EnginePosition | null) => void>();
+  /** What the engine is doing: the core may not ask for two things at once. */
+  private engineWork: EngineEffect | null = null;
 
   constructor(
     private readonly world: World,
@@ -105,202 +54,518 @@ export class SimulatedApplier {
     life: number,
   ) {
     this.random = world.random.fork(900_000 + server.index * 100 + (life % 100) + life * 10_000);
-    this.queue = new ApplyQueue(server.database.position(), world.options.applier);
-    this.seek();
-    this.onStream();
+    const { database } = server;
+    this.generation = database.open();
+    const { options, names } = world;
+    this.core = new ApplierCore(
+      {
+        server: server.name,
+        servers: server.index < options.servers ? names.slice(0, options.servers) : [],
+        groups: options.groups,
+        queue: options.applier,
+        snapshots: { entries: options.snapshotEvery, bytes: Number.POSITIVE_INFINITY, ageMs: Number.POSITIVE_INFINITY },
+        verifyEveryMs: options.verifyEveryMs,
+        random: () => this.random.next(),
+      },
+      { position: database.position(), divergence: database.engine.divergence },
+      this.nowMs(),
+    );
+    this.happen(() => undefined);
+    this.watchVoters();
   }
 
   /** The stream may have something new. */
   onStream(): void {
-    if (this.isReading) return;
-    this.isReading = true;
-    this.server.after(this, this.random.between(20, 300), () => {
-      this.isReading = false;
-      this.read();
+    if (this.readingId === null || this.isPumping || this.isStalled) return;
+    this.isPumping = true;
+    this.later(this.random.between(20, 300), () => {
+      this.isPumping = false;
+      this.pump();
     });
   }
 
-  /** The stream is another one now. */
-  seek(): void {
-    this.cursor = this.server.stream.find(this.queue.wanted);
-  }
-
-  onReconnected(): void {
-    this.queue.reset(this.server.database.position());
-    this.seek();
-    this.onStream();
+  /** No message arrives any more. */
+  stall(): void {
+    this.isStalled = true;
   }
 
   query(key: string, tag: string): void {
     const { replica } = this.server;
-    if (replica === null) return;
+    if (replica === null || this.core.refusal !== undefined) return;
     replica.barrier((positions) => {
-      this.server.after(this, this.random.between(20, 200), () => {
+      this.later(this.random.between(20, 200), () => {
         this.readings.push({ positions, key, tag });
         this.serveReads();
       });
     });
   }
 
-  private read(): void {
-    const { stream } = this.server;
-    if (this.cursor > stream.messages.length) this.seek();
-    while (!this.queue.isFull) {
-      const run = stream.messages[this.cursor];
-      if (run === undefined) break;
-      if (this.queue.offer(run) === 'hole') {
-        this.seek();
-        if (this.cursor >= stream.messages.length) break;
-        if (stream.messages[this.cursor] !== run) continue;
-        // What it lacks is in no stream any more.
-        if (!this.install([])) {
-          this.takeSnapshots();
-          if (++this.looksAtHole % LOOKS_BEFORE_RESTART === 0) this.server.merger?.beginAgain();
-          this.server.after(this, HOLE_US, () => this.onStream());
-        }
-        break;
-      }
-      this.cursor += 1;
-      this.looksAtHole = 0;
-    }
-    this.maybeApply();
+  /** Where the state is once it is at or beyond `atLeast`, for the merger and the replica; null when there is none that reaches it yet (T10). */
+  locate(atLeast: readonly Index[], answer: (state: InstalledState | null) => void): void {
+    const request = this.nextRequest++;
+    this.installs.set(request, (position) => {
+      const { groups } = this.world.options;
+      const positions = Array.from({ length: groups }, (_, group) => position?.positions[group] ?? LOG_START);
+      answer(position === null ? null : { mergedIndex: position.mergedIndex, checksum: position.checksum, positions });
+    });
+    this.happen((core) => core.install(request, atLeast));
   }
 
-  private maybeApply(): void {
-    if (this.isApplying || this.isInstalling) return;
-    const taken = this.guard(() => this.queue.take());
-    if (taken === null || taken === undefined) return;
-    this.isApplying = true;
-    this.server.after(this, this.random.between(200, 2_000), () => {
-      this.isApplying = false;
-      this.commit(taken.batch);
-      this.read();
+  /** An operator has this state made again; false: it could not be. */
+  rebuild(answer: (isDone: boolean) => void): void {
+    const request = this.nextRequest++;
+    this.rebuilds.set(request, (position) => answer(position !== null));
+    this.happen((core) => core.rebuild(request));
+  }
+
+  /** An operator wants a snapshot of everything applied until now. */
+  take(answer: (isTaken: boolean) => void): void {
+    const request = this.nextRequest++;
+    this.takes.set(request, answer);
+    this.happen((core) => core.takeSnapshot(request));
+  }
+
+  hear(message: CheckpointMessage): void {
+    this.happen((core) => core.heard(message));
+  }
+
+  wantSnapshot(): void {
+    this.happen((core) => core.wantSnapshot());
+  }
+
+  private nowMs(): number {
+    return this.world.queue.nowUs / 1_000;
+  }
+
+  private later(delayUs: number, action: () => void): void {
+    this.server.after(this, delayUs, action);
+  }
+
+  private happen(event: (core: ApplierCore) => void): void {
+    this.guard(() => {
+      this.core.advance(this.nowMs());
+      event(this.core);
+      for (const effect of this.core.run()) this.execute(effect);
+    });
+    if (!this.core.isFull) this.onStream();
+    this.wakeLater();
+  }
+
+  private wakeLater(): void {
+    const wake = ++this.wakes;
+    this.later(Math.max(1, this.core.nextWakeMs * 1_000 - this.world.queue.nowUs), () => {
+      if (wake === this.wakes) this.happen(() => undefined);
     });
   }
 
-  private commit(batch: EngineBatch): void {
-    const { server, world } = this;
-    let done: ReturnType<SimulatedDatabase['apply']>;
-    try {
-      done = server.database.apply(batch);
-    } catch (error) {
-      if (!(error instanceof PositionError)) throw error;
-      this.queue.reset(error.position);
-      this.seek();
+  private execute(effect: Effect): void {
+    const { world, server } = this;
+    switch (effect.type) {
+      case 'open':
+      case 'apply':
+      case 'install':
+      case 'begin':
+      case 'mark':
+        this.begin(effect);
+        return;
+      case 'seek':
+        this.seek(effect.id, effect.wanted);
+        return;
+      case 'read':
+        this.readingId = effect.id === this.placedId ? effect.id : null;
+        this.onStream();
+        return;
+      case 'look':
+        this.look(effect.id);
+        return;
+      case 'restart-log':
+        server.merger?.beginAgain();
+        return;
+      case 'moved':
+        return;
+      case 'answer':
+        this.answer(effect);
+        return;
+      case 'tell':
+        this.tell(effect.message);
+        return;
+      case 'ask-verify':
+        this.askVerify(effect.save);
+        return;
+      case 'ask-snapshot':
+        this.askSnapshot();
+        return;
+      case 'list':
+        this.later(this.random.between(500, 5_000), () => {
+          if (this.isLost()) this.happen((core) => core.listFailed());
+          else this.happen((core) => core.listed(world.snapshots.list()));
+        });
+        return;
+      case 'confirm':
+        this.later(this.random.between(500, 5_000), () => this.confirm(effect.name));
+        return;
+      case 'remove':
+        world.snapshots.withdraw(server.name, effect.name);
+        return;
+      case 'withdraw':
+        world.snapshots.withdraw(server.name);
+        return;
+      case 'compact':
+        this.compact(effect);
+        return;
+      case 'locate':
+        this.later(this.random.between(200, 2_000), () => {
+          const found = this.tryDatabase(() => server.database.position());
+          this.happen((core) => core.located(effect.request, found instanceof Error ? null : found));
+        });
+        return;
+      case 'installed':
+        this.installs.get(effect.request)?.(effect.position);
+        this.installs.delete(effect.request);
+        return;
+      case 'rebuilt':
+        this.rebuilds.get(effect.request)?.(effect.position);
+        this.rebuilds.delete(effect.request);
+        return;
+      case 'differs':
+        world.note('differs', server.index, () => effect.message);
+        // A verdict on a database that is gone, which it has not noticed yet, harms none.
+        if (effect.isOwn && server.database.isOpenAs(this.generation)) world.witness.onVerdict(server, effect.message);
+        return;
+      case 'trouble':
+        world.note('trouble', server.index, () => String(effect.error));
+        return;
+      case 'taken':
+        this.takes.get(effect.request)?.(effect.snapshot !== null);
+        this.takes.delete(effect.request);
+        return;
+      case 'refusal':
+      case 'recovered':
+        return;
+      case 'fatal':
+        throw new Violation('assertion', `${server.name} applier: ${effect.error.stack}`);
+    }
+  }
+
+  // The stream.
+
+  private seek(id: number, wanted: Index): void {
+    this.readingId = null;
+    this.placedId = id;
+    this.isStalled = false;
+    this.later(this.random.between(50, 2_000), () => {
+      if (this.placedId !== id) return;
+      if (this.isLost()) {
+        this.happen((core) => core.readEnded(id));
+        return;
+      }
+      const { stream } = this.server;
+      const at = stream.find(wanted);
+      this.cursor = stream.removed + at;
+      const firstMergedIndex = stream.messages[at]?.firstMergedIndex;
+      this.happen((core) => core.placed(id, { firstMergedIndex }));
+    });
+  }
+
+  private pump(): void {
+    const { stream } = this.server;
+    while (this.readingId !== null && !this.core.isFull && !this.isStalled) {
+      // What was removed before it was read is missed, and what comes after a lost tail is read on from there.
+      this.cursor = Math.min(Math.max(this.cursor, stream.removed), stream.removed + stream.messages.length);
+      const run = stream.messages[this.cursor - stream.removed];
+      if (run === undefined) return;
+      const id = this.readingId;
+      this.cursor += 1;
+      let isWanted = false;
+      this.happen((core) => {
+        isWanted = core.message(id, run);
+      });
+      if (!isWanted && this.readingId === id) this.readingId = null;
+    }
+  }
+
+  private look(id: number): void {
+    this.later(this.random.between(200, 2_000), () => {
+      const { stream, database } = this.server;
+      const found = this.tryDatabase(() => database.position());
+      const hasMore = this.cursor !== stream.removed + stream.messages.length;
+      this.happen((core) => (found instanceof Error ? core.lookFailed(id, found) : core.looked(id, hasMore, found)));
+    });
+  }
+
+  // The database.
+
+  private begin(effect: EngineEffect): void {
+    if (this.engineWork !== null) {
+      throw new Violation('assertion', `${this.server.name} applier: ${effect.type} during ${this.engineWork.type}`);
+    }
+    this.engineWork = effect;
+    this.later(this.engineUs(effect), () => {
+      this.engineWork = null;
+      this.work(effect);
+    });
+  }
+
+  private engineUs({ type }: EngineEffect): number {
+    const { world, random } = this;
+    if (type !== 'install') return random.between(200, 2_000);
+    const isSlow = world.isFaulty && world.options.faults.has('slow-install') && random.chance(0.3);
+    return isSlow ? random.between(0.5e6, 4e6) : random.between(1e3, 50e3);
+  }
+
+  private work(effect: EngineEffect): void {
+    const { database } = this.server;
+    if (effect.type === 'open') {
+      if (this.isSessionLost()) {
+        this.happen((core) => core.engineFailed(new ConnectionLost('the database cannot be opened')));
+        return;
+      }
+      this.generation = database.open();
+      const { engine } = database;
+      this.happen((core) => core.opened({ position: database.position(), divergence: engine.divergence }));
       return;
     }
-    this.snapshotIfDue();
-    this.compact();
-    world.witness.onApplied(server, batch.commands, done.applied);
-    for (let at = 0; at < batch.commands.length; at++) {
-      const command = batch.commands[at];
+    const done = this.tryDatabase(() => this.workOf(effect));
+    if (done instanceof Error) this.happen((core) => core.engineFailed(done));
+    else this.happen(done);
+  }
+
+  private workOf(effect: Exclude<EngineEffect, { type: 'open' }>): (core: ApplierCore) => void {
+    const { world, server } = this;
+    const { database } = server;
+    switch (effect.type) {
+      case 'apply': {
+        const { batch, restoring } = effect;
+        const file = restoring === undefined ? undefined : world.snapshots.files.get(restoring.object);
+        if (restoring !== undefined && file === undefined) throw new SnapshotFormatError('the file is gone');
+        const restored = file === undefined ? null : { file, digest: restoring?.digest ?? '' };
+        const isHeard = !server.isSessionLossy || this.random.chance(0.5);
+        const done = database.apply(batch, restored, isHeard);
+        world.witness.onApplied(server, batch.commands, done.applied);
+        if (!isHeard) throw new ConnectionLost('the answer to a batch is lost');
+        return (core) => core.applied(done);
+      }
+      case 'install': {
+        const snapshot = world.snapshots.find(effect.snapshot.name);
+        if (snapshot === undefined) throw new SnapshotFormatError('the snapshot is gone');
+        countFault(world, 'install');
+        world.note('installed', server.index, () => `snapshot at ${snapshot.position.mergedIndex}`);
+        world.witness.onInstalled(server, snapshot);
+        database.restore(snapshot.state);
+        const position = database.position();
+        return (core) => core.installed(position);
+      }
+      case 'begin': {
+        const position = database.position();
+        this.verify(position.mergedIndex, database.rowsChecksum());
+        const isSaved = effect.save && position.mergedIndex === effect.mark;
+        if (!isSaved) return (core) => core.begun(position);
+        if (!this.isSessionLost()) {
+          this.save();
+          return (core) => core.begun(position);
+        }
+        return (core) => {
+          core.begun(position);
+          core.saveFailed();
+        };
+      }
+      case 'mark':
+        database.markDiverged(effect.reason);
+        world.witness.onVerdictKept(server);
+        return (core) => core.marked();
+    }
+  }
+
+  /** What `work` gives, or why it could not be done. */
+  private tryDatabase<T>(work: () => T): T | Error {
+    const { database } = this.server;
+    try {
+      database.require(this.generation);
+      if (this.isSessionLost()) throw new ConnectionLost('the session is lost');
+      return work();
+    } catch (error) {
+      if (error instanceof Violation || !(error instanceof Error)) throw error;
+      return error;
+    }
+  }
+
+  private verify(mergedIndex: Index, checksum: string): void {
+    const isSlow = this.world.isFaulty && this.random.chance(0.1);
+    this.later(isSlow ? this.random.between(50e3, 3e6) : this.random.between(500, 50e3), () => {
+      if (this.isSessionLost()) {
+        this.happen((core) => core.verifyFailed(new ConnectionLost('the session is lost')));
+        return;
+      }
+      this.verifiedAt = mergedIndex;
+      this.happen((core) => core.verified(mergedIndex, checksum));
+    });
+  }
+
+  private save(): void {
+    const { world, server } = this;
+    const state = server.database.save();
+    this.sayTaking(true);
+    this.later(this.random.between(1e3, 100e3), () => {
+      if (this.isSessionLost()) {
+        this.sayTaking(false);
+        this.happen((core) => core.saveFailed());
+        return;
+      }
+      const name = world.snapshots.save(server.name, state);
+      countFault(world, 'snapshot');
+      world.note('snapshot', server.index, () => name);
+      this.happen((core) => core.saved(name));
+    });
+  }
+
+  private confirm(name: string): void {
+    const { world, server } = this;
+    const isUnheard = this.isLost();
+    const confirmed = isUnheard && this.random.chance(0.5) ? undefined : world.snapshots.confirm(name);
+    if (confirmed !== undefined) world.witness.onConfirmed(server, confirmed);
+    if (isUnheard || confirmed === undefined) {
+      const isGone = world.snapshots.find(name) === undefined;
+      this.happen((core) => core.confirmFailed(name, isGone));
+      return;
+    }
+    world.note('confirmed', server.index, () => name);
+    this.happen((core) => core.confirmed(name));
+    this.sayTaking(false);
+  }
+
+  private sayTaking(isTaking: boolean): void {
+    const { world, server } = this;
+    for (const other of world.servers) {
+      if (other === server) continue;
+      world.network.carry(server.index, other.index, () => {
+        const { applier } = other;
+        if (applier !== null) other.after(applier, 0, () => applier.hearTaking(server.name, isTaking));
+      });
+    }
+  }
+
+  /** Another server takes a snapshot, or takes none any more: there may be a new one. */
+  hearTaking(name: string, isTaking: boolean): void {
+    this.happen((core) => core.heardTaking(name, isTaking));
+  }
+
+  /** What snapshots cover goes from the own log and stream. */
+  private compact({ mergedIndex, positions }: Extract<Effect, { type: 'compact' }>): void {
+    const { world, server } = this;
+    this.later(this.random.between(100, 2_000), () => {
+      if (this.isLost()) {
+        this.happen((core) => core.compactFailed());
+        return;
+      }
+      world.snapshots.onCompacted(mergedIndex);
+      server.replica?.happen((core) => core.compact(positions));
+      server.stream.trim(mergedIndex);
+      this.happen((core) => core.compacted());
+    });
+  }
+
+  // Clients and other servers.
+
+  private answer({ commands, done, isTrusted }: Extract<Effect, { type: 'answer' }>): void {
+    const { world, server } = this;
+    for (let at = 0; at < commands.length; at++) {
+      const command = commands[at];
       const applied = done.applied[at];
       if (command === undefined || applied === undefined || command.server !== server.name) continue;
       if (command.traceparent !== 'applied') continue;
+      if (!isTrusted) {
+        world.clients.onUnknown(command.reply);
+        continue;
+      }
       const { timestamp, group, mergedIndex, outcome } = applied;
+      world.witness.onServed(server);
       world.clients.onAcknowledged('applied', command.reply, { timestamp, group, mergedIndex, outcome });
     }
     this.serveReads();
   }
 
-  /**
-   * Where the state is once it is at or beyond `atLeast`, after a snapshot has been installed if need be; null when there is none that reaches it
-   * (T10; services/applier).
-   */
-  locate(atLeast: readonly Index[], answer: (state: InstalledState | null) => void): void {
-    const { database } = this.server;
-    const reaches = (positions: readonly LogPosition[]) =>
-      atLeast.every((index, group) => (positions[group]?.index ?? 0) >= index);
-    const tell = () => {
-      const { mergedIndex, positions } = database;
-      answer(
-        reaches(positions) ? { mergedIndex, checksum: database.position().checksum, positions: [...positions] } : null,
-      );
-    };
-    if (reaches(database.positions)) tell();
-    else if (!this.install(atLeast, tell)) {
-      this.takeSnapshots();
-      answer(null);
-    }
-  }
-
-  /** Installs the newest snapshot when that is beyond the own state and reaches `atLeast`; false when there is none. */
-  private install(atLeast: readonly Index[], done?: () => void): boolean {
-    const { world, server, random } = this;
-    const snapshot = world.snapshots.newest;
-    if (this.isInstalling || snapshot === undefined || snapshot.mergedIndex <= server.database.mergedIndex)
-      return false;
-    if (atLeast.some((index, group) => (snapshot.positions[group]?.index ?? 0) < index)) return false;
-    this.isInstalling = true;
-    countFault(world, 'install');
-    const isSlow = world.isFaulty && world.options.faults.has('slow-install') && random.chance(0.3);
-    server.after(this, isSlow ? random.between(0.5e6, 4e6) : random.between(1e3, 50e3), () => {
-      this.isInstalling = false;
-      if (snapshot.mergedIndex > server.database.mergedIndex) {
-        world.note('installed', server.index, () => `snapshot at ${snapshot.mergedIndex}`);
-        server.database.become(snapshot.batches, snapshot.batches.length);
-      }
-      this.onReconnected();
-      done?.();
-    });
-    return true;
-  }
-
-  private snapshotIfDue(): void {
-    const { world, server, random } = this;
-    const isDue = () => server.database.mergedIndex - world.snapshots.newestIndex >= world.options.snapshotEvery;
-    if (this.isSnapshotting || !isDue()) return;
-    this.isSnapshotting = true;
-    server.after(this, random.between(1e3, 100e3), () => {
-      this.isSnapshotting = false;
-      if (isDue()) this.takeSnapshot();
-    });
-  }
-
-  /** Everybody is asked to take one now: somebody needs it. */
-  private takeSnapshots(): void {
-    for (const { applier } of this.world.operator.members) applier?.takeSnapshot();
-  }
-
-  private takeSnapshot(): void {
-    const { world, server } = this;
-    if (server.database.mergedIndex <= world.snapshots.newestIndex) return;
-    world.snapshots.save(server.database.snapshot());
-    countFault(world, 'snapshot');
-    world.note('snapshot', server.index, () => `at ${server.database.mergedIndex}`);
-  }
-
-  /** What snapshots cover goes from the own log and stream, once the own state has it too. */
-  private compact(): void {
-    const { world, server } = this;
-    const { covered } = world.snapshots;
-    if (covered === undefined || covered.mergedIndex <= this.compactedTo) return;
-    if (covered.mergedIndex > server.database.mergedIndex) return;
-    this.compactedTo = covered.mergedIndex;
-    world.snapshots.onCompacted(covered.mergedIndex);
-    server.database.flush();
-    server.replica?.happen((core) => core.compact(covered.positions));
-    server.stream.trim(covered.mergedIndex);
-    this.seek();
-  }
-
   private serveReads(): void {
-    if (this.readings.length === 0) return;
+    if (this.readings.length === 0 || this.core.refusal !== undefined) return;
     const { database } = this.server;
+    const { positions: reached } = database;
     this.readings = this.readings.filter(({ positions, key, tag }) => {
-      if (positions.some((index, group) => (database.positions[group]?.index ?? 0) < index)) return true;
+      // Now and then a read is the first to notice that the database went back.
+      if (this.core.appliedIndex > database.mergedIndex && this.random.chance(0.3)) {
+        const found = database.position();
+        this.later(1, () => this.happen((core) => core.foundAt(found)));
+      }
+      if (positions.some((index, group) => (reached[group]?.index ?? 0) < index)) return true;
       const row = database.engine.rows.get(key);
       const { place, mergedIndex } = database;
+      this.world.witness.onServed(this.server);
       this.world.clients.onRead(tag, { place, mergedIndex, version: row?.version ?? 0 });
       return false;
     });
   }
 
-  private guard<T>(action: () => T): T {
+  private tell(message: CheckpointMessage): void {
+    const { world, server } = this;
+    for (const other of world.servers) {
+      if (other === server) continue;
+      world.network.carry(server.index, other.index, () => {
+        const { applier } = other;
+        if (applier !== null) other.after(applier, 0, () => applier.hear(message));
+      });
+    }
+  }
+
+  private askVerify(save: boolean): void {
+    const { world, server } = this;
+    world.note('asks for a mark', server.index, () => (save ? 'with a snapshot' : ''));
+    this.later(this.random.between(50, 1_000), () => {
+      if (!this.isLost())
+        appendByServices(world, VERIFY_COMMAND, encodeVerify(save ? { snapshotBy: server.name } : {}));
+    });
+  }
+
+  private askSnapshot(): void {
+    for (const other of this.world.operator.members) {
+      const { applier } = other;
+      if (applier !== null) other.after(applier, this.random.between(50, 1_000), () => applier.wantSnapshot());
+    }
+  }
+
+  /** As production looks at its own replica now and then. */
+  private watchVoters(): void {
+    this.later(this.random.between(100e3, 1e6), () => {
+      const groups = this.server.replica?.core.groups ?? [];
+      const voters = new Set(groups.flatMap(({ configuration }) => configuration.voters));
+      if (voters.size > 0) this.happen((core) => core.setVoters([...voters]));
+      this.watchVoters();
+    });
+  }
+
+  private isSessionLost(): boolean {
+    return this.server.isSessionLossy && this.random.chance(0.3);
+  }
+
+  private isLost(): boolean {
+    return this.server.isLocalLossy && this.random.chance(0.2);
+  }
+
+  private guard(action: () => void): void {
     try {
-      return action();
+      action();
     } catch (error) {
+      if (error instanceof Violation) throw error;
       throw new Violation('assertion', `${this.server.name} applier: ${error instanceof Error ? error.stack : error}`);
     }
   }
+}
+
+/** A command of the services themselves: the leader of group 0 appends it, if there is one. */
+export function appendByServices(world: World, name: string, payload: Uint8Array): void {
+  const leader = world.servers.find(({ replica }) => replica?.leading.has(0) === true);
+  if (leader === undefined || leader.replica === null) return;
+  const { replica } = leader;
+  // A name of its own, which is the number of no operation.
+  const tag = `${name} ${world.step}`;
+  const fields = { name, payload, id: '', server: leader.name, reply: tag, traceparent: '' };
+  const body = encodeCommand({ ...fields, replyFormat: 'json' });
+  leader.after(replica, 0, () => replica.offer(0, { tag, body, acknowledgement: 'applied', isWatched: false }, 0));
 }

@@ -7,6 +7,7 @@ import type { Acknowledgement, CommandRefusal } from '../../services/replica/cor
 import type { CommandOutcome } from '../../shared/engine/state-machine.js';
 import type { GroupId, Timestamp } from '../../shared/raft/entry.js';
 import { encodeCommand } from '../../shared/wire/command.js';
+import { FAILING_COMMAND } from './database.js';
 import type { Random } from './random.js';
 import type { World } from './world.js';
 
@@ -119,6 +120,7 @@ export class Clients {
 
   private command(key: string, number: number): { name: string; payload: Uint8Array } {
     const kind = this.random.next();
+    if (kind < 0.02) return json(FAILING_COMMAND, { key });
     const condition = this.random.chance(0.1) ? { ifVersion: this.random.below(4) } : {};
     if (kind < 0.75) return json('kv.put', { key, value: number, ...condition });
     if (kind < 0.85) return json('kv.delete', { key, ...condition });

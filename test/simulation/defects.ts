@@ -3,12 +3,18 @@
  * production knows of this file. A simulator that does not find them is too weak (test/simulation/defects.test.ts).
  */
 
+import { ApplierCore } from '../../services/applier/core/applier.js';
+import { Comparison } from '../../services/applier/core/comparison.js';
+import { ApplyQueue, type TakenBatch } from '../../services/applier/core/queue.js';
+import { Reading } from '../../services/applier/core/reading.js';
+import { SnapshotPlan } from '../../services/applier/core/snapshots.js';
 import { Barriers } from '../../services/replica/core/barrier.js';
 import { Feed } from '../../services/replica/core/feed.js';
 import { ReplicaCore } from '../../services/replica/core/server.js';
 import { Watching } from '../../services/replica/core/watching.js';
 import { ClockGuard } from '../../shared/clock/guard.js';
 import { MemoryEngine } from '../../shared/engine/memory.js';
+import { ReplacedError } from '../../shared/engine/port.js';
 import { Merge } from '../../shared/merge/merge.js';
 import { Closing } from '../../shared/raft/closing.js';
 import type { LogEntry, LogPosition, Timestamp } from '../../shared/raft/entry.js';
@@ -16,7 +22,8 @@ import { Group } from '../../shared/raft/group.js';
 import type { Message, MessageBody } from '../../shared/raft/message.js';
 import { GroupState } from '../../shared/raft/state.js';
 import type { InstalledState } from '../../shared/wire/install.js';
-import { SimulatedApplier, SimulatedDatabase } from './applier.js';
+import { SimulatedApplier } from './applier.js';
+import { SimulatedDatabase } from './database.js';
 import { SimulatedDisk } from './disk.js';
 import type { SimulationRequest } from './options.js';
 import { SimulatedStream } from './stream.js';
@@ -26,6 +33,8 @@ interface Plan {
   readonly what: string;
   /** Seeds 1 to this one find it; 40 unless stated. */
   readonly within?: number;
+  /** One of them that does; the others are tried when it does not any more. */
+  readonly foundBy?: number;
   /** Where it is looked for; any cluster unless stated. */
   readonly shape?: Pick<SimulationRequest, 'servers' | 'spares' | 'groups' | 'skewed' | 'snapshotEvery'>;
   /** Puts it in; what is returned takes it out. */
@@ -112,6 +121,7 @@ function sendEarly(isMeant: (message: Message) => boolean): () => void {
 const PLANS: readonly Plan[] = [
   {
     name: 'forget-promise-in-vote',
+    foundBy: 81,
     within: 300,
     shape: { skewed: true },
     what: 'a vote does not carry what the voter has promised (T2)',
@@ -119,6 +129,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'forget-promise-limit-on-restart',
+    foundBy: 23,
     within: 300,
     shape: { skewed: true },
     what: 'after a restart a server knows of no promise (T2)',
@@ -147,6 +158,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'close-without-quorum',
+    foundBy: 40,
     within: 300,
     shape: { skewed: true },
     what: 'a claim counts as soon as it is made (T3)',
@@ -234,6 +246,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'timestamp-below-floor',
+    foundBy: 23,
     within: 300,
     shape: { skewed: true },
     what: 'a new leader stamps above its log only, not above the promises of its voters (T2)',
@@ -317,6 +330,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'ordered-before-watermark',
+    foundBy: 259,
     within: 300,
     shape: { skewed: true },
     what: '`ordered` is said as soon as an entry is committed (T7)',
@@ -332,6 +346,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'ignore-craft-after',
+    foundBy: 113,
     within: 300,
     shape: { skewed: true },
     what: 'the leader does not observe Craft-After (T7)',
@@ -529,6 +544,8 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'unbounded-clock',
+    within: 100,
+    foundBy: 64,
     what: 'a clock far off is followed (clock guard)',
     install: () =>
       all(
@@ -551,8 +568,9 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'install-over-longer-log',
-    within: 500,
-    shape: { servers: 3, spares: 0, groups: 1, snapshotEvery: 3 },
+    within: 200,
+    foundBy: 59,
+    shape: { servers: 3, spares: 0, groups: 1, snapshotEvery: 3, skewed: true },
     what: 'a snapshot is installed over a longer log without a look at what that has at its last index (T10)',
     install: () =>
       replace(
@@ -600,10 +618,10 @@ const PLANS: readonly Plan[] = [
     install: () =>
       replace(
         SimulatedDatabase,
-        'become',
+        'restore',
         (original) =>
-          function (batches, durable) {
-            original.call(this, batches, durable);
+          function (state) {
+            original.call(this, state);
             (Reflect.get(this.engine, 'results') as Map<string, unknown>).clear();
           },
       ),
@@ -621,6 +639,232 @@ const PLANS: readonly Plan[] = [
             return original.call(this, atLeast, (state: InstalledState | null) =>
               answer(state === null ? null : { ...state, mergedIndex: state.mergedIndex + 1 }),
             );
+          },
+      ),
+  },
+  {
+    name: 'snapshots-count-at-once',
+    within: 100,
+    what: 'a snapshot counts before a majority of servers has said that it has the same rows (T10)',
+    install: () =>
+      replace(
+        SnapshotPlan,
+        'saved',
+        (original) =>
+          function (name: string) {
+            const { saving } = this;
+            if (saving !== undefined) saving.isAgreed = true;
+            return original.call(this, name);
+          },
+      ),
+  },
+  {
+    name: 'outcomes-confirm-rows',
+    within: 100,
+    what: 'a snapshot counts once the outcomes up to it are equal, whatever the rows (T4, T10)',
+    install: () =>
+      replace(
+        Comparison,
+        'judge',
+        (original) =>
+          function (round) {
+            const { others } = round;
+            const blind = new Map();
+            for (const [server, value] of others)
+              blind.set(server, { ...value, rows_checksum: round.own?.rows_checksum });
+            return original.call(this, { ...round, others: blind });
+          },
+      ),
+  },
+  {
+    name: 'first-difference-decides',
+    what: 'a server that differs from one other takes itself for the one that is wrong (T4)',
+    install: () =>
+      replace(
+        Comparison,
+        'judge',
+        (original) =>
+          function (round) {
+            const other = [...round.others.values()].find(
+              (value) => round.own !== undefined && value.results_checksum !== round.own.results_checksum,
+            );
+            if (other === undefined) return original.call(this, round);
+            return this.events.differs('one other server says so');
+          },
+      ),
+  },
+  {
+    name: 'compare-no-rows',
+    what: 'rows are not compared, only outcomes (T4)',
+    install: () => replace(Comparison, 'verified', () => () => {}),
+  },
+  {
+    name: 'forget-verdict-on-restart',
+    foundBy: 54,
+    within: 100,
+    what: 'a server that differs forgets it when it is started again (T4)',
+    install: () =>
+      replace(
+        SimulatedDatabase,
+        'open',
+        (original) =>
+          function () {
+            this.engine.divergence = undefined;
+            return original.call(this);
+          },
+      ),
+  },
+  {
+    name: 'serve-with-a-verdict',
+    within: 100,
+    what: 'a server that differs goes on answering reads and commands (T4)',
+    install: () => {
+      const descriptor = Object.getOwnPropertyDescriptor(ApplierCore.prototype, 'refusal') ?? {};
+      Object.defineProperty(ApplierCore.prototype, 'refusal', { ...descriptor, get: () => undefined });
+      return () => Object.defineProperty(ApplierCore.prototype, 'refusal', descriptor);
+    },
+  },
+  {
+    name: 'rebuild-of-nothing',
+    within: 100,
+    what: 'a rebuild clears the verdict, and leaves the rows as they are (T4)',
+    install: () =>
+      replace(
+        SimulatedDatabase,
+        'restore',
+        (original) =>
+          function (state) {
+            if (this.engine.divergence === undefined) return original.call(this, state);
+            this.engine.divergence = undefined;
+          },
+      ),
+  },
+  {
+    name: 'take-what-lies-beyond-a-hole',
+    foundBy: 37,
+    within: 100,
+    what: 'a message that begins beyond a hole in the stream is applied (T8)',
+    install: () =>
+      replace(
+        ApplyQueue,
+        'offer',
+        (original) =>
+          function (run) {
+            if (run.firstMergedIndex > this.wanted && run.entries.length > 0) this.lastIndex = run.firstMergedIndex - 1;
+            return original.call(this, run);
+          },
+      ),
+  },
+  {
+    name: 'never-look',
+    what: 'a reader that gets nothing does not look whether the stream has more',
+    install: () =>
+      replace(
+        Reading,
+        'look',
+        () =>
+          function () {
+            this.news();
+          },
+      ),
+  },
+  {
+    name: 'keep-the-queue-when-the-state-moves',
+    what: 'what was queued before the database went back is applied after it (T8)',
+    install: () => replace(ApplyQueue, 'reset', () => () => {}),
+  },
+  {
+    name: 'take-a-replaced-database-for-one-that-is-away',
+    what: 'a database that was emptied is not opened again',
+    install: () =>
+      replace(
+        ApplierCore,
+        'isFinal',
+        (original) =>
+          function (error) {
+            return error instanceof ReplacedError ? false : original.call(this, error);
+          },
+      ),
+  },
+  {
+    name: 'two-at-the-engine',
+    what: 'a batch is given to the engine while it is busy with something else',
+    install: () =>
+      replace(
+        ApplierCore,
+        'next',
+        (original) =>
+          function () {
+            if (this.underWay?.type === 'install' || this.underWay?.type === 'open') this.underWay = null;
+            return original.call(this);
+          },
+      ),
+  },
+  {
+    name: 'install-what-is-not-confirmed',
+    within: 100,
+    shape: { servers: 3, snapshotEvery: 3 },
+    what: 'the newest snapshot is installed, whether it counts or not (T10)',
+    install: () =>
+      replace(
+        SnapshotPlan,
+        'listed',
+        (original) =>
+          function (all) {
+            return original.call(
+              this,
+              all.map((one: object) => ({ ...one, confirmed: true })),
+            );
+          },
+      ),
+  },
+  {
+    name: 'mark-in-the-middle-of-a-batch',
+    foundBy: 42,
+    within: 100,
+    what: 'a batch goes on beyond a `craft.verify`: each server compares and saves the rows of another place (T4)',
+    install: () =>
+      replace(
+        ApplyQueue,
+        'take',
+        (original) =>
+          function () {
+            const taken: TakenBatch | null = original.call(this);
+            if (taken?.mark === undefined) return taken;
+            const more: TakenBatch | null = original.call(this);
+            if (more === null) return taken;
+            const commands = [...taken.batch.commands, ...more.batch.commands];
+            const { checksum } = more.batch;
+            return { ...more, batch: { commands, checksum }, mark: taken.mark };
+          },
+      ),
+  },
+  {
+    name: 'restore-in-passing',
+    what: 'the command that restores a file is applied with others: no state becomes that of the file (T10)',
+    within: 100,
+    install: () =>
+      replace(
+        SimulatedDatabase,
+        'commitRestored',
+        () =>
+          function (batch) {
+            return this.engine.applyNow(batch);
+          },
+      ),
+  },
+  {
+    name: 'forget-who-asks-for-the-state',
+    what: 'the merger is told a place that does not reach what it asks for (T10)',
+    within: 100,
+    install: () =>
+      replace(
+        ApplierCore,
+        'located',
+        (original) =>
+          function (request, position) {
+            this.locating.set(request, []);
+            return original.call(this, request, position);
           },
       ),
   },

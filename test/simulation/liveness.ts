@@ -4,7 +4,22 @@ import type { World } from './world.js';
 
 /** What is still missing, or null. */
 export function whatIsNotAtRest(world: World): string | null {
-  return pauses(world) ?? writes(world) ?? operator(world) ?? operations(world) ?? logs(world) ?? mergedLogs(world);
+  return (
+    pauses(world) ??
+    writes(world) ??
+    operator(world) ??
+    operations(world) ??
+    logs(world) ??
+    mergedLogs(world) ??
+    states(world)
+  );
+}
+
+/** Every state has been compared with the others', and nothing more is wanted of the log for it. */
+function states({ operator }: World): string | null {
+  const busy = operator.members.find(({ applier }) => applier?.core.isAtRest !== true);
+  if (busy !== undefined) return `the applier of ${busy.name} is not at rest`;
+  return operator.whatIsNotCompared;
 }
 
 /** What has been held up by a pause comes when the pause is over. */

@@ -8,6 +8,9 @@ const HOUR_US = 3_600e6;
 /** For how long a sample of another server's clock is kept, and a little more (shared/clock/reference.ts). */
 const CLOCK_MEMORY_US = 31e6;
 
+/** Kinds that strike by themselves when their moment has come, or that the operator brings about. */
+const ELSEWHERE: ReadonlySet<FaultKind> = new Set(['targeted', 'slow-install', 'restore']);
+
 export class Nemesis {
   private readonly random: Random;
   private readonly kinds: readonly FaultKind[];
@@ -16,7 +19,7 @@ export class Nemesis {
 
   constructor(private readonly world: World) {
     this.random = world.random.fork(31);
-    this.kinds = [...world.options.faults].filter((kind) => kind !== 'targeted' && kind !== 'slow-install');
+    this.kinds = [...world.options.faults].filter((kind) => !ELSEWHERE.has(kind));
   }
 
   start(): void {
@@ -147,11 +150,26 @@ export class Nemesis {
         break;
       case 'snapshot-loss':
         if (world.operator.members.every(({ database }) => database.mergedIndex >= world.snapshots.compactedTo)) {
+          // Whoever removes it is not that fast: what was compacted for it is on the disks by then.
+          for (const { database } of world.servers) database.flush();
           world.snapshots.lose();
         }
         break;
+      case 'reader-stall':
+        server.applier?.stall();
+        break;
+      case 'session-loss':
+        server.isSessionLossy = true;
+        this.later(2e6, () => {
+          server.isSessionLossy = false;
+        });
+        break;
+      case 'divergence':
+        this.diverge(server);
+        break;
       case 'slow-install':
       case 'targeted':
+      case 'restore':
         break;
     }
   }
@@ -224,6 +242,14 @@ export class Nemesis {
     this.world.queue.after(isExact ? meanUs : this.random.exponential(meanUs), () => {
       if (this.world.isFaulty) action();
     });
+  }
+
+  /** A majority of the smallest cluster that there may be stays as the log says: else none could tell what is right. */
+  private diverge(server: SimulatedServer): void {
+    const { servers, operator } = this.world;
+    const different = servers.filter(({ database }) => database.isTainted).length;
+    if (server.database.isTainted || different >= (operator.membersMin - 1) >> 1) return;
+    server.database.taint(this.random.below(3));
   }
 
   private victims(server: SimulatedServer): readonly SimulatedServer[] {

@@ -49,6 +49,15 @@ export class Network {
     }
   }
 
+  /** A message of the services that is no envelope: at most once, as NATS does it. */
+  carry(from: number, to: number, arrive: () => void): void {
+    if (this.cut[from]?.[to] === true || (this.loss > 0 && this.random.chance(this.loss))) return;
+    const { queue, options } = this.world;
+    queue.after(options.latencyUs * this.random.between(0.5, 1.5), () => {
+      if (this.cut[from]?.[to] !== true) arrive();
+    });
+  }
+
   private pass(envelope: Envelope, to: number): Envelope {
     return decodeEnvelope(encodeEnvelope(envelope), this.world.names[to] ?? '');
   }

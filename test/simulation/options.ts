@@ -28,6 +28,10 @@ export const FAULT_KINDS = [
   'database-loss',
   'snapshot-loss',
   'slow-install',
+  'reader-stall',
+  'session-loss',
+  'divergence',
+  'restore',
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
@@ -56,6 +60,8 @@ export interface SimulationOptions {
   readonly groups: number;
   /** A snapshot is due after so many commands; never when it is infinite (T10). */
   readonly snapshotEvery: number;
+  /** Rows are compared this often while commands are applied (milliseconds). */
+  readonly verifyEveryMs: number;
   readonly faults: ReadonlySet<FaultKind>;
   /** Everything passes through the production encoders and decoders on its way. */
   readonly encoded: boolean;
@@ -126,6 +132,7 @@ export function optionsOf(request: SimulationRequest): SimulationOptions {
     groups: request.groups ?? groups,
     snapshotEvery: request.snapshotEvery ?? snapshotEvery,
     faults: new Set(drawn.filter((kind) => request.faults === undefined || request.faults.includes(kind))),
+    verifyEveryMs: random.pick([1_000, 3_000, 10_000]),
     encoded: random.chance(0.125),
     faultUs: among(random.pick([8, 15, 30]) * 1e6, request.faultUs),
     faultEveryUs: random.pick([300, 800, 2_000, 5_000]) * 1e3,

@@ -6,8 +6,9 @@ import type { WriteBatch } from '../../shared/log-store/port.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
 import type { ServerId } from '../../shared/raft/entry.js';
 import type { Envelope } from '../../shared/raft/message.js';
-import { SimulatedApplier, SimulatedDatabase } from './applier.js';
+import { SimulatedApplier } from './applier.js';
 import { SimulatedClock } from './clock.js';
+import { SimulatedDatabase } from './database.js';
 import { SimulatedDisk } from './disk.js';
 import { SimulatedMerger } from './merger.js';
 import { SimulatedReplica } from './replica.js';
@@ -36,6 +37,8 @@ export class SimulatedServer {
   isDiskFailing = false;
   /** Requests between the processes of this server get lost. */
   isLocalLossy = false;
+  /** Sessions at its database break, before or after a commit. */
+  isSessionLossy = false;
   /** It may be added to the cluster, and has not been yet (T11). */
   isSpare: boolean;
   private isPresent: boolean;
@@ -75,24 +78,20 @@ export class SimulatedServer {
     else replica.deliver(envelope);
   }
 
-  /** The database comes back without its last transactions; the applier has lost its connection, and looks where it stands. */
+  /** The database comes back without its last transactions. */
   crashDatabase(lost: number): void {
     this.database.loseTail(lost);
-    const { applier } = this;
-    if (applier !== null) this.after(applier, 50_000, () => applier.onReconnected());
   }
 
   /** The stream is gone, and made anew without anything in it. */
   loseStream(): void {
     this.stream.loseTail(this.stream.messages.length);
-    this.applier?.seek();
   }
 
   /** The database is another one, and empty. */
   loseDatabase(): void {
-    this.database.become([], 0);
-    const { applier } = this;
-    if (applier !== null) this.after(applier, 50_000, () => applier.onReconnected());
+    this.database.lose();
+    this.world.witness.onDatabaseLost(this);
   }
 
   startReplica(): void {
@@ -181,5 +180,6 @@ export class SimulatedServer {
     this.stalledUntilUs = 0;
     this.isDiskFailing = false;
     this.isLocalLossy = false;
+    this.isSessionLossy = false;
   }
 }

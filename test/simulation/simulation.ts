@@ -19,7 +19,7 @@ import { Witness } from './witness.js';
 import { Violation, type World } from './world.js';
 
 /** Within this time of healing everything must have ended and become equal (microseconds). */
-const LIVE_WITHIN_US = 45e6;
+const LIVE_WITHIN_US = 150e6;
 /** How long an idle cluster is watched (microseconds). */
 const QUIET_US = 2e6;
 const LOOK_EVERY_US = 100e3;

@@ -4,6 +4,8 @@ import { type MergedRun, type MergePosition, mergeStart } from '../../shared/mer
 export class SimulatedStream {
   /** Messages 1, 2, 3 …: sequence n is messages[n - 1]. */
   readonly messages: MergedRun[] = [];
+  /** Messages that were removed before the first one that is there. */
+  removed = 0;
   /** Sequences never come back, also when the tail is lost. */
   lastSequence = 0;
   /** Merged index of the message before the last one. */
@@ -30,6 +32,7 @@ export class SimulatedStream {
 
   /** Everything goes; sequences count on, as JetStream's do. */
   purge(): void {
+    this.removed += this.messages.length;
     this.messages.length = 0;
   }
 
@@ -43,7 +46,8 @@ export class SimulatedStream {
   /** Everything up to `mergedIndex` goes, but for the last message, which says where the stream is (T10). */
   trim(mergedIndex: number): void {
     const count = this.messages.findIndex(({ after }) => after.mergedIndex > mergedIndex);
-    this.messages.splice(0, count < 0 ? this.messages.length - 1 : count);
+    const trimmed = this.messages.splice(0, count < 0 ? this.messages.length - 1 : count);
+    this.removed += trimmed.length;
   }
 
   /** The place of the message that contains `mergedIndex`, or of the end. */

@@ -17,6 +17,7 @@ import type { Invariant } from './invariants/invariant.js';
 import { Ledger } from './ledger.js';
 import type { SimulatedCommand } from './replica.js';
 import type { SimulatedServer } from './server.js';
+import type { SimulatedSnapshot } from './snapshots.js';
 import { Violation, type World } from './world.js';
 
 /** What was seen of one group at one server last. */
@@ -49,7 +50,15 @@ export class Witness {
   watch(invariants: readonly Invariant[]): void {
     this.invariants = invariants;
     const has = (hook: keyof Invariant) => this.invariants.filter((invariant) => invariant[hook] !== undefined);
-    const hooks: (keyof Invariant)[] = ['onCreated', 'onAppended', 'onCommitted', 'onMoved', 'onSent', 'onGlance'];
+    const hooks: (keyof Invariant)[] = [
+      'onCreated',
+      'onAppended',
+      'onCommitted',
+      'onMoved',
+      'onSent',
+      'onGlance',
+      'onServed',
+    ];
     this.hooks = Object.fromEntries(hooks.map((hook) => [hook, has(hook)]));
   }
 
@@ -208,6 +217,33 @@ export class Witness {
     placed: Placed<SimulatedCommand>,
   ): void {
     for (const invariant of this.invariants) invariant.onPlaced?.(what, server, group, placed);
+  }
+
+  /** A server's applier says that its state differs from that of a majority. */
+  onVerdict(server: SimulatedServer, reason: string): void {
+    for (const invariant of this.invariants) invariant.onVerdict?.(server, reason);
+  }
+
+  onVerdictKept(server: SimulatedServer): void {
+    for (const invariant of this.invariants) invariant.onVerdictKept?.(server);
+  }
+
+  /** A server's state becomes that of a snapshot. */
+  onInstalled(server: SimulatedServer, snapshot: SimulatedSnapshot): void {
+    for (const invariant of this.invariants) invariant.onInstalled?.(server, snapshot);
+  }
+
+  onConfirmed(server: SimulatedServer, snapshot: SimulatedSnapshot): void {
+    for (const invariant of this.invariants) invariant.onConfirmed?.(server, snapshot);
+  }
+
+  onDatabaseLost(server: SimulatedServer): void {
+    for (const invariant of this.invariants) invariant.onDatabaseLost?.(server);
+  }
+
+  /** Something that was read from the state of a server goes to a client. */
+  onServed(server: SimulatedServer): void {
+    for (const invariant of this.hooks['onServed'] ?? []) invariant.onServed?.(server);
   }
 
   onInvoked(operation: Operation): void {

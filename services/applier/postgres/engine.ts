@@ -155,6 +155,8 @@ export class PostgresEngine implements StorageEngine {
 
   /** Not while a batch is being applied. */
   async open(): Promise<EnginePosition> {
+    // It may look at a database that is none of this server's any more.
+    await this.checkUnderWay?.end();
     await this.migrate();
     const [rows = []] = await this.connection.together(BEGIN_PLAIN, [TAKE_FENCE, [this.options.server]]);
     const found = readPosition(rows);
@@ -209,13 +211,19 @@ export class PostgresEngine implements StorageEngine {
     const before = this.position;
     if (before === undefined) throw new Error('the engine is not open');
     const first = batch.commands[0];
-    if (first === undefined) return { applied: [], checkpoints: [] };
+    if (first === undefined) return { applied: [], checkpoints: [], resultsChecksum: before.resultsChecksum };
     if (this.damage !== undefined) throw await this.explain(this.damage);
     const repeated = await this.settleUncertain(batch);
     if (repeated !== undefined) return repeated;
     const from = this.position ?? before;
     if (first.mergedIndex !== from.mergedIndex + 1) {
-      throw new PositionError(`the state is at merged index ${from.mergedIndex}, given ${first.mergedIndex}`, from);
+      // What was applied may have been forgotten in a crash: the caller knows more than this engine then.
+      const found = await this.findPosition();
+      if (first.mergedIndex !== found.mergedIndex + 1) {
+        const message = `the state is at merged index ${found.mergedIndex}, given ${first.mergedIndex}`;
+        throw new PositionError(message, found);
+      }
+      return this.apply(batch);
     }
     try {
       const settled =
@@ -268,9 +276,12 @@ export class PostgresEngine implements StorageEngine {
 
   async locate(atLeast: readonly Index[]): Promise<EnginePosition> {
     try {
-      const found = readPosition(await this.pool.use((connection) => connection.run(READ_POSITION, [])));
-      this.require(found, atLeast);
-      return plainPosition(found);
+      return await this.pool.use(async (connection) => {
+        const [found] = await Promise.all([connection.run(READ_POSITION, []), requireTables(connection)]);
+        const position = readPosition(found);
+        this.require(position, atLeast);
+        return plainPosition(position);
+      });
     } catch (error) {
       throw await this.explain(error);
     }
@@ -475,16 +486,21 @@ export class PostgresEngine implements StorageEngine {
   private async settleUncertain({ commands, checksum }: EngineBatch): Promise<AppliedBatch | undefined> {
     const attempt = this.uncertain;
     if (attempt === undefined) return undefined;
-    const found = await this.readPosition().catch(async (error: unknown) => {
-      throw await this.explain(error);
-    });
+    const found = await this.findPosition();
     this.uncertain = undefined;
-    if (found.epoch !== this.epoch) explainPosition(found, this.epoch, found.mergedIndex);
-    this.moveTo(found);
     const last = commands[commands.length - 1];
     const isSame = attempt.after.mergedIndex === last?.mergedIndex && attempt.after.checksum === checksum;
     const isThere = found.mergedIndex === attempt.after.mergedIndex && found.checksum === attempt.after.checksum;
     return isSame && isThere ? attempt.settled : undefined;
+  }
+
+  /** The stored position, which is this engine's from now on. @throws FencedError, ReplacedError */
+  private async findPosition(): Promise<EnginePosition> {
+    const found = await this.readPosition().catch(async (error: unknown) => {
+      throw await this.explain(error);
+    });
+    if (found.epoch !== this.epoch) explainPosition(found, this.epoch, found.mergedIndex);
+    return this.moveTo(found);
   }
 
   private async readPosition(): Promise<FencedPosition> {

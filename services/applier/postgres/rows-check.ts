@@ -17,6 +17,8 @@ import type { Transaction } from './transaction.js';
 
 /** A large table takes long: only then is the connection given up (milliseconds). */
 const STUCK_MS_MAX = 6 * 3_600_000;
+/** The beginning holds up the next batch (milliseconds). */
+const BEGIN_MS_MAX = 120_000;
 /** How often to look who waits (milliseconds). */
 const LOOK_MS = 1_000;
 /** How long the end may take while the database does not answer (milliseconds). */
@@ -55,6 +57,7 @@ export class RowsChecker {
 
   /** Resolves when the state is fixed. `require` throws when the position found is not one to look at. */
   async begin(scope: Scope, require: (found: FencedPosition) => void): Promise<RowsCheck> {
+    const late = setTimeout(() => void this.end(), BEGIN_MS_MAX).unref();
     try {
       const transaction = await this.connection.begin(BEGIN);
       const found = readPosition(await transaction.run(READ_POSITION, []));
@@ -74,6 +77,8 @@ export class RowsChecker {
     } catch (error) {
       await this.finish();
       throw error;
+    } finally {
+      clearTimeout(late);
     }
   }
 

@@ -215,6 +215,7 @@ describe.each(Object.entries(KINDS))('%s', (_, { machine, put, list }) => {
     for (let turn = 0; turn < 2; turn++) {
       await expect(engine.apply(batch(put(4)))).rejects.toMatchObject(missing);
       await expect(engine.query(list, {})).rejects.toMatchObject(missing);
+      await expect(engine.locate([])).rejects.toMatchObject(missing);
       await expect(engine.snapshot()).rejects.toMatchObject(missing);
       await expect(engine.checkRows()).rejects.toMatchObject(missing);
       // A restart does not mend it.

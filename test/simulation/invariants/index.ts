@@ -13,6 +13,7 @@ import { TimestampsIncrease } from './t1-timestamps.js';
 import { Promises } from './t2-promises.js';
 import { Watermarks } from './t3-watermarks.js';
 import { MergedLog } from './t4-merged-log.js';
+import { Verdicts } from './t4-verdicts.js';
 import { LinearizableReads } from './t6-reads.js';
 import { AcknowledgedStays } from './t7-durability.js';
 import { RealTimeOrder } from './t7-order.js';
@@ -37,6 +38,7 @@ export function allInvariants(surroundings: Surroundings): Invariant[] {
     new Promises(surroundings),
     new Watermarks(surroundings),
     new MergedLog(surroundings),
+    new Verdicts(surroundings),
     new LinearizableReads(),
     new AcknowledgedStays(surroundings),
     new RealTimeOrder(surroundings),

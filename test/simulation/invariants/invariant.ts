@@ -11,6 +11,7 @@ import type { Acknowledged, Operation, ReadResult } from '../clients.js';
 import type { Created, Ledger } from '../ledger.js';
 import type { SimulatedCommand } from '../replica.js';
 import type { SimulatedServer } from '../server.js';
+import type { SimulatedSnapshot } from '../snapshots.js';
 import { Violation, type World } from '../world.js';
 
 export interface Invariant {
@@ -43,6 +44,17 @@ export interface Invariant {
     group: GroupId,
     placed: Placed<SimulatedCommand>,
   ): void;
+  /** A server's applier says that its state differs from that of a majority. */
+  onVerdict?(server: SimulatedServer, reason: string): void;
+  /** Its database has that from now on. */
+  onVerdictKept?(server: SimulatedServer): void;
+  /** A server's state becomes that of a snapshot. */
+  onInstalled?(server: SimulatedServer, snapshot: SimulatedSnapshot): void;
+  /** A snapshot counts from now on. */
+  onConfirmed?(server: SimulatedServer, snapshot: SimulatedSnapshot): void;
+  onDatabaseLost?(server: SimulatedServer): void;
+  /** Something that was read from the state of a server goes to a client. */
+  onServed?(server: SimulatedServer): void;
   onInvoked?(operation: Operation): void;
   onAcknowledged?(operation: Operation, level: Acknowledgement, tag: string, what: Acknowledged): void;
   onRead?(operation: Operation, result: ReadResult): void;

@@ -1,7 +1,7 @@
 /** The applier's queue: nothing skipped, nothing twice, whatever the borders of the stream's messages (T8). */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ApplyQueue, LogMismatchError } from '../../../services/applier/queue.js';
+import { ApplyQueue, LogMismatchError } from '../../../services/applier/core/queue.js';
 import { Merge, type MergedRun, mergeStart } from '../../../shared/merge/merge.js';
 import { EntryKind, type LogEntry } from '../../../shared/raft/entry.js';
 import { encodeCommand } from '../../../shared/wire/command.js';

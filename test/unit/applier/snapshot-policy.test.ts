@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { SnapshotPolicy } from '../../../services/applier/snapshot-policy.js';
+import { SnapshotPolicy } from '../../../services/applier/core/snapshot-policy.js';
 
 const LIMITS = { entries: 100, bytes: 10_000, ageMs: 60_000 };
 
@@ -10,7 +10,7 @@ describe('a snapshot', () => {
     expect(policy.isDue(1)).toBe(false);
     policy.onApplied(100, 1);
     expect(policy.isDue(1)).toBe(true);
-    policy.onSnapshot(100, 1);
+    policy.onNewest(100, 1);
     policy.onApplied(199, 99);
     expect(policy.isDue(2)).toBe(false);
     policy.onApplied(200, 1);
@@ -20,12 +20,20 @@ describe('a snapshot', () => {
   it('of another server counts as well, with the commands that it has', () => {
     const policy = new SnapshotPolicy(LIMITS, 0, 0);
     for (let index = 1; index <= 150; index++) policy.onApplied(index, 1);
-    policy.onSnapshot(80, 5);
+    policy.onNewest(80, 5);
     expect(policy.isDue(6)).toBe(false);
-    // An older one says nothing.
-    policy.onSnapshot(10, 5);
     policy.onApplied(180, 30);
     expect(policy.isDue(6)).toBe(true);
+  });
+
+  it('that is gone counts no more, also when nothing has been applied since it was taken', () => {
+    const policy = new SnapshotPolicy(LIMITS, 0, 0);
+    for (let index = 1; index <= 50; index++) policy.onApplied(index, 1);
+    policy.onNewest(50, 5);
+    policy.onWanted(50);
+    expect(policy.isDue(6)).toBe(false);
+    policy.onNewest(0, 7);
+    expect(policy.isDue(8)).toBe(true);
   });
 
   it('is due after so many bytes, however few commands they were', () => {
@@ -34,7 +42,7 @@ describe('a snapshot', () => {
     expect(policy.isDue(1)).toBe(false);
     policy.onApplied(10, 1_000);
     expect(policy.isDue(1)).toBe(true);
-    policy.onSnapshot(10, 1);
+    policy.onNewest(10, 1);
     expect(policy.isDue(1)).toBe(false);
   });
 
@@ -44,13 +52,13 @@ describe('a snapshot', () => {
     policy.onApplied(1, 1);
     expect(policy.isDue(59_999)).toBe(false);
     expect(policy.isDue(60_000)).toBe(true);
-    policy.onSnapshot(1, 60_000);
+    policy.onNewest(1, 60_000);
     expect(policy.isDue(1e9)).toBe(false);
   });
 
   it('is not due for what an installed one brought, and its memory is bounded', () => {
     const policy = new SnapshotPolicy(LIMITS, 0, 0);
-    policy.onSnapshot(5_000, 1);
+    policy.onNewest(5_000, 1);
     policy.onMoved(5_000);
     expect(policy.isDue(2)).toBe(false);
     for (let index = 5_001; index <= 5_060; index++) policy.onApplied(index, 1);

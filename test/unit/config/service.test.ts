@@ -1,9 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { DivergenceError } from '../../../services/applier/comparison.js';
-import { DatabaseError, explainEnd, MigrationError } from '../../../services/applier/opening.js';
+import { LogMismatchError } from '../../../services/applier/core/queue.js';
+import { DatabaseError, MigrationError } from '../../../services/applier/opening.js';
 import { ConnectionLostError } from '../../../services/applier/postgres/connection.js';
-import { readPosition } from '../../../services/applier/postgres/position.js';
-import { LogMismatchError } from '../../../services/applier/queue.js';
 import { MergerReplacedError } from '../../../services/merger/service.js';
 import { StreamLostError } from '../../../services/merger/stream.js';
 import { DamagedLogError } from '../../../services/replica/damage.js';
@@ -16,16 +14,6 @@ import { InvariantError } from '../../../shared/raft/assert.js';
 
 const IDENTITY = { cluster: 'c', server: 's1', groups: 3 };
 const CORRUPT = new LogStoreCorruptError('log/1', 'damaged');
-
-/** What explains that the row of the position is gone. */
-function positionGone(): Error {
-  try {
-    readPosition([]);
-  } catch (error) {
-    return error as Error;
-  }
-  throw new Error('there is no row');
-}
 
 describe('an error of a service', () => {
   it('is final when no other try mends it', () => {
@@ -57,7 +45,6 @@ describe('an error of a service', () => {
       new LogStoreWriteError('disk full'),
       new StreamLostError('emptied'),
       Object.assign(new Error('no port'), { code: 'EADDRINUSE' }),
-      explainEnd(positionGone()),
       'not even an error',
     ];
     for (const error of all) {
@@ -68,14 +55,8 @@ describe('an error of a service', () => {
   });
 
   it('keeps its service down when the state is not that of the log', () => {
-    for (const error of [new DivergenceError('it differs'), new LogMismatchError('another log')]) {
-      expect(staysDown(error)).toBe(true);
-      expect(isFinal(error)).toBe(false);
-    }
-  });
-
-  it('stays final when it is another applier that has taken over', () => {
-    const error = new FencedError('another applier has taken over this database (epoch 2, this one has 1)');
-    expect(explainEnd(error)).toBe(error);
+    const error = new LogMismatchError('another log');
+    expect(staysDown(error)).toBe(true);
+    expect(isFinal(error)).toBe(false);
   });
 });

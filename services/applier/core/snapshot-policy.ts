@@ -1,5 +1,5 @@
 /** When a snapshot is due (T10). Pure. */
-import type { Index } from '../../shared/raft/entry.js';
+import type { Index } from '../../../shared/raft/entry.js';
 
 export interface SnapshotLimits {
   /** Commands, and bytes of their entries, since the newest snapshot of the cluster. */
@@ -21,7 +21,7 @@ const MARKS_MAX = 256;
 export class SnapshotPolicy {
   private newestIndex: Index = 0;
   private newestAtMs: number;
-  /** Somebody needs one that reaches so far. */
+  /** Some server needs one that reaches so far. */
   private wantedIndex: Index = 0;
   private applied: Mark;
   private marks: Mark[];
@@ -50,8 +50,9 @@ export class SnapshotPolicy {
     this.marks = [this.applied];
   }
 
-  /** Some server has a snapshot at this place. */
-  onSnapshot(mergedIndex: Index, nowMs: number): void {
+  /** The newest snapshot that there is; 0 when there is none (any more). */
+  onNewest(mergedIndex: Index, nowMs: number): void {
+    if (mergedIndex < this.newestIndex) this.newestIndex = mergedIndex;
     if (mergedIndex <= this.newestIndex) return;
     this.newestIndex = mergedIndex;
     this.newestAtMs = nowMs;

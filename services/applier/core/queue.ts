@@ -11,14 +11,15 @@
  * that the merger wrote: a stream that is not the log that this state was made from is noticed at once.
  */
 
-import type { EngineBatch, EnginePosition, MergedCommand } from '../../shared/engine/port.js';
-import { RunningChecksum } from '../../shared/merge/checksum.js';
-import { CHECKPOINT_INTERVAL, type MergedRun } from '../../shared/merge/merge.js';
-import type { Index, LogEntry } from '../../shared/raft/entry.js';
-import { decodeCommand } from '../../shared/wire/command.js';
-import { entryBody } from '../../shared/wire/entry-block.js';
-import { RESTORE_COMMAND } from '../../shared/wire/restore.js';
-import { WireError } from '../../shared/wire/wire-error.js';
+import type { EngineBatch, EnginePosition, MergedCommand } from '../../../shared/engine/port.js';
+import { VERIFY_COMMAND, type VerifyInput, verifyInput } from '../../../shared/engine/verify.js';
+import { RunningChecksum } from '../../../shared/merge/checksum.js';
+import { CHECKPOINT_INTERVAL, type MergedRun } from '../../../shared/merge/merge.js';
+import type { Index, LogEntry } from '../../../shared/raft/entry.js';
+import { decodeCommand } from '../../../shared/wire/command.js';
+import { entryBody } from '../../../shared/wire/entry-block.js';
+import { RESTORE_COMMAND } from '../../../shared/wire/restore.js';
+import { WireError } from '../../../shared/wire/wire-error.js';
 
 export interface QueueLimits {
   /** Most commands, and bytes of entries, in one batch (at least one command). */
@@ -38,6 +39,8 @@ export interface TakenBatch {
   readonly bytes: number;
   /** The merged log's running checksum at each round merged index within the batch. */
   readonly checkpoints: readonly { readonly mergedIndex: Index; readonly checksum: string }[];
+  /** The batch ends with a `craft.verify`. */
+  readonly mark: VerifyInput | undefined;
 }
 
 /** The stream does not hold the log that this server's state was made from. */
@@ -56,8 +59,7 @@ export class ApplyQueue {
   private queue: Queued[] = [];
   private head = 0;
   private bytes = 0;
-  /** Of the last entry that was taken, and the checksum there. */
-  private takenIndex: Index;
+  /** At the last entry that was taken. */
   private checksum: RunningChecksum;
   /** Of the last entry in the queue. */
   private lastIndex: Index;
@@ -66,7 +68,6 @@ export class ApplyQueue {
     position: EnginePosition,
     private readonly limits: QueueLimits,
   ) {
-    this.takenIndex = position.mergedIndex;
     this.lastIndex = position.mergedIndex;
     this.checksum = new RunningChecksum(position.checksum);
   }
@@ -76,7 +77,6 @@ export class ApplyQueue {
     this.queue = [];
     this.head = 0;
     this.bytes = 0;
-    this.takenIndex = position.mergedIndex;
     this.lastIndex = position.mergedIndex;
     this.checksum = new RunningChecksum(position.checksum);
   }
@@ -112,7 +112,8 @@ export class ApplyQueue {
   }
 
   /**
-   * The next batch, or null when nothing waits. What replaces the whole state is a batch of its own (T10).
+   * The next batch, or null when nothing waits. What replaces the whole state is a batch of its own (T10); one that is to be compared or
+   * saved as it is at a `craft.verify` ends with that.
    * @throws LogMismatchError when the entries do not add up to the checksum that the merger gave for them.
    */
   take(): TakenBatch | null {
@@ -120,6 +121,7 @@ export class ApplyQueue {
     const commands: MergedCommand[] = [];
     const checkpoints: { mergedIndex: Index; checksum: string }[] = [];
     let bytes = 0;
+    let mark: VerifyInput | undefined;
     for (; this.head < this.queue.length && commands.length < batchCommandsMax; this.head++) {
       const next = this.queue[this.head];
       if (next === undefined) break;
@@ -132,16 +134,16 @@ export class ApplyQueue {
       if (next.command.mergedIndex % CHECKPOINT_INTERVAL === 0) {
         checkpoints.push({ mergedIndex: next.command.mergedIndex, checksum: this.checksum.toString() });
       }
-      if (isAlone) {
+      if (next.command.name === VERIFY_COMMAND) mark = verifyInput(next.command.payload);
+      if (isAlone || mark !== undefined) {
         this.head++;
         break;
       }
     }
     if (commands.length === 0) return null;
     this.bytes -= bytes;
-    this.takenIndex += commands.length;
     this.compact();
-    return { batch: { commands, checksum: this.checksum.toString() }, checkpoints, bytes };
+    return { batch: { commands, checksum: this.checksum.toString() }, checkpoints, bytes, mark };
   }
 
   private addToChecksum({ command, entry, checksum }: Queued): void {

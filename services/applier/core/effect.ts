@@ -1,0 +1,90 @@
+/**
+ * What the applier core wants done. The one executor is services/applier/executor.ts (and, in tests, the simulator); it does the effects
+ * in the order in which they come, and tells the core what came of them.
+ */
+import type { AppliedBatch, EngineBatch, EnginePosition, MergedCommand } from '../../../shared/engine/port.js';
+import type { Index, LogPosition, ServerId } from '../../../shared/raft/entry.js';
+import type { RestoreInput } from '../../../shared/wire/restore.js';
+import type { CheckpointMessage } from './comparison.js';
+
+/** What is known of a snapshot in the bucket without reading it. */
+export interface KnownSnapshot {
+  readonly name: string;
+  readonly server: ServerId;
+  readonly position: EnginePosition;
+  /** A majority of servers had the same rows and outcomes there. One that is not confirmed is installed by no server. */
+  readonly confirmed: boolean;
+}
+
+/**
+ * These need the engine for themselves: at most one of them is under way, and until it is told of, no other one is asked for.
+ * A failure is told with `engineFailed`.
+ */
+export type EngineEffect =
+  /** Prepare the database and take the fence, then `opened`. */
+  | { readonly type: 'open' }
+  /** Apply the batch, or make the state that of the file, then `applied`. */
+  | { readonly type: 'apply'; readonly batch: EngineBatch; readonly restoring: RestoreInput | undefined }
+  /** Make the state that of the snapshot, then `installed`. */
+  | { readonly type: 'install'; readonly snapshot: KnownSnapshot }
+  /**
+   * Begin to add up the rows, and perhaps to save a snapshot, both of the state as it is, then `begun`; what comes of them in the background
+   * is told with `verified` or `verifyFailed`, `saved` or `saveFailed`.
+   */
+  | { readonly type: 'begin'; readonly mark: Index; readonly save: boolean }
+  /** Keep the verdict in the database, then `marked`. */
+  | { readonly type: 'mark'; readonly reason: string };
+
+export type Effect =
+  | EngineEffect
+  /** Give up what is being read; find the place of this merged index in the stream, then `placed`. */
+  | { readonly type: 'seek'; readonly id: number; readonly wanted: Index }
+  /** Read from the place that was found, with `run` for each message and `readEnded` in the end. */
+  | { readonly type: 'read'; readonly id: number }
+  /** Whether the stream has more than was read, and where the database is: then `looked`. */
+  | { readonly type: 'look'; readonly id: number }
+  /** The merger of this server is to begin the stream again where this state is. */
+  | { readonly type: 'restart-log' }
+  /** The state has moved by other means than a batch: reads are measured by this from now on. */
+  | { readonly type: 'moved'; readonly position: EnginePosition }
+  /** The batch is committed. Clients get its results, or, where they are not to be trusted, the word that they are unknown. */
+  | {
+      readonly type: 'answer';
+      readonly commands: readonly MergedCommand[];
+      readonly done: AppliedBatch;
+      readonly isTrusted: boolean;
+    }
+  /** To all servers, this one's value in a comparison. */
+  | { readonly type: 'tell'; readonly message: CheckpointMessage }
+  /** The leader of group 0 is to append a `craft.verify`; a snapshot by this server is wanted there, or not. */
+  | { readonly type: 'ask-verify'; readonly save: boolean }
+  /** All servers are told that some server needs a snapshot. */
+  | { readonly type: 'ask-snapshot' }
+  /** What snapshots there are: `listed`. */
+  | { readonly type: 'list' }
+  /** The snapshot counts from now on: `confirmed`, or `confirmFailed`. Others are told. */
+  | { readonly type: 'confirm'; readonly name: string }
+  /** This snapshot of this server is never to count: remove it. */
+  | { readonly type: 'remove'; readonly name: string }
+  /** Remove all snapshots of this server that are not confirmed. */
+  | { readonly type: 'withdraw' }
+  /** Own log and own stream may begin here: `compacted`, or `compactFailed`. */
+  | { readonly type: 'compact'; readonly mergedIndex: Index; readonly positions: readonly LogPosition[] }
+  /** Where the database is, then `located`. */
+  | { readonly type: 'locate'; readonly request: number }
+  /** Answers a request for an installation; null: there is no state yet that reaches so far. */
+  | { readonly type: 'installed'; readonly request: number; readonly position: EnginePosition | null }
+  /** Answers a request for a snapshot; null: no majority has confirmed one in time, or this server may take none. */
+  | { readonly type: 'taken'; readonly request: number; readonly snapshot: KnownSnapshot | null }
+  /** Answers a request to rebuild; null: there is no confirmed snapshot in time, or a later request has taken its place. */
+  | { readonly type: 'rebuilt'; readonly request: number; readonly position: EnginePosition | null }
+  /** Something keeps the state from going on; said again for as long as it lasts. `isRetry`: a batch will be tried again. */
+  | { readonly type: 'trouble'; readonly error: unknown; readonly isRetry: boolean }
+  /** Why nothing may be read from this state any more; undefined: it may again. */
+  | { readonly type: 'refusal'; readonly reason: string | undefined }
+  /** The state goes on. */
+  | { readonly type: 'recovered' }
+  /** Servers differ; `isOwn`: this one from a majority. */
+  | { readonly type: 'differs'; readonly message: string; readonly isOwn: boolean }
+  /** This process cannot go on with this state. */
+  | { readonly type: 'fatal'; readonly error: Error };

@@ -1,0 +1,328 @@
+/** Drives the applier core in the real world: the one place where its effects are done, and from where it hears what came of them. */
+import {
+  type AppliedBatch,
+  type EnginePosition,
+  type RowsCheck,
+  SnapshotFormatError,
+  type StorageEngine,
+  type TableChecksum,
+} from '../../shared/engine/port.js';
+import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
+import type { MergedRun } from '../../shared/merge/merge.js';
+import type { ApplierCore } from './core/applier.js';
+import type { Effect, KnownSnapshot } from './core/effect.js';
+import { Gate } from './pause.js';
+import { Requests } from './requests.js';
+import { applyRestoring } from './restoring.js';
+import type { Snapshots } from './snapshots.js';
+import type { MergedLogReader } from './stream.js';
+
+type Done<T extends Effect['type']> = Extract<Effect, { type: T }>;
+
+/** What the executor leaves to the service: telling clients, servers and operators. */
+export interface Outside {
+  /** These effects, as they come. */
+  tell(
+    effect: Done<
+      | 'moved'
+      | 'answer'
+      | 'tell'
+      | 'ask-verify'
+      | 'ask-snapshot'
+      | 'restart-log'
+      | 'refusal'
+      | 'trouble'
+      | 'recovered'
+      | 'differs'
+    >,
+  ): void;
+  /** A batch is committed: when its transaction began (microseconds since the Unix epoch). */
+  startUs(): number;
+  onApplied(effect: Done<'answer'>, startUs: number): void;
+  /** The rows were added up at this position. */
+  onVerified(position: EnginePosition, tables: readonly TableChecksum[]): void;
+  /** A snapshot, or a file, is the state now. */
+  onInstalled(name: string, position: EnginePosition): void;
+  onRestored(batch: Done<'apply'>): void;
+  warn(text: string, error: unknown): void;
+  /** The service cannot go on. */
+  onFatal(error: Error): void;
+}
+
+export interface Adapters {
+  readonly engine: StorageEngine;
+  readonly reader: MergedLogReader;
+  readonly snapshots: Snapshots;
+}
+
+export class Executor {
+  /** Requests that the core answers. */
+  readonly installs = new Requests<EnginePosition | null>();
+  readonly takes = new Requests<KnownSnapshot | null>();
+  readonly rebuilds = new Requests<EnginePosition | null>();
+  /** Opens when the queue may have room again. */
+  private readonly room = new Gate();
+  private waker: NodeJS.Timeout | undefined;
+  private isStopped = false;
+  /** What the engine is doing. */
+  private working: Promise<void> = Promise.resolve();
+  private startUs = 0;
+
+  constructor(
+    readonly core: ApplierCore,
+    private readonly adapters: Adapters,
+    private readonly outside: Outside,
+  ) {}
+
+  /** Gives the core something that has happened, and does what it wants done. */
+  happen(event: (core: ApplierCore) => void): void {
+    if (this.isStopped) return;
+    try {
+      this.core.advance(performance.now());
+      event(this.core);
+      for (const effect of this.core.run()) this.execute(effect);
+    } catch (error) {
+      // A broken invariant of the core: what it would decide from here on is worth nothing.
+      this.outside.onFatal(error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
+    if (!this.core.isFull) this.room.open();
+    this.wakeLater();
+  }
+
+  /** A message of the stream; resolves when there is room for another one. False: none is wanted. */
+  async message(id: number, run: MergedRun): Promise<boolean> {
+    let isWanted = false;
+    this.happen((core) => {
+      isWanted = core.message(id, run);
+    });
+    while (isWanted && this.core.isFull && !this.isStopped) await this.room.wait();
+    return isWanted && !this.isStopped;
+  }
+
+  /** No effects any more; resolves when the engine has ended what it is doing. */
+  async stop(): Promise<void> {
+    this.isStopped = true;
+    clearTimeout(this.waker);
+    this.room.open();
+    this.adapters.reader.stop();
+    this.adapters.snapshots.stop();
+    await this.working;
+  }
+
+  private wakeLater(): void {
+    clearTimeout(this.waker);
+    if (this.isStopped) return;
+    const ms = Math.max(1, this.core.nextWakeMs - performance.now());
+    this.waker = setTimeout(() => this.happen(() => undefined), ms);
+    this.waker.unref();
+  }
+
+  private execute(effect: Effect): void {
+    const { reader, snapshots } = this.adapters;
+    switch (effect.type) {
+      case 'open':
+      case 'apply':
+      case 'install':
+      case 'begin':
+      case 'mark':
+        this.working = this.engineWork(effect);
+        return;
+      case 'answer':
+        this.outside.onApplied(effect, this.startUs);
+        this.outside.tell(effect);
+        return;
+      case 'moved':
+      case 'tell':
+      case 'ask-verify':
+      case 'ask-snapshot':
+      case 'restart-log':
+      case 'refusal':
+      case 'trouble':
+      case 'recovered':
+      case 'differs':
+        this.outside.tell(effect);
+        return;
+      case 'seek':
+        reader.seek(effect.id, effect.wanted);
+        return;
+      case 'read':
+        reader.read(effect.id);
+        return;
+      case 'look':
+        void this.look(effect.id);
+        return;
+      case 'list':
+        this.during(
+          'snapshots cannot be looked at',
+          snapshots.list(),
+          (all) => (core) => core.listed(all),
+          (core) => core.listFailed(),
+        );
+        return;
+      case 'confirm':
+        this.during(
+          'a snapshot could not be confirmed',
+          snapshots.confirm(effect.name),
+          () => (core) => core.confirmed(effect.name),
+          (core, error) => core.confirmFailed(effect.name, error instanceof SnapshotFormatError),
+        );
+        return;
+      case 'remove':
+        this.during(
+          'a snapshot could not be removed',
+          snapshots.remove(effect.name),
+          () => () => undefined,
+          () => undefined,
+        );
+        return;
+      case 'withdraw':
+        this.during(
+          'snapshots of this server could not be removed',
+          snapshots.withdraw(),
+          () => () => undefined,
+          () => undefined,
+        );
+        return;
+      case 'compact':
+        this.during(
+          'what snapshots cover could not be dropped',
+          snapshots.compact(effect.mergedIndex, effect.positions),
+          () => (core) => core.compacted(),
+          (core) => core.compactFailed(),
+        );
+        return;
+      case 'locate':
+        this.during(
+          'the database does not say where it is',
+          this.adapters.engine.locate([]),
+          (position) => (core) => core.located(effect.request, position),
+          (core) => core.located(effect.request, null),
+        );
+        return;
+      case 'installed':
+        this.installs.answer(effect.request, effect.position);
+        return;
+      case 'taken':
+        this.takes.answer(effect.request, effect.snapshot);
+        return;
+      case 'rebuilt':
+        this.rebuilds.answer(effect.request, effect.position);
+        return;
+      case 'fatal':
+        this.outside.onFatal(effect.error);
+        return;
+    }
+  }
+
+  private during<T>(
+    what: string,
+    work: Promise<T>,
+    done: (value: T) => (core: ApplierCore) => void,
+    failed: (core: ApplierCore, error: unknown) => void,
+  ): void {
+    work.then(
+      (value) => this.happen(done(value)),
+      (error: unknown) => {
+        if (!this.isStopped) this.outside.warn(what, error);
+        this.happen((core) => failed(core, error));
+      },
+    );
+  }
+
+  private async look(id: number): Promise<void> {
+    const { engine, reader } = this.adapters;
+    try {
+      const [hasMore, position] = await Promise.all([reader.hasMore(), engine.locate([])]);
+      this.happen((core) => core.looked(id, hasMore, position));
+    } catch (error) {
+      this.happen((core) => core.lookFailed(id, error));
+    }
+  }
+
+  private async engineWork(effect: Done<'open' | 'apply' | 'install' | 'begin' | 'mark'>): Promise<void> {
+    let told: (core: ApplierCore) => void;
+    try {
+      told = await this.workOf(effect);
+    } catch (error) {
+      told = (core) => core.engineFailed(error);
+    }
+    this.happen(told);
+  }
+
+  private async workOf(
+    effect: Done<'open' | 'apply' | 'install' | 'begin' | 'mark'>,
+  ): Promise<(core: ApplierCore) => void> {
+    const { engine, snapshots } = this.adapters;
+    switch (effect.type) {
+      case 'open': {
+        const position = await engine.open();
+        return (core) => core.opened({ position, divergence: engine.divergence });
+      }
+      case 'apply': {
+        this.startUs = this.outside.startUs();
+        const done = await this.apply(effect);
+        return (core) => core.applied(done);
+      }
+      case 'install': {
+        const { name } = effect.snapshot;
+        const position = await engine.restore(await snapshots.open(name));
+        this.outside.onInstalled(name, position);
+        return (core) => core.installed(position);
+      }
+      case 'begin':
+        return this.begin(effect);
+      case 'mark':
+        await engine.markDiverged(effect.reason);
+        return (core) => core.marked();
+    }
+  }
+
+  private async apply({ batch, restoring, type }: Done<'apply'>): Promise<AppliedBatch> {
+    const { engine, snapshots } = this.adapters;
+    if (restoring === undefined) return engine.apply(batch);
+    const done = await applyRestoring(engine, (object) => snapshots.openFile(object), batch, restoring);
+    this.outside.onRestored({ type, batch, restoring });
+    return done;
+  }
+
+  /** Both are of the state as it is now; nothing is applied until both have begun. */
+  private async begin({ mark, save }: Done<'begin'>): Promise<(core: ApplierCore) => void> {
+    const { engine, snapshots } = this.adapters;
+    const check = await engine.checkRows();
+    void this.finishCheck(check);
+    const { position } = check;
+    if (!save || position.mergedIndex !== mark) return (core) => core.begun(position);
+    try {
+      const snapshot = await engine.snapshot();
+      this.during(
+        'a snapshot could not be saved',
+        snapshots.save(snapshot),
+        ({ name }) =>
+          (core) =>
+            core.saved(name),
+        (core) => core.saveFailed(),
+      );
+      return (core) => core.begun(snapshot.position);
+    } catch (error) {
+      this.outside.warn('no snapshot could be begun', error);
+      return (core) => {
+        core.begun(position);
+        core.saveFailed();
+      };
+    }
+  }
+
+  private async finishCheck({ position, tables }: RowsCheck): Promise<void> {
+    let told: (core: ApplierCore) => void;
+    try {
+      const found = await tables;
+      this.outside.onVerified(position, found);
+      told = (core) => core.verified(position.mergedIndex, rowsChecksumOf(found));
+    } catch (error) {
+      if (!this.isStopped) this.outside.warn('the rows could not be added up', error);
+      told = (core) => core.verifyFailed(error);
+    }
+    this.happen(told);
+  }
+}

@@ -1,0 +1,106 @@
+/** Single decisions of the applier core; runs of all of it are the simulator's. */
+import { expect, it } from 'vitest';
+import { ApplierCore } from '../../../services/applier/core/applier.js';
+import type { Effect } from '../../../services/applier/core/effect.js';
+import { DamagedError } from '../../../shared/engine/port.js';
+import { encodeVerify, VERIFY_COMMAND } from '../../../shared/engine/verify.js';
+import { Merge, mergeStart } from '../../../shared/merge/merge.js';
+import { EntryKind, type LogEntry } from '../../../shared/raft/entry.js';
+import { encodeCommand } from '../../../shared/wire/command.js';
+import { encodeEntry } from '../../../shared/wire/entry-block.js';
+import { RESTORE_COMMAND } from '../../../shared/wire/restore.js';
+
+const START = { ...mergeStart(1), timestamp: 0, resultsChecksum: '0'.repeat(16), positions: [] };
+const QUEUE = { batchCommandsMax: 10, batchBytesMax: 1_000_000, queuedCommandsMax: 100, queuedBytesMax: 1_000_000 };
+const SNAPSHOTS = { entries: 1_000, bytes: 1_000_000, ageMs: 1_000_000 };
+
+type Command = readonly [name: string, payload: Uint8Array];
+
+function entry(index: number, [name, payload]: Command): LogEntry {
+  const fields = { id: '', server: 's1', reply: '', traceparent: '', replyFormat: 'json' } as const;
+  const body = encodeCommand({ name, payload, ...fields });
+  const { command } = EntryKind;
+  return { index, term: 1, timestamp: index, kind: command, bytes: encodeEntry(1, index, command, body) };
+}
+
+/** A core of server s1 that has been given these commands, and what it has wanted done since then. */
+function given(commands: readonly Command[], divergence?: string): { core: ApplierCore; effects: Effect[] } {
+  const servers = ['s1', 's2', 's3'];
+  const options = { server: 's1', servers, groups: 1, queue: QUEUE, snapshots: SNAPSHOTS, verifyEveryMs: 600_000 };
+  const core = new ApplierCore({ ...options, random: () => 0.5 }, { position: START, divergence }, 0);
+  core.advance(0);
+  const seek = core.run().find(({ type }) => type === 'seek');
+  const id = seek?.type === 'seek' ? seek.id : -1;
+  core.placed(id, { firstMergedIndex: 1 });
+  core.run();
+  const merge = new Merge(mergeStart(1));
+  merge.offer(
+    0,
+    commands.map((command, at) => entry(at + 1, command)),
+    commands.length,
+  );
+  const run = merge.take(100, 1_000_000);
+  expect(run !== null && core.message(id, run)).toBe(true);
+  return { core, effects: core.run() };
+}
+
+/** The batch that is wanted is applied; what is wanted then. */
+function applied(core: ApplierCore, effects: readonly Effect[]): Effect[] {
+  const apply = effects.find(({ type }) => type === 'apply');
+  if (apply?.type !== 'apply') throw new Error(`nothing to apply: ${effects.map(({ type }) => type)}`);
+  const outcome = { ok: true, json: 'null' } as const;
+  const all = apply.batch.commands.map(({ mergedIndex, group, timestamp }) => {
+    return { mergedIndex, group, timestamp, outcome, duplicate: false };
+  });
+  core.applied({ applied: all, checkpoints: [], resultsChecksum: '1'.repeat(16) });
+  return core.run();
+}
+
+it('trusts the state of a restored file, whatever the state was before, and says so to who wanted it', () => {
+  const payload = Buffer.from(JSON.stringify({ object: 'file', digest: 'digest', replace: true }));
+  const { core, effects } = given([[RESTORE_COMMAND, payload]], 'other rows');
+  expect(core.refusal).toContain('other rows');
+  expect(applied(core, effects)).toContainEqual(expect.objectContaining({ type: 'answer', isTrusted: true }));
+  expect(core).toMatchObject({ refusal: undefined, divergence: undefined });
+});
+
+it('saves no snapshot at a mark at which it has no vote: it could never count', () => {
+  const { core, effects } = given([
+    [VERIFY_COMMAND, encodeVerify({})],
+    [VERIFY_COMMAND, encodeVerify({ snapshotBy: 's1' })],
+  ]);
+  const begun = applied(core, effects);
+  expect(begun).toContainEqual({ type: 'begin', mark: 1, save: false });
+  expect(core.verifyingAt).toBe(1);
+  core.begun({ ...START, mergedIndex: 1 });
+  const second = applied(core, core.run());
+  expect(second.filter(({ type }) => type === 'begin')).toEqual([]);
+  expect(core.isAtRest).toBe(false);
+  core.verified(1, '2'.repeat(16));
+  core.run();
+  expect(core.isAtRest).toBe(true);
+});
+
+it('offers to take the snapshot that is wanted, unless it cannot even apply what comes', () => {
+  const { core, effects } = given([['kv.put', Buffer.from('{}')]]);
+  const asked = (atMs: number) => {
+    core.advance(atMs);
+    return core.run().filter(({ type }) => type === 'ask-verify');
+  };
+  const listed = (atMs: number) => {
+    core.advance(atMs);
+    core.listed([]);
+    core.run();
+  };
+  applied(core, effects);
+  listed(1);
+  core.advance(2_000);
+  const look = core.run().find(({ type }) => type === 'look');
+  core.lookFailed(look?.type === 'look' ? look.id : -1, new DamagedError('a table is missing'));
+  core.wantSnapshot();
+  for (let atMs = 2_000; atMs < 5_000; atMs += 500) expect(asked(atMs)).toEqual([]);
+  core.installed({ ...START, mergedIndex: 1 });
+  core.run();
+  asked(5_000);
+  expect(asked(6_000)).toEqual([{ type: 'ask-verify', save: true }]);
+});

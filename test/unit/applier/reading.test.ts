@@ -1,0 +1,166 @@
+/** Where the applier reads, and what it does about what is missing there. */
+import { beforeEach, expect, it } from 'vitest';
+import type { Effect } from '../../../services/applier/core/effect.js';
+import { ApplyQueue } from '../../../services/applier/core/queue.js';
+import { Reading } from '../../../services/applier/core/reading.js';
+import { Merge, type MergedRun, mergeStart } from '../../../shared/merge/merge.js';
+import { EntryKind } from '../../../shared/raft/entry.js';
+import { encodeCommand } from '../../../shared/wire/command.js';
+import { encodeEntry } from '../../../shared/wire/entry-block.js';
+
+const START = { ...mergeStart(1), timestamp: 0, resultsChecksum: '0'.repeat(16), positions: [] };
+const LIMITS = { batchCommandsMax: 2, batchBytesMax: 1_000_000, queuedCommandsMax: 4, queuedBytesMax: 1_000_000 };
+
+/** Messages of a log of `count` commands, each with `size` of them. */
+function log(count: number, size: number): MergedRun[] {
+  const merge = new Merge(mergeStart(1));
+  const fields = { name: 'kv.put', id: '', server: 's1', reply: '', traceparent: '', replyFormat: 'json' } as const;
+  const body = encodeCommand({ ...fields, payload: new Uint8Array(0) });
+  const entries = Array.from({ length: count }, (_, at) => {
+    const [index, kind] = [at + 1, EntryKind.command];
+    return { index, term: 1, timestamp: index, kind, bytes: encodeEntry(1, index, kind, body) };
+  });
+  merge.offer(0, entries, count);
+  const runs: MergedRun[] = [];
+  for (let run = merge.take(size, 1 << 20); run !== null; run = merge.take(size, 1 << 20)) runs.push(run);
+  return runs;
+}
+
+let effects: Effect[];
+let missing: string[];
+let queue: ApplyQueue;
+let reading: Reading;
+beforeEach(() => {
+  effects = [];
+  missing = [];
+  queue = new ApplyQueue(START, LIMITS);
+  reading = new Reading(
+    queue,
+    (effect) => effects.push(effect),
+    ({ message }) => missing.push(message),
+  );
+});
+
+/** What is wanted done since the last time. */
+function taken(): Effect[] {
+  return effects.splice(0);
+}
+
+/** Seeks at this time, and is told a place. */
+function place(nowMs: number, firstMergedIndex: number | undefined): number {
+  taken();
+  reading.advance(nowMs);
+  const [seek] = taken();
+  if (seek?.type !== 'seek') throw new Error(`no seek but ${seek?.type}`);
+  reading.placed(seek.id, { firstMergedIndex });
+  return seek.id;
+}
+
+function give(id: number, run: MergedRun | undefined): boolean {
+  if (run === undefined) throw new Error('no run');
+  return reading.run(id, run);
+}
+
+it('seeks what the queue wants, and reads from there', () => {
+  const id = place(0, 1);
+  expect(taken()).toEqual([{ type: 'read', id }]);
+  const [first, second] = log(4, 2);
+  expect([give(id, first), give(id, second)]).toEqual([true, true]);
+  expect(queue.wanted).toBe(5);
+});
+
+it('takes nothing of a read that was given up', () => {
+  const old = place(0, 1);
+  reading.again();
+  const id = place(1, 1);
+  const [first] = log(4, 2);
+  expect(give(old, first)).toBe(false);
+  reading.ended(old);
+  expect(give(id, first)).toBe(true);
+});
+
+it('looks again and again while there is no stream', () => {
+  reading.advance(0);
+  const [seek] = taken();
+  reading.placed(seek?.type === 'seek' ? seek.id : 0, undefined);
+  reading.advance(100);
+  expect(taken()).toEqual([]);
+  reading.advance(500);
+  expect(taken()).toMatchObject([{ type: 'seek', wanted: 1 }]);
+});
+
+it('seeks again at a hole; one that stays is missing, and after some more looks the stream is to begin again', () => {
+  const id = place(0, 1);
+  const runs = log(6, 2);
+  expect(give(id, runs[0])).toBe(true);
+  expect(give(id, runs[2])).toBe(false);
+  taken();
+  for (let look = 1; look <= 4; look++) place(look * 1_000, 5);
+  expect(missing).toEqual([]);
+  for (let look = 5; look <= 13; look++) place(look * 1_000, 5);
+  expect(missing).toHaveLength(9);
+  expect(missing[0]).toContain('goes on at merged index 5');
+  expect(missing[0]).toContain('needs 3 next');
+  expect(taken()).toEqual([]);
+  place(14_000, 5);
+  expect(taken()).toEqual([{ type: 'restart-log' }]);
+  // Filled: whatever was counted is forgotten.
+  const filled = place(15_000, 3);
+  expect(taken()).toEqual([{ type: 'read', id: filled }]);
+  reading.again();
+  for (let look = 16; look < 20; look++) place(look * 1_000, 5);
+  expect(missing).toHaveLength(10);
+});
+
+it('looks when nothing comes for a second, and seeks when there is more than was read', () => {
+  place(0, 1);
+  taken();
+  reading.advance(999);
+  expect(taken()).toEqual([]);
+  reading.advance(1_000);
+  expect(taken()).toEqual([{ type: 'look', id: 1 }]);
+  expect(reading.looked(1, false)).toBe(true);
+  reading.advance(2_000);
+  expect(taken()).toEqual([{ type: 'look', id: 2 }]);
+  // An answer to the one before comes late.
+  expect(reading.looked(1, true)).toBe(false);
+  expect(reading.looked(2, true)).toBe(true);
+  reading.advance(2_001);
+  expect(taken()).toMatchObject([{ type: 'seek' }]);
+});
+
+it('takes no word of a look that something new has overtaken', () => {
+  const id = place(0, 1);
+  reading.advance(1_000);
+  taken();
+  const [first] = log(4, 2);
+  give(id, first);
+  expect(reading.looked(1, true)).toBe(false);
+  reading.advance(1_500);
+  expect(taken()).toEqual([]);
+});
+
+it('does not look while the queue has no room: there is more, of course', () => {
+  const id = place(0, 1);
+  for (const run of log(4, 2)) give(id, run);
+  expect(queue.isFull).toBe(true);
+  taken();
+  reading.advance(5_000);
+  expect(taken()).toEqual([]);
+});
+
+it('does without an answer that never comes', () => {
+  reading.advance(0);
+  taken();
+  reading.advance(29_000);
+  expect(taken()).toEqual([]);
+  reading.advance(30_000);
+  const [again] = taken();
+  expect(again).toMatchObject({ type: 'seek' });
+  reading.placed(again?.type === 'seek' ? again.id : 0, { firstMergedIndex: undefined });
+  taken();
+  reading.advance(31_000);
+  expect(taken()).toMatchObject([{ type: 'look' }]);
+  reading.advance(61_000);
+  expect(taken()).toMatchObject([{ type: 'look' }]);
+});
