@@ -11,9 +11,11 @@ import { natsAddress } from '../../shared/wire/connection.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { mergedIndexOf, printLog } from './log.js';
 import { MembersAdmin } from './members.js';
+import { rebuild } from './rebuild.js';
 import { recover } from './recover.js';
 import { listSnapshots, restoreSnapshot, saveSnapshot, takeSnapshot } from './snapshots.js';
 import { statusTable } from './status.js';
+import { verify } from './verify.js';
 
 const EXIT = { done: 0, refused: 1, usage: 2, unknown: 3 } as const;
 
@@ -44,6 +46,10 @@ function integer(min: number): (text: string) => number {
     if (!Number.isSafeInteger(value) || value < min) throw new InvalidArgumentError(`not an integer >= ${min}`);
     return value;
   };
+}
+
+function waitOption(what: string, defaultMs: number): Option {
+  return new Option('--wait <ms>', `${what} (milliseconds)`).argParser(integer(1)).default(defaultMs);
 }
 
 function print(value: unknown): void {
@@ -151,6 +157,19 @@ function createProgram(): Command {
         await recover({ dataDir, cluster, server, groups, survivors, confirm }, print);
       },
     );
+  program
+    .command('verify')
+    .description('have all servers compare their rows; prints a server a line, as JSON')
+    .addOption(waitOption('for all of it', VERIFY_MS))
+    .action((options: { wait: number }) => withSession(program, (session) => verify(session, options.wait, print)));
+  program
+    .command('rebuild')
+    .description('make the state of a server that differs again, from a snapshot that a majority has confirmed')
+    .argument('<server>')
+    .addOption(waitOption('for all of it', REBUILD_MS))
+    .action((server: string, options: { wait: number }) =>
+      withSession(program, (session) => rebuild(session, server, options.wait, print)),
+    );
   addMembers(program);
   addSnapshots(program);
   for (const command of program.commands) command.exitOverride();
@@ -159,14 +178,17 @@ function createProgram(): Command {
 
 /** A large state takes a while to be read and written everywhere (milliseconds). */
 const RESTORE_MS = 600_000;
+/** Every server reads all its rows (milliseconds). */
+const VERIFY_MS = 600_000;
+/** A server says after two minutes that there is no snapshot; to install a large one takes longer (milliseconds). */
+const REBUILD_MS = 600_000;
 
 /** Changes of members take as long as a new server needs to catch up (milliseconds). */
 const MEMBERS_MS = 600_000;
 
 function addMembers(program: Command): void {
   const members = program.command('members').description('who belongs to the cluster; add and remove servers');
-  const wait = () =>
-    new Option('--wait <ms>', 'for the whole change (milliseconds)').argParser(integer(1)).default(MEMBERS_MS);
+  const wait = () => waitOption('for the whole change', MEMBERS_MS);
   const admin = (work: (admin: MembersAdmin) => Promise<void>, timeoutMs: number) =>
     withSession(program, async ({ connection, client, subjects }) => {
       const groups = (await client.status())[0]?.groups.length;
@@ -224,7 +246,7 @@ function addSnapshots(program: Command): void {
     .description('make the state of a file that of this cluster, at every server')
     .argument('<file>')
     .option('--replace', 'although there is a state, which is lost', false)
-    .addOption(new Option('--wait <ms>', 'for all of it (milliseconds)').argParser(integer(1)).default(RESTORE_MS))
+    .addOption(waitOption('for all of it', RESTORE_MS))
     .action((file: string, { replace, wait }: { replace: boolean; wait: number }) =>
       withSession(program, (session) => restoreSnapshot(session, file, { replace, timeoutMs: wait }, print)),
     );

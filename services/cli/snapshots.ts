@@ -1,16 +1,19 @@
 /** `craft snapshot`: what the appliers say of the cluster's snapshots (T10). */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import { type CraftClient, CraftError, OutcomeUnknownError } from '../../shared/client/index.js';
 import { SnapshotBucket } from '../../shared/snapshot/bucket.js';
 import { openFile, saveFile } from '../../shared/snapshot/file.js';
-import { ErrorCode } from '../../shared/wire/errors.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
+import { parseReply } from './replies.js';
 
-const failure = z.object({ ok: z.literal(false), error: z.object({ code: z.string(), message: z.string() }) });
 const listed = z.object({ ok: z.literal(true), snapshots: z.array(z.looseObject({ name: z.string() })) });
 const restored = z.looseObject({ ok: z.literal(true), index: z.number() });
 const taken = z.looseObject({ ok: z.literal(true), name: z.string() });
+
+/** Between two tries of what was refused for now (milliseconds). */
+const AGAIN_MS = 500;
 
 interface Session {
   readonly connection: NatsConnection;
@@ -22,7 +25,7 @@ export async function listSnapshots(session: Session, print: (value: unknown) =>
   const server = await anyServer(session);
   const { connection, subjects } = session;
   const reply = await connection.request(subjects.admin('snapshots', server));
-  for (const { ok: _, ...snapshot } of parse(listed, reply.json()).snapshots) print(snapshot);
+  for (const { ok: _, ...snapshot } of parseReply(listed, reply.json()).snapshots) print(snapshot);
 }
 
 /** Takes one, so that every command acknowledged before is in it, and writes it to a file. */
@@ -68,9 +71,9 @@ export async function restoreSnapshot(
   }
   const deadline = performance.now() + timeoutMs;
   const left = () => ({ timeoutMs: Math.max(1, deadline - performance.now()) });
-  // Its database shows everything that was acknowledged before now (T6).
-  const { index: before } = await client.sync(first.server, left());
-  if (before > 0 && !replace) {
+  // Its database shows everything that was acknowledged before now (T6). States that differ say nothing, and are to be replaced perhaps.
+  const before = replace ? 0 : (await client.sync(await anyServer(session), left())).index;
+  if (before > 0) {
     throw new CraftError(
       'REJECTED',
       `there is a state at merged index ${before}, which would be lost: --replace if that is meant`,
@@ -80,13 +83,7 @@ export async function restoreSnapshot(
   await connection.request(subjects.admin('snapshots', first.server), '', { timeout: left().timeoutMs });
   const bucket = await SnapshotBucket.find(connection, subjects.snapshotBucket());
   const object = await bucket.saveFile(file);
-  const request = JSON.stringify({ object, replace });
-  const reply = await connection
-    .request(subjects.admin('restore', first.server), request, { timeout: left().timeoutMs })
-    .catch((cause: unknown) => {
-      throw new OutcomeUnknownError('no answer: the state may be replaced, or may still be', '', { cause });
-    });
-  const { index } = parse(restored, reply.json());
+  const index = await untilRestored(session, first.server, { object, replace }, deadline);
   const shown: string[] = [];
   const behind: string[] = [];
   for (const { server } of servers) {
@@ -98,6 +95,30 @@ export async function restoreSnapshot(
   print({ file: path, mergedIndex: index, servers: shown, ...(behind.length === 0 ? {} : { behind }) });
 }
 
+/** The merged index of the command. What was refused for now has not happened, and is asked for again. */
+async function untilRestored(
+  { connection, subjects }: Session,
+  server: string,
+  request: { readonly object: string; readonly replace: boolean },
+  deadline: number,
+): Promise<number> {
+  for (;;) {
+    const timeout = Math.max(1, deadline - performance.now());
+    const reply = await connection
+      .request(subjects.admin('restore', server), JSON.stringify(request), { timeout })
+      .catch((cause: unknown) => {
+        throw new OutcomeUnknownError('no answer: the state may be replaced, or may still be', '', { cause });
+      });
+    try {
+      return parseReply(restored, reply.json()).index;
+    } catch (error) {
+      const isForNow = error instanceof CraftError && error.retryable && !(error instanceof OutcomeUnknownError);
+      if (!isForNow || performance.now() + AGAIN_MS >= deadline) throw error;
+      await delay(AGAIN_MS);
+    }
+  }
+}
+
 export async function takeSnapshot(
   session: Session,
   timeoutMs: number,
@@ -106,21 +127,14 @@ export async function takeSnapshot(
   const server = await anyServer(session);
   const { connection, subjects } = session;
   const reply = await connection.request(subjects.admin('snapshot', server), '', { timeout: timeoutMs });
-  const { ok: _, ...snapshot } = parse(taken, reply.json());
+  const { ok: _, ...snapshot } = parseReply(taken, reply.json());
   print(snapshot);
 }
 
+/** One whose state may be read, if there is one. */
 async function anyServer({ client }: Session): Promise<string> {
-  const server = (await client.status())[0]?.server;
+  const servers = await client.status();
+  const server = servers.find(({ state }) => state?.ok === true) ?? servers[0];
   if (server === undefined) throw new CraftError('UNAVAILABLE', 'no server answers');
-  return server;
-}
-
-/** @throws CraftError when the answer is a refusal. */
-function parse<T>(schema: z.ZodType<T>, json: unknown): T {
-  const refused = failure.safeParse(json);
-  if (!refused.success) return schema.parse(json);
-  const { code, message } = refused.data.error;
-  if (code === 'TIMEOUT_UNKNOWN') throw new OutcomeUnknownError(message, '');
-  throw new CraftError(code in ErrorCode ? (code as ErrorCode) : 'INTERNAL', message);
+  return server.server;
 }

@@ -53,7 +53,16 @@ function trouble({ server, logStore, state }: StatusLine): string[] {
     );
   }
   if (state === undefined) lines.push(`${server} has no applier that answers: its database stands still`);
-  else if (!state.ok) lines.push(`${server} cannot apply the merged log since ${state.since}: ${state.error}`);
+  else if (state.divergence !== undefined) {
+    const [what] = state.divergence.split(';');
+    lines.push(
+      `${server} differs, and nothing is read from it since ${state.since}: ${what}; see why, then run: craft rebuild ${server}`,
+    );
+  } else if (state.trusted === false) {
+    lines.push(
+      `nothing is read from ${server} since ${state.since}: ${state.error}; see in what they differ: craft verify`,
+    );
+  } else if (!state.ok) lines.push(`${server} cannot apply the merged log since ${state.since}: ${state.error}`);
   return lines;
 }
 

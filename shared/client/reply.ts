@@ -57,7 +57,24 @@ export const stateStatus = z.looseObject({
   ok: z.boolean(),
   since: z.string().optional(),
   error: z.string().optional(),
+  /** Whether anything may be read from its state: servers may differ. Absent from servers of older versions. */
+  trusted: z.boolean().optional(),
+  /** Why its state differs from that of a majority, until it is rebuilt. */
+  divergence: z.string().optional(),
+  /** The merged index at which its rows are being added up. */
+  verifying: z.number().optional(),
+  /** What its rows were at the newest `craft.verify` that it has looked at. */
+  verified: z
+    .looseObject({
+      mergedIndex: z.number(),
+      /** Over the rows of all tables, and over the outcomes of all commands up to there. */
+      checksum: z.string(),
+      resultsChecksum: z.string(),
+      tables: z.array(z.looseObject({ name: z.string(), rows: z.number(), checksum: z.string() })),
+    })
+    .optional(),
 });
+export type StateStatus = z.output<typeof stateStatus>;
 
 /** What one server says about itself on `<c>.admin.status`. Times in microseconds. */
 export const serverStatus = z.looseObject({

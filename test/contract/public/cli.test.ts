@@ -122,6 +122,42 @@ describe('clients', () => {
     follower.kill();
   });
 
+  it('craft verify compares the rows of all servers, and craft rebuild makes those of one again', async () => {
+    await client.kv.put('verified', 1);
+    const verify = async () => {
+      const { exitCode, stdout, stderr } = await craft('verify', '--wait', '60000');
+      expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+      return lines(stdout).map((line) => JSON.parse(line));
+    };
+    const found = await verify();
+    const [{ mergedIndex, checksum, rows }] = found;
+    const equal = { ok: true, verdict: 'equal', mergedIndex, checksum, rows };
+    expect(found).toEqual(['s1', 's2', 's3'].map((server) => ({ server, ...equal })));
+    expect(rows).toBeGreaterThan(0);
+    // Two at once: each server looks at one mark at a time.
+    await client.kv.delete('verified');
+    for (const [again] of await Promise.all([verify(), verify()])) {
+      expect(again.mergedIndex).toBeGreaterThan(mergedIndex);
+      expect(again.rows).toBe(rows - 1);
+    }
+
+    const rebuilt = await craft('rebuild', 's2');
+    expect(rebuilt).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(JSON.parse(rebuilt.stdout)).toEqual({ server: 's2', mergedIndex: expect.any(Number) });
+    const listed = lines((await craft('snapshot', 'list')).stdout).map((line) => JSON.parse(line));
+    expect(listed.at(-1)).toMatchObject({ confirmed: true });
+    await client.sync('s2');
+    await verify();
+  });
+
+  it('craft rebuild refuses a server that is none', async () => {
+    const unknown = await craft('rebuild', 's9');
+    expect(unknown).toMatchObject({ exitCode: 1, stdout: '' });
+    expect(unknown.stderr).toBe('craft: UNAVAILABLE: no applier of a server s9 answers; those that do: s1, s2, s3\n');
+    for (const wrong of ['*', '>', 's1.s2', '']) expect((await craft('rebuild', wrong)).stderr).toContain('no name');
+    expect((await craft('rebuild')).exitCode).toBe(2);
+  });
+
   it('the TypeScript client writes through every group and gets typed results', async () => {
     for (const group of [0, 1, 2]) {
       const reply = await client.kv.put('typed', group, { group });
