@@ -28,7 +28,9 @@ const CHECKS = [
   command('types', 'npm run --silent build:all'),
   command('layers', 'npm run --silent layers'),
   tests('unit', 'test/unit'),
-  { ...tests('contract', 'test/contract'), mayTryAgain: true },
+  { ...tests('contract', 'test/contract/log-store test/contract/public'), mayTryAgain: true },
+  // Mostly Postgres, which is another process.
+  { ...tests('engine', 'test/contract/engine'), mayTryAgain: true, beside: 'contract' },
   // One thread that waits for nothing, beside tests that mostly wait: it begins with them.
   { ...tests('simulation', 'test/simulation'), beside: 'unit' },
   { ...tests('integration', 'test/integration', 12), mayTryAgain: true },
