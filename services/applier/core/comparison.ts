@@ -232,6 +232,8 @@ export class Comparison {
         );
         return;
       case 'differs':
+        // The last word of this server: perhaps the others have not heard yet what it has there.
+        this.events.tell(own);
         if (first !== undefined)
           this.events.differs(`${describe(own, first)}; ${advice(own, { ...first, server: own.server })}`);
         return;

@@ -72,6 +72,31 @@ describe('the Postgres engine', () => {
     expect(row).toEqual({ version: run.length, value: run.length });
   }, 120_000);
 
+  it('goes on from where its caller has found the state, after a crash that has taken back what was committed last', async () => {
+    const url = await freshUrl();
+    const engine = await open(url);
+    const [first, second] = batches(run.slice(0, 20), [10]);
+    if (first === undefined || second === undefined) throw new Error('no batches');
+    const admin = postgres(url, { max: 1, fetch_types: false, onnotice: () => undefined });
+    await engine.apply(first);
+    await admin`create table kept_position as table craft.position`;
+    await admin`create table kept_rows as table kv`;
+    await engine.apply(second);
+    await admin.begin(async (sql) => {
+      await sql`truncate kv`;
+      await sql`insert into kv select * from kept_rows`;
+      await sql`delete from craft.position`;
+      await sql`insert into craft.position select * from kept_position`;
+    });
+    expect(await engine.locate([])).toMatchObject({ mergedIndex: 10 });
+    await engine.apply(second);
+    const [row] = await admin`select version::int as version from kv where key = 'n'`;
+    expect(row).toEqual({ version: 20 });
+    // And the other way round: a batch that the state has already gone past.
+    await expect(engine.apply(second)).rejects.toMatchObject({ position: { mergedIndex: 20 } });
+    await admin.end();
+  });
+
   it('goes on after Postgres was killed and started again', async () => {
     const url = await freshUrl();
     const engine = await open(url);

@@ -18,6 +18,8 @@ import { converged, readDatabase, readMergedLog } from './inspect.js';
 /** A file that may not grow further fails a write, like a full disk, only when the signal that comes with it is not deadly. */
 const SURVIVE_LIMIT = ['--import', 'data:text/javascript,process.on("SIGXFSZ",()=>{})'];
 const IN_FLIGHT = 16;
+/** Servers compare every five seconds where they are. */
+const LATE = { timeoutMs: 30_000 };
 const QUIET = { max: 1, onnotice: () => undefined };
 
 let test: TestCluster;
@@ -202,14 +204,18 @@ describe('a database that differs', () => {
       expect(error).toMatchObject({ code: 'REJECTED' });
     });
     const verdict = ({ level, msg }: Line) => level === FATAL && msg.startsWith('nothing is read from this state');
-    const { msg: reason } = await eventually('the verdict', async () => (await logOf('s3.applier')).find(verdict));
+    const { msg: reason } = await eventually(
+      'the verdict',
+      async () => (await logOf('s3.applier')).find(verdict),
+      LATE,
+    );
     expect(reason).toMatch(/servers s3 and s[12] have different outcomes of the same commands at merged index \d+/);
     expect(reason).toMatch(/rows that were changed by hand/);
 
     // The others say so and go on.
     for (const other of ['s1', 's2']) {
       const differs = ({ msg }: Line) => msg.includes('s3') && msg.includes('a majority agrees with');
-      await eventually(`${other} says so`, async () => (await logOf(`${other}.applier`)).some(differs));
+      await eventually(`${other} says so`, async () => (await logOf(`${other}.applier`)).some(differs), LATE);
     }
     for (const group of [0, 1]) await put(group);
 
