@@ -33,7 +33,13 @@ const CHECKS = [
   { ...tests('engine', 'test/contract/engine'), mayTryAgain: true, beside: 'contract' },
   // One thread that waits for nothing, beside tests that mostly wait: it begins with them.
   { ...tests('simulation', 'test/simulation'), beside: 'unit' },
-  { ...tests('integration', 'test/integration', 12), mayTryAgain: true },
+  // Clusters of processes have the machine for themselves; single parts, which mostly wait, need not.
+  {
+    ...tests('parts', "test/integration '--exclude=test/integration/cluster/**'"),
+    mayTryAgain: true,
+    beside: 'contract',
+  },
+  { ...tests('clusters', 'test/integration/cluster', 12), mayTryAgain: true },
   command('quick-start', 'npm run --silent demo'),
 ];
 
