@@ -1,7 +1,9 @@
 /** Drives the applier core in the real world: the one place where its effects are done, and from where it hears what came of them. */
 import {
   type AppliedBatch,
+  abandon,
   type EnginePosition,
+  type EngineSnapshot,
   type RowsCheck,
   SnapshotFormatError,
   type StorageEngine,
@@ -288,21 +290,15 @@ export class Executor {
 
   /** Both are of the state as it is now; nothing is applied until both have begun. */
   private async begin({ mark, save }: Done<'begin'>): Promise<(core: ApplierCore) => void> {
-    const { engine, snapshots } = this.adapters;
+    const { engine } = this.adapters;
     const check = await engine.checkRows();
     void this.finishCheck(check);
     const { position } = check;
     if (!save || position.mergedIndex !== mark) return (core) => core.begun(position);
     try {
       const snapshot = await engine.snapshot();
-      this.during(
-        'a snapshot could not be saved',
-        snapshots.save(snapshot),
-        ({ name }) =>
-          (core) =>
-            core.saved(name),
-        (core) => core.saveFailed(),
-      );
+      if (snapshot.position.mergedIndex === mark) this.save(snapshot);
+      else await abandon(snapshot);
       return (core) => core.begun(snapshot.position);
     } catch (error) {
       this.outside.warn('no snapshot could be begun', error);
@@ -311,6 +307,17 @@ export class Executor {
         core.saveFailed();
       };
     }
+  }
+
+  private save(snapshot: EngineSnapshot): void {
+    this.during(
+      'a snapshot could not be saved',
+      this.adapters.snapshots.save(snapshot),
+      ({ name, position }) =>
+        (core) =>
+          core.saved(position.mergedIndex, name),
+      (core) => core.saveFailed(),
+    );
   }
 
   private async finishCheck({ position, tables }: RowsCheck): Promise<void> {

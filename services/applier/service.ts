@@ -30,7 +30,7 @@ import { Condition } from './condition.js';
 import type { ApplierCore } from './core/applier.js';
 import { type CheckpointMessage, checkpointMessage } from './core/comparison.js';
 import type { Effect } from './core/effect.js';
-import { Executor } from './executor.js';
+import { Executor, type Outside } from './executor.js';
 import { watchVoters } from './members.js';
 import { Queries } from './queries.js';
 import { ReadBarrier } from './read-barrier.js';
@@ -205,7 +205,7 @@ export class ApplierService implements Service {
   }
 
   /** Tells clients, servers and operators what the core wants them to know. */
-  private tell(effect: Parameters<ConstructorParameters<typeof Executor>[2]['tell']>[0]): void {
+  private tell(effect: Parameters<Outside['tell']>[0]): void {
     const { subjects, config, logger } = this;
     switch (effect.type) {
       case 'moved':

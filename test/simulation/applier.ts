@@ -414,7 +414,7 @@ export class SimulatedApplier {
       const name = world.snapshots.save(server.name, state);
       countFault(world, 'snapshot');
       world.note('snapshot', server.index, () => name);
-      this.happen((core) => core.saved(name));
+      this.happen((core) => core.saved(state.position.mergedIndex, name));
     });
   }
 

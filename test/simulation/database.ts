@@ -11,7 +11,6 @@ import {
   type EnginePosition,
   type MergedCommand,
   ReplacedError,
-  SnapshotFormatError,
 } from '../../shared/engine/port.js';
 import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
 import type { CommandOutcome } from '../../shared/engine/state-machine.js';
@@ -201,6 +200,6 @@ export class SimulatedDatabase {
 
 function lastOf({ commands }: EngineBatch): MergedCommand {
   const last = commands[commands.length - 1];
-  if (last === undefined) throw new SnapshotFormatError('an empty batch');
+  if (last === undefined) throw new Error('an empty batch');
   return last;
 }

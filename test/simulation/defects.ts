@@ -651,10 +651,10 @@ const PLANS: readonly Plan[] = [
         SnapshotPlan,
         'saved',
         (original) =>
-          function (name: string) {
+          function (mark: number, name: string) {
             const { saving } = this;
             if (saving !== undefined) saving.isAgreed = true;
-            return original.call(this, name);
+            return original.call(this, mark, name);
           },
       ),
   },

@@ -359,8 +359,9 @@ export class ApplierCore {
     this.comparison.heard(message);
   }
 
-  saved(name: string): void {
-    this.snapshots.saved(name);
+  /** The snapshot of the state at this mark is in the bucket. */
+  saved(mark: Index, name: string): void {
+    this.snapshots.saved(mark, name);
   }
 
   saveFailed(): void {

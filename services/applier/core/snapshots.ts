@@ -174,10 +174,11 @@ export class SnapshotPlan {
     return true;
   }
 
-  /** The snapshot that was begun is in the bucket. */
-  saved(name: string): void {
+  /** The snapshot that was begun at this mark is in the bucket. */
+  saved(mark: Index, name: string): void {
     const { saving } = this;
-    if (saving === undefined) return;
+    // One of another place than the newest that was begun must never take that one's votes.
+    if (saving?.mark !== mark) return;
     saving.name = name;
     if (saving.isWithdrawn) this.giveUp(saving);
     this.pursue();

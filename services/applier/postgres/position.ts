@@ -11,7 +11,7 @@ const COLUMNS =
 /** How many there are. */
 export const POSITION_COLUMNS = 9;
 
-/** The row of a state that nobody has opened yet. */
+/** The row of a state that no engine has opened yet. */
 export const CREATE_POSITION = `insert into craft.position
     (id, merged_index, checksum, results_checksum, "timestamp", positions, terms, timestamps, epoch, server)
   values (1, 0, '${EMPTY_CHECKSUM}', '${EMPTY_RESULTS_CHECKSUM}', 0, '{}', '{}', '{}', 0, '')

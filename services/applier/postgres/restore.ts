@@ -42,7 +42,7 @@ const ENABLING: Readonly<Record<string, string>> = { O: 'enable', A: 'enable alw
 /**
  * Replaces the state of the database at `url` by the snapshot, which counts as of the position that `as` gives for the one before.
  * Tables that are missing are made anew by the migrations in `folders`.
- * @throws SnapshotFormatError, FencedError, ReplacedError, DamagedError; ConnectionLostError, after which nobody knows unless the position is looked at.
+ * @throws SnapshotFormatError, FencedError, ReplacedError, DamagedError; ConnectionLostError: look at the position to know what became of it.
  */
 export async function restoreSnapshot(
   url: string,

@@ -19,14 +19,14 @@ import type { Transaction } from './transaction.js';
 const STUCK_MS_MAX = 6 * 3_600_000;
 /** The beginning holds up the next batch (milliseconds). */
 const BEGIN_MS_MAX = 120_000;
-/** How often to look who waits (milliseconds). */
+/** Between two looks for a session that waits (milliseconds). */
 const LOOK_MS = 1_000;
 /** How long the end may take while the database does not answer (milliseconds). */
 const END_MS_MAX = 1_000;
 
 const BEGIN = `begin isolation level repeatable read read only; ${NO_TIMEOUTS}; ${SHARE_STATE}; ${PLAIN_SETTINGS}`;
 
-/** Whether somebody waits for a lock that process $1 has. */
+/** Whether another session waits for a lock that process $1 has. */
 const IS_WAITED_FOR = `select exists (select from pg_stat_activity
   where wait_event_type = 'Lock' and datname = current_database() and $1::integer = any(pg_blocking_pids(pid)))`;
 
@@ -71,7 +71,7 @@ export class RowsChecker {
         transaction,
         sequences === undefined ? tables : [...tables, sequencesTable(sequences[0])],
       );
-      // It may fail before anybody waits for it.
+      // It may fail before it is awaited.
       computed.catch(() => undefined);
       return { position: plainPosition(found), tables: computed };
     } catch (error) {

@@ -56,7 +56,7 @@ export async function listTablesOnce(transaction: Transaction, scope: Scope): Pr
 
 /**
  * Makes sure that there is a position, in a transaction that excludes others that do the same. One that is gone, while there are rows, leaves
- * a state of which nobody knows what it is: that counts as diverged.
+ * an unknown state, which counts as diverged.
  */
 export async function ensurePosition(
   transaction: Transaction,

@@ -13,7 +13,7 @@ beforeEach(() => {
 
 it('confirms a snapshot once it is saved and agreed, in either order', () => {
   expect(plan.onMark(5, 's2')).toBe(true);
-  plan.saved('first');
+  plan.saved(5, 'first');
   expect(effects).toEqual([]);
   plan.onAgreed(5);
   expect(effects).toEqual([{ type: 'confirm', name: 'first' }]);
@@ -21,7 +21,7 @@ it('confirms a snapshot once it is saved and agreed, in either order', () => {
   effects.length = 0;
   expect(plan.onMark(7, 's2')).toBe(true);
   plan.onAgreed(7);
-  plan.saved('second');
+  plan.saved(7, 'second');
   expect(effects).toEqual([{ type: 'confirm', name: 'second' }]);
 });
 
@@ -32,7 +32,7 @@ it('removes what was still being saved when this server was found to differ, wha
   // Of the same name as another one would be after a rebuild: none is begun before.
   expect(plan.onMark(5, 's2')).toBe(false);
   plan.onAgreed(5);
-  plan.saved('late');
+  plan.saved(5, 'late');
   expect(effects).toEqual([{ type: 'withdraw' }, { type: 'remove', name: 'late' }]);
   plan.onAgreed(5);
   expect(effects).toHaveLength(2);
@@ -49,7 +49,7 @@ it('takes another one while votes are slow, ever less often, and keeps the ones 
     if (!plan.isDue) continue;
     marks.push(nowMs / 1_000);
     expect(plan.onMark(100 + nowMs, 's2')).toBe(true);
-    plan.saved(`at ${nowMs / 1_000} s`);
+    plan.saved(100 + nowMs, `at ${nowMs / 1_000} s`);
   }
   expect(marks).toEqual([0, 10, 30, 70, 130, 190, 250]);
   expect(effects.filter(({ type }) => type === 'remove')).toEqual([
@@ -65,18 +65,18 @@ it('takes another one while votes are slow, ever less often, and keeps the ones 
 
 it('replaces the snapshot of a mark that is reached again', () => {
   expect(plan.onMark(7, 's2')).toBe(true);
-  plan.saved('first');
+  plan.saved(7, 'first');
   expect(plan.onMark(7, 's2')).toBe(true);
   plan.onAgreed(7);
   // The first one has the same name, and is not there any more once the second one is.
   expect(effects).toEqual([]);
-  plan.saved('again');
+  plan.saved(7, 'again');
   expect(effects).toEqual([{ type: 'confirm', name: 'again' }]);
 });
 
 it('forgets a snapshot that is gone before it counts, and tries to confirm one that is there again', () => {
   expect(plan.onMark(7, 's2')).toBe(true);
-  plan.saved('one');
+  plan.saved(7, 'one');
   plan.onAgreed(7);
   plan.confirmFailed('one', false);
   plan.advance(5_000, true, false);
@@ -144,4 +144,13 @@ it('answers a rebuild that it has no snapshot for in time, and one that has begu
   plan.advance(300_000, true, true);
   plan.installed(position);
   expect(rebuilt().at(-1)).toEqual({ type: 'rebuilt', request: 2, position });
+});
+
+it('takes a snapshot of another place for no snapshot of the mark that is being saved', () => {
+  expect(plan.onMark(7, 's2')).toBe(true);
+  plan.onAgreed(7);
+  plan.saved(6, 'of another place');
+  expect(effects).toEqual([]);
+  plan.saved(7, 'of the mark');
+  expect(effects).toEqual([{ type: 'confirm', name: 'of the mark' }]);
 });
