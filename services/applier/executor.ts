@@ -65,6 +65,7 @@ export class Executor {
   /** Opens when the queue may have room again. */
   private readonly room = new Gate();
   private waker: NodeJS.Timeout | undefined;
+  private isStopping = false;
   private isStopped = false;
   /** What the engine is doing. */
   private working: Promise<void> = Promise.resolve();
@@ -95,26 +96,32 @@ export class Executor {
   /** A message of the stream; resolves when there is room for another one. False: none is wanted. */
   async message(id: number, run: MergedRun): Promise<boolean> {
     let isWanted = false;
+    if (this.isStopping) return false;
     this.happen((core) => {
       isWanted = core.message(id, run);
     });
-    while (isWanted && this.core.isFull && !this.isStopped) await this.room.wait();
-    return isWanted && !this.isStopped;
+    while (isWanted && this.core.isFull && !this.isStopping) await this.room.wait();
+    return isWanted && !this.isStopping;
   }
 
-  /** No effects any more; resolves when the engine has ended what it is doing. */
+  /** Reads no more; resolves when what has been read is applied and answered, or the engine does not take it. */
   async stop(): Promise<void> {
-    this.isStopped = true;
+    this.isStopping = true;
     clearTimeout(this.waker);
     this.room.open();
     this.adapters.reader.stop();
     this.adapters.snapshots.stop();
-    await this.working;
+    let last: Promise<void>;
+    do {
+      last = this.working;
+      await last;
+    } while (last !== this.working);
+    this.isStopped = true;
   }
 
   private wakeLater(): void {
     clearTimeout(this.waker);
-    if (this.isStopped) return;
+    if (this.isStopping) return;
     const ms = Math.max(1, this.core.nextWakeMs - performance.now());
     this.waker = setTimeout(() => this.happen(() => undefined), ms);
     this.waker.unref();
@@ -122,6 +129,8 @@ export class Executor {
 
   private execute(effect: Effect): void {
     const { reader, snapshots } = this.adapters;
+    // On its way out it begins nothing but what clients wait for.
+    if (this.isStopping && effect.type !== 'apply' && effect.type !== 'answer') return;
     switch (effect.type) {
       case 'open':
       case 'apply':
@@ -226,7 +235,7 @@ export class Executor {
     work.then(
       (value) => this.happen(done(value)),
       (error: unknown) => {
-        if (!this.isStopped) this.outside.warn(what, error);
+        if (!this.isStopping) this.outside.warn(what, error);
         this.happen((core) => failed(core, error));
       },
     );
@@ -327,7 +336,7 @@ export class Executor {
       this.outside.onVerified(position, found);
       told = (core) => core.verified(position.mergedIndex, rowsChecksumOf(found));
     } catch (error) {
-      if (!this.isStopped) this.outside.warn('the rows could not be added up', error);
+      if (!this.isStopping) this.outside.warn('the rows could not be added up', error);
       told = (core) => core.verifyFailed(error);
     }
     this.happen(told);

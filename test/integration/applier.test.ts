@@ -12,6 +12,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { startApplier } from '../../services/applier/start.js';
 import type { ApplierConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
+import { MemoryEngine } from '../../shared/engine/memory.js';
+import type { AppliedBatch, EngineBatch } from '../../shared/engine/port.js';
 import { Merge, type MergedRun, mergeStart } from '../../shared/merge/merge.js';
 import { EntryKind, type LogEntry } from '../../shared/raft/entry.js';
 import { SnapshotBucket } from '../../shared/snapshot/bucket.js';
@@ -206,6 +208,39 @@ describe('the applier', () => {
       error: { code: 'REJECTED', message: 'key "a" has version 1, ifVersion is 7', retryable: false },
     });
     expect(heard[2]?.headers?.get('Nats-Service-Error-Code')).toBe('409');
+  });
+
+  it('answers what it has read before it ends', async () => {
+    const heard: string[] = [];
+    client.subscribe('last.>', { callback: (_, { subject }) => void heard.push(subject) });
+    await client.flush();
+    let begin: () => void = () => undefined;
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    let open: () => void = () => undefined;
+    const opened = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    class SlowEngine extends MemoryEngine {
+      override async apply(batch: EngineBatch): Promise<AppliedBatch> {
+        begin();
+        await opened;
+        return super.apply(batch);
+      }
+    }
+    await createStream();
+    const commands = [1, 2, 3].map((value) => put('a', value, { reply: `last.${value}` }));
+    config = { ...config, applyCommandsMax: 2 };
+    const service = await startApplier(config, { engine: new SlowEngine({ resultWindowMs: 60_000 }) });
+    services.push(service);
+    await publish(messages(commands, 3));
+    await begun;
+    const stopping = service.stop();
+    open();
+    await stopping;
+    await client.flush();
+    expect(heard).toEqual(['last.1', 'last.2', 'last.3']);
   });
 
   it('pitfall: JetStream loses what it acknowledged: takes a stream that lost its tail, and one with other borders, for what they are', async () => {
