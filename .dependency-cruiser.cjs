@@ -25,7 +25,7 @@ module.exports = {
     },
     {
       name: 'services-are-strangers',
-      comment: 'Services meet over NATS only; main.ts alone starts several of them.',
+      comment: 'Services meet over NATS or shared/link only; main.ts alone starts several of them.',
       severity: 'error',
       from: { path: '^services/([^/]+)/' },
       to: { path: '^services/', pathNot: '^services/$1/' },

@@ -11,6 +11,9 @@ import { applierConfig, ConfigError, commonConfig, replicaConfig } from '../shar
 import { exitCodeOf, type Service } from '../shared/config/service.js';
 import { currentHandler } from '../shared/engine/handler-context.js';
 import { loadStateMachine } from '../shared/engine/registry.js';
+import { DirectFeed } from '../shared/link/feed.js';
+import type { Links } from '../shared/link/links.js';
+import { DirectMergedLog } from '../shared/link/merged-log.js';
 import { createLogger, type Logger } from '../shared/telemetry/log.js';
 import { openMetrics } from '../shared/telemetry/metrics.js';
 import type { Clocks } from './replica/runner.js';
@@ -22,7 +25,7 @@ import { type SupervisedService, Supervisor } from './supervisor.js';
  */
 const TEST_CLOCK_OFFSET = 'CRAFT_TEST_CLOCK_OFFSET_MS';
 
-type Start = (signal: AbortSignal) => Promise<Service>;
+type Start = (links: Links, signal: AbortSignal) => Promise<Service>;
 
 /** Of each service: reads its configuration and what it names, and gives what starts it. Rejects with ConfigError; opens nothing. */
 const SERVICES: Readonly<Record<string, (logger: Logger) => Promise<Start>>> = {
@@ -31,18 +34,18 @@ const SERVICES: Readonly<Record<string, (logger: Logger) => Promise<Start>>> = {
     await loadStateMachine(config.stateMachine);
     const { startReplica } = await import('./replica/start.js');
     const clocks = await replicaClocks(logger);
-    return (signal) => startReplica(config, clocks, signal);
+    return (links, signal) => startReplica(config, clocks, links, signal);
   },
   merger: async () => {
     const config = commonConfig();
     const { startMerger } = await import('./merger/service.js');
-    return (signal) => startMerger(config, signal);
+    return (links, signal) => startMerger(config, links, signal);
   },
   applier: async () => {
     const config = applierConfig();
     await loadStateMachine(config.stateMachine);
     const { startApplier } = await import('./applier/start.js');
-    return (signal) => startApplier(config, {}, signal);
+    return (links, signal) => startApplier(config, { links }, signal);
   },
 };
 
@@ -72,9 +75,11 @@ async function main(names: readonly string[]): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop());
 
   const services: SupervisedService[] = [];
+  const links = linksOf(given);
   for (const name of given) {
     const start = await SERVICES[name]?.(logger);
-    if (start !== undefined) services.push({ ...(await supervised(name, config)), start });
+    if (start === undefined) continue;
+    services.push({ ...(await supervised(name, config)), start: (signal) => start(links, signal) });
   }
   const supervisor = new Supervisor({
     services,
@@ -86,6 +91,15 @@ async function main(names: readonly string[]): Promise<void> {
   });
   stop = () => supervisor.stop();
   supervisor.begin();
+}
+
+/** Services of one process pass each other what they have; others meet over NATS. */
+function linksOf(names: readonly string[]): Links {
+  const hasAll = (...wanted: string[]) => wanted.every((name) => names.includes(name));
+  return {
+    ...(hasAll('replica', 'merger') ? { feed: new DirectFeed() } : {}),
+    ...(hasAll('merger', 'applier') ? { mergedLog: new DirectMergedLog() } : {}),
+  };
 }
 
 /** Its restarts are counted beside its own metrics, which end with each of its lives; and the port stays open between them. */

@@ -10,14 +10,16 @@ import {
   type TableChecksum,
 } from '../../shared/engine/port.js';
 import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
-import type { MergedRun } from '../../shared/merge/merge.js';
+import type { MergedLogTail } from '../../shared/link/merged-log.js';
 import type { ApplierCore } from './core/applier.js';
 import type { Effect, KnownSnapshot } from './core/effect.js';
-import { Gate } from './pause.js';
 import { Requests } from './requests.js';
 import { applyRestoring } from './restoring.js';
 import type { Snapshots } from './snapshots.js';
 import type { MergedLogReader } from './stream.js';
+
+/** Said of the stream. */
+const UNREADABLE = 'the merged-log stream cannot be read';
 
 type Done<T extends Effect['type']> = Extract<Effect, { type: T }>;
 
@@ -54,6 +56,7 @@ export interface Outside {
 export interface Adapters {
   readonly engine: StorageEngine;
   readonly reader: MergedLogReader;
+  readonly tail: MergedLogTail;
   readonly snapshots: Snapshots;
 }
 
@@ -62,8 +65,6 @@ export class Executor {
   readonly installs = new Requests<EnginePosition | null>();
   readonly takes = new Requests<KnownSnapshot | null>();
   readonly rebuilds = new Requests<EnginePosition | null>();
-  /** Opens when the queue may have room again. */
-  private readonly room = new Gate();
   private waker: NodeJS.Timeout | undefined;
   private isStopping = false;
   private isStopped = false;
@@ -89,27 +90,14 @@ export class Executor {
       this.outside.onFatal(error instanceof Error ? error : new Error(String(error)));
       return;
     }
-    if (!this.core.isFull) this.room.open();
     this.wakeLater();
-  }
-
-  /** A message of the stream; resolves when there is room for another one. False: none is wanted. */
-  async message(id: number, run: MergedRun): Promise<boolean> {
-    let isWanted = false;
-    if (this.isStopping) return false;
-    this.happen((core) => {
-      isWanted = core.message(id, run);
-    });
-    while (isWanted && this.core.isFull && !this.isStopping) await this.room.wait();
-    return isWanted && !this.isStopping;
   }
 
   /** Reads no more; resolves when what has been read is applied and answered, or the engine does not take it. */
   async stop(): Promise<void> {
     this.isStopping = true;
     clearTimeout(this.waker);
-    this.room.open();
-    this.adapters.reader.stop();
+    this.adapters.tail.close();
     this.adapters.snapshots.stop();
     let last: Promise<void>;
     do {
@@ -128,7 +116,7 @@ export class Executor {
   }
 
   private execute(effect: Effect): void {
-    const { reader, snapshots } = this.adapters;
+    const { reader, tail, snapshots } = this.adapters;
     // On its way out it begins nothing but what clients wait for.
     if (this.isStopping && effect.type !== 'apply' && effect.type !== 'answer') return;
     switch (effect.type) {
@@ -155,13 +143,29 @@ export class Executor {
         this.outside.tell(effect);
         return;
       case 'seek':
-        reader.seek(effect.id, effect.wanted);
+        this.during(
+          UNREADABLE,
+          reader.seek(effect.wanted),
+          (place) => (core) => core.placed(effect.id, place),
+          (core) => core.readEnded(effect.id),
+        );
         return;
       case 'read':
-        reader.read(effect.id);
+        this.during(
+          UNREADABLE,
+          reader.read(),
+          (piece) => (core) => core.read(effect.id, piece),
+          (core) => core.readEnded(effect.id),
+        );
+        return;
+      case 'follow':
+        tail.next(effect.wanted, (found) => {
+          // Not within the event that asked.
+          queueMicrotask(() => this.happen((core) => core.followed(effect.id, found)));
+        });
         return;
       case 'look':
-        void this.look(effect.id);
+        void this.look(effect);
         return;
       case 'list':
         this.during(
@@ -241,10 +245,10 @@ export class Executor {
     );
   }
 
-  private async look(id: number): Promise<void> {
+  private async look({ id, wanted }: Done<'look'>): Promise<void> {
     const { engine, reader } = this.adapters;
     try {
-      const [hasMore, position] = await Promise.all([reader.hasMore(), engine.locate([])]);
+      const [hasMore, position] = await Promise.all([reader.reaches(wanted), engine.locate([])]);
       this.happen((core) => core.looked(id, hasMore, position));
     } catch (error) {
       this.happen((core) => core.lookFailed(id, error));

@@ -1,8 +1,8 @@
 /**
  * The applier service: the merged-log stream of its own server in, the state machine and the clients' answers out. Wiring only.
  *
- *     stream.ts ──▶ executor.ts ──▶ engine ──▶ answers.ts
- *     (reads)       (does what core/ decides)
+ *     merger of this process, or nats-tail.ts ──▶ executor.ts ──▶ engine ──▶ answers.ts
+ *     stream.ts, to start and to catch up     ──┘ (does what core/ decides)
  *
  * What the state cannot go on from (another applier at work, a log that is not this state's) ends the service with the reason.
  */
@@ -17,6 +17,7 @@ import {
   type StorageEngine,
 } from '../../shared/engine/port.js';
 import { encodeVerify } from '../../shared/engine/verify.js';
+import type { MergedLogTail } from '../../shared/link/merged-log.js';
 import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { BATCH_SIZES, type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
@@ -32,6 +33,7 @@ import { type CheckpointMessage, checkpointMessage } from './core/comparison.js'
 import type { Effect } from './core/effect.js';
 import { Executor, type Outside } from './executor.js';
 import { watchVoters } from './members.js';
+import { natsTail } from './nats-tail.js';
 import { Queries } from './queries.js';
 import { ReadBarrier } from './read-barrier.js';
 import { SnapshotRequests } from './snapshot-requests.js';
@@ -75,6 +77,8 @@ export class ApplierService implements Service {
     private readonly metrics: Metrics,
     private readonly tracing: Tracing,
     private readonly onApplied: OnApplied | undefined,
+    /** What a merger in this process emits. */
+    tail: MergedLogTail | undefined,
   ) {
     this.failed = new Promise((resolve) => {
       this.fail = resolve;
@@ -103,14 +107,7 @@ export class ApplierService implements Service {
     );
     const refusal = () => core.refusal;
     this.condition = new Condition({ connection, subjects, server, core });
-    const reader = new MergedLogReader({
-      connection,
-      stream: subjects.logStream(server),
-      onPlaced: (id, place) => this.executor.happen((one) => one.placed(id, place)),
-      take: (id, run) => this.executor.message(id, run),
-      onEnded: (id) => this.executor.happen((one) => one.readEnded(id)),
-      warn: this.warn,
-    });
+    const reader = new MergedLogReader({ connection, stream: subjects.logStream(server), warn: this.warn });
     const snapshots = new Snapshots({
       connection,
       subjects,
@@ -123,7 +120,7 @@ export class ApplierService implements Service {
     });
     this.executor = new Executor(
       core,
-      { engine, reader, snapshots },
+      { engine, reader, tail: tail ?? natsTail(connection, subjects.logSubject(server), this.warn), snapshots },
       {
         tell: (effect) => this.tell(effect),
         startUs: spanTimeUs,

@@ -1,10 +1,11 @@
 /** Starting an applier: what is opened, in which order. */
 import type { NatsConnection } from '@nats-io/nats-core';
-import type { ApplierConfig } from '../../shared/config/config.js';
+import { type ApplierConfig, ConfigError } from '../../shared/config/config.js';
 import { type Opened, openAll } from '../../shared/config/opened.js';
 import type { Service } from '../../shared/config/service.js';
 import type { MergedCommand, StorageEngine } from '../../shared/engine/port.js';
 import { loadStateMachine } from '../../shared/engine/registry.js';
+import type { Links } from '../../shared/link/links.js';
 import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { openMetrics } from '../../shared/telemetry/metrics.js';
 import { createTracing } from '../../shared/telemetry/tracing.js';
@@ -20,12 +21,17 @@ const QUEUED_BYTES_MAX = 16 * 1024 * 1024;
 /** Batches that may wait. */
 const QUEUED_BATCHES_MAX = 8;
 
+/** The oldest nats-server that will do: major, minor. */
+const NATS_VERSION = [2, 11] as const;
+
 /** What the service takes from the environment unless it is given. */
 export interface ApplierParts {
   readonly connection?: NatsConnection;
   readonly engine?: StorageEngine;
   readonly logger?: Logger;
   readonly onApplied?: OnApplied;
+  /** With the other services of this process. */
+  readonly links?: Links;
 }
 
 /**
@@ -91,5 +97,16 @@ async function openApplier(
     performance.now(),
   );
   requireOpen(connection);
-  return new ApplierService(config, connection, engine, core, position, logger, metrics, tracing, parts.onApplied);
+  requireVersion(connection);
+  const { onApplied, links } = parts;
+  const given = [config, connection, engine, core, position, logger, metrics, tracing] as const;
+  return new ApplierService(...given, onApplied, links?.mergedLog);
+}
+
+/** Older ones cannot read several messages of a stream at once without a consumer. @throws ConfigError */
+function requireVersion(connection: NatsConnection): void {
+  const version = connection.info?.version ?? '';
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  if (major > NATS_VERSION[0] || (major === NATS_VERSION[0] && minor >= NATS_VERSION[1])) return;
+  throw new ConfigError(`the NATS server has version ${version}; needed is ${NATS_VERSION.join('.')} or later`);
 }

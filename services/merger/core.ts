@@ -1,21 +1,29 @@
 /**
- * What a merger decides: when to fetch, what to publish, where to go on. Pure: the merge itself is shared/merge, the world
- * is service.ts (and, in tests, the simulator).
+ * What a merger decides: when to fetch, what to emit, what to store, where to go on. Pure: the merge itself is shared/merge,
+ * the world is service.ts (and, in tests, the simulator).
  *
- * At most one fetch and one publish are under way; while a publish is in flight the next batch collects. The position
- * only moves on with what has been published, in order, so a restart from the stream's last message neither skips nor repeats.
+ *     feed ──▶ merge ──▶ emit, at once: the applier takes it from memory
+ *                  └───▶ store, behind: larger messages for the stream, one under way at a time
+ *
+ * The stream is not on the path of a command, because it can be written again from the groups' logs. What is emitted and not
+ * stored is bounded: beyond the bound nothing more is merged. A restart goes on from the stream's last message, and emits
+ * again what was not stored: the same entries at the same places (T4).
  */
-import { anchorAt, Merge, type MergedRun, type MergePosition } from '../../shared/merge/merge.js';
+import { anchorAt, bytesOf, joined, Merge, type MergedRun, type MergePosition } from '../../shared/merge/merge.js';
 import type { GroupId, Index, LogEntry, Timestamp } from '../../shared/raft/entry.js';
 
 export interface MergerLimits {
-  /** Most entries, and bytes of entries, in one message of the stream. */
+  /** Most entries, and bytes of entries, in one run and in one message of the stream. */
   readonly batchEntriesMax: number;
   readonly batchBytesMax: number;
   /** Most bytes of entries in one answer of the feed. */
   readonly fetchBytesMax: number;
   /** Most bytes of one group that wait for other groups. */
   readonly waitingBytesMax: number;
+  /** Most bytes of entries that are emitted and not stored. */
+  readonly unstoredBytesMax: number;
+  /** What is emitted is stored after this at the latest (milliseconds); earlier when a message is full. */
+  readonly storeDelayMs: number;
 }
 
 export const MERGER_DEFAULTS: MergerLimits = {
@@ -23,6 +31,8 @@ export const MERGER_DEFAULTS: MergerLimits = {
   batchBytesMax: 512 * 1024,
   fetchBytesMax: 512 * 1024,
   waitingBytesMax: 4 * 1024 * 1024,
+  unstoredBytesMax: 4 * 1024 * 1024,
+  storeDelayMs: 50,
 };
 
 export interface FetchEffect {
@@ -33,8 +43,15 @@ export interface FetchEffect {
   readonly bytesMax: number;
 }
 
-export interface PublishEffect {
-  readonly type: 'publish';
+/** The run has its final place: readers at the end of the log get it. */
+export interface EmitEffect {
+  readonly type: 'emit';
+  readonly run: MergedRun;
+}
+
+/** The stream is to have it; answer with `stored`. Never two at a time. */
+export interface StoreEffect {
+  readonly type: 'store';
   readonly run: MergedRun;
 }
 
@@ -44,6 +61,8 @@ export interface LocateEffect {
   readonly atLeast: readonly Index[];
 }
 
+export type MergerEffect = FetchEffect | EmitEffect | StoreEffect | LocateEffect;
+
 /** What one group's part of a feed answer says. */
 export interface FedGroup {
   readonly group: GroupId;
@@ -51,15 +70,27 @@ export interface FedGroup {
   readonly watermark: Timestamp;
 }
 
+interface Unstored {
+  readonly run: MergedRun;
+  readonly bytes: number;
+  readonly emittedAtMs: number;
+}
+
 export class MergerCore {
   private merge: Merge;
   private isFetching = false;
-  private isPublishing = false;
   private isLocating = false;
+  /** Size of what is on its way to the stream; null while nothing is. */
+  private storingBytes: number | null = null;
+  /** Emitted, and not on its way to the stream, in order. */
+  private readonly unstored: Unstored[] = [];
+  private unstoredBytes = 0;
   /** Where the feed begins, when that is beyond where this merge stands. */
   private bases: readonly Index[] | null = null;
-  /** Says in the stream that it goes on elsewhere; published before anything else. */
+  /** Says in the log that it goes on elsewhere; emitted before anything else. */
   private anchor: MergedRun | null = null;
+  private isFlushing = false;
+  private nowMs = 0;
 
   constructor(
     position: MergePosition,
@@ -68,26 +99,34 @@ export class MergerCore {
     this.merge = new Merge(position);
   }
 
-  /** What is to be done now: answer a fetch with `fed` or `fetchFailed`, a publish with `published`. */
-  next(): (FetchEffect | PublishEffect | LocateEffect)[] {
-    const effects: (FetchEffect | PublishEffect | LocateEffect)[] = [];
-    if (!this.isPublishing) {
-      const run = this.anchor ?? this.merge.take(this.limits.batchEntriesMax, this.limits.batchBytesMax);
-      this.anchor = null;
-      if (run !== null) {
-        this.isPublishing = true;
-        effects.push({ type: 'publish', run });
-      }
+  /** Time has passed (milliseconds, never goes back): before every event, and when `nextWakeMs` is over. */
+  advance(nowMs: number): void {
+    this.nowMs = nowMs;
+  }
+
+  /** When `next` is to be called although nothing happens; null: never. */
+  get nextWakeMs(): number | null {
+    const [first] = this.unstored;
+    return first === undefined || this.storingBytes !== null ? null : first.emittedAtMs + this.limits.storeDelayMs;
+  }
+
+  /** What is to be done now, in this order. Answer a fetch with `fed` or `fetchFailed`, a store with `stored`, a locate with `rebase`. */
+  next(): MergerEffect[] {
+    const effects: MergerEffect[] = [];
+    for (let run = this.take(); run !== null; run = this.take()) {
+      effects.push({ type: 'emit', run });
+      this.keep(run);
     }
+    if (this.isStoreDue) effects.push({ type: 'store', run: this.takeUnstored() });
     if (this.bases !== null) {
       // What has been merged before goes first, so that the anchor lies behind it.
-      if (!this.isLocating && !this.isPublishing) {
+      if (!this.isLocating && this.isStored) {
         this.isLocating = true;
         effects.push({ type: 'locate', atLeast: this.bases });
       }
-    } else if (!this.isFetching) {
+    } else if (!this.isFetching && !this.isFlushing) {
       const positions = this.merge.wanted(this.limits.waitingBytesMax);
-      // With every group's room full only a publish can go on; with some it is the others that the merge waits for.
+      // With every group's room full only a store can go on; with some it is the others that the merge waits for.
       if (positions.some((position) => position > 0)) {
         this.isFetching = true;
         effects.push({
@@ -125,11 +164,65 @@ export class MergerCore {
     this.anchor = anchorAt(position);
   }
 
-  published(): void {
-    this.isPublishing = false;
+  /** The stream has what was to be stored. */
+  stored(): void {
+    this.storingBytes = null;
+  }
+
+  /** Nothing more is merged; what has been emitted is stored without delay. */
+  flush(): void {
+    this.isFlushing = true;
+  }
+
+  /** Everything that was emitted is in the stream. */
+  get isStored(): boolean {
+    return this.unstored.length === 0 && this.storingBytes === null;
   }
 
   position(): MergePosition {
     return this.merge.position();
+  }
+
+  private take(): MergedRun | null {
+    const { anchor, limits } = this;
+    this.anchor = null;
+    if (anchor !== null) return anchor;
+    if (this.isFlushing || this.unstoredBytes + (this.storingBytes ?? 0) >= limits.unstoredBytesMax) return null;
+    return this.merge.take(limits.batchEntriesMax, limits.batchBytesMax);
+  }
+
+  private keep(run: MergedRun): void {
+    const bytes = bytesOf(run);
+    this.unstored.push({ run, bytes, emittedAtMs: this.nowMs });
+    this.unstoredBytes += bytes;
+  }
+
+  private get isStoreDue(): boolean {
+    const [first] = this.unstored;
+    if (first === undefined || this.storingBytes !== null) return false;
+    const { storeDelayMs, batchBytesMax } = this.limits;
+    // The merge waits for what is on its way before it goes on from elsewhere.
+    const isUrgent = this.isFlushing || this.bases !== null || first.run.entries.length === 0;
+    return isUrgent || this.unstoredBytes >= batchBytesMax || this.nowMs - first.emittedAtMs >= storeDelayMs;
+  }
+
+  /** What goes into one message: runs that follow each other, up to its limits; an anchor alone. */
+  private takeUnstored(): MergedRun {
+    const { batchEntriesMax, batchBytesMax } = this.limits;
+    const [first, ...others] = this.unstored;
+    if (first === undefined) throw new Error('nothing is to be stored');
+    const runs: [MergedRun, ...MergedRun[]] = [first.run];
+    let { bytes } = first;
+    let entries = first.run.entries.length;
+    for (const { run, bytes: more } of first.run.entries.length === 0 ? [] : others) {
+      entries += run.entries.length;
+      if (run.entries.length === 0 || entries > batchEntriesMax || bytes + more > batchBytesMax) break;
+      bytes += more;
+      runs.push(run);
+    }
+    this.unstored.splice(0, runs.length);
+    this.unstoredBytes -= bytes;
+    this.storingBytes = bytes;
+    return joined(runs);
   }
 }

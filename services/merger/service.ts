@@ -1,15 +1,20 @@
 /**
- * The merger service: the feed of its own server's replica in, the merged-log stream out. All decisions are in core.ts; this
- * file does them, and starts again from the stream's last message whenever it is in doubt.
+ * The merger service: the feed of its own server's replica in, the merged log out. Wiring only; it starts again from the
+ * stream's last message whenever it is in doubt.
+ *
+ *     feed ──▶ executor.ts (does what core.ts decides) ──▶ applier of the same process, at once
+ *                                                    └───▶ stream.ts, behind
  */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { type Msg, type NatsConnection, TimeoutError } from '@nats-io/nats-core';
+import type { NatsConnection } from '@nats-io/nats-core';
 import type { CommonConfig } from '../../shared/config/config.js';
 import { openAll } from '../../shared/config/opened.js';
 import type { Service } from '../../shared/config/service.js';
+import { type FeedSource, MergerReplacedError } from '../../shared/link/feed.js';
+import type { Links } from '../../shared/link/links.js';
 import type { MergedRun, MergePosition } from '../../shared/merge/merge.js';
-import { EntryKind } from '../../shared/raft/entry.js';
+import { EntryKind, type Index } from '../../shared/raft/entry.js';
 import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { BATCH_SIZES, type Metrics, openMetrics } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
@@ -18,35 +23,28 @@ import { createTracing, type Tracing } from '../../shared/telemetry/tracing.js';
 import { traceparentOf } from '../../shared/wire/command.js';
 import { connectNats, requireOpen } from '../../shared/wire/connection.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
-import { decodeFeedReply, encodeFeedRequest, MERGER_HEADER, mergerHeader } from '../../shared/wire/feed.js';
 import { requestInstall } from '../../shared/wire/install.js';
 import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { Subjects } from '../../shared/wire/subjects.js';
-import { type FetchEffect, type LocateEffect, MergerCore } from './core.js';
+import { MERGER_DEFAULTS, MergerCore, type MergerLimits } from './core.js';
+import { Executor } from './executor.js';
+import { natsFeed } from './nats-feed.js';
 import { MergedLogStream, StreamLostError } from './stream.js';
 
-/** How long one poll of the feed may wait for something to merge (milliseconds). */
-const POLL_MS = 5_000;
 const PUBLISH_MS_MAX = 5_000;
-/** Between two tries when the replica or the stream is not there (milliseconds). */
+/** How long a stop waits until everything that was emitted is in the stream (milliseconds). */
+const FLUSH_MS_MAX = 2_000;
+/** Before the merger starts again from the stream (milliseconds). */
 const RETRY_MS = 100;
 /** The same while JetStream does not give the stream: doubles up to this. */
 const RETRY_MS_MAX = 2_000;
 
-/** Another merger of this server has started after this one. */
-export class MergerReplacedError extends Error {
-  readonly code = 'MERGER_REPLACED';
-  constructor(server: string, own: string, newer: string) {
-    super(`another merger of server ${server} has started (${newer}) after this one (${own}): only one may run`);
-    this.name = 'MergerReplacedError';
-  }
-}
-
 /**
- * Starts the merger of `config.server`; its stream is opened as soon as JetStream gives it. Rejects, with everything closed again, when NATS
- * refuses the connection, the metrics' port cannot be had, or `signal` aborts.
+ * Starts the merger of `config.server`; its stream is opened as soon as JetStream gives it. `links`: what it shares with the
+ * other services of its process. Rejects, with everything closed again, when NATS refuses the connection, the metrics' port
+ * cannot be had, or `signal` aborts.
  */
-export function startMerger(config: CommonConfig, signal?: AbortSignal): Promise<Service> {
+export function startMerger(config: CommonConfig, links: Links = {}, signal?: AbortSignal): Promise<Service> {
   const { server, cluster, groups } = config;
   const logger = createLogger({ service: 'merger', server, level: config.logLevel });
   const subjects = new Subjects(cluster);
@@ -63,7 +61,7 @@ export function startMerger(config: CommonConfig, signal?: AbortSignal): Promise
       one.stop(),
     );
     requireOpen(connection);
-    return new MergerService(config, subjects, connection, stream, logger, metrics, tracing);
+    return new MergerService(config, links, subjects, connection, stream, logger, metrics, tracing);
   }, signal);
 }
 
@@ -71,15 +69,12 @@ class MergerService implements Service {
   readonly name = 'merger';
   readonly failed: Promise<Error>;
   private fail: (error: Error) => void = () => undefined;
-  private core: MergerCore | null = null;
+  private executor: Executor | null = null;
   private isStopping = false;
-  /** Ends the life of the core; and whether the stream is emptied before the next one. */
-  private end: (error: Error) => void = () => undefined;
+  /** The stream is to be emptied before the next core begins. */
   private mustBeginAgain = false;
-  /** What is on its way to the stream. */
-  private publishing: Promise<unknown> = Promise.resolve();
-  /** How the replica tells mergers of this server apart, and people find them. */
-  private readonly id = `process ${process.pid} on ${hostname()}, ${randomBytes(4).toString('hex')}`;
+  private readonly feed: FeedSource;
+  private readonly limits: MergerLimits;
   private readonly running: Promise<void>;
   private readonly warn;
   private readonly batchSizes;
@@ -87,6 +82,7 @@ class MergerService implements Service {
 
   constructor(
     private readonly config: CommonConfig,
+    private readonly links: Links,
     private readonly subjects: Subjects,
     private readonly connection: NatsConnection,
     private readonly stream: MergedLogStream,
@@ -98,20 +94,22 @@ class MergerService implements Service {
       this.fail = resolve;
     });
     this.warn = warnOccasionally(logger);
-    this.batchSizes = metrics.histogram(
-      'merged_batch_entries',
-      'Entries in one message of the merged log',
-      BATCH_SIZES,
-    );
+    const { server, cluster, groups } = config;
+    // How the replica tells mergers of this server apart, and operators find them.
+    const merger = `process ${process.pid} on ${hostname()}, ${randomBytes(4).toString('hex')}`;
+    this.feed = links.feed?.source(server, merger) ?? natsFeed(connection, { cluster, server, groups, merger });
+    // An applier in another process waits for what goes to the stream.
+    this.limits = links.mergedLog === undefined ? { ...MERGER_DEFAULTS, storeDelayMs: 0 } : MERGER_DEFAULTS;
+    this.batchSizes = metrics.histogram('merged_batch_entries', 'Entries that are emitted at once', BATCH_SIZES);
     this.fenced = metrics.counter('merger_restarts_total', 'Times that the merger started again from the stream');
-    metrics.gauge('merged_index', 'Merged index of the last entry published', () => {
-      return this.core?.position().mergedIndex ?? 0;
+    metrics.gauge('merged_index', 'Merged index of the last entry merged', () => {
+      return this.executor?.core.position().mergedIndex ?? 0;
     });
-    connection.subscribe(subjects.restartLog(config.server), {
+    connection.subscribe(subjects.restartLog(server), {
       callback: (error) => {
         if (error !== null) return;
         this.mustBeginAgain = true;
-        this.end(new StreamLostError('the applier needs what is before the beginning of the stream'));
+        this.executor?.end(new StreamLostError('the applier needs what is before the beginning of the stream'));
       },
     });
     void watchNats(connection, this.warn);
@@ -125,13 +123,16 @@ class MergerService implements Service {
 
   async stop(): Promise<void> {
     this.isStopping = true;
+    // Readers of the stream get everything now, and not only after the next start.
+    if (this.executor !== null && !this.connection.isClosed()) await within(FLUSH_MS_MAX, this.executor.flush());
+    this.executor?.end(new Error('the merger stops'));
     await this.connection.close();
     await this.running;
     await this.tracing.stop();
     await this.metrics.close();
   }
 
-  /** One life of the core after the other: each begins where the stream ends. */
+  /** One core after the other: each begins where the stream ends. */
   private async run(): Promise<void> {
     for (let waitMs = RETRY_MS; !this.isStopping; ) {
       let position: MergePosition;
@@ -145,10 +146,10 @@ class MergerService implements Service {
         waitMs = Math.min(2 * waitMs, RETRY_MS_MAX);
         continue;
       }
+      if (this.isStopping) return;
       waitMs = RETRY_MS;
       try {
-        this.logger.info({ mergedIndex: position.mergedIndex }, 'merging');
-        await this.live(new MergerCore(position));
+        await this.merge(position);
       } catch (error) {
         if (this.isStopping) return;
         if (error instanceof MergerReplacedError) throw error;
@@ -161,83 +162,45 @@ class MergerService implements Service {
 
   /** A message that is still on its way would lie in the emptied stream, with what is before it missing again. */
   private async empty(): Promise<void> {
-    await this.publishing.catch(() => undefined);
+    await this.executor?.settled();
     await this.stream.empty();
     this.mustBeginAgain = false;
   }
 
-  /** Runs a core until something fails; rejects with the reason. */
-  private live(core: MergerCore): Promise<void> {
-    this.core = core;
-    return new Promise((_, reject) => {
-      let isOver = false;
-      const end = (error: unknown) => {
-        isOver = true;
-        reject(error instanceof Error ? error : new Error(String(error)));
-      };
-      this.end = end;
-      const step = () => {
-        if (isOver) return;
-        try {
-          for (const effect of core.next()) {
-            if (effect.type === 'publish') this.publish(core, effect.run).then(step, end);
-            else if (effect.type === 'locate') this.locate(core, effect).then(step, end);
-            else this.fetch(core, effect).then(step, end);
-          }
-        } catch (error) {
-          end(error);
-        }
-      };
-      step();
+  /** Merges from here on. Rejects with the reason when that cannot go on. */
+  private merge(position: MergePosition): Promise<never> {
+    const { feed, stream, links, warn } = this;
+    this.logger.info({ mergedIndex: position.mergedIndex }, 'merging');
+    links.mergedLog?.begin(position.mergedIndex);
+    this.executor = new Executor(new MergerCore(position, this.limits), {
+      feed,
+      emit: (run, fedUs) => this.emit(run, fedUs),
+      store: (run) => stream.publish(encodeMergedBatch(run), PUBLISH_MS_MAX),
+      requireWhole: () => stream.requireWhole(),
+      locate: (atLeast) => this.locate(atLeast),
+      nowUs: spanTimeUs,
+      warn,
     });
+    return this.executor.ended;
   }
 
-  private async publish(core: MergerCore, run: MergedRun): Promise<void> {
-    const startUs = spanTimeUs();
-    const publishing = this.stream.publish(encodeMergedBatch(run), PUBLISH_MS_MAX);
-    this.publishing = publishing;
-    await publishing;
+  private emit(run: MergedRun, fedUs: number): void {
+    this.links.mergedLog?.push(run);
     this.batchSizes.observe(run.entries.length);
-    core.published();
-    if (this.tracing.enabled) this.trace(run, startUs);
-  }
-
-  private async fetch(core: MergerCore, effect: FetchEffect): Promise<void> {
-    const subject = this.subjects.feed(this.config.server);
-    let reply: Msg;
-    try {
-      const options = { timeout: POLL_MS, headers: mergerHeader(this.id) };
-      reply = await this.connection.request(subject, encodeFeedRequest(effect), options);
-    } catch (error) {
-      if (this.isStopping) throw error;
-      // An idle cluster lets the poll run out, which is the time to see whether the stream is still the one that was written; a
-      // replica that is away answers at once, in the negative.
-      if (isTimeout(error)) await this.stream.requireWhole();
-      else {
-        this.warn('the replica does not answer', error);
-        await pause(RETRY_MS);
-      }
-      core.fetchFailed();
-      return;
-    }
-    const newer = reply.headers?.get(MERGER_HEADER);
-    if (newer) throw new MergerReplacedError(this.config.server, this.id, newer);
-    const { groups, bases } = decodeFeedReply(reply.data, this.config.groups);
-    core.fed(groups, bases);
+    if (this.tracing.enabled) this.trace(run, fedUs);
   }
 
   /** The log is gone where the stream ends (the stream was lost, or this server was away for long): goes on from the state machine (T10). */
-  private async locate(core: MergerCore, { atLeast }: LocateEffect): Promise<void> {
+  private async locate(atLeast: readonly Index[]): Promise<MergePosition | null> {
     try {
       const state = await requestInstall(this.connection, this.subjects.install(this.config.server), atLeast);
       const { mergedIndex, checksum, positions } = state;
       this.logger.info({ mergedIndex }, 'the merged log goes on from where the state machine is');
-      core.rebase({ mergedIndex, checksum, positions: positions.map(({ index }) => index) });
+      return { mergedIndex, checksum, positions: positions.map(({ index }) => index) };
     } catch (error) {
       if (this.isStopping) throw error;
       this.warn('where the state machine is cannot be told yet', error);
-      await pause(RETRY_MS);
-      core.rebase(null);
+      return null;
     }
   }
 
@@ -254,10 +217,15 @@ class MergerService implements Service {
   }
 }
 
-function isTimeout(error: unknown): boolean {
-  return error instanceof Error && (error.name === 'TimeoutError' || error.cause instanceof TimeoutError);
-}
-
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+async function within(ms: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const tooLate = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([work, tooLate]);
+  clearTimeout(timer);
 }

@@ -8,8 +8,9 @@ import type { ReplicaConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
 import { VERSION } from '../../shared/config/version.js';
 import type { StateMachineContract } from '../../shared/engine/registry.js';
+import type { DirectFeed } from '../../shared/link/feed.js';
 import type { LogStore } from '../../shared/log-store/port.js';
-import type { GroupId } from '../../shared/raft/entry.js';
+import type { GroupId, Index } from '../../shared/raft/entry.js';
 import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import type { Metrics } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
@@ -17,7 +18,13 @@ import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { encodeBarrierReply } from '../../shared/wire/barrier.js';
 import { decodeCommand } from '../../shared/wire/command.js';
 import { decodeEnvelope, encodeEnvelope } from '../../shared/wire/envelope.js';
-import { decodeFeedRequest, encodeFeedReply, MERGER_HEADER, mergerHeader } from '../../shared/wire/feed.js';
+import {
+  decodeFeedRequest,
+  encodeFeedReply,
+  type FeedReply,
+  MERGER_HEADER,
+  mergerHeader,
+} from '../../shared/wire/feed.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 import { type ClientCommand, Ingress } from './commands.js';
@@ -49,8 +56,9 @@ export class ReplicaService implements Service {
   private readonly runner: Runner<ClientCommand>;
   private readonly ingress: Ingress;
   private readonly leading: LeaderSubscriptions;
-  private readonly feed: Waiting<FeedRequest>;
-  private readonly barriers: Waiting<undefined>;
+  private readonly feed: Waiting<FeedRequest, FeedReply>;
+  private readonly barriers: Waiting<undefined, readonly Index[]>;
+  private endFeed: () => void = () => undefined;
   private readonly mergers = new Mergers();
   private readonly requests: ReplicaRequests;
   private readonly spans: ReplicaTracing;
@@ -74,6 +82,8 @@ export class ReplicaService implements Service {
     private readonly metrics: Metrics,
     private readonly tracing: Tracing,
     clocks: Clocks,
+    /** For a merger in this process. */
+    private readonly directFeed: DirectFeed | undefined,
   ) {
     this.failed = new Promise((resolve) => {
       this.fail = resolve;
@@ -151,6 +161,7 @@ export class ReplicaService implements Service {
     // No new commands, then leadership goes while the groups still run, so that clients hardly notice (dissertation 3.10).
     await this.leading.drain();
     await this.handOver();
+    this.endFeed();
     await this.runner.stop();
     await this.connection.drain().catch(() => this.connection.close());
     await this.store.close();
@@ -177,10 +188,18 @@ export class ReplicaService implements Service {
     this.listen(subjects.feed(config.server), (message) => {
       const request = decodeFeedRequest(message.data, config.groups);
       const newer = this.mergers.newerThan(message.headers?.get(MERGER_HEADER) ?? '');
-      if (newer === undefined) this.feed.add(message, request);
-      else message.respond(NO_DATA, { headers: mergerHeader(newer) });
+      if (newer !== undefined) message.respond(NO_DATA, { headers: mergerHeader(newer) });
+      else if (message.reply) this.feed.add(request, (reply) => message.respond(encodeFeedReply(reply)));
     });
-    this.listen(subjects.barrier(config.server), (message) => this.barriers.add(message, undefined));
+    this.endFeed =
+      this.directFeed?.serve((merger, request, answer) => {
+        const newer = this.mergers.newerThan(merger);
+        if (newer === undefined) this.feed.add(request, answer);
+        else answer({ newer });
+      }) ?? this.endFeed;
+    this.listen(subjects.barrier(config.server), (message) => {
+      if (message.reply) this.barriers.add(undefined, (positions) => message.respond(encodeBarrierReply(positions)));
+    });
     for (const subject of [subjects.admin('status'), subjects.admin('status', config.server)]) {
       this.listen(subject, (message) => {
         const { server, cluster } = config;
@@ -255,10 +274,10 @@ export class ReplicaService implements Service {
         }
         break;
       case 'feed':
-        this.guard('feed', () => this.feed.answer(effect.request, encodeFeedReply(effect)));
+        this.guard('feed', () => this.feed.answer(effect.request, effect));
         break;
       case 'barrier':
-        this.barriers.answer(effect.request, encodeBarrierReply(effect.positions));
+        this.barriers.answer(effect.request, effect.positions);
         break;
       case 'snapshot-needed':
         void this.requests.install(effect.atLeast);
@@ -326,6 +345,7 @@ export class ReplicaService implements Service {
 
   private onFatal(given: Error): void {
     this.hasFailed = true;
+    this.endFeed();
     this.fail(withWayOut(given, this.config));
   }
 }

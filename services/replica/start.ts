@@ -4,6 +4,7 @@ import { ConfigError, type ReplicaConfig } from '../../shared/config/config.js';
 import { type Opened, openAll } from '../../shared/config/opened.js';
 import type { Service } from '../../shared/config/service.js';
 import { loadStateMachine } from '../../shared/engine/registry.js';
+import type { Links } from '../../shared/link/links.js';
 import { GROUP_DEFAULTS } from '../../shared/raft/options.js';
 import { createLogger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { openMetrics } from '../../shared/telemetry/metrics.js';
@@ -26,22 +27,23 @@ const ENVELOPE_BYTES_MAX = 512 * 1024;
 const MESSAGE_OVERHEAD_BYTES = 128 * 1024;
 
 /**
- * Starts the replica of `config.server`. Rejects, with everything closed again, when NATS or the log store cannot be opened, or when
+ * Starts the replica of `config.server`. `links`: what it shares with the other services of its process. Rejects, with everything closed again, when NATS or the log store cannot be opened, or when
  * `signal` aborts.
  */
 export async function startReplica(
   config: ReplicaConfig,
   clocks: Clocks = SYSTEM_CLOCKS,
+  links: Links = {},
   signal?: AbortSignal,
 ): Promise<Service> {
   try {
-    return await openAll((opened) => openReplica(config, clocks, opened), signal);
+    return await openAll((opened) => openReplica(config, clocks, links, opened), signal);
   } catch (error) {
     throw withWayOut(error, config);
   }
 }
 
-async function openReplica(config: ReplicaConfig, clocks: Clocks, opened: Opened): Promise<Service> {
+async function openReplica(config: ReplicaConfig, clocks: Clocks, links: Links, opened: Opened): Promise<Service> {
   const { server, cluster } = config;
   const logger = createLogger({ service: 'replica', server, level: config.logLevel });
   const contract = await loadStateMachine(config.stateMachine);
@@ -77,7 +79,8 @@ async function openReplica(config: ReplicaConfig, clocks: Clocks, opened: Opened
     one.stop(),
   );
   requireOpen(connection);
-  return new ReplicaService(config, connection, store, core, contract, logger, metrics, tracing, clocks);
+  const parts = [config, connection, store, core, contract, logger, metrics, tracing] as const;
+  return new ReplicaService(...parts, clocks, links.feed);
 }
 
 /** What the services send each other must fit into a message of this NATS server. */

@@ -1,13 +1,12 @@
-/** Requests on NATS that the core answers later: which message each number belongs to. Bounded in number and age. */
-import type { Msg } from '@nats-io/nats-core';
+/** Requests that the core answers later: where the answer to each number goes. Bounded in number and age. */
 
 /** More than one requester is only there while one service replaces another. */
 const WAITING_MAX = 8;
 /** After this a requester has long asked again (milliseconds). */
 const AGE_MS_MAX = 30_000;
 
-export class Waiting<Request> {
-  private readonly byId = new Map<number, { message: Msg; sinceMs: number }>();
+export class Waiting<Request, Answer> {
+  private readonly byId = new Map<number, { respond: (answer: Answer) => void; sinceMs: number }>();
   private next = 1;
 
   constructor(
@@ -15,12 +14,11 @@ export class Waiting<Request> {
     private readonly forget: (id: number) => void,
   ) {}
 
-  /** Hands a request to the core; one that wants no answer is ignored. */
-  add(message: Msg, request: Request): void {
-    if (!message.reply) return;
+  /** Hands a request to the core. */
+  add(request: Request, respond: (answer: Answer) => void): void {
     const id = this.next++;
     const nowMs = performance.now();
-    this.byId.set(id, { message, sinceMs: nowMs });
+    this.byId.set(id, { respond, sinceMs: nowMs });
     for (const [old, { sinceMs }] of this.byId) {
       if (this.byId.size <= WAITING_MAX && nowMs - sinceMs <= AGE_MS_MAX) break;
       this.byId.delete(old);
@@ -29,8 +27,8 @@ export class Waiting<Request> {
     this.begin(id, request);
   }
 
-  answer(id: number, data: Uint8Array): void {
-    this.byId.get(id)?.message.respond(data);
+  answer(id: number, answer: Answer): void {
+    this.byId.get(id)?.respond(answer);
     this.byId.delete(id);
   }
 }

@@ -56,6 +56,26 @@ export function mergeStart(groups: number): MergePosition {
   return { mergedIndex: 0, checksum: EMPTY_CHECKSUM, positions: new Array<Index>(groups).fill(0) };
 }
 
+/** Size of the entries of a run. */
+export function bytesOf({ entries }: MergedRun): number {
+  let bytes = 0;
+  for (const entry of entries) bytes += entry.bytes.length;
+  return bytes;
+}
+
+/** Runs that follow each other, as one. */
+export function joined(runs: readonly [MergedRun, ...MergedRun[]]): MergedRun {
+  const [first] = runs;
+  if (runs.length === 1) return first;
+  return {
+    firstMergedIndex: first.firstMergedIndex,
+    groups: runs.flatMap(({ groups }) => groups),
+    entries: runs.flatMap(({ entries }) => entries),
+    checkpoints: runs.flatMap(({ checkpoints }) => checkpoints),
+    after: runs[runs.length - 1]?.after ?? first.after,
+  };
+}
+
 /** A run without entries that says where a log goes on which lacks what is before (T10). */
 export function anchorAt(after: MergePosition): MergedRun {
   return { firstMergedIndex: after.mergedIndex + 1, groups: [], entries: [], checkpoints: [], after };

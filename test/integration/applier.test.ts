@@ -122,7 +122,8 @@ function natsHeaders(given: Readonly<Record<string, string>>): MsgHdrs {
 
 async function createStream(): Promise<void> {
   const manager = await jetstreamManager(client);
-  await manager.streams.add({ name: subjects.logStream(SERVER), subjects: [subjects.logSubject(SERVER)] });
+  const [name, subject] = [subjects.logStream(SERVER), subjects.logSubject(SERVER)];
+  await manager.streams.add({ name, subjects: [subject], allow_direct: true });
 }
 
 async function deleteStream(): Promise<void> {
@@ -301,7 +302,8 @@ describe('the applier', () => {
     const service = await startApplier({ ...config, server: 's2', databaseUrl: database.url(other) });
     services.push(service);
     const manager = await jetstreamManager(client);
-    await manager.streams.add({ name: subjects.logStream('s2'), subjects: [subjects.logSubject('s2')] });
+    const [name, subject] = [subjects.logStream('s2'), subjects.logSubject('s2')];
+    await manager.streams.add({ name, subjects: [subject], allow_direct: true });
     for (const run of all.slice(0, 3))
       await jetstream(client).publish(subjects.logSubject('s2'), encodeMergedBatch(run));
     await untilVersion(19);
@@ -397,7 +399,9 @@ describe('the applier', () => {
     await eventually('its snapshot is withdrawn', async () => (await bucket.list()).length === 0);
     await service.stop();
     await start();
-    expect(await query()).toMatchObject({ ok: false, error: { code: 'UNAVAILABLE' } });
+    // It has started before NATS knows what it listens to.
+    const answer = await eventually('its answer', () => query().catch(() => undefined));
+    expect(answer).toMatchObject({ ok: false, error: { code: 'UNAVAILABLE' } });
     const state = (await client.request(subjects.admin('applied', SERVER), '')).json();
     expect(state).toMatchObject({ ok: false, appliedIndex: 1_501 });
   });

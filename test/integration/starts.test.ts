@@ -272,8 +272,8 @@ async function expectNothingOpen(): Promise<void> {
 }
 
 const STARTS: Readonly<Record<string, (more: NodeJS.ProcessEnv, signal?: AbortSignal) => Promise<Service>>> = {
-  replica: (more, signal) => startReplica(replicaConfig(environment(more)), undefined, signal),
-  merger: (more, signal) => startMerger(replicaConfig(environment(more)), signal),
+  replica: (more, signal) => startReplica(replicaConfig(environment(more)), undefined, {}, signal),
+  merger: (more, signal) => startMerger(replicaConfig(environment(more)), {}, signal),
   applier: (more, signal) => startApplier(applierConfig(environment(more)), {}, signal),
 };
 

@@ -7,6 +7,8 @@ import type { CheckpointMessage } from '../../services/applier/core/comparison.j
 import type { Effect, EngineEffect } from '../../services/applier/core/effect.js';
 import { type EnginePosition, SnapshotFormatError } from '../../shared/engine/port.js';
 import { encodeVerify, VERIFY_COMMAND } from '../../shared/engine/verify.js';
+import { DirectMergedLog } from '../../shared/link/merged-log.js';
+import type { MergedRun } from '../../shared/merge/merge.js';
 import { type Index, LOG_START } from '../../shared/raft/entry.js';
 import { encodeCommand } from '../../shared/wire/command.js';
 import type { InstalledState } from '../../shared/wire/install.js';
@@ -31,12 +33,10 @@ export class SimulatedApplier {
   private readonly random: Random;
   /** Of the database, as it was opened. */
   private generation: number;
-  /** Of the seek that is read for; null while nothing is read. */
-  private readingId: number | null = null;
-  private placedId: number | null = null;
   /** How many messages of the stream, removed ones included, come before the next one that is read. */
   private cursor = 0;
-  private isPumping = false;
+  /** The newest runs, as they are heard by an applier that is a process of its own. */
+  private readonly heard = new DirectMergedLog();
   /** The reader gets nothing any more, and nothing says so. */
   private isStalled = false;
   private wakes = 0;
@@ -74,14 +74,10 @@ export class SimulatedApplier {
     this.watchVoters();
   }
 
-  /** The stream may have something new. */
-  onStream(): void {
-    if (this.readingId === null || this.isPumping || this.isStalled) return;
-    this.isPumping = true;
-    this.later(this.random.between(20, 300), () => {
-      this.isPumping = false;
-      this.pump();
-    });
+  /** A message on the subject of the stream; it may get lost. */
+  hearRun(run: MergedRun): void {
+    if (this.isLost()) return;
+    this.later(this.random.between(20, 300), () => this.heard.push(run));
   }
 
   /** No message arrives any more. */
@@ -147,7 +143,6 @@ export class SimulatedApplier {
       event(this.core);
       for (const effect of this.core.run()) this.execute(effect);
     });
-    if (!this.core.isFull) this.onStream();
     this.wakeLater();
   }
 
@@ -172,11 +167,13 @@ export class SimulatedApplier {
         this.seek(effect.id, effect.wanted);
         return;
       case 'read':
-        this.readingId = effect.id === this.placedId ? effect.id : null;
-        this.onStream();
+        this.read(effect.id);
+        return;
+      case 'follow':
+        this.follow(effect);
         return;
       case 'look':
-        this.look(effect.id);
+        this.look(effect);
         return;
       case 'restart-log':
         server.merger?.beginAgain();
@@ -250,11 +247,8 @@ export class SimulatedApplier {
   // The stream.
 
   private seek(id: number, wanted: Index): void {
-    this.readingId = null;
-    this.placedId = id;
     this.isStalled = false;
     this.later(this.random.between(50, 2_000), () => {
-      if (this.placedId !== id) return;
       if (this.isLost()) {
         this.happen((core) => core.readEnded(id));
         return;
@@ -267,28 +261,38 @@ export class SimulatedApplier {
     });
   }
 
-  private pump(): void {
-    const { stream } = this.server;
-    while (this.readingId !== null && !this.core.isFull && !this.isStalled) {
+  private read(id: number): void {
+    this.later(this.random.between(50, 2_000), () => {
+      if (this.isStalled) return;
+      if (this.isLost()) {
+        this.happen((core) => core.readEnded(id));
+        return;
+      }
+      const { stream } = this.server;
       // What was removed before it was read is missed, and what comes after a lost tail is read on from there.
       this.cursor = Math.min(Math.max(this.cursor, stream.removed), stream.removed + stream.messages.length);
-      const run = stream.messages[this.cursor - stream.removed];
-      if (run === undefined) return;
-      const id = this.readingId;
-      this.cursor += 1;
-      let isWanted = false;
-      this.happen((core) => {
-        isWanted = core.message(id, run);
-      });
-      if (!isWanted && this.readingId === id) this.readingId = null;
-    }
+      const from = this.cursor - stream.removed;
+      const runs = stream.messages.slice(from, from + 1 + this.random.below(5));
+      this.cursor += runs.length;
+      const isEnd = this.cursor === stream.removed + stream.messages.length;
+      this.happen((core) => core.read(id, { runs, isEnd }));
+    });
   }
 
-  private look(id: number): void {
+  private follow({ id, wanted }: Extract<Effect, { type: 'follow' }>): void {
+    const tail = this.world.options.isOneProcess ? this.server.tail : this.heard;
+    tail.next(wanted, (found) => {
+      if (this.isStalled) return;
+      this.later(this.random.between(1, 300), () => this.happen((core) => core.followed(id, found)));
+    });
+  }
+
+  private look({ id, wanted }: Extract<Effect, { type: 'look' }>): void {
     this.later(this.random.between(200, 2_000), () => {
       const { stream, database } = this.server;
       const found = this.tryDatabase(() => database.position());
-      const hasMore = this.cursor !== stream.removed + stream.messages.length;
+      const last = stream.messages[stream.messages.length - 1];
+      const hasMore = last !== undefined && last.after.mergedIndex >= wanted;
       this.happen((core) => (found instanceof Error ? core.lookFailed(id, found) : core.looked(id, hasMore, found)));
     });
   }

@@ -1,6 +1,6 @@
-/** The merger process of a simulated server: the production core between the replica's feed and the stream. */
+/** The merger of a simulated server: the production core between the replica's feed, the applier and the stream. */
 
-import { type FetchEffect, type LocateEffect, MergerCore } from '../../services/merger/core.js';
+import { type FetchEffect, type LocateEffect, MergerCore, type MergerEffect } from '../../services/merger/core.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
 import { decodeFeedReply, decodeFeedRequest, encodeFeedReply, encodeFeedRequest } from '../../shared/wire/feed.js';
 import type { InstalledState } from '../../shared/wire/install.js';
@@ -18,7 +18,9 @@ export class SimulatedMerger {
   private expectedSequence: number;
   private readonly random: Random;
   private fetches = 0;
-  private isPublishing = false;
+  private wakes = 0;
+  /** A message is on its way to the stream. */
+  private isStoring = false;
 
   constructor(
     private readonly world: World,
@@ -27,17 +29,43 @@ export class SimulatedMerger {
   ) {
     this.random = world.random.fork(500_000 + server.index * 100 + (life % 100) + life * 10_000);
     this.expectedSequence = server.stream.lastSequence;
-    this.core = new MergerCore(server.stream.position(), world.options.merger);
-    this.server.after(this, 1, () => this.step());
+    const position = server.stream.position();
+    this.core = new MergerCore(position, world.options.merger);
+    server.beginMerging(position.mergedIndex);
+    this.server.after(this, 1, () => this.step(() => undefined));
   }
 
-  private step(): void {
+  private step(event: (core: MergerCore) => void): void {
     this.guard(() => {
-      for (const effect of this.core.next()) {
-        if (effect.type === 'publish') this.publish(effect.run);
-        else if (effect.type === 'locate') this.locate(effect);
-        else this.fetch(effect);
-      }
+      this.core.advance(this.world.queue.nowUs / 1_000);
+      event(this.core);
+      for (const effect of this.core.next()) this.execute(effect);
+    });
+    this.wakeLater();
+  }
+
+  private execute(effect: MergerEffect): void {
+    switch (effect.type) {
+      case 'emit':
+        this.server.emit(effect.run);
+        return;
+      case 'store':
+        this.store(effect.run);
+        return;
+      case 'locate':
+        this.locate(effect);
+        return;
+      case 'fetch':
+        this.fetch(effect);
+    }
+  }
+
+  private wakeLater(): void {
+    const { nextWakeMs } = this.core;
+    if (nextWakeMs === null) return;
+    const wake = ++this.wakes;
+    this.server.after(this, Math.max(1, Math.ceil(nextWakeMs * 1_000 - this.world.queue.nowUs)), () => {
+      if (wake === this.wakes) this.step(() => undefined);
     });
   }
 
@@ -50,8 +78,7 @@ export class SimulatedMerger {
       const { mergedIndex = 0, checksum = '', positions = [] } = state ?? {};
       const position =
         state === null ? null : { mergedIndex, checksum, positions: positions.map(({ index }) => index) };
-      this.guard(() => this.core.rebase(position));
-      this.step();
+      this.step((core) => core.rebase(position));
     };
     this.server.after(this, POLL_US, () => end(null));
     this.server.after(this, this.random.between(100, 1_000), () => {
@@ -70,13 +97,12 @@ export class SimulatedMerger {
       this.server.after(this, delayUs, () => {
         if (!isCurrent()) return;
         // A poll that ran out is the time to see whether the stream is still the one that was written.
-        if (delayUs === POLL_US && !this.isPublishing && !this.isStreamWhole()) {
+        if (delayUs === POLL_US && this.core.isStored && !this.isStreamWhole()) {
           this.restart();
           return;
         }
         this.fetches += 1;
-        this.core.fetchFailed();
-        this.step();
+        this.step((core) => core.fetchFailed());
       });
     if (this.isLost()) {
       retry(POLL_US);
@@ -96,8 +122,7 @@ export class SimulatedMerger {
         this.server.after(this, this.random.between(20, 200), () => {
           if (!isCurrent()) return;
           this.fetches += 1;
-          this.guard(() => this.core.fed(fed.groups, fed.bases));
-          this.step();
+          this.step((core) => core.fed(fed.groups, fed.bases));
         });
       });
     });
@@ -113,10 +138,10 @@ export class SimulatedMerger {
     }
   }
 
-  private publish(run: MergedRun): void {
+  private store(run: MergedRun): void {
     const { encoded } = this.world.options;
     const expected = this.expectedSequence;
-    this.isPublishing = true;
+    this.isStoring = true;
     const isLost = this.isLost();
     const isAckLost = this.isLost();
     // What is on its way lands also when its merger has died meanwhile.
@@ -130,9 +155,8 @@ export class SimulatedMerger {
       }
       this.server.after(this, this.random.between(20, 200), () => {
         this.expectedSequence = expected + 1;
-        this.isPublishing = false;
-        this.core.published();
-        this.step();
+        this.isStoring = false;
+        this.step((core) => core.stored());
       });
     });
   }
@@ -140,7 +164,7 @@ export class SimulatedMerger {
   /** The stream is of no use to its applier: it is emptied, and begins again where the state machine is (services/merger/service.ts). */
   beginAgain(): void {
     // What is on its way would land in the new one.
-    if (this.isPublishing) return;
+    if (this.isStoring) return;
     this.server.stream.purge();
     this.restart();
   }

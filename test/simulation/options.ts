@@ -95,11 +95,15 @@ export interface SimulationOptions {
     readonly envelopeBytesMax: number;
     readonly proposalsMax: number;
   };
+  /** The services of a server share a process; else they meet over NATS. */
+  readonly isOneProcess: boolean;
   readonly merger: {
     readonly batchEntriesMax: number;
     readonly batchBytesMax: number;
     readonly fetchBytesMax: number;
     readonly waitingBytesMax: number;
+    readonly unstoredBytesMax: number;
+    readonly storeDelayMs: number;
   };
   readonly applier: {
     readonly batchCommandsMax: number;
@@ -125,8 +129,10 @@ export function optionsOf(request: SimulationRequest): SimulationOptions {
   const pick = <T>(roomy: T, ...narrow: readonly T[]) => (tight ? random.pick([roomy, ...narrow]) : roomy);
   // Elections that are faster than the clocks are equal: only then do promises, and not the time that passes, keep order.
   const isFast = random.chance(0.5) || isSkewed;
+  const isOneProcess = random.chance(0.7);
   return {
     seed: request.seed,
+    isOneProcess,
     servers: request.servers ?? servers,
     spares: request.spares ?? spares,
     groups: request.groups ?? groups,
@@ -162,6 +168,8 @@ export function optionsOf(request: SimulationRequest): SimulationOptions {
       batchBytesMax: pick(512 * 1024, 300),
       fetchBytesMax: pick(512 * 1024, 300, 2_000),
       waitingBytesMax: pick(4 * 1024 * 1024, 400),
+      unstoredBytesMax: pick(4 * 1024 * 1024, 300),
+      storeDelayMs: isOneProcess ? pick(50, 5, 500) : 0,
     },
     applier: {
       batchCommandsMax: pick(1_024, 1, 4),

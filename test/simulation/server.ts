@@ -2,9 +2,10 @@
  * One simulated server: its machine (clock, disk, stream, database), which outlives its processes, and the processes
  * (replica, merger, applier), which a crash ends one by one or all at once.
  */
+import { DirectMergedLog } from '../../shared/link/merged-log.js';
 import type { WriteBatch } from '../../shared/log-store/port.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
-import type { ServerId } from '../../shared/raft/entry.js';
+import type { Index, ServerId } from '../../shared/raft/entry.js';
 import type { Envelope } from '../../shared/raft/message.js';
 import { SimulatedApplier } from './applier.js';
 import { SimulatedClock } from './clock.js';
@@ -25,6 +26,10 @@ export class SimulatedServer {
   readonly disk = new SimulatedDisk();
   readonly stream: SimulatedStream;
   readonly database: SimulatedDatabase;
+  /** Between merger and applier, where they share a process. Outlives both, since each is started again alone. */
+  readonly tail = new DirectMergedLog();
+  /** The merged index that the merger has emitted last. */
+  emitted: Index = 0;
   replica: SimulatedReplica | null = null;
   merger: SimulatedMerger | null = null;
   applier: SimulatedApplier | null = null;
@@ -158,11 +163,24 @@ export class SimulatedServer {
     this.world.witness.onLanded(this, batch);
   }
 
-  /** A message for the stream; false when the fence refuses it. */
-  publish(run: MergedRun, expectedSequence: number): boolean {
-    if (!this.stream.publish(run, expectedSequence)) return false;
+  /** A merger begins after this merged index. */
+  beginMerging(mergedIndex: Index): void {
+    this.emitted = mergedIndex;
+    if (this.world.options.isOneProcess) this.tail.begin(mergedIndex);
+  }
+
+  /** A merger gives its applier what has its final place. */
+  emit(run: MergedRun): void {
     this.world.witness.onMerged(this, run);
-    this.applier?.onStream();
+    this.emitted = run.after.mergedIndex;
+    if (this.world.options.isOneProcess) this.tail.push(run);
+  }
+
+  /** A message on the subject of the stream; false when the fence refuses it. An applier that is a process of its own hears it all the same. */
+  publish(run: MergedRun, expectedSequence: number): boolean {
+    if (!this.world.options.isOneProcess) this.applier?.hearRun(run);
+    if (!this.stream.publish(run, expectedSequence)) return false;
+    this.world.witness.onStored(this, run);
     return true;
   }
 

@@ -206,6 +206,10 @@ export class Witness {
     }
   }
 
+  onStored(server: SimulatedServer, run: MergedRun): void {
+    for (const invariant of this.invariants) invariant.onStored?.(server, run);
+  }
+
   onApplied(server: SimulatedServer, commands: readonly MergedCommand[], applied: readonly Applied[]): void {
     for (const invariant of this.invariants) invariant.onApplied?.(server, commands, applied);
   }

@@ -1,4 +1,4 @@
-/** nats-server, 2.10 or newer. */
+/** nats-server, 2.11 or newer. */
 import { join } from 'node:path';
 import { runCommand } from './command.js';
 import { fetchDebianPackage } from './debian.js';
@@ -6,7 +6,7 @@ import { type FindOptions, type FoundTool, findTool, type ToolDescription } from
 import { fetchRelease, platformName } from './release.js';
 import { isAtLeast, parseVersion } from './version.js';
 
-const MINIMUM = [2, 10, 0] as const;
+const MINIMUM = [2, 11, 0] as const;
 const GO_TIMEOUT_MS = 300_000;
 
 /** `repository` is where releases are published; tests give their own. */
@@ -47,12 +47,12 @@ export function natsServerTool(repository = 'https://github.com/nats-io/nats-ser
           return join(workDir, 'nats-server');
         },
       },
-      ...['sid', 'trixie'].map((suite) => ({
-        method: `Debian package of ${suite}`,
-        fetch: (workDir: string) => fetchDebianPackage('nats-server', suite, 'nats-server', workDir),
-      })),
+      {
+        method: 'Debian package of sid',
+        fetch: (workDir) => fetchDebianPackage('nats-server', 'sid', 'nats-server', workDir),
+      },
     ],
-    advice: 'Install nats-server 2.10 or newer (https://nats.io/download) and set NATS_SERVER_BIN to its path.',
+    advice: 'Install nats-server 2.11 or newer (https://nats.io/download) and set NATS_SERVER_BIN to its path.',
   };
 }
 

@@ -2,8 +2,8 @@
  * The applier's decisions: what to apply next, when to go back, when to take, install, confirm or withdraw a snapshot, when to restore, what
  * to compare, what to tell. Pure: events in, effects out, like the replica's core.
  *
- *     run ──▶ queue ──▶ one effect for the engine at a time ──▶ answers, comparison, snapshots
- *             (core/queue)  open, apply, install, begin, mark     (core/comparison, core/marks, core/snapshots)
+ *     runs ──▶ queue ──▶ one effect for the engine at a time ──▶ answers, comparison, snapshots
+ *              (core/queue)  open, apply, install, begin, mark     (core/comparison, core/marks, core/snapshots)
  *
  * An engine that cannot work is asked again, for ever: no entry is skipped. A state that differs from that of a majority keeps its verdict
  * until it is rebuilt: the log goes on being applied, but nothing that is read from it leaves this server.
@@ -17,13 +17,13 @@ import {
   ReplacedError,
   SnapshotFormatError,
 } from '../../../shared/engine/port.js';
-import type { MergedRun } from '../../../shared/merge/merge.js';
+import type { WindowAnswer } from '../../../shared/merge/window.js';
 import type { Index, ServerId } from '../../../shared/raft/entry.js';
 import { type CheckpointMessage, Comparison } from './comparison.js';
 import type { Effect, EngineEffect, KnownSnapshot } from './effect.js';
 import { Marks } from './marks.js';
 import { ApplyQueue, type QueueLimits, type TakenBatch } from './queue.js';
-import { Reading, type StreamPlace } from './reading.js';
+import { Reading, type StreamPiece, type StreamPlace } from './reading.js';
 import { restoringOf } from './restoring.js';
 import type { SnapshotLimits } from './snapshot-policy.js';
 import { reaches, SnapshotPlan } from './snapshots.js';
@@ -128,11 +128,6 @@ export class ApplierCore {
     return this.queue.length;
   }
 
-  /** The queue has no room: no message of the stream is to be given until it has. */
-  get isFull(): boolean {
-    return this.queue.isFull;
-  }
-
   /** Nothing is under way or waited for: without new input, nothing more is asked for or told but positions. */
   get isAtRest(): boolean {
     const { underWay, batch, mark, verifying, queue, comparison, snapshots } = this;
@@ -185,6 +180,7 @@ export class ApplierCore {
   /** What is to be done now. Call it after each event. */
   run(): Effect[] {
     this.next();
+    if (!this.isOver) this.reading.ask();
     const { refusal } = this;
     if (refusal !== this.told) {
       this.told = refusal;
@@ -206,9 +202,14 @@ export class ApplierCore {
     this.reading.placed(id, place);
   }
 
-  /** A message of the stream. False: what comes after it is not wanted either. */
-  message(id: number, run: MergedRun): boolean {
-    return this.reading.run(id, run);
+  /** The next piece of the stream. */
+  read(id: number, piece: StreamPiece): void {
+    this.reading.read(id, piece);
+  }
+
+  /** The newest runs of the merged log. */
+  followed(id: number, answer: WindowAnswer): void {
+    this.reading.followed(id, answer);
   }
 
   readEnded(id: number): void {

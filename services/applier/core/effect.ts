@@ -39,10 +39,12 @@ export type Effect =
   | EngineEffect
   /** Give up what is being read; find the place of this merged index in the stream, then `placed`. */
   | { readonly type: 'seek'; readonly id: number; readonly wanted: Index }
-  /** Read from the place that was found, with `run` for each message and `readEnded` in the end. */
+  /** Read the next piece of the stream, from the place that was found on: then `read`, or `readEnded` when that fails. */
   | { readonly type: 'read'; readonly id: number }
-  /** Whether the stream has more than was read, and where the database is: then `looked`. */
-  | { readonly type: 'look'; readonly id: number }
+  /** The newest runs from this merged index on, as soon as there are any: then `followed`. Takes the place of the one before. */
+  | { readonly type: 'follow'; readonly id: number; readonly wanted: Index }
+  /** Whether the stream has this merged index or more, and where the database is: then `looked`, or `lookFailed`. */
+  | { readonly type: 'look'; readonly id: number; readonly wanted: Index }
   /** The merger of this server is to begin the stream again where this state is. */
   | { readonly type: 'restart-log' }
   /** The state has moved by other means than a batch: reads are measured by this from now on. */

@@ -1,13 +1,16 @@
 /**
- * Where the applier reads in its stream, and what it does about what is missing there. Pure.
+ * Where the applier reads the merged log, and what it does about what is missing there. Pure.
  *
- *     seek ──▶ placed ──▶ read ──▶ run, run, run …          a message at a time, as long as the queue has room
- *       ▲         │                  │
- *       └─────────┴── hole, end of a read, a look that finds more than was read, a state that has moved
+ *              seek ──▶ placed ──▶ read, read, read … ──▶ follow, follow, follow …
+ *                ▲         │          from the stream         at the end, from memory
+ *                └─────────┴── hole, lost answer, older than memory, a look that finds more, a state that has moved
  *
- * Nothing here waits for a message of NATS to say that something is wrong: when nothing comes, it looks.
+ * The stream is read to start, to catch up, and to fill a hole. At the end of the log the merger's newest runs come without
+ * it. One piece is asked for at a time, while the queue has room. When nothing comes for a second, the stream is looked at,
+ * whatever the reason for the silence.
  */
 import type { MergedRun } from '../../../shared/merge/merge.js';
+import type { WindowAnswer } from '../../../shared/merge/window.js';
 import type { Index } from '../../../shared/raft/entry.js';
 import type { Effect } from './effect.js';
 import type { ApplyQueue } from './queue.js';
@@ -16,6 +19,13 @@ import type { ApplyQueue } from './queue.js';
 export interface StreamPlace {
   /** Of the first message from there on; undefined when there is none yet. */
   readonly firstMergedIndex: Index | undefined;
+}
+
+/** A piece of the stream. */
+export interface StreamPiece {
+  readonly runs: readonly MergedRun[];
+  /** The stream had no more. */
+  readonly isEnd: boolean;
 }
 
 /** What is wanted next is gone from the stream. */
@@ -31,13 +41,18 @@ const HOLE_TRIES = 5;
 const RESTART_TRIES = 10;
 /** Without anything new for so long, the stream and the database are looked at (milliseconds). */
 const IDLE_MS = 1_000;
-/** A seek or look that is not answered by then is taken for lost (milliseconds). */
+/** A seek or look that is not answered by then is taken for lost, and so is a read (milliseconds). */
 const LOST_MS = 30_000;
+const READ_MS_MAX = 5_000;
 
 export class Reading {
-  private state: 'seek' | 'placing' | 'reading' = 'seek';
+  private state: 'seek' | 'placing' | 'catching-up' | 'following' = 'seek';
   /** Of the newest seek; what is told of an older one is not listened to. */
   private id = 0;
+  /** A piece is asked for. */
+  private isAsking = false;
+  /** Something new has come since the newest seek. */
+  private isMoving = false;
   private seekAtMs = 0;
   private lookAtMs = 0;
   private isLooking = false;
@@ -60,11 +75,20 @@ export class Reading {
   advance(nowMs: number): void {
     this.nowMs = nowMs;
     if (this.state === 'seek' && nowMs >= this.seekAtMs) this.seek();
-    if (this.state === 'placing' && nowMs >= this.lookAtMs) this.seek();
-    if (this.state !== 'reading' || nowMs < this.lookAtMs) return;
-    // While there is no room nothing is read, and there is more of course.
-    if (this.queue.isFull) this.news();
-    else this.look();
+    else if (this.state !== 'seek' && nowMs >= this.lookAtMs) this.overdue();
+  }
+
+  /** Asks for the next piece when there is room for it. To be called after everything that may have made room. */
+  ask(): void {
+    if (this.isAsking || this.queue.isFull) return;
+    if (this.state === 'catching-up') {
+      this.isAsking = true;
+      this.lookAtMs = this.nowMs + READ_MS_MAX;
+      this.emit({ type: 'read', id: this.id });
+    } else if (this.state === 'following') {
+      this.isAsking = true;
+      this.emit({ type: 'follow', id: this.id, wanted: this.queue.wanted });
+    }
   }
 
   /** The place is to be looked up again: the state has moved, or the connection was lost. */
@@ -83,9 +107,8 @@ export class Reading {
     const { firstMergedIndex } = place;
     if (firstMergedIndex === undefined || firstMergedIndex <= this.queue.wanted) {
       this.holes = 0;
-      this.state = 'reading';
+      this.state = firstMergedIndex === undefined ? 'following' : 'catching-up';
       this.news();
-      this.emit({ type: 'read', id });
       return;
     }
     this.holes += 1;
@@ -93,13 +116,23 @@ export class Reading {
     this.later();
   }
 
-  /** A message of the stream. False: it was not taken, nor will the ones after it be. */
-  run(id: number, run: MergedRun): boolean {
-    if (id !== this.id || this.state !== 'reading') return false;
+  /** Answers `read`. */
+  read(id: number, { runs, isEnd }: StreamPiece): void {
+    if (id !== this.id || this.state !== 'catching-up' || !this.isAsking) return;
+    this.isAsking = false;
     this.news();
-    if (this.queue.offer(run) !== 'hole') return true;
-    this.again();
-    return false;
+    if (this.take(runs) && isEnd) this.state = 'following';
+  }
+
+  /** Answers `follow`. */
+  followed(id: number, answer: WindowAnswer): void {
+    if (id !== this.id || this.state !== 'following' || !this.isAsking) return;
+    this.isAsking = false;
+    this.news();
+    if (answer !== 'behind') this.take(answer);
+    // Straight after the end of the stream it is no use to look at once.
+    else if (this.isMoving) this.again();
+    else this.later();
   }
 
   /** The place could not be found, or what was read may not be all there is. */
@@ -111,7 +144,7 @@ export class Reading {
   looked(lookId: number, hasMore: boolean): boolean {
     if (lookId !== this.lookId || !this.isLooking) return false;
     this.news();
-    if (hasMore && this.state === 'reading') this.again();
+    if (hasMore && this.state === 'following') this.again();
     return true;
   }
 
@@ -121,9 +154,30 @@ export class Reading {
     this.lookAtMs = this.nowMs + IDLE_MS;
   }
 
+  /** False at a hole: what comes after it is not taken. */
+  private take(runs: readonly MergedRun[]): boolean {
+    for (const run of runs) {
+      const offered = this.queue.offer(run);
+      if (offered === 'taken') this.isMoving = true;
+      if (offered !== 'hole') continue;
+      this.again();
+      return false;
+    }
+    return true;
+  }
+
+  private overdue(): void {
+    if (this.state === 'placing' || (this.state === 'catching-up' && this.isAsking)) this.seek();
+    // While there is no room nothing is read, and there is more of course.
+    else if (this.queue.isFull || this.state === 'catching-up') this.news();
+    else this.look();
+  }
+
   private seek(): void {
     this.state = 'placing';
     this.isLooking = false;
+    this.isAsking = false;
+    this.isMoving = false;
     this.lookAtMs = this.nowMs + LOST_MS;
     this.id += 1;
     this.emit({ type: 'seek', id: this.id, wanted: this.queue.wanted });
@@ -133,7 +187,7 @@ export class Reading {
     this.lookAtMs = this.nowMs + LOST_MS;
     this.isLooking = true;
     this.lookId += 1;
-    this.emit({ type: 'look', id: this.lookId });
+    this.emit({ type: 'look', id: this.lookId, wanted: this.queue.wanted });
   }
 
   private later(): void {

@@ -34,8 +34,10 @@ export interface Invariant {
   /** A write has become durable. */
   onLanded?(server: SimulatedServer, batch: WriteBatch): void;
   onStart?(server: SimulatedServer): void;
-  /** A message has entered the stream of a server. */
+  /** The merger of a server has given a run its place. */
   onMerged?(server: SimulatedServer, run: MergedRun): void;
+  /** A message has entered the stream of a server. */
+  onStored?(server: SimulatedServer, run: MergedRun): void;
   onApplied?(server: SimulatedServer, commands: readonly MergedCommand[], applied: readonly Applied[]): void;
   /** The replica says that a command is committed, or that its place is final. */
   onPlaced?(

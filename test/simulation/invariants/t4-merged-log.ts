@@ -25,16 +25,33 @@ export class MergedLog implements Invariant {
   }
 
   onMerged(server: SimulatedServer, run: MergedRun): void {
-    const before = server.stream.previousMergedIndex;
-    // An anchor says that what is before it is not in this stream (T10).
-    const isAnchor = run.entries.length === 0 && run.firstMergedIndex > before;
-    hold(
-      isAnchor || run.firstMergedIndex === before + 1,
-      this.name,
-      () => `${server.name} emits ${run.firstMergedIndex} after ${before}`,
-    );
+    this.follows(server, run, server.emitted, 'emits');
     for (const [at, entry] of run.entries.entries())
       this.check(server, run.firstMergedIndex + at, run.groups[at] ?? 0, entry);
+    this.addsUp(server, run);
+  }
+
+  onStored(server: SimulatedServer, run: MergedRun): void {
+    this.follows(server, run, server.stream.previousMergedIndex, 'stores');
+    this.addsUp(server, run);
+  }
+
+  private follows(
+    server: SimulatedServer,
+    { firstMergedIndex, entries }: MergedRun,
+    before: number,
+    what: string,
+  ): void {
+    // An anchor says that what is before it is not in this log (T10).
+    const isAnchor = entries.length === 0 && firstMergedIndex > before;
+    hold(
+      isAnchor || firstMergedIndex === before + 1,
+      this.name,
+      () => `${server.name} ${what} ${firstMergedIndex} after ${before}`,
+    );
+  }
+
+  private addsUp(server: SimulatedServer, run: MergedRun): void {
     const checksum = this.checksums[run.after.mergedIndex - 1];
     hold(
       run.after.checksum === checksum,

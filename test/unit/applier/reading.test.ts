@@ -56,27 +56,80 @@ function place(nowMs: number, firstMergedIndex: number | undefined): number {
   return seek.id;
 }
 
-function give(id: number, run: MergedRun | undefined): boolean {
-  if (run === undefined) throw new Error('no run');
-  return reading.run(id, run);
+/** Placed at the beginning of a log, and told that the stream has no more than this: from now on it follows. */
+function followFrom(nowMs: number, runs: readonly MergedRun[] = []): number {
+  const id = place(nowMs, 1);
+  reading.ask();
+  reading.read(id, { runs, isEnd: true });
+  reading.ask();
+  return id;
 }
 
-it('seeks what the queue wants, and reads from there', () => {
+const [A, B, C] = log(6, 2) as [MergedRun, MergedRun, MergedRun];
+
+it('seeks what the queue wants, reads on from there, and follows at the end of the stream', () => {
   const id = place(0, 1);
+  reading.ask();
   expect(taken()).toEqual([{ type: 'read', id }]);
-  const [first, second] = log(4, 2);
-  expect([give(id, first), give(id, second)]).toEqual([true, true]);
+  reading.ask();
+  expect(taken()).toEqual([]);
+  reading.read(id, { runs: [A], isEnd: false });
+  reading.ask();
+  expect(taken()).toEqual([{ type: 'read', id }]);
+  reading.read(id, { runs: [], isEnd: true });
+  reading.ask();
+  expect(taken()).toEqual([{ type: 'follow', id, wanted: 3 }]);
+  reading.followed(id, [B]);
   expect(queue.wanted).toBe(5);
 });
 
-it('takes nothing of a read that was given up', () => {
-  const old = place(0, 1);
+it('follows at once where the stream ends before what is wanted', () => {
+  const id = place(0, undefined);
+  reading.ask();
+  expect(taken()).toEqual([{ type: 'follow', id, wanted: 1 }]);
+});
+
+it('asks for nothing while the queue has no room, and does not look: there is more, of course', () => {
+  const id = followFrom(0, [A, B]);
+  expect(queue.isFull).toBe(true);
+  taken();
+  reading.advance(5_000);
+  reading.ask();
+  expect(taken()).toEqual([]);
+  queue.take();
+  reading.ask();
+  expect(taken()).toEqual([{ type: 'follow', id, wanted: 5 }]);
+});
+
+it('takes nothing of a read or a follow that was given up', () => {
+  const old = followFrom(0);
   reading.again();
   const id = place(1, 1);
-  const [first] = log(4, 2);
-  expect(give(old, first)).toBe(false);
+  reading.ask();
+  reading.followed(old, [A]);
+  reading.read(old, { runs: [A], isEnd: true });
   reading.ended(old);
-  expect(give(id, first)).toBe(true);
+  expect(queue.wanted).toBe(1);
+  reading.read(id, { runs: [A], isEnd: true });
+  expect(queue.wanted).toBe(3);
+});
+
+it('reads the stream when it has fallen behind what is in memory, later when that was of no use', () => {
+  const id = followFrom(0, [A]);
+  reading.followed(id, 'behind');
+  taken();
+  reading.advance(1);
+  const [seek] = taken();
+  expect(seek).toMatchObject({ type: 'seek', wanted: 3 });
+  const again = seek?.type === 'seek' ? seek.id : 0;
+  reading.placed(again, { firstMergedIndex: undefined });
+  reading.ask();
+  taken();
+  reading.followed(again, 'behind');
+  reading.advance(500);
+  expect(taken()).toEqual([]);
+  reading.advance(501);
+  expect(taken()).toMatchObject([{ type: 'seek', wanted: 3 }]);
 });
 
 it('looks again and again while there is no stream', () => {
@@ -90,10 +143,8 @@ it('looks again and again while there is no stream', () => {
 });
 
 it('seeks again at a hole; one that stays is missing, and after some more looks the stream is to begin again', () => {
-  const id = place(0, 1);
-  const runs = log(6, 2);
-  expect(give(id, runs[0])).toBe(true);
-  expect(give(id, runs[2])).toBe(false);
+  const id = followFrom(0, [A]);
+  reading.followed(id, [C]);
   taken();
   for (let look = 1; look <= 4; look++) place(look * 1_000, 5);
   expect(missing).toEqual([]);
@@ -106,22 +157,23 @@ it('seeks again at a hole; one that stays is missing, and after some more looks 
   expect(taken()).toEqual([{ type: 'restart-log' }]);
   // Filled: whatever was counted is forgotten.
   const filled = place(15_000, 3);
+  reading.ask();
   expect(taken()).toEqual([{ type: 'read', id: filled }]);
   reading.again();
   for (let look = 16; look < 20; look++) place(look * 1_000, 5);
   expect(missing).toHaveLength(10);
 });
 
-it('looks when nothing comes for a second, and seeks when there is more than was read', () => {
-  place(0, 1);
+it('looks when nothing comes for a second, and seeks when the stream has more than was read', () => {
+  followFrom(0);
   taken();
   reading.advance(999);
   expect(taken()).toEqual([]);
   reading.advance(1_000);
-  expect(taken()).toEqual([{ type: 'look', id: 1 }]);
+  expect(taken()).toEqual([{ type: 'look', id: 1, wanted: 1 }]);
   expect(reading.looked(1, false)).toBe(true);
   reading.advance(2_000);
-  expect(taken()).toEqual([{ type: 'look', id: 2 }]);
+  expect(taken()).toEqual([{ type: 'look', id: 2, wanted: 1 }]);
   // An answer to the one before comes late.
   expect(reading.looked(1, true)).toBe(false);
   expect(reading.looked(2, true)).toBe(true);
@@ -130,22 +182,12 @@ it('looks when nothing comes for a second, and seeks when there is more than was
 });
 
 it('takes no word of a look that something new has overtaken', () => {
-  const id = place(0, 1);
+  const id = followFrom(0);
   reading.advance(1_000);
   taken();
-  const [first] = log(4, 2);
-  give(id, first);
+  reading.followed(id, [A]);
   expect(reading.looked(1, true)).toBe(false);
   reading.advance(1_500);
-  expect(taken()).toEqual([]);
-});
-
-it('does not look while the queue has no room: there is more, of course', () => {
-  const id = place(0, 1);
-  for (const run of log(4, 2)) give(id, run);
-  expect(queue.isFull).toBe(true);
-  taken();
-  reading.advance(5_000);
   expect(taken()).toEqual([]);
 });
 
@@ -157,10 +199,19 @@ it('does without an answer that never comes', () => {
   reading.advance(30_000);
   const [again] = taken();
   expect(again).toMatchObject({ type: 'seek' });
-  reading.placed(again?.type === 'seek' ? again.id : 0, { firstMergedIndex: undefined });
+  // A piece of the stream.
+  reading.placed(again?.type === 'seek' ? again.id : 0, { firstMergedIndex: 1 });
+  reading.ask();
   taken();
-  reading.advance(31_000);
+  reading.advance(34_999);
+  expect(taken()).toEqual([]);
+  reading.advance(35_000);
+  const [third] = taken();
+  expect(third).toMatchObject({ type: 'seek' });
+  // A look.
+  reading.placed(third?.type === 'seek' ? third.id : 0, { firstMergedIndex: undefined });
+  reading.advance(36_000);
   expect(taken()).toMatchObject([{ type: 'look' }]);
-  reading.advance(61_000);
+  reading.advance(66_000);
   expect(taken()).toMatchObject([{ type: 'look' }]);
 });

@@ -49,11 +49,11 @@ describe('looking for nats-server', () => {
     inBin('nats-server: v2.12.0');
     const named = writeProgram(join(folder.path, 'own', 'nats'), 'nats-server: v2.9.25');
     const looking = findTool(offline(), { environment: { ...environment, NATS_SERVER_BIN: named } });
-    await expect(looking).rejects.toThrow(/2\.9\.25.*2\.10\.0 or newer.*\n.*NATS_SERVER_BIN/s);
+    await expect(looking).rejects.toThrow(/2\.9\.25.*2\.11\.0 or newer.*\n.*NATS_SERVER_BIN/s);
   });
 
   it('prefers PATH to the cache', async () => {
-    const path = inBin('nats-server: v2.10.0');
+    const path = inBin('nats-server: v2.11.0');
     inCache('nats-server: v2.12.0');
     expect(await findTool(offline(), { environment })).toMatchObject({ path, origin: 'PATH' });
   });

@@ -1,0 +1,140 @@
+/** Drives one merger core in the real world: the one place where its effects are done. Ends with the first error. */
+import { type FeedSource, FeedUnavailableError } from '../../shared/link/feed.js';
+import type { MergedRun, MergePosition } from '../../shared/merge/merge.js';
+import type { Index } from '../../shared/raft/entry.js';
+import type { FetchEffect, MergerCore, MergerEffect } from './core.js';
+
+export interface Adapters {
+  readonly feed: FeedSource;
+  /** A run has its final place; `fedUs`: when the newest answer of the feed came (microseconds since the Unix epoch). */
+  emit(run: MergedRun, fedUs: number): void;
+  /** Resolves when the stream has it. */
+  store(run: MergedRun): Promise<void>;
+  /** @throws StreamLostError when the stream is not what was written. */
+  requireWhole(): Promise<void>;
+  /** Where the state machine is, at or beyond these indexes; null: that cannot be told yet. */
+  locate(atLeast: readonly Index[]): Promise<MergePosition | null>;
+  readonly nowUs: () => number;
+  warn(text: string, error: unknown): void;
+}
+
+/** How long one poll of the feed may wait for something to merge (milliseconds). */
+const POLL_MS = 5_000;
+/** Between two tries when the replica or the applier does not answer (milliseconds). */
+const RETRY_MS = 100;
+
+export class Executor {
+  /** Rejects with the reason when this core cannot go on. */
+  readonly ended: Promise<never>;
+  private reject: (error: Error) => void = () => undefined;
+  private isOver = false;
+  private fedUs = 0;
+  private waker: NodeJS.Timeout | undefined;
+  private storing: Promise<void> = Promise.resolve();
+  private onStored: () => void = () => undefined;
+
+  constructor(
+    readonly core: MergerCore,
+    private readonly adapters: Adapters,
+  ) {
+    this.ended = new Promise((_, reject) => {
+      this.reject = reject;
+    });
+    this.ended.catch(() => undefined);
+    this.step(() => undefined);
+  }
+
+  end(error: unknown): void {
+    this.isOver = true;
+    clearTimeout(this.waker);
+    this.onStored();
+    this.reject(error instanceof Error ? error : new Error(String(error)));
+  }
+
+  /** Resolves when nothing is on its way to the stream, however that ended. */
+  async settled(): Promise<void> {
+    await this.storing.catch(() => undefined);
+  }
+
+  /** Merges nothing more; resolves when everything that was emitted is stored, or this core has ended. */
+  flush(): Promise<void> {
+    return new Promise((resolve) => {
+      this.onStored = resolve;
+      if (this.isOver) resolve();
+      else this.step((core) => core.flush());
+    });
+  }
+
+  private step(event: (core: MergerCore) => void): void {
+    if (this.isOver) return;
+    const { core } = this;
+    try {
+      core.advance(performance.now());
+      event(core);
+      for (const effect of core.next()) this.execute(effect);
+    } catch (error) {
+      this.end(error);
+      return;
+    }
+    if (core.isStored) this.onStored();
+    this.wakeLater();
+  }
+
+  private execute(effect: MergerEffect): void {
+    switch (effect.type) {
+      case 'emit':
+        this.adapters.emit(effect.run, this.fedUs);
+        return;
+      case 'store':
+        this.storing = this.adapters.store(effect.run);
+        this.after(this.storing, (core) => core.stored());
+        return;
+      case 'locate':
+        this.after(this.locate(effect.atLeast), (core, position) => core.rebase(position));
+        return;
+      case 'fetch':
+        this.after(this.fetch(effect), (core, told) => told(core));
+    }
+  }
+
+  private after<T>(work: Promise<T>, event: (core: MergerCore, done: T) => void): void {
+    work.then(
+      (done) => this.step((core) => event(core, done)),
+      (error: unknown) => this.end(error),
+    );
+  }
+
+  private async fetch(effect: FetchEffect): Promise<(core: MergerCore) => void> {
+    const { feed, warn, requireWhole, nowUs } = this.adapters;
+    try {
+      const reply = await feed.poll(effect, POLL_MS);
+      this.fedUs = nowUs();
+      if (reply !== null) return (core) => core.fed(reply.groups, reply.bases);
+    } catch (error) {
+      if (!(error instanceof FeedUnavailableError) || this.isOver) throw error;
+      warn('the replica does not answer', error);
+      await pause();
+      return (core) => core.fetchFailed();
+    }
+    // An idle cluster lets the poll run out: the time to see whether the stream is still the one that was written.
+    if (this.core.isStored) await requireWhole();
+    return (core) => core.fetchFailed();
+  }
+
+  private async locate(atLeast: readonly Index[]): Promise<MergePosition | null> {
+    const position = await this.adapters.locate(atLeast);
+    if (position === null) await pause();
+    return position;
+  }
+
+  private wakeLater(): void {
+    clearTimeout(this.waker);
+    const { nextWakeMs } = this.core;
+    if (nextWakeMs === null) return;
+    this.waker = setTimeout(() => this.step(() => undefined), Math.max(1, nextWakeMs - performance.now()));
+  }
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+}

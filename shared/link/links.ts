@@ -1,0 +1,10 @@
+/** What stands between the services of one process instead of NATS. Which of them there are is decided in services/main.ts. */
+import type { DirectFeed } from './feed.js';
+import type { DirectMergedLog } from './merged-log.js';
+
+export interface Links {
+  /** Replica and merger are in this process. */
+  readonly feed?: DirectFeed;
+  /** Merger and applier are in this process. */
+  readonly mergedLog?: DirectMergedLog;
+}
