@@ -700,7 +700,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'forget-verdict-on-restart',
-    foundBy: 54,
+    foundBy: 151,
     within: 100,
     what: 'a server that differs forgets it when it is started again (T4)',
     install: () =>
@@ -741,7 +741,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'take-what-lies-beyond-a-hole',
-    foundBy: 37,
+    foundBy: 31,
     within: 100,
     what: 'a message that begins beyond a hole in the stream is applied (T8)',
     install: () =>

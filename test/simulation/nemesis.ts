@@ -141,9 +141,13 @@ export class Nemesis {
           else core.transfer(group, random.pick(world.names));
         });
         break;
-      case 'stream-loss':
-        server.loseStream();
+      case 'stream-loss': {
+        const { messages } = server.stream;
+        // One of the newest: most others have been read.
+        if (random.chance(0.5)) server.stream.damage(Math.max(0, messages.length - 2 - random.below(4)));
+        else server.loseStream();
         break;
+      }
       case 'database-loss':
         // The state must be left somewhere.
         if (world.snapshots.newestIndex >= world.snapshots.compactedTo) server.loseDatabase();

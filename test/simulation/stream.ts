@@ -43,6 +43,11 @@ export class SimulatedStream {
     this.lastSequence = this.lastSequence + 1_000_000;
   }
 
+  /** A message that is not the last one cannot be read any more: readers pass over it. */
+  damage(at: number): void {
+    if (at < this.messages.length - 1) this.messages.splice(at, 1);
+  }
+
   /** Everything up to `mergedIndex` goes, but for the last message, which says where the stream is (T10). */
   trim(mergedIndex: number): void {
     const count = this.messages.findIndex(({ after }) => after.mergedIndex > mergedIndex);

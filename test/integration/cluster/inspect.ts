@@ -63,12 +63,20 @@ export interface MergedLog {
   readonly checksum: string;
 }
 
-/** The whole merged log of one server, read from its stream. */
+/** The whole merged log of one server, read from its stream as soon as that has everything that the database has. */
 export async function readMergedLog(cluster: LocalCluster, server: string): Promise<MergedLog> {
   const connection = await connect(natsAddress(cluster.natsUrl));
   try {
     const name = new Subjects(cluster.cluster).logStream(server);
-    const { state } = await (await jetstreamManager(connection)).streams.info(name);
+    const manager = await jetstreamManager(connection);
+    const { mergedIndex } = await readDatabase(cluster.databaseUrl(server));
+    // It is written behind.
+    const state = await eventually(`the stream of ${server} at ${mergedIndex}`, async () => {
+      const found = (await manager.streams.info(name)).state;
+      const last = found.messages === 0 ? null : await manager.streams.getMessage(name, { seq: found.last_seq });
+      const stored = last === null ? 0 : decodeMergedBatch(last.data).after.mergedIndex;
+      return stored >= mergedIndex ? found : undefined;
+    });
     const entries: MergedLog['entries'][number][] = [];
     let checksum = '';
     if (state.messages === 0) return { entries, checksum };
