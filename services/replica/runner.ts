@@ -23,7 +23,8 @@ export const SYSTEM_CLOCKS: Clocks = {
 
 /** What the runner leaves to the service: everything but the log store. */
 export interface Outside<C extends QueuedCommand> {
-  send(to: ServerId, envelope: Envelope): void;
+  /** `isProbe`: the core is to hear `unreachable` when no process takes messages there. */
+  send(to: ServerId, envelope: Envelope, isProbe: boolean): void;
   /** Every effect but `send`, `write` and `read`. */
   tell(effect: Exclude<Effect<C>, { type: 'send' | 'write' | 'read' }>): void;
   /** A write begins, and is durable; a pair a write. For tracing. */
@@ -107,7 +108,7 @@ export class Runner<C extends QueuedCommand> {
   private execute(effect: Effect<C>): void {
     switch (effect.type) {
       case 'send':
-        this.outside.send(effect.to, effect.envelope);
+        this.outside.send(effect.to, effect.envelope, effect.isProbe);
         break;
       case 'write':
         this.writing = this.write(effect);

@@ -33,6 +33,7 @@ import type { FeedRequest } from './core/feed.js';
 import type { ReplicaCore } from './core/server.js';
 import { withWayOut } from './damage.js';
 import { Mergers } from './mergers.js';
+import { Probes } from './probes.js';
 import { ReplicaRequests } from './requests.js';
 import { type Clocks, Runner } from './runner.js';
 import { type LogStoreStatus, serverStatus } from './status.js';
@@ -60,6 +61,7 @@ export class ReplicaService implements Service {
   private readonly barriers: Waiting<undefined, readonly Index[]>;
   private endFeed: () => void = () => undefined;
   private readonly mergers = new Mergers();
+  private readonly probes: Probes;
   private readonly requests: ReplicaRequests;
   private readonly spans: ReplicaTracing;
   private readonly warn;
@@ -98,7 +100,10 @@ export class ReplicaService implements Service {
       core,
       store,
       {
-        send: (to, envelope) => this.publish(this.subjects.rpc(to), encodeEnvelope(envelope)),
+        send: (to, envelope, isProbe) => {
+          const reply = isProbe ? this.probes.replyFor(to) : undefined;
+          this.publish(this.subjects.rpc(to), encodeEnvelope(envelope), reply);
+        },
         tell: (effect) => this.onEffect(effect),
         onWrite: (effect) => this.spans.onWrite(effect.batch),
         onStoreError: (error) => this.onStoreError(error),
@@ -134,6 +139,7 @@ export class ReplicaService implements Service {
       (id) => this.runner.happen((core) => core.barrier(id)),
       (id) => this.runner.happen((core) => core.forgetBarrier(id)),
     );
+    this.probes = new Probes(connection, (peer) => this.runner.happen((core) => core.unreachable(peer)));
     this.requests = new ReplicaRequests({
       connection,
       subjects: this.subjects,
@@ -236,8 +242,8 @@ export class ReplicaService implements Service {
   }
 
   /** A message that cannot be sent is a lost message: the protocol sends it again, and somebody must hear of it. */
-  private publish(subject: string, data: Uint8Array): void {
-    this.guard(subject, () => this.connection.publish(subject, data));
+  private publish(subject: string, data: Uint8Array, reply?: string): void {
+    this.guard(subject, () => this.connection.publish(subject, data, reply === undefined ? undefined : { reply }));
   }
 
   private drop(kind: string, detail: string): void {

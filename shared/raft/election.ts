@@ -1,4 +1,5 @@
 /** Elections: Raft sections 5.2 and 5.4.1, pre-vote and leader stickiness (dissertation 9.6, 4.2.3), promises in votes (T2). */
+import type { ServerId } from './entry.js';
 import { becomeLeader } from './leading.js';
 import type { Message, VoteReply, VoteRequest } from './message.js';
 import { quorumSize } from './options.js';
@@ -9,6 +10,28 @@ export function onElectionTimeout(state: GroupState, nowMs: number): void {
   state.electionDeadlineMs = state.randomDeadline(nowMs);
   if (!mayCampaign(state)) return;
   campaign(state, { preVote: true, transfer: false }, nowMs);
+}
+
+/** Heartbeats that a follower misses before it asks the transport whether its leader takes messages at all. */
+const SILENT_HEARTBEATS = 3;
+
+/** The leader that has been silent for some heartbeats, on a follower that might stand in its place. */
+export function silentLeader({ role, leader, leaderHeardAtMs, options }: GroupState, nowMs: number): ServerId | null {
+  if (role !== 'follower' || leader === null) return null;
+  return nowMs - leaderHeardAtMs >= options.heartbeatMs * SILENT_HEARTBEATS ? leader : null;
+}
+
+/**
+ * The transport says that no process takes messages for `peer`. If that is the silent leader, this follower need not wait for
+ * the rest of its election timeout, nor protect that leader any longer. This is only about when to stand: a word that is
+ * wrong costs an election, since pre-votes, votes and terms are as ever.
+ */
+export function onUnreachable(state: GroupState, peer: ServerId, nowMs: number): void {
+  if (silentLeader(state, nowMs) !== peer) return;
+  const { heartbeatMs, random } = state.options;
+  state.leaderHeardAtMs = Number.NEGATIVE_INFINITY;
+  // Followers hear of it at about the same time: they stand at different ones (Raft section 5.2).
+  state.electionDeadlineMs = Math.min(state.electionDeadlineMs, nowMs + random() * heartbeatMs);
 }
 
 /** The leader hands over (dissertation, section 3.10): no pre-vote, and voters do not protect the old leader. */

@@ -13,7 +13,15 @@
  * So "only after it is durable" is part of the data: a vote, a success reply and a promise leave in `after`.
  */
 import { claimIfWanted, nextClaimMs } from './claiming.js';
-import { onElectionTimeout, onOwnVoteDurable, onTimeoutNow, onVoteReply, onVoteRequest } from './election.js';
+import {
+  onElectionTimeout,
+  onOwnVoteDurable,
+  onTimeoutNow,
+  onUnreachable,
+  onVoteReply,
+  onVoteRequest,
+  silentLeader,
+} from './election.js';
 import type {
   HardState,
   Index,
@@ -86,6 +94,16 @@ export class Group {
     } else if (state.role === 'leader') tickLeader(state, nowMs);
     else if (nowMs >= state.electionDeadlineMs) onElectionTimeout(state, nowMs);
     state.log.shrink(Math.min(state.commitIndex, state.unsavedFrom), state.options.windowBytesMax);
+  }
+
+  /** The leader of this follower when it has been silent for some heartbeats: the transport may know that it is gone. */
+  silentLeader(nowMs: number): ServerId | null {
+    return silentLeader(this.state, nowMs);
+  }
+
+  /** The transport says that no process takes messages for `peer`; it may be wrong. A silent leader is replaced sooner. */
+  unreachable(peer: ServerId, nowMs: number): void {
+    onUnreachable(this.state, peer, nowMs);
   }
 
   /** A message of another replica of this group. Any order, loss and duplication is fine. */

@@ -7,7 +7,7 @@ import type { Acknowledgement, Effect, FailedEffect, QueuedCommand } from '../..
 import type { FeedAnswer, FeedRequest } from '../../services/replica/core/feed.js';
 import { ReplicaCore } from '../../services/replica/core/server.js';
 import type { LoadedState, WriteBatch } from '../../shared/log-store/port.js';
-import type { GroupId, Index, Timestamp } from '../../shared/raft/entry.js';
+import type { GroupId, Index, ServerId, Timestamp } from '../../shared/raft/entry.js';
 import type { Envelope } from '../../shared/raft/message.js';
 import { decodeCommand } from '../../shared/wire/command.js';
 import { decodeConfiguration, encodeConfiguration } from '../../shared/wire/configuration.js';
@@ -125,6 +125,16 @@ export class SimulatedReplica {
     this.happen((core) => begin(core, id));
   }
 
+  /** NATS knows which processes take messages; now and then it does not say so, or is wrong for a moment. */
+  private probe(peer: ServerId): void {
+    const { world, server } = this;
+    const asked = world.servers[world.names.indexOf(peer)];
+    server.after(this, world.options.latencyUs * this.random.between(0.5, 1.5), () => {
+      const isGone = asked?.replica === null;
+      if (this.random.chance(isGone ? 0.9 : world.isFaulty ? 0.1 : 0)) this.happen((core) => core.unreachable(peer));
+    });
+  }
+
   private time(): { physical: Timestamp; nowMs: number } {
     const { nowUs } = this.world.queue;
     return { physical: this.server.clock.physical(nowUs), nowMs: this.server.clock.monotonicMs(nowUs) };
@@ -174,6 +184,7 @@ export class SimulatedReplica {
       case 'send':
         world.witness.onSend(server, this.core, effect.envelope);
         world.network.send(server.index, world.names.indexOf(effect.to), effect.envelope);
+        if (effect.isProbe) this.probe(effect.to);
         break;
       case 'write':
         this.write(effect.batch);

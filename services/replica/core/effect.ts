@@ -30,8 +30,8 @@ export interface Placed<C extends QueuedCommand> {
 }
 
 export type Effect<C extends QueuedCommand> =
-  /** Publish; may be lost. */
-  | { readonly type: 'send'; readonly to: ServerId; readonly envelope: Envelope }
+  /** Publish; may be lost. `isProbe`: if the transport knows that no process takes messages there, call `unreachable`. */
+  | { readonly type: 'send'; readonly to: ServerId; readonly envelope: Envelope; readonly isProbe: boolean }
   /** Make durable, then call `written`, or `writeFailed`. Never two at a time. */
   | { readonly type: 'write'; readonly batch: WriteBatch }
   /** Read from the log store, then call `readDone` with the same effect and the entries (none when it failed). */

@@ -87,6 +87,9 @@ export class ReplicaCore<C extends QueuedCommand> {
   private readonly outbox: Outbox;
   /** The largest timestamp that a barrier of some other server waits for (T6). */
   private closeUpToElsewhere: Timestamp = 0;
+  /** Peers that the transport is to be asked about with the next envelope; and when each was asked about last (milliseconds). */
+  private readonly probes = new Set<ServerId>();
+  private readonly probedAtMs = new Map<ServerId, number>();
   private inFlight: InFlight | null = null;
   /** For each group the index that a snapshot must reach; 0 where none is needed (T10). */
   private readonly neededSnapshots: Index[];
@@ -140,6 +143,12 @@ export class ReplicaCore<C extends QueuedCommand> {
   tick(): void {
     const { isDiskHung } = this;
     for (const group of this.groups) group.tick(this.nowMs, isDiskHung);
+    this.probeSilentLeaders();
+  }
+
+  /** The transport says that no process takes messages for this peer, as an answer to a probe. */
+  unreachable(peer: ServerId): void {
+    for (const group of this.groups) group.unreachable(peer, this.nowMs);
   }
 
   /**
@@ -293,10 +302,24 @@ export class ReplicaCore<C extends QueuedCommand> {
     } while (this.inFlight === null && this.startWrite());
     this.collectMessages();
     for (const [to, contents] of this.outbox.take()) {
-      this.effects.push({ type: 'send', to, envelope: this.links.wrap(to, contents, this.physical, this.nowMs) });
+      const isProbe = this.probes.delete(to);
+      const envelope = this.links.wrap(to, contents, this.physical, this.nowMs);
+      this.effects.push({ type: 'send', to, envelope, isProbe });
     }
     this.report();
     return this.effects.splice(0);
+  }
+
+  /** A leader whose process is gone falls silent; the transport knows at once that no messages are taken any more. */
+  private probeSilentLeaders(): void {
+    for (const group of this.groups) {
+      const leader = group.silentLeader(this.nowMs);
+      if (leader === null || this.nowMs - (this.probedAtMs.get(leader) ?? 0) < this.options.heartbeatMs) continue;
+      this.probedAtMs.set(leader, this.nowMs);
+      this.probes.add(leader);
+      // An envelope leaves for it, also when there is nothing to say.
+      this.outbox.to(leader);
+    }
   }
 
   private stampQueued(): void {

@@ -6,6 +6,7 @@
  *   pieces                   from then on one entry a message (before `cluster`)
  *   pass MS                  time passes; everybody alive gets a tick
  *   campaign S               the election timeout of S passes (and of nobody else)
+ *   gone S T                 the transport tells S that no process takes messages for T; S stands at the next tick if it may
  *   deliver [FROM TO]        messages arrive, and those that they cause, until none is left; only that link when one is named
  *   step [FROM TO]           the same without those that they cause
  *   drop [FROM TO]           messages on their way are lost
@@ -72,6 +73,8 @@ export class Transcript {
   private nowMs = 0;
   private appendBytesMax: number = GROUP_DEFAULTS.appendBytesMax;
   private output: string[] = [];
+  /** Random numbers are as small as can be. */
+  private isPrompt = false;
 
   /** Runs one line and returns what it gave. */
   run(line: string): string[] {
@@ -87,6 +90,7 @@ export class Transcript {
     else if (verb === 'cluster') for (const node of words.map((name) => this.add(name, words))) this.start(node);
     else if (verb === 'pass') this.pass(Number(a));
     else if (verb === 'campaign') this.campaign(a);
+    else if (verb === 'gone') this.gone(a, b);
     else if (verb === 'deliver') while (this.step(a, b)) this.settle();
     else if (verb === 'step') this.step(a, b);
     else if (verb === 'drop') for (const message of this.take(a, b)) this.say(`lost: ${show(message)}`);
@@ -149,7 +153,7 @@ export class Transcript {
       encodeConfiguration,
       decodeConfiguration,
       // Timeouts never pass by themselves within a script's time: `campaign` says when.
-      random: () => 1_000,
+      random: () => (this.isPrompt ? 0 : 1_000),
     };
     const isNew = lastIndex === 0 && hardState.term === 0;
     node.group = new Group(options, isNew ? null : restored, this.nowMs);
@@ -173,6 +177,12 @@ export class Transcript {
     const state = Reflect.get(group, 'state') as { electionDeadlineMs: number };
     state.electionDeadlineMs = this.nowMs;
     group.tick(this.nowMs);
+  }
+
+  private gone(name: string, peer: string): void {
+    this.isPrompt = true;
+    this.group(name).unreachable(peer, this.nowMs);
+    this.isPrompt = false;
   }
 
   private propose(name: string, texts: readonly string[]): void {

@@ -28,6 +28,8 @@ export interface Server {
   diskMs: number;
   /** Messages neither reach it nor leave it. */
   isCutOff: boolean;
+  /** Its process has ended: the transport knows that no messages are taken there. */
+  isGone: boolean;
   /** How far its clock is ahead (milliseconds). */
   clockOffsetMs: number;
   isWriting: boolean;
@@ -36,7 +38,7 @@ export interface Server {
 
 export class Cores {
   readonly servers: readonly Server[];
-  private wires: { readonly to: ServerId; readonly envelope: Envelope }[] = [];
+  private wires: { readonly to: ServerId; readonly envelope: Envelope; readonly isProbe: boolean }[] = [];
   private nowMs = 0;
 
   constructor(names: readonly ServerId[], options: { groups: number; uncommittedBytesMax?: number }) {
@@ -67,6 +69,7 @@ export class Cores {
         isDiskHung: false,
         diskMs: 0,
         isCutOff: false,
+        isGone: false,
         clockOffsetMs: 0,
         isWriting: false,
         wroteAtMs: 0,
@@ -82,7 +85,9 @@ export class Cores {
 
   /** Who believes to lead the group. */
   leadersOf(group: GroupId): ServerId[] {
-    return this.servers.filter(({ core }) => core.groups[group]?.role === 'leader').map(({ name }) => name);
+    return this.servers
+      .filter(({ core, isGone }) => !isGone && core.groups[group]?.role === 'leader')
+      .map(({ name }) => name);
   }
 
   offer(name: ServerId, group: GroupId, body: Uint8Array): CommandRefusal | null {
@@ -96,6 +101,7 @@ export class Cores {
     for (const untilMs = this.nowMs + ms; this.nowMs < untilMs; ) {
       this.nowMs += TICK_MS;
       for (const server of this.servers) {
+        if (server.isGone) continue;
         this.advance(server);
         server.core.tick();
       }
@@ -106,9 +112,13 @@ export class Cores {
   /** Turns of all servers until nothing is left to do. */
   settle(): void {
     do {
-      for (const server of this.servers) this.turn(server);
-      for (const { to, envelope } of this.wires.splice(0)) {
+      for (const server of this.servers) if (!server.isGone) this.turn(server);
+      for (const { to, envelope, isProbe } of this.wires.splice(0)) {
         const receiver = this.server(to);
+        if (receiver.isGone) {
+          if (isProbe) this.server(envelope.from).core.unreachable(to);
+          continue;
+        }
         if (receiver.isCutOff || this.server(envelope.from).isCutOff) continue;
         this.advance(receiver);
         receiver.core.receive(envelope);
