@@ -9,8 +9,12 @@ interface Waiter {
 export class AppliedPositions {
   private waiters: Waiter[] = [];
 
-  /** `positions`: for each group the index of its last command that is applied. */
-  constructor(private readonly positions: Index[]) {}
+  /** @param positions For each group the index of its last command that is applied. */
+  constructor(
+    private readonly positions: Index[],
+    /** The first read begins to wait, or the last one ends. */
+    private readonly onAwaited: (isAwaited: boolean) => void,
+  ) {}
 
   /** A command is applied. Call `settle` after the last one of a batch. */
   applied(group: GroupId, index: Index): void {
@@ -25,6 +29,7 @@ export class AppliedPositions {
       waiter.resolve();
       return false;
     });
+    if (this.waiters.length === 0) this.onAwaited(false);
   }
 
   /** The state is at another place: what was applied since may have to be applied again. */
@@ -43,8 +48,10 @@ export class AppliedPositions {
     return new Promise((resolve, reject) => {
       const waiter: Waiter = { positions, resolve };
       this.waiters.push(waiter);
+      if (this.waiters.length === 1) this.onAwaited(true);
       const onAbort = () => {
         this.waiters = this.waiters.filter((one) => one !== waiter);
+        if (this.waiters.length === 0) this.onAwaited(false);
         reject(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
       };
       if (signal.aborted) onAbort();

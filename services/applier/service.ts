@@ -87,7 +87,10 @@ export class ApplierService implements Service {
     const subjects = new Subjects(config.cluster);
     this.subjects = subjects;
     this.warn = warnOccasionally(logger);
-    this.positions = new AppliedPositions(indexesOf(position.positions));
+    this.positions = new AppliedPositions(indexesOf(position.positions), (isAwaited) => {
+      // Not within the batch that has ended a read's waiting.
+      queueMicrotask(() => this.executor.happen((one) => one.setAwaited(isAwaited)));
+    });
     this.batchSizes = metrics.histogram('applied_batch_commands', 'Commands in one transaction', BATCH_SIZES);
     this.batchSeconds = metrics.histogram('apply_seconds', 'Time of one transaction', SECONDS);
     this.commandsApplied = metrics.counter('applied_commands_total', 'Commands applied');

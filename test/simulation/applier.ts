@@ -92,6 +92,7 @@ export class SimulatedApplier {
       this.later(this.random.between(20, 200), () => {
         this.readings.push({ positions, key, tag });
         this.serveReads();
+        this.happen((core) => core.setAwaited(this.readings.length > 0));
       });
     });
   }
@@ -505,6 +506,7 @@ export class SimulatedApplier {
       this.world.clients.onRead(tag, { place, mergedIndex, version: row?.version ?? 0 });
       return false;
     });
+    this.later(1, () => this.happen((core) => core.setAwaited(this.readings.length > 0)));
   }
 
   private tell(message: CheckpointMessage): void {

@@ -58,6 +58,8 @@ interface Mark extends Place {
 /** Between two tries of the engine (milliseconds): doubles from the first to the second. */
 const RETRY_MS = 50;
 const RETRY_MS_MAX = 2_000;
+/** How long commands that no client and no read waits for here may collect for one transaction (milliseconds). */
+const PATIENCE_MS = 10;
 
 export class ApplierCore {
   private readonly queue: ApplyQueue;
@@ -73,6 +75,10 @@ export class ApplierCore {
   private underWay: EngineEffect | null = null;
   /** What it is to do next, ahead of the queue. */
   private mustOpen = false;
+  /** Since when something has been in the queue (milliseconds). */
+  private queuedAtMs: number | null = null;
+  /** A read waits for the state to get further. */
+  private isAwaited = false;
   /** Taken from the queue, and not known to be applied. */
   private batch: TakenBatch | null = null;
   /** Reached, and neither compared nor saved. */
@@ -100,7 +106,7 @@ export class ApplierCore {
     const emit = (effect: Effect) => void this.effects.push(effect);
     this.nowMs = nowMs;
     this.at = position;
-    this.queue = new ApplyQueue(position, queue);
+    this.queue = new ApplyQueue(position, queue, (command) => command.server === server && command.reply !== '');
     this.reading = new Reading(this.queue, emit, (error) => {
       this.trouble(error, false);
       this.snapshots.need();
@@ -157,8 +163,11 @@ export class ApplierCore {
     const { reading, comparison, marks, snapshots, retryAtMs, nowMs } = this;
     const retry = retryAtMs > nowMs ? retryAtMs : Number.POSITIVE_INFINITY;
     const mark = this.mayAsk ? marks.nextWakeMs : Number.POSITIVE_INFINITY;
+    const { queuedAtMs, underWay } = this;
+    const batch = queuedAtMs === null || underWay !== null ? Number.POSITIVE_INFINITY : queuedAtMs + PATIENCE_MS;
     // Once a second in any case: ages come due without an event.
-    return Math.min(reading.nextWakeMs, comparison.nextWakeMs, mark, snapshots.nextWakeMs, retry, nowMs + 1_000);
+    const others = Math.min(reading.nextWakeMs, comparison.nextWakeMs, snapshots.nextWakeMs);
+    return Math.min(others, mark, batch, retry, nowMs + 1_000);
   }
 
   /** Time has passed: before every event, and when `nextWakeMs` is over (milliseconds, never goes back). */
@@ -236,6 +245,11 @@ export class ApplierCore {
     if (!this.reading.looked(id, false) || this.underWay !== null || this.isFinal(error)) return;
     if (error instanceof DamagedError) this.snapshots.repair();
     this.trouble(error, false);
+  }
+
+  /** Whether some read waits for commands that are not applied. */
+  setAwaited(isAwaited: boolean): void {
+    this.isAwaited = isAwaited;
   }
 
   /** A read has found the state at another place than it was thought to be. */
@@ -460,8 +474,10 @@ export class ApplierCore {
     if (snapshot !== null) return { type: 'install', snapshot };
     if (this.verdict !== undefined && !this.isVerdictKept) return { type: 'mark', reason: this.verdict };
     if (this.mark !== null) return this.begin(this.mark);
+    if (this.batch === null && !this.isBatchDue) return null;
     try {
       this.batch ??= this.queue.take();
+      this.queuedAtMs = this.queue.length === 0 ? null : this.nowMs;
     } catch (error) {
       this.end(error instanceof Error ? error : new Error(String(error)));
       return null;
@@ -469,6 +485,16 @@ export class ApplierCore {
     if (this.batch === null) return null;
     const { batch } = this.batch;
     return { type: 'apply', batch, restoring: restoringOf(batch) };
+  }
+
+  /**
+   * A transaction costs the same for one command and for ten. It begins at once when a client or a read waits for it
+   * here. Else it begins a moment later, with the commands that have come by then.
+   */
+  private get isBatchDue(): boolean {
+    if (this.queue.length === 0) return false;
+    this.queuedAtMs ??= this.nowMs;
+    return this.queue.isUrgent || this.isAwaited || this.nowMs - this.queuedAtMs >= PATIENCE_MS;
   }
 
   private begin(mark: Mark): EngineEffect | null {
@@ -515,6 +541,7 @@ export class ApplierCore {
     this.forgetMark();
     this.retryAtMs = 0;
     this.queue.reset(position);
+    this.queuedAtMs = null;
     this.snapshots.onMoved(position.mergedIndex);
     this.marks.onMoved(position.mergedIndex);
     this.reading.again();

@@ -59,6 +59,7 @@ export class ApplyQueue {
   private queue: Queued[] = [];
   private head = 0;
   private bytes = 0;
+  private owed = 0;
   /** At the last entry that was taken. */
   private checksum: RunningChecksum;
   /** Of the last entry in the queue. */
@@ -67,6 +68,8 @@ export class ApplyQueue {
   constructor(
     position: EnginePosition,
     private readonly limits: QueueLimits,
+    /** A client waits for this server to answer this command. */
+    private readonly isOwed: (command: MergedCommand) => boolean,
   ) {
     this.lastIndex = position.mergedIndex;
     this.checksum = new RunningChecksum(position.checksum);
@@ -77,8 +80,14 @@ export class ApplyQueue {
     this.queue = [];
     this.head = 0;
     this.bytes = 0;
+    this.owed = 0;
     this.lastIndex = position.mergedIndex;
     this.checksum = new RunningChecksum(position.checksum);
+  }
+
+  /** Some client waits for a command in the queue, or there is enough for a batch. */
+  get isUrgent(): boolean {
+    return this.owed > 0 || this.isFull || this.length >= this.limits.batchCommandsMax;
   }
 
   /** The merged index that the next message must contain or come before. */
@@ -104,7 +113,9 @@ export class ApplyQueue {
       const group = groups[at];
       if (entry === undefined || group === undefined) throw new Error(`entry ${at} of a merged batch is missing`);
       const checksum = at === entries.length - 1 ? after.checksum : undefined;
-      this.queue.push({ command: commandOf(entry, group, firstMergedIndex + at), entry, checksum });
+      const command = commandOf(entry, group, firstMergedIndex + at);
+      if (this.isOwed(command)) this.owed += 1;
+      this.queue.push({ command, entry, checksum });
       this.bytes += entry.bytes.length;
     }
     this.lastIndex = after.mergedIndex;
@@ -130,6 +141,7 @@ export class ApplyQueue {
       if (commands.length > 0 && (isAlone || bytes + size > batchBytesMax)) break;
       bytes += size;
       commands.push(next.command);
+      if (this.isOwed(next.command)) this.owed -= 1;
       this.addToChecksum(next);
       if (next.command.mergedIndex % CHECKPOINT_INTERVAL === 0) {
         checkpoints.push({ mergedIndex: next.command.mergedIndex, checksum: this.checksum.toString() });

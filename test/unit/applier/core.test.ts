@@ -17,7 +17,7 @@ const SNAPSHOTS = { entries: 1_000, bytes: 1_000_000, ageMs: 1_000_000 };
 type Command = readonly [name: string, payload: Uint8Array];
 
 function entry(index: number, [name, payload]: Command): LogEntry {
-  const fields = { id: '', server: 's1', reply: '', traceparent: '', replyFormat: 'json' } as const;
+  const fields = { id: '', server: 's1', reply: 'inbox', traceparent: '', replyFormat: 'json' } as const;
   const body = encodeCommand({ name, payload, ...fields });
   const { command } = EntryKind;
   return { index, term: 1, timestamp: index, kind: command, bytes: encodeEntry(1, index, command, body) };
@@ -40,8 +40,7 @@ function given(commands: readonly Command[], divergence?: string): { core: Appli
     commands.length,
   );
   const run = merge.take(100, 1_000_000);
-  if (run === null) throw new Error('nothing to merge');
-  core.read(id, { runs: [run], isEnd: true });
+  core.read(id, { runs: run === null ? [] : [run], isEnd: true });
   return { core, effects: core.run() };
 }
 
@@ -104,4 +103,36 @@ it('offers to take the snapshot that is wanted, unless it cannot even apply what
   core.run();
   asked(5_000);
   expect(asked(6_000)).toEqual([{ type: 'ask-verify', save: true }]);
+});
+
+/** What a core of s1 wants done about one put that s2 answers, or this server. */
+function queued(server: string, reply: string): { core: ApplierCore; types: () => string[] } {
+  const { core } = given([]);
+  const fields = { id: '', server, reply, traceparent: '', replyFormat: 'json' } as const;
+  const body = encodeCommand({ name: 'kv.put', payload: Buffer.from('{"key":"k","value":1}'), ...fields });
+  const { command } = EntryKind;
+  const merge = new Merge(mergeStart(1));
+  merge.offer(0, [{ index: 1, term: 1, timestamp: 1, kind: command, bytes: encodeEntry(1, 1, command, body) }], 1);
+  const run = merge.take(100, 1_000_000);
+  core.followed(1, run === null ? [] : [run]);
+  return { core, types: () => core.run().flatMap(({ type }) => (type === 'apply' ? [type] : [])) };
+}
+
+it('applies at once what a client waits for here, and lets other commands collect for a moment', () => {
+  expect(queued('s1', 'inbox').types()).toEqual(['apply']);
+  for (const { core, types } of [queued('s2', 'inbox'), queued('s1', '')]) {
+    expect(types()).toEqual([]);
+    expect(core.nextWakeMs).toBe(10);
+    core.advance(9);
+    expect(types()).toEqual([]);
+    core.advance(10);
+    expect(types()).toEqual(['apply']);
+  }
+});
+
+it('applies at once what a read waits for', () => {
+  const { core, types } = queued('s2', 'inbox');
+  expect(types()).toEqual([]);
+  core.setAwaited(true);
+  expect(types()).toEqual(['apply']);
 });

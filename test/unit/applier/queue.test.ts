@@ -57,7 +57,7 @@ it('gives what replaces the whole state as a batch of its own', () => {
     names.length,
   );
   const run = merge.take(100, 1_000_000);
-  const queue = new ApplyQueue(start, LIMITS);
+  const queue = new ApplyQueue(start, LIMITS, () => false);
   expect(run !== null && queue.offer(run)).toBe('taken');
   const batches: number[][] = [];
   for (let next = queue.take(); next !== null; next = queue.take()) {
@@ -73,7 +73,7 @@ describe('ApplyQueue', () => {
   it('gives every entry once and in order when messages come again with other borders', () => {
     fc.assert(
       fc.property(sizes, sizes, fc.nat(COUNT - 1), (before, after, lost) => {
-        const queue = new ApplyQueue(start, LIMITS);
+        const queue = new ApplyQueue(start, LIMITS, () => false);
         const taken: number[] = [];
         const first = messages(before);
         for (const run of first.slice(0, lost)) {
@@ -90,7 +90,7 @@ describe('ApplyQueue', () => {
   });
 
   it('reports a hole and takes nothing beyond it', () => {
-    const queue = new ApplyQueue(start, LIMITS);
+    const queue = new ApplyQueue(start, LIMITS, () => false);
     const [one, two, three] = messages([5]);
     if (one === undefined || two === undefined || three === undefined) throw new Error('three messages');
     expect(queue.offer(one)).toBe('taken');
@@ -103,7 +103,7 @@ describe('ApplyQueue', () => {
   it('stops at a log that is not the one that the state was made from', () => {
     const [one, two] = messages([5]);
     if (one === undefined || two === undefined) throw new Error('two messages');
-    const queue = new ApplyQueue({ ...start, mergedIndex: 5, checksum: 'f'.repeat(16) }, LIMITS);
+    const queue = new ApplyQueue({ ...start, mergedIndex: 5, checksum: 'f'.repeat(16) }, LIMITS, () => false);
     queue.offer(two);
     expect(() => drain(queue)).toThrow(LogMismatchError);
   });
@@ -111,10 +111,10 @@ describe('ApplyQueue', () => {
   it('is bounded by commands and by bytes', () => {
     const [one] = messages([20]);
     if (one === undefined) throw new Error('a message');
-    const byCommands = new ApplyQueue(start, { ...LIMITS, queuedCommandsMax: 20 });
+    const byCommands = new ApplyQueue(start, { ...LIMITS, queuedCommandsMax: 20 }, () => false);
     byCommands.offer(one);
     expect(byCommands.isFull).toBe(true);
-    const byBytes = new ApplyQueue(start, { ...LIMITS, queuedBytesMax: 10 });
+    const byBytes = new ApplyQueue(start, { ...LIMITS, queuedBytesMax: 10 }, () => false);
     byBytes.offer(one);
     expect(byBytes.isFull).toBe(true);
     drain(byBytes);

@@ -33,7 +33,7 @@ let reading: Reading;
 beforeEach(() => {
   effects = [];
   missing = [];
-  queue = new ApplyQueue(START, LIMITS);
+  queue = new ApplyQueue(START, LIMITS, () => false);
   reading = new Reading(
     queue,
     (effect) => effects.push(effect),
