@@ -23,6 +23,7 @@ import { BATCH_SIZES, type Metrics, SECONDS } from '../../shared/telemetry/metri
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
+import { type Answers, answersOver } from '../../shared/wire/answers.js';
 import { parseJson } from '../../shared/wire/json.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { answer } from './answers.js';
@@ -56,6 +57,7 @@ export class ApplierService implements Service {
   private readonly executor: Executor;
   private readonly condition: Condition;
   private readonly positions: AppliedPositions;
+  private readonly answers: Answers;
   private readonly warn;
   private readonly batchSizes;
   private readonly batchSeconds;
@@ -91,6 +93,7 @@ export class ApplierService implements Service {
       // Not within the batch that has ended a read's waiting.
       queueMicrotask(() => this.executor.happen((one) => one.setAwaited(isAwaited)));
     });
+    this.answers = answersOver(connection);
     this.batchSizes = metrics.histogram('applied_batch_commands', 'Commands in one transaction', BATCH_SIZES);
     this.batchSeconds = metrics.histogram('apply_seconds', 'Time of one transaction', SECONDS);
     this.commandsApplied = metrics.counter('applied_commands_total', 'Commands applied');
@@ -283,7 +286,7 @@ export class ApplierService implements Service {
       if (!outcome.ok) (outcome.failed ? this.failures : this.rejections).add();
     }
     try {
-      answer(this.connection, this.subjects, this.config.server, commands, applied, isTrusted, (error) =>
+      answer(this.answers, this.subjects, this.config.server, commands, applied, isTrusted, (error) =>
         this.warn('an answer could not be sent', error),
       );
     } catch (error) {

@@ -1,8 +1,11 @@
 /**
- * Commands from clients: from a NATS message to a queued command, and the replica's part of the answers (T7, T9).
+ * Commands from clients: from a NATS message to queued commands, and the replica's part of the answers (T7, T9).
  *
  * Everything that can be refused is refused here, before anything is appended, with a typed error. What the applier answers
  * (`applied`, the default) leaves no trace in this service: the reply subject travels in the entry.
+ *
+ * The commands of a batch are judged one by one, and those that are accepted enter the queue of one
+ * group together, in their order. Answers that one turn gives to one inbox leave in one message.
  */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { prepareCommand, type StateMachineContract } from '../../shared/engine/registry.js';
@@ -10,64 +13,75 @@ import { VERIFY_COMMAND, verifyRequest } from '../../shared/engine/verify.js';
 import type { GroupId, Timestamp } from '../../shared/raft/entry.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { CommandSpan, Tracing } from '../../shared/telemetry/tracing.js';
+import { type Answers, answersOver, type ReplyAddress } from '../../shared/wire/answers.js';
 import { decodeCommand, encodeCommand, type ReplyFormat } from '../../shared/wire/command.js';
+import { type BatchCommand, type CommandBatch, decodeCommandBatch } from '../../shared/wire/command-batch.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import { RequestHeaders } from '../../shared/wire/headers.js';
 import { parseJson } from '../../shared/wire/json.js';
-import { encodeError, encodeSuccess, type Reply } from '../../shared/wire/reply.js';
+import { encodeBatchRefusal } from '../../shared/wire/reply-batch.js';
 import { RESTORE_COMMAND, restoreInput } from '../../shared/wire/restore.js';
+import type { Subjects } from '../../shared/wire/subjects.js';
+import { WireError } from '../../shared/wire/wire-error.js';
 import type { Acknowledgement, CommandRefusal, FailedEffect, Placed, QueuedCommand } from './core/effect.js';
 
 /** A command on its way into a log, with what is needed to answer it. */
-export interface ClientCommand extends QueuedCommand {
+export interface ClientCommand extends QueuedCommand, ReplyAddress {
   readonly name: string;
-  /** Where this service answers; empty when the applier does, or no client waits. */
-  readonly reply: string;
-  readonly format: ReplyFormat;
+  /** The timestamp that the entry must come after (T7); 0 for none. */
+  readonly after: Timestamp;
   readonly span: CommandSpan | undefined;
   /** When it was queued (microseconds), for a sampled command; else 0. */
   readonly stampedAtUs: Timestamp;
 }
 
-/** What the headers of a command say. */
+/** What a command says besides its name and payload. */
 interface Envelope {
   readonly id: string;
   readonly acknowledgement: Acknowledgement;
   readonly after: Timestamp;
-  readonly format: ReplyFormat;
   readonly traceparent: string | undefined;
 }
 
 export interface IngressOptions {
   readonly server: string;
+  readonly subjects: Subjects;
   readonly contract: StateMachineContract;
   /** Largest payload (bytes). */
   readonly payloadBytesMax: number;
+  /** Queues commands of one group, in their order; returns for each one why not, or null. */
+  readonly offer: (group: GroupId, commands: readonly ClientCommand[]) => readonly (CommandRefusal | null)[];
+  /** Something failed that no client is to blame for; clients hear INTERNAL, or nothing. */
+  readonly onFailure: (what: string, error: unknown) => void;
 }
 
 /** Longest idempotency id (characters). */
 const ID_LENGTH_MAX = 256;
 
-const NO_HEADERS: Envelope = { id: '', acknowledgement: 'applied', after: 0, format: 'json', traceparent: undefined };
+const NO_HEADERS: Envelope = { id: '', acknowledgement: 'applied', after: 0, traceparent: undefined };
 
 export class Ingress {
+  private readonly answers: Answers;
+  /** Answers leave at the end of this turn. */
+  private isFlushing = false;
+
   constructor(
     private readonly options: IngressOptions,
     private readonly connection: NatsConnection,
     private readonly tracing: Tracing,
-    /** Queues a command; returns why not, or null. */
-    private readonly offer: (group: GroupId, command: ClientCommand, after: Timestamp) => CommandRefusal | null,
-  ) {}
+  ) {
+    this.answers = answersOver(connection);
+  }
 
   /** Takes a message for the given group; answers at once when it is refused. */
   take(message: Msg, name: string, group: GroupId): void {
-    this.queue(message, name, group, (format) => this.validate(name, message.data, format));
+    this.takeAlone(message, name, group, (format) => this.validate(name, message.data, format));
   }
 
   /** Takes the services' own request that the state be replaced (T10). */
   takeRestore(message: Msg, group: GroupId): void {
-    this.queue(message, RESTORE_COMMAND, group, () => {
+    this.takeAlone(message, RESTORE_COMMAND, group, () => {
       parseJson(message.data, restoreInput);
       return message.data;
     });
@@ -75,54 +89,115 @@ export class Ingress {
 
   /** Takes the services' own request that all servers compare their rows (T4). */
   takeVerify(message: Msg, group: GroupId): void {
-    this.queue(message, VERIFY_COMMAND, group, () => {
+    this.takeAlone(message, VERIFY_COMMAND, group, () => {
       parseJson(message.data, verifyRequest);
       return message.data;
     });
   }
 
-  private queue(message: Msg, name: string, group: GroupId, validate: (format: ReplyFormat) => Uint8Array): void {
-    const replyTo = message.reply ?? '';
-    let format: ReplyFormat = 'json';
-    let span: CommandSpan | undefined;
+  /** Takes the commands of a batch for the given group; returns how many there are. */
+  takeBatch(message: Msg, group: GroupId): number {
+    const batch = this.readBatch(message);
+    if (batch === undefined) return 0;
+    const { firstNumber, commands } = batch;
+    const reply = batch.inbox === '' ? (message.reply ?? '') : batch.inbox;
+    const stampedAtUs = this.tracing.enabled ? spanTimeUs() : 0;
+    const accepted: ClientCommand[] = [];
+    for (const [at, command] of commands.entries()) {
+      const to: ReplyAddress = { reply, replyFormat: 'protobuf', replyNumber: firstNumber + at };
+      try {
+        accepted.push(this.prepareOfBatch(command, to, stampedAtUs));
+      } catch (error) {
+        this.fail(to, error);
+      }
+    }
+    this.offer(group, accepted);
+    return commands.length;
+  }
+
+  private takeAlone(message: Msg, name: string, group: GroupId, validate: (format: ReplyFormat) => Uint8Array): void {
+    const reply = message.reply ?? '';
+    let replyFormat: ReplyFormat = 'json';
+    let command: ClientCommand;
     try {
       const headers = message.headers === undefined ? undefined : new RequestHeaders(message.headers);
-      format = formatOf(headers);
-      const head = readHeaders(headers, format);
-      const payload = validate(format);
+      replyFormat = formatOf(headers);
+      const head = readHeaders(headers);
+      const payload = validate(replyFormat);
       const stampedAtUs = this.tracing.enabled ? spanTimeUs() : 0;
-      span = this.tracing.enabled ? this.tracing.startCommand(head.traceparent, stampedAtUs) : undefined;
-      const isAppliers = head.acknowledgement === 'applied';
-      const body = encodeCommand({
-        name,
-        payload,
-        id: head.id,
-        server: this.options.server,
-        reply: isAppliers ? replyTo : '',
-        traceparent: span?.traceparent ?? '',
-        replyFormat: format,
-      });
-      const { acknowledgement } = head;
-      const reply = isAppliers ? '' : replyTo;
-      const isWatched = span !== undefined;
-      const command = { body, acknowledgement, isWatched, name, reply, format, span, stampedAtUs };
-      const refusal = this.offer(group, command, head.after);
-      if (refusal !== null) throw refusalError(refusal);
+      command = this.prepare(name, payload, head, { reply, replyFormat, replyNumber: 0 }, stampedAtUs);
     } catch (error) {
-      span?.end(spanTimeUs(), { command: name, error: error instanceof CraftError ? error.code : 'INTERNAL' });
-      this.answer(replyTo, encodeError(error, format));
-      if (!(error instanceof CraftError)) throw error;
+      this.fail({ reply, replyFormat, replyNumber: 0 }, error);
+      return;
+    }
+    this.offer(group, [command]);
+  }
+
+  /** Undefined when the batch is refused as a whole: then that is answered. */
+  private readBatch(message: Msg): CommandBatch | undefined {
+    try {
+      const batch = decodeCommandBatch(message.data);
+      if (this.options.subjects.isReply(batch.inbox)) return batch;
+      throw new WireError('inbox: a subject of the services');
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      if (message.reply) this.connection.publish(message.reply, encodeBatchRefusal('INVALID_ARGUMENT', error.message));
+      return undefined;
+    }
+  }
+
+  private prepareOfBatch(command: BatchCommand | WireError, to: ReplyAddress, stampedAtUs: Timestamp): ClientCommand {
+    if (command instanceof WireError) throw new CraftError('INVALID_ARGUMENT', command.message);
+    const { name, acknowledgement, after, traceparent } = command;
+    const head = { id: readId(command.id), acknowledgement, after, traceparent: traceparent || undefined };
+    const payload = this.validate(name, command.payload, command.payloadFormat);
+    return this.prepare(name, payload, head, to, stampedAtUs);
+  }
+
+  private prepare(
+    name: string,
+    payload: Uint8Array,
+    { id, acknowledgement, after, traceparent }: Envelope,
+    to: ReplyAddress,
+    stampedAtUs: Timestamp,
+  ): ClientCommand {
+    const span = this.tracing.enabled ? this.tracing.startCommand(traceparent, stampedAtUs) : undefined;
+    const isAppliers = acknowledgement === 'applied';
+    const { reply, replyFormat, replyNumber } = to;
+    const body = encodeCommand({
+      name,
+      payload,
+      id,
+      server: this.options.server,
+      reply: isAppliers ? reply : '',
+      traceparent: span?.traceparent ?? '',
+      replyFormat,
+      replyNumber: isAppliers ? replyNumber : 0,
+    });
+    const isWatched = span !== undefined;
+    return { body, acknowledgement, isWatched, name, after, reply, replyFormat, replyNumber, span, stampedAtUs };
+  }
+
+  private offer(group: GroupId, commands: readonly ClientCommand[]): void {
+    if (commands.length === 0) return;
+    for (const [at, refusal] of this.options.offer(group, commands).entries()) {
+      const command = commands[at];
+      if (refusal === null || command === undefined) continue;
+      const error = refusalError(refusal);
+      command.span?.end(spanTimeUs(), { command: command.name, error: error.code });
+      this.fail(command, error);
     }
   }
 
   /** T7: `committed` and `ordered` are answered here, before execution. */
   acknowledge(group: GroupId, { command, timestamp }: Placed<ClientCommand>): void {
-    if (command.reply !== '') this.answer(command.reply, encodeSuccess({ group, timestamp }, command.format));
+    this.answers.succeed(command, { group, timestamp });
+    this.flushLater();
   }
 
-  /** A definite refusal (T9). `replyTo` of an `applied` command is in its body only. */
-  refuse(replyTo: string, format: ReplyFormat, reason: CommandRefusal): void {
-    this.answer(replyTo, encodeError(refusalError(reason), format));
+  /** A definite refusal (T9). */
+  refuse(command: ClientCommand, reason: CommandRefusal): void {
+    this.fail(command, refusalError(reason));
   }
 
   /** Commands that this server stamped as a leader and that are not committed: what is known of them (T9). */
@@ -134,11 +209,9 @@ export class Ingress {
             'TIMEOUT_UNKNOWN',
             'leadership was lost, and it could not be found out in time whether the command is committed',
           );
-    for (const { command } of waiting) this.answer(command.reply, encodeError(error, command.format));
-    for (const entry of entries) {
-      const { reply, replyFormat } = decodeCommand(entryBody(entry));
-      this.answer(reply, encodeError(error, replyFormat));
-    }
+    // Those that the applier answers are waiting only for their trace; their address is in the entry.
+    for (const { command } of waiting) if (command.acknowledgement !== 'applied') this.fail(command, error);
+    for (const entry of entries) this.fail(decodeCommand(entryBody(entry)), error);
   }
 
   private validate(name: string, data: Uint8Array, format: ReplyFormat): Uint8Array {
@@ -149,9 +222,24 @@ export class Ingress {
     return prepareCommand(contract, name, data, format);
   }
 
-  private answer(replyTo: string, reply: Reply): void {
-    if (replyTo === '') return;
-    this.connection.publish(replyTo, reply.data, reply.headers === undefined ? {} : { headers: reply.headers });
+  private fail(to: ReplyAddress, error: unknown): void {
+    this.answers.failWith(to, error);
+    this.flushLater();
+    if (!(error instanceof CraftError)) this.options.onFailure('failed on a command', error);
+  }
+
+  /** All of one turn: it ends before microtasks run. */
+  private flushLater(): void {
+    if (!this.answers.isWaiting || this.isFlushing) return;
+    this.isFlushing = true;
+    queueMicrotask(() => {
+      this.isFlushing = false;
+      try {
+        this.answers.flush();
+      } catch (error) {
+        this.options.onFailure('answers could not be sent', error);
+      }
+    });
   }
 }
 
@@ -165,13 +253,12 @@ function formatOf(headers: RequestHeaders | undefined): ReplyFormat {
   );
 }
 
-function readHeaders(headers: RequestHeaders | undefined, format: ReplyFormat): Envelope {
+function readHeaders(headers: RequestHeaders | undefined): Envelope {
   if (headers === undefined) return NO_HEADERS;
   return {
     id: readId(headers.get('nats-msg-id')),
     acknowledgement: readAcknowledgement(headers.get('craft-ack')),
     after: readAfter(headers.get('craft-after')),
-    format,
     traceparent: headers.only('traceparent'),
   };
 }

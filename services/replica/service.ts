@@ -16,7 +16,6 @@ import type { Metrics } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { encodeBarrierReply } from '../../shared/wire/barrier.js';
-import { decodeCommand } from '../../shared/wire/command.js';
 import { decodeEnvelope, encodeEnvelope } from '../../shared/wire/envelope.js';
 import {
   decodeFeedRequest,
@@ -28,7 +27,7 @@ import {
 import { Subjects } from '../../shared/wire/subjects.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 import { type ClientCommand, Ingress } from './commands.js';
-import type { Effect } from './core/effect.js';
+import type { CommandRefusal, Effect } from './core/effect.js';
 import type { FeedRequest } from './core/feed.js';
 import type { ReplicaCore } from './core/server.js';
 import { withWayOut } from './damage.js';
@@ -113,24 +112,35 @@ export class ReplicaService implements Service {
       clocks,
     );
     const { server, payloadBytesMax } = config;
-    this.ingress = new Ingress({ server, contract, payloadBytesMax }, connection, tracing, (group, command, after) =>
-      this.offer(group, command, after),
-    );
-    this.leading = new LeaderSubscriptions(
+    this.ingress = new Ingress(
+      {
+        server,
+        subjects: this.subjects,
+        contract,
+        payloadBytesMax,
+        offer: (group, commands) => this.offer(group, commands),
+        onFailure: (what, error) => this.warn(what, error),
+      },
       connection,
-      this.subjects,
-      (message, name, group) => {
+      tracing,
+    );
+    this.leading = new LeaderSubscriptions(connection, this.subjects, {
+      take: (message, name, group) => {
         this.commands.add();
         if (!this.mayAnswer(message)) return;
         this.guard('command', () => this.ingress.take(message, name, group));
       },
-      (message, group) => {
+      takeBatch: (message, group) => {
+        if (!this.mayAnswer(message)) return;
+        this.guard('batch', () => this.commands.add(this.ingress.takeBatch(message, group)));
+      },
+      takeRestore: (message, group) => {
         if (this.mayAnswer(message)) this.guard('restore', () => this.ingress.takeRestore(message, group));
       },
-      (message, group) => {
+      takeVerify: (message, group) => {
         if (this.mayAnswer(message)) this.guard('verify', () => this.ingress.takeVerify(message, group));
       },
-    );
+    });
     this.feed = new Waiting(
       (id, request: FeedRequest) => this.runner.happen((core) => core.poll(id, request)),
       (id) => this.runner.happen((core) => core.forgetPoll(id)),
@@ -175,12 +185,13 @@ export class ReplicaService implements Service {
     await this.metrics.close();
   }
 
-  private offer(group: GroupId, command: ClientCommand, after: number) {
-    let refusal: ReturnType<typeof this.core.offer> = 'not-leader';
+  /** One event of the core, however many commands: they are stamped in one turn, in their order. */
+  private offer(group: GroupId, commands: readonly ClientCommand[]): readonly (CommandRefusal | null)[] {
+    let refusals: readonly (CommandRefusal | null)[] | undefined;
     this.runner.happen((core) => {
-      refusal = core.offer(group, command, after);
+      refusals = commands.map((command) => core.offer(group, command, command.after));
     });
-    return refusal;
+    return refusals ?? commands.map(() => 'not-leader');
   }
 
   private subscribe(): void {
@@ -321,10 +332,9 @@ export class ReplicaService implements Service {
     this.logStore = { ok: true };
   }
 
-  private onRefused(command: ClientCommand, reason: Parameters<Ingress['refuse']>[2]): void {
+  private onRefused(command: ClientCommand, reason: CommandRefusal): void {
     this.refused.add();
-    const replyTo = command.reply === '' ? decodeCommand(command.body).reply : command.reply;
-    this.ingress.refuse(replyTo, command.format, reason);
+    this.ingress.refuse(command, reason);
     this.spans.onFailed(command, reason);
   }
 

@@ -1,6 +1,6 @@
 /**
- * Which command subjects this server listens to: those of the groups that it leads, and `<c>.cmd.>` while it leads any. All in
- * one queue group, so that a command reaches exactly one server also while leadership moves.
+ * Which command subjects this server listens to: those of the groups that it leads, and `<c>.cmd.>` and `<c>.batch` while it
+ * leads any. All in one queue group, so that a command reaches exactly one server also while leadership moves.
  */
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
 import type { GroupId } from '../../shared/raft/entry.js';
@@ -9,32 +9,41 @@ import { LEADERS_QUEUE, type Subjects } from '../../shared/wire/subjects.js';
 /** The group whose log has the services' own commands: a restored file (T10), a comparison of rows (T4). */
 const SERVICES_GROUP: GroupId = 0;
 
+/** What takes the messages that a leader gets. */
+export interface LeaderHandlers {
+  readonly take: (message: Msg, name: string, group: GroupId) => void;
+  readonly takeBatch: (message: Msg, group: GroupId) => void;
+  readonly takeRestore: (message: Msg, group: GroupId) => void;
+  readonly takeVerify: (message: Msg, group: GroupId) => void;
+}
+
 export class LeaderSubscriptions {
   private readonly byGroup = new Map<GroupId, readonly Subscription[]>();
-  private any: Subscription | null = null;
-  /** Which led group takes the next command that names none. */
+  /** Of what names no group; none while this server leads nothing. */
+  private any: readonly Subscription[] = [];
+  /** Which led group takes the next message that names none. */
   private turn = 0;
 
   constructor(
     private readonly connection: NatsConnection,
     private readonly subjects: Subjects,
-    private readonly take: (message: Msg, name: string, group: GroupId) => void,
-    private readonly takeRestore: (message: Msg, group: GroupId) => void,
-    private readonly takeVerify: (message: Msg, group: GroupId) => void,
+    private readonly handlers: LeaderHandlers,
   ) {}
 
   start(group: GroupId): void {
     if (this.byGroup.has(group)) return;
-    const prefix = this.subjects.groupCommand(group, '');
+    const { subjects, handlers } = this;
+    const prefix = subjects.groupCommand(group, '');
     const all = [
-      this.listen(`${prefix}>`, (message) => this.take(message, message.subject.slice(prefix.length), group)),
+      this.listen(`${prefix}>`, (message) => handlers.take(message, message.subject.slice(prefix.length), group)),
+      this.listen(subjects.groupBatch(group), (message) => handlers.takeBatch(message, group)),
     ];
     if (group === SERVICES_GROUP) {
-      all.push(this.listen(this.subjects.restore(), (message) => this.takeRestore(message, group)));
-      all.push(this.listen(this.subjects.verify(), (message) => this.takeVerify(message, group)));
+      all.push(this.listen(subjects.restore(), (message) => handlers.takeRestore(message, group)));
+      all.push(this.listen(subjects.verify(), (message) => handlers.takeVerify(message, group)));
     }
     this.byGroup.set(group, all);
-    this.any ??= this.subscribeAny();
+    if (this.any.length === 0) this.any = this.subscribeAny();
   }
 
   /**
@@ -44,9 +53,9 @@ export class LeaderSubscriptions {
   async stop(group: GroupId): Promise<void> {
     const ended = [...(this.byGroup.get(group) ?? [])];
     this.byGroup.delete(group);
-    if (this.byGroup.size === 0 && this.any !== null) {
-      ended.push(this.any);
-      this.any = null;
+    if (this.byGroup.size === 0) {
+      ended.push(...this.any);
+      this.any = [];
     }
     // One that cannot be drained has no connection any more, and nothing on its way.
     await Promise.allSettled(ended.map((subscription) => subscription.drain()));
@@ -57,13 +66,21 @@ export class LeaderSubscriptions {
     await Promise.all([...this.byGroup.keys()].map((group) => this.stop(group)));
   }
 
-  private subscribeAny(): Subscription {
-    const prefix = this.subjects.command('');
-    return this.listen(this.subjects.commands(), (message) => {
-      const led = [...this.byGroup.keys()];
-      this.turn = (this.turn + 1) % Math.max(1, led.length);
-      this.take(message, message.subject.slice(prefix.length), led[this.turn] ?? led[0] ?? 0);
-    });
+  private subscribeAny(): Subscription[] {
+    const { subjects, handlers } = this;
+    const prefix = subjects.command('');
+    return [
+      this.listen(subjects.commands(), (message) => {
+        handlers.take(message, message.subject.slice(prefix.length), this.nextGroup());
+      }),
+      this.listen(subjects.batch(), (message) => handlers.takeBatch(message, this.nextGroup())),
+    ];
+  }
+
+  private nextGroup(): GroupId {
+    const led = [...this.byGroup.keys()];
+    this.turn = (this.turn + 1) % Math.max(1, led.length);
+    return led[this.turn] ?? led[0] ?? 0;
   }
 
   private listen(subject: string, take: (message: Msg) => void): Subscription {

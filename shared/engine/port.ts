@@ -20,6 +20,8 @@ export interface MergedCommand {
   readonly reply: string;
   readonly traceparent: string;
   readonly replyFormat: 'json' | 'protobuf';
+  /** The client's number of a command that came in a batch; absent or 0 for one that came alone. */
+  readonly replyNumber?: number;
 }
 
 /** How far an engine is: the last merged index applied, and the running checksum of the merged log there (T4). */

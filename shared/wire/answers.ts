@@ -3,8 +3,9 @@
  * to commands of batches collect by inbox until `flush`: those of one transaction, or of one turn of
  * the event loop, travel in one message for each inbox, as far as its size allows.
  */
-import type { MsgHdrs } from '@nats-io/nats-core';
+import type { MsgHdrs, NatsConnection } from '@nats-io/nats-core';
 import type { ReplyFormat } from './command.js';
+import { messageBytesMax } from './connection.js';
 import { CraftError, type ErrorCode } from './errors.js';
 import { encodeFailure, encodeSuccess, type Reply, type Success } from './reply.js';
 import { encodeFailureFrame, encodeSuccessFrame } from './reply-batch.js';
@@ -80,6 +81,14 @@ export class Answers {
     if (frames === undefined) this.frames.set(inbox, [frame]);
     else frames.push(frame);
   }
+}
+
+/** Answers that leave over this connection. */
+export function answersOver(connection: NatsConnection): Answers {
+  return new Answers({
+    publish: (subject, data, headers) => connection.publish(subject, data, headers === undefined ? {} : { headers }),
+    messageBytesMax: messageBytesMax(connection),
+  });
 }
 
 /** Messages of at most `bytesMax`, in order; a frame that is larger is one by itself. */

@@ -68,6 +68,21 @@ export function requireOpen(connection: NatsConnection): void {
   if (connection.isClosed()) throw new Error('the NATS connection was closed while the service started');
 }
 
+/** Before a NATS server has said what it takes: its default (bytes). */
+const MESSAGE_BYTES_DEFAULT = 1024 * 1024;
+
+/**
+ * Gives what the NATS server takes in one message (bytes), as it said last: another server after a reconnect may
+ * take more or less, and while there is none the last one's word stands.
+ */
+export function messageBytesMax(connection: Pick<NatsConnection, 'info'>): () => number {
+  let last = MESSAGE_BYTES_DEFAULT;
+  return () => {
+    last = connection.info?.max_payload ?? last;
+    return last;
+  };
+}
+
 /** The client itself goes round the list, from wherever it is; this begins at the front each time. */
 function firstListed(urls: string): ReconnectToServerHandler {
   const { servers } = natsAddress(urls);

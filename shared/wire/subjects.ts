@@ -27,6 +27,14 @@ export class Subjects {
   groupCommand(group: GroupId, name: string): string {
     return `${this.cluster}.group.${group}.cmd.${name}`;
   }
+  /** Any leader takes all commands of a batch. */
+  batch(): string {
+    return `${this.cluster}.batch`;
+  }
+  /** The leader of one group takes all commands of a batch. */
+  groupBatch(group: GroupId): string {
+    return `${this.cluster}.group.${group}.batch`;
+  }
   /** A read, answered by any applier. */
   query(name: string): string {
     return `${this.cluster}.query.${name}`;

@@ -1,7 +1,7 @@
 /** Leadership goes while commands are on their way, against a real NATS server. */
 import { connect, type Msg, type NatsConnection, NoRespondersError } from 'nats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LeaderSubscriptions } from '../../services/replica/subscriptions.js';
+import { type LeaderHandlers, LeaderSubscriptions } from '../../services/replica/subscriptions.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { startTestNats, type TestNats } from '../harness/index.js';
 
@@ -22,11 +22,17 @@ afterAll(async () => {
   await nats?.stop();
 });
 
+const handlers = (hear: (message: Msg) => void): LeaderHandlers => {
+  return { take: hear, takeBatch: hear, takeRestore: hear, takeVerify: hear };
+};
+
 describe('who stops leading in the middle of a burst', () => {
   it.each([
     ['commands to the group', 'burst-a.group.0.cmd.kv.put', 'burst-a'],
     ['commands to any leader', 'burst-b.cmd.kv.put', 'burst-b'],
     ['files to be restored', 'burst-c.restore', 'burst-c'],
+    ['batches to the group', 'burst-d.group.0.batch', 'burst-d'],
+    ['batches to any leader', 'burst-e.batch', 'burst-e'],
   ])('hears of everything that NATS has given it: %s', async (_, subject, cluster) => {
     let taken = 0;
     const hear = (message: Msg) => {
@@ -34,7 +40,7 @@ describe('who stops leading in the middle of a burst', () => {
       message.respond('heard');
       if (taken === 1) void leading.stop(0);
     };
-    const leading = new LeaderSubscriptions(server, new Subjects(cluster), hear, hear, hear);
+    const leading = new LeaderSubscriptions(server, new Subjects(cluster), handlers(hear));
     leading.start(0);
     await server.flush();
     const answers = await Promise.all(
@@ -58,14 +64,15 @@ describe('who stops leading in the middle of a burst', () => {
       taken += 1;
       message.respond('heard');
     };
-    const leading = new LeaderSubscriptions(server, new Subjects('again'), hear, hear, hear);
+    const leading = new LeaderSubscriptions(server, new Subjects('again'), handlers(hear));
     leading.start(0);
     const stopped = leading.stop(0);
     leading.start(0);
     await stopped;
     await server.flush();
     for (let n = 0; n < 10; n++) await client.request('again.cmd.kv.put', '', { timeout: 10_000 });
-    expect(taken).toBe(10);
+    for (let n = 0; n < 10; n++) await client.request('again.batch', '', { timeout: 10_000 });
+    expect(taken).toBe(20);
     await leading.drain();
   });
 });

@@ -151,7 +151,8 @@ describe('the configuration of a NATS cluster node', () => {
       },
     });
     await services.flush();
-    for (const subject of ['craft.cmd.kv.put', 'craft.group.0.cmd.kv.put', 'craft.query.kv.get', 'craft.sync.s1']) {
+    const commands = ['craft.cmd.kv.put', 'craft.group.0.cmd.kv.put', 'craft.batch', 'craft.group.0.batch'];
+    for (const subject of [...commands, 'craft.query.kv.get', 'craft.sync.s1']) {
       expect((await client.request(subject, '{}', { timeout: 2_000 })).string(), subject).toBe('done');
     }
     const refused: string[] = [];

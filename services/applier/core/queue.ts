@@ -185,7 +185,7 @@ const NOTHING = new Uint8Array(0);
 function commandOf(entry: LogEntry, group: number, mergedIndex: Index): MergedCommand {
   const { index, term, timestamp } = entry;
   try {
-    const { name, payload, id, server, reply, traceparent, replyFormat } = decodeCommand(entryBody(entry));
+    const { name, payload, id, server, reply, traceparent, replyFormat, replyNumber } = decodeCommand(entryBody(entry));
     // Field by field: spreading objects costs more than decoding them, and this is done for every command.
     return {
       mergedIndex,
@@ -200,6 +200,7 @@ function commandOf(entry: LogEntry, group: number, mergedIndex: Index): MergedCo
       reply,
       traceparent,
       replyFormat,
+      replyNumber,
     };
   } catch (error) {
     if (!(error instanceof WireError)) throw error;
