@@ -5,7 +5,7 @@
  *
  * Prints a line every so often, then the bound and whether it held. Exit code 1 when it did not.
  */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from 'commander';
@@ -14,6 +14,7 @@ import postgres from 'postgres';
 import type { LocalCluster } from '../../deploy/local/cluster.js';
 import { connectCraft } from '../../shared/client/index.js';
 import { startTestCluster } from '../harness/index.js';
+import { residentMiB } from './processes.js';
 
 const MIB = 1024 * 1024;
 /** Frame, command with id and trace fields, key and value; and what the store and the stream lay around it. */
@@ -69,11 +70,6 @@ async function folderBytes(path: string): Promise<number> {
   return sum;
 }
 
-async function residentMiB(pid: number): Promise<number> {
-  const text = await readFile(`/proc/${pid}/statm`, 'utf8').catch(() => '0 0');
-  return (Number(text.split(' ')[1]) * 4_096) / MIB;
-}
-
 async function databaseMiB(cluster: LocalCluster): Promise<{ databases: number; wal: number }> {
   let databases = 0;
   let wal = 0;
@@ -91,7 +87,7 @@ async function databaseMiB(cluster: LocalCluster): Promise<{ databases: number; 
 async function look(cluster: LocalCluster, second: number, commands: number): Promise<Look> {
   const logs = await Promise.all(cluster.servers.map((server) => folderBytes(join(cluster.dataDir, server, 'log'))));
   const nats = (await folderBytes(join(cluster.dataDir, 'nats'))) / MIB;
-  const memory = await Promise.all(cluster.servers.map((server) => residentMiB(cluster.pids[server] ?? 0)));
+  const memory = cluster.servers.map((server) => residentMiB(cluster.pids[server] ?? 0));
   const sizes = await databaseMiB(cluster);
   return {
     second,

@@ -1,4 +1,4 @@
-/** Processor time of processes and all that they have started, from /proc (Linux). */
+/** What processes use, from /proc (Linux): processor time with all that they have started, and memory. */
 import { readdirSync, readFileSync } from 'node:fs';
 
 /** Name -> process id of the root of a process tree. */
@@ -41,7 +41,7 @@ function busySeconds(): number {
 }
 
 /** Under this name: everything that is not ours. Much of it, and the figures are not worth much. */
-const OTHERS = 'others';
+export const OTHERS = 'others';
 
 /**
  * Seconds of processor time so far, by name. A process inside another's tree is counted once, under its own name; what the
@@ -63,13 +63,15 @@ export function processorSeconds(processes: Processes): Record<string, number> {
   return { ...seconds, [OTHERS]: busySeconds() - ours };
 }
 
-/** Percent of one processor between two calls of processorSeconds. */
-export function processorPercent(
-  before: Readonly<Record<string, number>>,
-  after: Readonly<Record<string, number>>,
-  seconds: number,
-): Record<string, number> {
-  return Object.fromEntries(
-    Object.entries(after).map(([name, value]) => [name, Math.round(((value - (before[name] ?? 0)) / seconds) * 100)]),
-  );
+const PAGE_BYTES = 4_096;
+const MIB = 1024 * 1024;
+
+/** Resident memory of one process; 0 when it has ended. */
+export function residentMiB(pid: number): number {
+  try {
+    const [, pages = 0] = readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ').map(Number);
+    return (pages * PAGE_BYTES) / MIB;
+  } catch {
+    return 0;
+  }
 }

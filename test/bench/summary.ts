@@ -3,9 +3,10 @@
 export interface Summary {
   readonly count: number;
   readonly perSecond: number;
-  /** Milliseconds. */
+  /** Milliseconds, like those below. */
   readonly p50: number;
   readonly p99: number;
+  readonly p999: number;
   readonly max: number;
 }
 
@@ -20,6 +21,7 @@ export function summarize(latenciesMs: Float64Array, seconds: number): Summary {
     perSecond: Math.round(latenciesMs.length / seconds),
     p50: round(at(0.5)),
     p99: round(at(0.99)),
+    p999: round(at(0.999)),
     max: round(at(1)),
   };
 }

@@ -1,0 +1,23 @@
+/** All contestants, in the order of their turns. */
+import type { Contestant } from './contestant.js';
+import { craftApplied, craftCommitted, craftOneGroup, craftOrdered } from './craft.js';
+import { jetstreamPublish } from './jetstream-publish.js';
+import { peer } from './peer.js';
+
+export const CONTESTANTS: readonly Contestant[] = [
+  craftApplied,
+  peer,
+  craftOneGroup,
+  craftOrdered,
+  craftCommitted,
+  jetstreamPublish,
+];
+
+/** Throws RangeError with the names that there are. */
+export function contestantNamed(name: string): Contestant {
+  const found = CONTESTANTS.find((one) => one.name === name);
+  if (found === undefined) {
+    throw new RangeError(`no contestant ${name}; there are ${CONTESTANTS.map((one) => one.name).join(', ')}`);
+  }
+  return found;
+}

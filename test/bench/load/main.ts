@@ -1,0 +1,60 @@
+/**
+ * The load: a process of its own, so that it does not share an event loop with what it measures. Driven by the parent
+ * over IPC (protocol.ts), one run after the other; ends with the parent.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { ClosedLoop, type Loop, OpenLoop } from './loops.js';
+import type { FromLoad, Load, LoadResult, LoadRun } from './protocol.js';
+import { Recorder } from './recorder.js';
+import { requestSender } from './senders/requests.js';
+import type { Sender } from './senders/sender.js';
+
+function tell(event: FromLoad): void {
+  process.send?.(event);
+}
+
+function startLoop(load: Load, sender: Sender, recorder: Recorder): Loop {
+  if (load.kind === 'open') return new OpenLoop(sender, recorder, load.perSecond);
+  const loop = new ClosedLoop(sender, recorder);
+  if (load.kind === 'closed') {
+    loop.setInFlight(load.inFlight);
+    return loop;
+  }
+  const { inFlight, everySeconds } = load;
+  let at = 0;
+  const change = (): void => loop.setInFlight(inFlight[at++ % inFlight.length] ?? 1);
+  change();
+  const timer = setInterval(change, everySeconds * 1_000);
+  return {
+    stop() {
+      clearInterval(timer);
+      return loop.stop();
+    },
+  };
+}
+
+async function run({ target, workload, load, warmUpSeconds, seconds }: LoadRun): Promise<LoadResult> {
+  const sender = await requestSender(target, workload);
+  try {
+    const recorder = new Recorder();
+    const loop = startLoop(load, sender, recorder);
+    await delay(warmUpSeconds * 1_000);
+    tell({ event: 'measuring' });
+    recorder.measure();
+    await delay(seconds * 1_000);
+    recorder.endMeasure();
+    tell({ event: 'measured' });
+    await loop.stop();
+    return recorder.result();
+  } finally {
+    await sender.close();
+  }
+}
+
+process.on('message', (options: LoadRun) => {
+  run(options).then(
+    (result) => tell({ event: 'done', result }),
+    (error: unknown) => tell({ event: 'failed', message: String(error) }),
+  );
+});
+process.on('disconnect', () => process.exit(0));

@@ -1,0 +1,17 @@
+/** Where results are kept. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { projectRoot } from '../../../deploy/local/project.js';
+import { plot } from './plot.js';
+import type { BenchResult } from './result.js';
+
+/** Writes JSON and picture; returns their paths without the endings. */
+export async function save(result: BenchResult): Promise<string> {
+  const folder = join(projectRoot(), 'test', 'bench', 'results');
+  await mkdir(folder, { recursive: true });
+  // 2026-01-31T12-30
+  const path = join(folder, result.date.slice(0, 16).replace(':', '-'));
+  await writeFile(`${path}.json`, `${JSON.stringify(result, undefined, 2)}\n`);
+  await writeFile(`${path}.svg`, plot(result));
+  return path;
+}
