@@ -1,4 +1,4 @@
-/** craft: by plain NATS clients with each acknowledgement, and with one group, which is plain Raft. */
+/** craft: by plain NATS clients with each acknowledgement, by the SDK, and with one group, which is plain Raft. */
 import type { Target } from '../load/protocol.js';
 import { type CraftSystem, startCraft } from '../systems/craft.js';
 import type { Contestant } from './contestant.js';
@@ -50,6 +50,11 @@ export const craftCommitted = craft({
   name: 'craft-committed',
   title: 'craft, committed',
   target: plain('committed'),
+});
+export const craftSdk = craft({
+  name: 'craft-sdk',
+  title: 'craft, applied, by the SDK',
+  target: ({ nats, cluster }) => ({ kind: 'sdk', urls: nats.urls, cluster: cluster.cluster }),
 });
 export const craftOneGroup = craft({
   name: 'craft-one-group',

@@ -1,12 +1,15 @@
 /** All contestants, in the order of their turns. */
 import type { Contestant } from './contestant.js';
-import { craftApplied, craftCommitted, craftOneGroup, craftOrdered } from './craft.js';
+import { craftApplied, craftCommitted, craftOneGroup, craftOrdered, craftSdk } from './craft.js';
+import { etcd } from './etcd.js';
 import { jetstreamPublish } from './jetstream-publish.js';
 import { peer } from './peer.js';
 
 export const CONTESTANTS: readonly Contestant[] = [
   craftApplied,
   peer,
+  craftSdk,
+  etcd,
   craftOneGroup,
   craftOrdered,
   craftCommitted,

@@ -4,13 +4,26 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { ClosedLoop, type Loop, OpenLoop } from './loops.js';
-import type { FromLoad, Load, LoadResult, LoadRun } from './protocol.js';
+import type { FromLoad, Load, LoadResult, LoadRun, Target, Workload } from './protocol.js';
 import { Recorder } from './recorder.js';
+import { etcdSender } from './senders/etcd.js';
 import { requestSender } from './senders/requests.js';
+import { sdkSender } from './senders/sdk.js';
 import type { Sender } from './senders/sender.js';
 
 function tell(event: FromLoad): void {
   process.send?.(event);
+}
+
+function connectSender(target: Target, workload: Workload): Promise<Sender> {
+  switch (target.kind) {
+    case 'sdk':
+      return sdkSender(target, workload);
+    case 'etcd':
+      return etcdSender(target, workload);
+    default:
+      return requestSender(target, workload);
+  }
 }
 
 function startLoop(load: Load, sender: Sender, recorder: Recorder): Loop {
@@ -34,7 +47,7 @@ function startLoop(load: Load, sender: Sender, recorder: Recorder): Loop {
 }
 
 async function run({ target, workload, load, warmUpSeconds, seconds }: LoadRun): Promise<LoadResult> {
-  const sender = await requestSender(target, workload);
+  const sender = await connectSender(target, workload);
   try {
     const recorder = new Recorder();
     const loop = startLoop(load, sender, recorder);

@@ -11,12 +11,16 @@ export type Target =
       readonly subject: string;
       readonly ack: 'applied' | 'ordered' | 'committed';
     }
+  /** Calls of the SDK, many at once from one client. */
+  | { readonly kind: 'sdk'; readonly urls: readonly string[]; readonly cluster: string }
   /** A command that is refused: an object of `keys` members, none of which any command has. */
   | { readonly kind: 'refused'; readonly urls: readonly string[]; readonly subject: string; readonly keys: number }
   /** A publish to a JetStream stream, and its acknowledgement. */
   | { readonly kind: 'publish'; readonly urls: readonly string[]; readonly subject: string }
   /** The same, answered by a consumer that has applied it. */
-  | { readonly kind: 'peer'; readonly urls: readonly string[]; readonly subject: string };
+  | { readonly kind: 'peer'; readonly urls: readonly string[]; readonly subject: string }
+  /** A put of etcd. */
+  | { readonly kind: 'etcd'; readonly urls: readonly string[] };
 
 /** What is put, and over how many connections. */
 export interface Workload {

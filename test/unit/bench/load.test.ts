@@ -1,8 +1,10 @@
-/** The load of benchmarks: gaps and loops. */
+/** The load of benchmarks: gaps, loops, and messages that are written by hand. */
+import { Reader } from 'protobufjs';
 import { describe, expect, it, vi } from 'vitest';
 import { Gaps } from '../../bench/load/gaps.js';
 import { ClosedLoop } from '../../bench/load/loops.js';
 import { Recorder } from '../../bench/load/recorder.js';
+import { encodePut } from '../../bench/load/senders/etcd.js';
 import type { OnOutcome } from '../../bench/load/senders/sender.js';
 
 describe('gaps', () => {
@@ -112,4 +114,14 @@ describe('a recorder', () => {
     expect(result).toMatchObject({ count: 1, succeeded: 3, failures: { timeout: 1 } });
     expect(result.p50).toBeGreaterThanOrEqual(20);
   });
+});
+
+it.each([1, 127, 128, 20_000])('a put of etcd with a value of %i bytes is what protobuf reads', (length) => {
+  const value = 'v'.repeat(length);
+  const message = encodePut('key-ü', value);
+  expect(message[0]).toBe(0);
+  expect(message.readUInt32BE(1)).toBe(message.length - 5);
+  const reader = Reader.create(message.subarray(5));
+  expect([reader.uint32(), reader.string(), reader.uint32(), reader.string()]).toEqual([10, 'key-ü', 18, value]);
+  expect(reader.pos).toBe(reader.len);
 });
