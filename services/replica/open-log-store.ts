@@ -1,7 +1,7 @@
 /** The log store that the configuration asks for, with what it needs around it. */
 import { join } from 'node:path';
 import type { ReplicaConfig } from '../../shared/config/config.js';
-import { JetStreamLogStore } from '../../shared/log-store/jetstream.js';
+import { JetStreamLogStore } from '../../shared/log-store/jetstream/store.js';
 import { LevelLogStore } from '../../shared/log-store/level.js';
 import type { LogStore } from '../../shared/log-store/port.js';
 import { connectNats } from '../../shared/wire/connection.js';

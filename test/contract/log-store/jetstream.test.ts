@@ -2,7 +2,7 @@ import { jetstreamManager } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from 'nats';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { LogStoreFencedError, LogStoreIdentityError, LogStoreSyncError } from '../../../shared/log-store/errors.js';
-import { JetStreamLogStore } from '../../../shared/log-store/jetstream.js';
+import { JetStreamLogStore } from '../../../shared/log-store/jetstream/store.js';
 import { LogStoreCorruptError, LogStoreWriteError, type WriteBatch } from '../../../shared/log-store/port.js';
 import { eventually } from '../../harness/eventually.js';
 import { freePort, startTestNats, type TestNats } from '../../harness/servers.js';

@@ -3,7 +3,7 @@ import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type NatsConnection } from 'nats';
-import { JetStreamLogStore } from '../../../shared/log-store/jetstream.js';
+import { JetStreamLogStore } from '../../../shared/log-store/jetstream/store.js';
 import { LevelLogStore } from '../../../shared/log-store/level.js';
 import { MemoryLogStore } from '../../../shared/log-store/memory.js';
 import type { LogStore } from '../../../shared/log-store/port.js';

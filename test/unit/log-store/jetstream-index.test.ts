@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { GroupIndex } from '../../../shared/log-store/jetstream-index.js';
+import { GroupIndex } from '../../../shared/log-store/jetstream/group-index.js';
 
 const step = fc.oneof(
   {

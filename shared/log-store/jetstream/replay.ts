@@ -2,9 +2,9 @@
  * What the messages of the stream amount to, one after the other. A record counts when all of its parts are there and the record after
  * it does not say that it was given up; the last one counts. Until the first checkpoint only the places of entries are known.
  */
-import type { GroupId, Timestamp } from '../raft/entry.js';
-import { EMPTY_HEAD, type GroupHead, headsAfter, LogStoreUsageError } from './head.js';
-import { type GroupIndex, indexOf } from './jetstream-index.js';
+import type { GroupId, Timestamp } from '../../raft/entry.js';
+import { EMPTY_HEAD, type GroupHead, headsAfter, LogStoreUsageError } from '../head.js';
+import { type GroupIndex, indexOf } from './group-index.js';
 import {
   type Block,
   type Checkpoint,
@@ -13,8 +13,8 @@ import {
   type RecordHeader,
   type StoredMessage,
   type StoreRecord,
-} from './jetstream-record.js';
-import type { Placed } from './jetstream-stream.js';
+} from './record.js';
+import type { Placed } from './stream.js';
 
 interface PlacedRecord extends Placed {
   readonly record: StoreRecord;

@@ -3,7 +3,7 @@
  * an acknowledged vote could be forgotten. An ordinary client cannot see the setting: the JetStream API does not tell it, and `$SYS`
  * belongs to the system account. The server's monitoring port does, under /varz.
  */
-import { LogStoreSyncError } from './errors.js';
+import { LogStoreSyncError } from '../errors.js';
 
 export interface SyncOptions {
   /** Addresses of the monitoring ports of the NATS servers, for example `http://127.0.0.1:8222`. */

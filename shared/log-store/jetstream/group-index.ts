@@ -2,7 +2,7 @@
  * Where the entries of one group lie in the stream: runs of indexes, each in one record. In memory, and made anew from the stream at a
  * restart; it grows with the messages of the log, not with its entries.
  */
-import type { GroupId, Index } from '../raft/entry.js';
+import type { GroupId, Index } from '../../raft/entry.js';
 
 export interface Segment {
   readonly from: Index;

@@ -8,12 +8,12 @@
  * A record that is larger than a message may be is cut into parts, in messages that follow each other; it counts when all of them are
  * there. The CRC is over the message's sequence in the stream and the rest, so a message in a wrong place shows as well.
  */
-import type { GroupId, Index, LogEntry, Timestamp } from '../raft/entry.js';
-import { blockLength, copyBlock, decodeBlock } from '../wire/entry-block.js';
-import { crc32 } from './checksum.js';
-import type { LogStoreIdentity } from './errors.js';
-import type { GroupHead } from './head.js';
-import type { GroupWrite } from './port.js';
+import type { GroupId, Index, LogEntry, Timestamp } from '../../raft/entry.js';
+import { blockLength, copyBlock, decodeBlock } from '../../wire/entry-block.js';
+import { crc32 } from '../checksum.js';
+import type { LogStoreIdentity } from '../errors.js';
+import type { GroupHead } from '../head.js';
+import type { GroupWrite } from '../port.js';
 
 /** The format of the stream; raised when a version writes what an older one cannot read. */
 export const STREAM_FORMAT = 1;

@@ -3,10 +3,10 @@
  * still needs is purged. A group that writes seldom would hold on to old messages, and with them to all after them; so when most of the
  * stream is garbage the entries in its oldest messages are written again, along with the writes that follow.
  */
-import type { GroupId, LogEntry } from '../raft/entry.js';
-import type { GroupIndex, Segment } from './jetstream-index.js';
-import { type Block, blockOf } from './jetstream-record.js';
-import type { StoreStream } from './jetstream-stream.js';
+import type { GroupId, LogEntry } from '../../raft/entry.js';
+import type { GroupIndex, Segment } from './group-index.js';
+import { type Block, blockOf } from './record.js';
+import type { StoreStream } from './stream.js';
 
 /** Messages that a stream may have beside twice those that are needed, before entries are moved. */
 const GARBAGE_MESSAGES_MAX = 1_024;

@@ -1,6 +1,6 @@
 /**
  * The stream of a jetstream log store: one copy, in files, all of one server. Every message is published with the sequence that it must follow,
- * so that of two writers one is refused; a publish has been synced to the disk when it is acknowledged (jetstream-sync.ts sees to that).
+ * so that of two writers one is refused; a publish has been synced to the disk when it is acknowledged (sync.ts sees to that).
  */
 import {
   DiscardPolicy,
@@ -13,7 +13,8 @@ import {
   type StreamInfo,
 } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
-import { isStreamNotFound, isWrongLastSequence } from '../wire/jetstream-errors.js';
+import { isStreamNotFound, isWrongLastSequence } from '../../wire/jetstream-errors.js';
+import { LogStoreWriteError } from '../port.js';
 import {
   decodeMessage,
   encodeMessage,
@@ -21,8 +22,7 @@ import {
   MessageError,
   PARTS_MAX,
   type StoredMessage,
-} from './jetstream-record.js';
-import { LogStoreWriteError } from './port.js';
+} from './record.js';
 
 /** How long one request may take (milliseconds). */
 const TIMEOUT_MS = 5_000;

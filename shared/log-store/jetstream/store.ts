@@ -1,18 +1,26 @@
 /**
  * JetStreamLogStore: the logs of all groups of a server in one JetStream stream, for hosts that have no disk to rely on. A write is one
- * record in the stream; jetstream-record.ts has the layout. Opening reads the stream once and writes to it, which fences off whoever
+ * record in the stream; record.ts has the layout. Opening reads the stream once and writes to it, which fences off whoever
  * had it open before.
  *
  * In memory it keeps the head of every group, and where its entries lie in the stream; the entries themselves are read back from there.
  */
 import { randomBytes } from 'node:crypto';
 import type { NatsConnection } from '@nats-io/nats-core';
-import type { GroupId, Index, LogEntry, Timestamp } from '../raft/entry.js';
-import { LogStoreFencedError, type LogStoreIdentity } from './errors.js';
-import { demand, EMPTY_HEAD, type GroupHead, headOnBase, headsAfter, termOf } from './head.js';
-import { Cleaning, type Move } from './jetstream-cleaning.js';
-import { type GroupIndex, indexOf, type Segment } from './jetstream-index.js';
-import { entriesIn, located, readRecord, readStream } from './jetstream-read.js';
+import type { GroupId, Index, LogEntry, Timestamp } from '../../raft/entry.js';
+import { LogStoreFencedError, type LogStoreIdentity } from '../errors.js';
+import { demand, EMPTY_HEAD, type GroupHead, headOnBase, headsAfter, termOf } from '../head.js';
+import {
+  type LoadedGroup,
+  type LoadedState,
+  type LogStore,
+  LogStoreCorruptError,
+  LogStoreWriteError,
+  type WriteBatch,
+} from '../port.js';
+import { Cleaning, type Move } from './cleaning.js';
+import { type GroupIndex, indexOf, type Segment } from './group-index.js';
+import { entriesIn, located, readRecord, readStream } from './read.js';
 import {
   type Block,
   blockOf,
@@ -21,18 +29,10 @@ import {
   type RecordHeader,
   STREAM_FORMAT,
   WRITER_BYTES,
-} from './jetstream-record.js';
-import { placeRecord, type Replay } from './jetstream-replay.js';
-import { StoreStream, WrongSequenceError } from './jetstream-stream.js';
-import { requireSyncAlways, type SyncOptions } from './jetstream-sync.js';
-import {
-  type LoadedGroup,
-  type LoadedState,
-  type LogStore,
-  LogStoreCorruptError,
-  LogStoreWriteError,
-  type WriteBatch,
-} from './port.js';
+} from './record.js';
+import { placeRecord, type Replay } from './replay.js';
+import { StoreStream, WrongSequenceError } from './stream.js';
+import { requireSyncAlways, type SyncOptions } from './sync.js';
 
 export interface JetStreamLogStoreOptions extends LogStoreIdentity, SyncOptions {
   /** Of this store alone, and not closed by it. */

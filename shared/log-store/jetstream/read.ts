@@ -1,11 +1,11 @@
 /** Reading the stream of a jetstream log store: all of it when it is opened, single records later. Damage leaves here as the port's error. */
-import type { GroupId, LogEntry } from '../raft/entry.js';
-import { LogStoreFormatError, type LogStoreIdentity, LogStoreIdentityError } from './errors.js';
-import type { Segment } from './jetstream-index.js';
-import { decodeRecord, MessageError, STREAM_FORMAT, type StoreRecord } from './jetstream-record.js';
-import { Replay } from './jetstream-replay.js';
-import type { Placed, StoreStream } from './jetstream-stream.js';
-import { LogStoreCorruptError } from './port.js';
+import type { GroupId, LogEntry } from '../../raft/entry.js';
+import { LogStoreFormatError, type LogStoreIdentity, LogStoreIdentityError } from '../errors.js';
+import { LogStoreCorruptError } from '../port.js';
+import type { Segment } from './group-index.js';
+import { decodeRecord, MessageError, STREAM_FORMAT, type StoreRecord } from './record.js';
+import { Replay } from './replay.js';
+import type { Placed, StoreStream } from './stream.js';
 
 /** Messages asked for at once while the stream is read. */
 const READS_MAX = 64;
