@@ -27,10 +27,11 @@ import {
 import { Subjects } from '../../shared/wire/subjects.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 import { type ClientCommand, Ingress } from './commands.js';
-import type { CommandRefusal, Effect } from './core/effect.js';
+import type { CommandRefusal } from './core/effect.js';
 import type { FeedRequest } from './core/feed.js';
 import type { ReplicaCore } from './core/server.js';
 import { withWayOut } from './damage.js';
+import type { Outside } from './executor.js';
 import { Mergers } from './mergers.js';
 import { Probes } from './probes.js';
 import { ReplicaRequests } from './requests.js';
@@ -45,8 +46,6 @@ const HAND_OVER_MS_MAX = 3_000;
 /** Between two looks at the own clock (milliseconds). */
 const CLOCK_LOOK_MS = 1_000;
 const NO_DATA = new Uint8Array(0);
-
-type Told = Exclude<Effect<ClientCommand>, { type: 'send' | 'write' | 'read' }>;
 
 export class ReplicaService implements Service {
   readonly name = 'replica';
@@ -95,22 +94,7 @@ export class ReplicaService implements Service {
     this.commands = metrics.counter('commands_total', 'Commands received from clients');
     this.refused = metrics.counter('commands_refused_total', 'Commands refused after they were queued');
     this.spans = new ReplicaTracing(tracing, (group) => core.groups[group]?.role === 'leader');
-    this.runner = new Runner<ClientCommand>(
-      core,
-      store,
-      {
-        send: (to, envelope, isProbe) => {
-          const reply = isProbe ? this.probes.replyFor(to) : undefined;
-          this.publish(this.subjects.rpc(to), encodeEnvelope(envelope), reply);
-        },
-        tell: (effect) => this.onEffect(effect),
-        onWrite: (effect) => this.spans.onWrite(effect.batch),
-        onStoreError: (error) => this.onStoreError(error),
-        onStoreRecovered: () => this.onStoreRecovered(),
-        onFatal: (error) => this.onFatal(error),
-      },
-      clocks,
-    );
+    this.runner = new Runner<ClientCommand>(core, store, this.outside(), clocks);
     const { server, payloadBytesMax } = config;
     this.ingress = new Ingress(
       {
@@ -262,52 +246,49 @@ export class ReplicaService implements Service {
     this.warn(kind, detail);
   }
 
-  private onEffect(effect: Told): void {
-    switch (effect.type) {
-      case 'committed':
-        this.spans.onCommitted(effect.group, effect.placed);
-        if (effect.placed.command.acknowledgement === 'committed')
-          this.ingress.acknowledge(effect.group, effect.placed);
-        break;
-      case 'ordered':
-        this.spans.onOrdered(effect.group, effect.placed);
-        this.ingress.acknowledge(effect.group, effect.placed);
-        break;
-      case 'refused':
-        for (const command of effect.commands) this.onRefused(command, effect.reason);
-        break;
-      case 'leading':
-        this.logger.info({ group: effect.group, term: effect.term }, 'leading');
-        if (!this.isStopping) this.leading.start(effect.group);
-        break;
-      case 'lost':
-        this.logger.info({ group: effect.group, term: effect.term }, 'no longer leading');
-        void this.leading.stop(effect.group);
-        break;
-      case 'failed':
+  /** What becomes of the core's effects, and of the log store. */
+  private outside(): Outside<ClientCommand> {
+    return {
+      send: ({ to, envelope, isProbe }) => {
+        const reply = isProbe ? this.probes.replyFor(to) : undefined;
+        this.publish(this.subjects.rpc(to), encodeEnvelope(envelope), reply);
+      },
+      committed: ({ group, placed }) => {
+        this.spans.onCommitted(group, placed);
+        if (placed.command.acknowledgement === 'committed') this.ingress.acknowledge(group, placed);
+      },
+      ordered: ({ group, placed }) => {
+        this.spans.onOrdered(group, placed);
+        this.ingress.acknowledge(group, placed);
+      },
+      refused: ({ commands, reason }) => {
+        for (const command of commands) this.onRefused(command, reason);
+      },
+      leading: ({ group, term }) => {
+        this.logger.info({ group, term }, 'leading');
+        if (!this.isStopping) this.leading.start(group);
+      },
+      lost: ({ group, term }) => {
+        this.logger.info({ group, term }, 'no longer leading');
+        void this.leading.stop(group);
+      },
+      failed: (effect) => {
         this.ingress.answerLost(effect);
         for (const { command } of effect.waiting) {
           this.spans.onFailed(command, effect.outcome === 'replaced' ? 'NOT_LEADER' : 'TIMEOUT_UNKNOWN');
         }
-        break;
-      case 'feed':
-        this.guard('feed', () => this.feed.answer(effect.request, effect));
-        break;
-      case 'barrier':
-        this.barriers.answer(effect.request, effect.positions);
-        break;
-      case 'snapshot-needed':
-        void this.requests.install(effect.atLeast);
-        break;
-      case 'clock-refused':
-        this.warn('a clock is too far off', {
-          what: effect.what,
-          group: effect.group,
-          timestamp: effect.timestamp,
-          offsetUs: this.core.clock.offsetUs(),
-        });
-        break;
-    }
+      },
+      feed: (effect) => this.guard('feed', () => this.feed.answer(effect.request, effect)),
+      barrier: ({ request, positions }) => this.barriers.answer(request, positions),
+      snapshotNeeded: ({ atLeast }) => void this.requests.install(atLeast),
+      clockRefused: ({ what, group, timestamp }) => {
+        this.warn('a clock is too far off', { what, group, timestamp, offsetUs: this.core.clock.offsetUs() });
+      },
+      onWrite: ({ batch }) => this.spans.onWrite(batch),
+      onStoreError: (error) => this.onStoreError(error),
+      onStoreRecovered: () => this.onStoreRecovered(),
+      onFatal: (error) => this.onFatal(error),
+    };
   }
 
   /** A follower that nobody asks to lead would not notice, and nobody else would say so. */
@@ -341,7 +322,7 @@ export class ReplicaService implements Service {
   private async handOver(): Promise<void> {
     if (this.hasFailed) return;
     const deadline = performance.now() + HAND_OVER_MS_MAX;
-    const isInCharge = () => this.core.hasDoubts || this.core.groups.some((group) => group.role === 'leader');
+    const isInCharge = () => this.core.hasUnresolved || this.core.groups.some((group) => group.role === 'leader');
     while (isInCharge() && performance.now() < deadline) {
       this.runner.happen((core) => core.handOver());
       await new Promise((resolve) => setTimeout(resolve, 20));

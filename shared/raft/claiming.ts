@@ -1,7 +1,7 @@
 /** How a leader closes its group (T2, T5): when it claims, and what it makes of the voters' promises. */
 import type { ServerId, Timestamp } from './entry.js';
 import { quorumSize } from './options.js';
-import { sendAppend } from './replicating.js';
+import { sendOwed } from './replicating.js';
 import type { GroupState, Leadership } from './state.js';
 
 /**
@@ -37,7 +37,19 @@ export function claimIfWanted(state: GroupState, leadership: Leadership, nowMs: 
   clock.observe(closed.timestamp);
   state.closing.claim(closed, state.server);
   countPromises(state, leadership, nowMs);
-  for (const peer of leadership.followers.keys()) sendAppend(state, leadership, peer, nowMs, true);
+  tell(state, leadership, true, nowMs);
+}
+
+/**
+ * Where leader and follower are a quorum, a claim that an append has caused is of no use to its
+ * leader before that entry is committed: it travels with the acknowledgement. Where more are
+ * needed, the promises have to come back before it counts.
+ */
+function tell(state: GroupState, leadership: Leadership, wantsReply: boolean, nowMs: number): void {
+  for (const [peer, progress] of leadership.followers) {
+    progress.owe(nowMs, wantsReply);
+    if (quorumSize(state.configuration) > 2) sendOwed(state, leadership, peer, nowMs);
+  }
 }
 
 /** When the next claim may be made, or null when none is wanted (milliseconds, monotonic). */
@@ -69,5 +81,5 @@ function countPromises(state: GroupState, leadership: Leadership, nowMs: number)
     state.isVoter && quorumSize(configuration) <= 2 && leadership.followers.size < configuration.voters.length;
   if (canTellThemselves || newest.timestamp <= (leadership.quorumClosed?.timestamp ?? 0)) return;
   leadership.quorumClosed = newest;
-  for (const peer of leadership.followers.keys()) sendAppend(state, leadership, peer, nowMs, true);
+  tell(state, leadership, false, nowMs);
 }

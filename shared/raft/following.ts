@@ -12,6 +12,7 @@ export function onAppendEntries(state: GroupState, message: Message, append: App
     reply(state, message, append.round, { refusal: 'clock' }, 'durable');
     return;
   }
+  const isNewClaim = (append.closed?.timestamp ?? 0) > state.closing.promised;
   hearClaims(state, append);
 
   const conflict = findConflict(state, append);
@@ -22,7 +23,9 @@ export function onAppendEntries(state: GroupState, message: Message, append: App
   const matchIndex = store(state, append);
   state.setCommitIndex(Math.min(append.commitIndex, matchIndex));
   state.settle();
-  reply(state, message, append.round, { refusal: 'none', matchIndex }, 'durable');
+  // Nothing waits for the answer to a heartbeat, nor for a promise where its claim counts without.
+  const isPatient = append.entries.length === 0 && (!isNewClaim || append.isQuorumOfTwo);
+  reply(state, message, append.round, { refusal: 'none', matchIndex }, 'durable', isPatient);
 }
 
 /** What this server needs has left the leader's log: the owner gets a snapshot, unless what is committed here reaches far enough (T10). */
@@ -107,6 +110,7 @@ function reply(
   round: number,
   what: { refusal: Refusal; matchIndex?: Index; conflictTerm?: number; conflictIndex?: Index },
   when: 'now' | 'durable',
+  isPatient = false,
 ): void {
   if (round === 0) return;
   const { promiseLimit } = state.options;
@@ -121,5 +125,6 @@ function reply(
     promised: when === 'durable' || promiseLimit.covers(promised) ? promised : 0,
     round,
   };
-  state.send(message.from, body, when);
+  if (isPatient) state.sendPatiently(message.from, body, when);
+  else state.send(message.from, body, when);
 }

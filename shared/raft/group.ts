@@ -1,16 +1,19 @@
 /**
- * The consensus core of ONE group at one server: Raft (Ongaro and Ousterhout, 2014; Ongaro's dissertation) with timestamped
- * entries (T1), promises and closed timestamps (T2, T3).
+ * The consensus core of ONE group at one server: Raft (Ongaro and Ousterhout, 2014; Ongaro's
+ * dissertation) with timestamped entries (T1), promises and closed timestamps (T2, T3).
  *
- * Synchronous and pure: events go in by the methods, effects come out by the `take...` methods, time and randomness are
- * inputs. The owner does the effects in this way, and in no other:
+ * Synchronous and pure: events go in by the methods, effects come out by the `take...` methods,
+ * time and randomness are inputs. The owner does the effects in this way, and in no other:
  *
- *     takeMessages()   -> send at once
+ *     takeMessages()   -> send at once; what is patient may wait a little (`Message.isPatient`)
+ *     takeOwed(peer)   -> send; to be called when something else goes to that server, or when it
+ *                         has been owed something for long enough
  *     takeWrite()      -> hand the write to the log store; when it is durable: send its `after` messages, then call
  *                         `written(write)`. One write at a time; while it runs the next one collects here.
  *     takeEvents()     -> what the owner wants to know; `read` is answered with `entriesRead`.
  *
- * So "only after it is durable" is part of the data: a vote, a success reply and a promise leave in `after`.
+ * So "only after it is durable" is part of the data: a vote, a success reply and a promise leave in
+ * `after`.
  */
 import { claimIfWanted, nextClaimMs } from './claiming.js';
 import {
@@ -46,7 +49,7 @@ import {
 import { type ConfigurationChange, type ConfigureRefusal, configure } from './membership.js';
 import type { Message } from './message.js';
 import { type GroupOptions, quorumSize } from './options.js';
-import { sendEntries } from './replicating.js';
+import { sendEntries, sendOwed } from './replicating.js';
 import { type GroupEvent, GroupState, type RestoredGroup, type Role } from './state.js';
 
 /** For so long a log is not compacted while a follower gets a snapshot (milliseconds). */
@@ -199,6 +202,19 @@ export class Group {
 
   takeMessages(): Message[] {
     return this.state.outbox.splice(0);
+  }
+
+  /** The followers that are owed news, each with the time since when (milliseconds, monotonic). */
+  *owed(): Generator<[peer: ServerId, sinceMs: number]> {
+    for (const [peer, { owed }] of this.state.leadership?.followers ?? [])
+      if (owed !== null) yield [peer, owed.sinceMs];
+  }
+
+  /** Commits, claims and heartbeats that `peer` is owed, as of now. */
+  takeOwed(peer: ServerId, nowMs: number): Message[] {
+    const { state } = this;
+    if (state.leadership !== null) sendOwed(state, state.leadership, peer, nowMs);
+    return this.takeMessages();
   }
 
   takeEvents(): GroupEvent[] {

@@ -5,7 +5,7 @@ import { EntryKind, type Index, isRecovered, type LogEntry, type ServerId, type 
 import type { AppendReply, Message } from './message.js';
 import { quorumSize } from './options.js';
 import type { Progress } from './progress.js';
-import { broadcast, forgetStrangers, meetMembers, sendAppend } from './replicating.js';
+import { broadcast, forgetStrangers, meetMembers, sendAppend, sendOwed } from './replicating.js';
 import type { GroupState, Leadership } from './state.js';
 
 const NO_BODY = new Uint8Array(0);
@@ -122,7 +122,7 @@ export function onAppendReply(state: GroupState, message: Message, reply: Append
       return;
   }
   sendAppend(state, leadership, message.from, nowMs);
-  maybeFinishTransfer(state, leadership);
+  maybeFinishTransfer(state, leadership, nowMs);
 }
 
 /** A commit that was told while the follower's log was not known to reach it is told again; else it would wait for a heartbeat. */
@@ -149,7 +149,7 @@ export function onOwnLogDurable(state: GroupState, index: Index, nowMs: number):
   leadership.durableIndex = index;
   leadership.undurableSinceMs = index < state.log.lastIndex ? nowMs : null;
   maybeCommit(state, leadership, nowMs);
-  maybeFinishTransfer(state, leadership);
+  maybeFinishTransfer(state, leadership, nowMs);
 }
 
 /** Raft section 5.4.2: an index is committed when a quorum has it durably and its entry is of the current term. */
@@ -165,9 +165,9 @@ function maybeCommit(state: GroupState, leadership: Leadership, nowMs: number): 
     leadership.uncommittedBytes -= state.log.at(i)?.bytes.length ?? 0;
   }
   state.setCommitIndex(index);
-  // Followers merge too: they learn of it at once, with whatever else goes to them; so does who has been removed by it.
+  // Followers merge too: they learn of it with whatever else goes to them, and soon.
   broadcast(state, leadership, nowMs);
-  forgetStrangers(state, leadership);
+  forgetStrangers(state, leadership, nowMs);
 }
 
 export function tickLeader(state: GroupState, nowMs: number): void {
@@ -180,10 +180,10 @@ export function tickLeader(state: GroupState, nowMs: number): void {
   }
   if (leadership.transferTo !== null && nowMs >= leadership.transferUntilMs) leadership.transferTo = null;
   if (!state.isVoter && state.configuration.index <= state.commitIndex) leave(state, leadership, nowMs);
-  for (const [peer, progress] of leadership.followers) {
+  for (const progress of leadership.followers.values()) {
     if (nowMs - progress.sentAtMs < options.heartbeatMs) continue;
     progress.allowProbe();
-    sendAppend(state, leadership, peer, nowMs, true);
+    progress.owe(nowMs, true);
   }
   maybeHandBack(state, leadership, nowMs);
   claimIfWanted(state, leadership, nowMs);
@@ -272,13 +272,15 @@ export function transfer(state: GroupState, target: ServerId, nowMs: number): bo
   leadership.transferTo = target;
   leadership.transferUntilMs = nowMs + state.options.electionTimeoutMs;
   sendAppend(state, leadership, target, nowMs);
-  maybeFinishTransfer(state, leadership);
+  maybeFinishTransfer(state, leadership, nowMs);
   return true;
 }
 
-function maybeFinishTransfer(state: GroupState, leadership: Leadership): void {
+function maybeFinishTransfer(state: GroupState, leadership: Leadership, nowMs: number): void {
   const target = leadership.transferTo;
   if (target === null || !mayTakeOver(state, leadership, target)) return;
+  // In the term that it begins the target hears no word of this leader any more.
+  sendOwed(state, leadership, target, nowMs);
   state.send(target, { type: 'timeout-now' }, 'now');
 }
 

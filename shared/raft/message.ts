@@ -94,39 +94,9 @@ export interface Message {
   readonly to: ServerId;
   readonly term: Term;
   readonly body: MessageBody;
-}
-
-/** All messages of one turn for one peer, with what a round-trip clock sample needs. */
-export interface Envelope {
-  readonly from: ServerId;
-  readonly groups: number;
-  /** Sender's physical clock (microseconds). */
-  readonly sentAt: Timestamp;
-  /** Sender's monotonic clock (microseconds since any moment). */
-  readonly sentMonotonicUs: number;
-  /** sentMonotonicUs of the latest envelope that the sender had from the receiver, 0 for none, and how long it was held (µs). */
-  readonly echoMonotonicUs: number;
-  readonly echoHeldUs: number;
-  readonly messages: readonly Message[];
-  /** Read barriers that the receiver is asked about, and answers to such asks (T6). */
-  readonly barrierAsks: readonly number[];
-  readonly barrierAnswers: readonly BarrierAnswer[];
-  /** The sender waits for every group to close up to this; 0 when it does not. */
-  readonly closeUpTo: Timestamp;
-}
-
-/** Answer to a read barrier's ask: the largest timestamp of a command that the sender has appended in any group. */
-export interface BarrierAnswer {
-  readonly id: number;
-  readonly timestamp: Timestamp;
   /**
-   * For each group the place of the newest configuration that the sender knows. Who knows only an older one cannot tell what a quorum is, and
-   * waits until it knows this one (T6, T11).
+   * It may wait a little for something else to the same server; left out, it leaves at once. Only
+   * the sender looks at it: nothing of it travels.
    */
-  readonly configurations: readonly ConfigurationPlace[];
-}
-
-export interface ConfigurationPlace {
-  readonly term: Term;
-  readonly index: Index;
+  readonly isPatient?: boolean;
 }

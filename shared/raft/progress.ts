@@ -1,6 +1,13 @@
 /** What a leader knows of one follower: Raft section 5.3, with a bounded pipeline in the manner of dissertation section 10.2.1. */
 import type { Index } from './entry.js';
 
+/** News without entries: a commit, a claim, a heartbeat. */
+interface Owed {
+  /** The oldest of it (milliseconds, monotonic). */
+  readonly sinceMs: number;
+  readonly wantsReply: boolean;
+}
+
 interface Inflight {
   readonly lastIndex: Index;
   readonly bytes: number;
@@ -22,6 +29,10 @@ export class Progress {
   /** Commit index that the follower was last told, and how much of it what was sent then could reach. */
   commitSent: Index = 0;
   commitReached: Index = 0;
+  /**
+   * What the follower is to hear with the next message, or soon; null when it has heard everything.
+   */
+  owed: Owed | null = null;
   /** In state `snapshot`: since when (milliseconds). */
   private awaitsSnapshotSinceMs = 0;
   private round = 0;
@@ -46,6 +57,12 @@ export class Progress {
   nextRound(): number {
     this.round += 1;
     return this.round;
+  }
+
+  /** There is news that can wait a little for other messages to the same server. */
+  owe(nowMs: number, wantsReply: boolean): void {
+    const { owed } = this;
+    this.owed = { sinceMs: owed?.sinceMs ?? nowMs, wantsReply: wantsReply || owed?.wantsReply === true };
   }
 
   onSent(lastIndex: Index, bytes: number): void {

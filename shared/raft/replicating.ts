@@ -1,4 +1,12 @@
-/** How a leader sends its log: AppendEntries in a bounded pipeline (Raft section 5.3; dissertation, section 10.2.1). */
+/**
+ * How a leader sends its log: AppendEntries in a bounded pipeline (Raft section 5.3; dissertation,
+ * section 10.2.1).
+ *
+ * Entries leave at once. What can be said without entries (a commit, a claim, a heartbeat) is owed:
+ * the next message to that follower carries it, whatever made that necessary, and the owner of the
+ * group asks for it when it has waited for long enough (`Group.takeOwed`). It is put into words
+ * only then, so one message tells of everything until then.
+ */
 import type { LogEntry, ServerId } from './entry.js';
 import { quorumSize } from './options.js';
 import { Progress } from './progress.js';
@@ -6,7 +14,7 @@ import type { GroupState, Leadership } from './state.js';
 
 const NOTHING: readonly LogEntry[] = [];
 
-/** Sends everybody what there is for them. */
+/** Sends every follower what there is for it. */
 export function broadcast(state: GroupState, leadership: Leadership, nowMs: number): void {
   for (const peer of leadership.followers.keys()) sendAppend(state, leadership, peer, nowMs);
 }
@@ -20,34 +28,56 @@ export function meetMembers(state: GroupState, leadership: Leadership, nowMs: nu
   }
 }
 
-/** Once the configuration is committed, who is no member any more is not sent to. */
-export function forgetStrangers(state: GroupState, leadership: Leadership): void {
+/**
+ * Once the configuration is committed, a server that is no member any more hears of that, and of
+ * nothing after it.
+ */
+export function forgetStrangers(state: GroupState, leadership: Leadership, nowMs: number): void {
   const { voters, learners, index } = state.configuration;
   if (index > state.commitIndex || leadership.followers.size < voters.length + learners.length) return;
   for (const peer of leadership.followers.keys()) {
-    if (!voters.includes(peer) && !learners.includes(peer)) leadership.followers.delete(peer);
+    if (voters.includes(peer) || learners.includes(peer)) continue;
+    sendOwed(state, leadership, peer, nowMs);
+    leadership.followers.delete(peer);
   }
 }
 
 /**
- * Sends a follower all that it may have now; with `force` at least a heartbeat, else nothing when there is nothing new
- * (no entry, commit index or claim that it has not been told of).
+ * Sends a follower all entries that it may have now; it is owed the commit index when there are
+ * none.
  */
-export function sendAppend(
-  state: GroupState,
-  leadership: Leadership,
-  peer: ServerId,
-  nowMs: number,
-  force = false,
-): void {
+export function sendAppend(state: GroupState, leadership: Leadership, peer: ServerId, nowMs: number): void {
   const progress = leadership.followers.get(peer);
-  if (progress === undefined) return;
-  const { options, log } = state;
+  if (progress === undefined || progress.state === 'snapshot') return;
+  if (!sendNewEntries(state, leadership, progress, peer, nowMs) && progress.commitSent < state.commitIndex) {
+    progress.owe(nowMs, false);
+  }
+}
+
+/** Sends a follower what it is owed, with all entries that it may have now. */
+export function sendOwed(state: GroupState, leadership: Leadership, peer: ServerId, nowMs: number): void {
+  const progress = leadership.followers.get(peer);
+  const owed = progress?.owed;
+  if (progress === undefined || !owed) return;
+  progress.owed = null;
   if (progress.state === 'snapshot') {
-    if (force) sendNotice(state, progress, peer, nowMs);
+    if (owed.wantsReply) sendNotice(state, progress, peer, nowMs);
     return;
   }
-  let mustSend = force || progress.commitSent < state.commitIndex;
+  if (sendNewEntries(state, leadership, progress, peer, nowMs)) return;
+  sendEntries(state, leadership, progress, peer, NOTHING, nowMs, owed.wantsReply);
+}
+
+/** False when nothing was sent. */
+function sendNewEntries(
+  state: GroupState,
+  leadership: Leadership,
+  progress: Progress,
+  peer: ServerId,
+  nowMs: number,
+): boolean {
+  const { options, log } = state;
+  let isSent = false;
   while (
     progress.nextIndex <= log.lastIndex &&
     progress.hasRoom(options.inflightMessagesMax, options.inflightBytesMax)
@@ -55,7 +85,7 @@ export function sendAppend(
     if (progress.nextIndex <= log.base.index) {
       progress.awaitSnapshot(nowMs);
       sendNotice(state, progress, peer, nowMs);
-      return;
+      return true;
     }
     if (progress.nextIndex < log.firstInWindow) {
       requestRead(state, progress, peer);
@@ -63,9 +93,9 @@ export function sendAppend(
     }
     const entries = log.slice(progress.nextIndex, log.lastIndex, options.appendBytesMax);
     sendEntries(state, leadership, progress, peer, entries, nowMs);
-    mustSend = false;
+    isSent = true;
   }
-  if (mustSend) sendEntries(state, leadership, progress, peer, NOTHING, nowMs, force);
+  return isSent;
 }
 
 /** `wantsReply` is false for what only tells of a commit: its reply would tell nothing. */
@@ -91,6 +121,7 @@ export function sendEntries(
     round: wantsReply ? progress.nextRound() : 0,
   } as const;
   state.send(peer, append, 'now');
+  progress.owed = null;
   // Check-quorum lives on replies: what wants none does not put off the next heartbeat.
   if (wantsReply) progress.sentAtMs = nowMs;
   progress.commitSent = state.commitIndex;

@@ -207,7 +207,15 @@ export class GroupState {
   }
 
   send(to: ServerId, body: MessageBody, when: 'now' | 'durable', term: Term = this.term): void {
-    const message = { group: this.options.group, from: this.server, to, term, body };
+    this.push({ group: this.options.group, from: this.server, to, term, body }, when);
+  }
+
+  /** What may wait a little for something else to the same server. */
+  sendPatiently(to: ServerId, body: MessageBody, when: 'now' | 'durable'): void {
+    this.push({ group: this.options.group, from: this.server, to, term: this.term, body, isPatient: true }, when);
+  }
+
+  private push(message: Message, when: 'now' | 'durable'): void {
     (when === 'now' ? this.outbox : this.outboxDurable).push(message);
   }
 

@@ -1,22 +1,55 @@
 /**
- * Envelopes between servers: `craft.v1.Envelope` <-> shared/raft messages. Decoding validates everything that the core takes
- * for granted; whatever does not fit is a WireError, never a half-filled object.
+ * What servers send each other: `craft.v1.Envelope` <-> `Envelope`, with the groups' Raft messages
+ * and what belongs to no group. Decoding validates everything that the cores take for granted;
+ * whatever does not fit is a WireError, never a half-filled object.
  */
-import type { LogEntry, PlacedConfiguration } from '../raft/entry.js';
-import type {
-  AppendEntries,
-  BarrierAnswer,
-  Closed,
-  Envelope,
-  Message,
-  MessageBody,
-  Refusal,
-  SnapshotNotice,
-} from '../raft/message.js';
+import type { Index, LogEntry, PlacedConfiguration, ServerId, Term, Timestamp } from '../raft/entry.js';
+import type { AppendEntries, Closed, Message, MessageBody, Refusal, SnapshotNotice } from '../raft/message.js';
 import { concatBlock, decodeBlock } from './entry-block.js';
 import './protobuf.js';
 import { craft } from './generated/craft.js';
 import { WireError } from './wire-error.js';
+
+/** All messages of one turn for one peer, with what a round-trip clock sample needs. */
+export interface Envelope {
+  readonly from: ServerId;
+  readonly groups: number;
+  /** Sender's physical clock (microseconds). */
+  readonly sentAt: Timestamp;
+  /** Sender's monotonic clock (microseconds since any moment). */
+  readonly sentMonotonicUs: number;
+  /**
+   * sentMonotonicUs of the latest envelope that the sender had from the receiver, 0 for none, and
+   * how long it was held (µs).
+   */
+  readonly echoMonotonicUs: number;
+  readonly echoHeldUs: number;
+  readonly messages: readonly Message[];
+  /** Read barriers that the receiver is asked about, and answers to such asks (T6). */
+  readonly barrierAsks: readonly number[];
+  readonly barrierAnswers: readonly BarrierAnswer[];
+  /** The sender waits for every group to close up to this; 0 when it does not. */
+  readonly closeUpTo: Timestamp;
+}
+
+/**
+ * Answer to a read barrier's ask: the largest timestamp of a command that the sender has appended
+ * in any group.
+ */
+export interface BarrierAnswer {
+  readonly id: number;
+  readonly timestamp: Timestamp;
+  /**
+   * For each group the place of the newest configuration that the sender knows. Who knows only an
+   * older one cannot tell what a quorum is, and waits until it knows this one (T6, T11).
+   */
+  readonly configurations: readonly ConfigurationPlace[];
+}
+
+export interface ConfigurationPlace {
+  readonly term: Term;
+  readonly index: Index;
+}
 
 const pb = craft.v1;
 

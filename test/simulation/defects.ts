@@ -8,10 +8,11 @@ import { Comparison } from '../../services/applier/core/comparison.js';
 import { ApplyQueue, type TakenBatch } from '../../services/applier/core/queue.js';
 import { Reading } from '../../services/applier/core/reading.js';
 import { SnapshotPlan } from '../../services/applier/core/snapshots.js';
+import { AcknowledgementTracker } from '../../services/replica/core/acknowledgement-tracker.js';
 import { Barriers } from '../../services/replica/core/barrier.js';
 import { Feed } from '../../services/replica/core/feed.js';
+import { Outbox } from '../../services/replica/core/outbox.js';
 import { ReplicaCore } from '../../services/replica/core/server.js';
-import { Watching } from '../../services/replica/core/watching.js';
 import { ClockGuard } from '../../shared/clock/guard.js';
 import { MemoryEngine } from '../../shared/engine/memory.js';
 import { ReplacedError } from '../../shared/engine/port.js';
@@ -336,7 +337,7 @@ const PLANS: readonly Plan[] = [
     what: '`ordered` is said as soon as an entry is committed (T7)',
     install: () =>
       replace(
-        Watching,
+        AcknowledgementTracker,
         'ordered',
         (original) =>
           function () {
@@ -919,6 +920,25 @@ const PLANS: readonly Plan[] = [
       });
       return () => Object.defineProperty(GroupState.prototype, 'configuration', descriptor);
     },
+  },
+  {
+    name: 'patient-for-ever',
+    what: 'commits, claims and heartbeats never leave alone',
+    install: () => replace(Outbox, 'isDue', () => () => false),
+  },
+  {
+    name: 'forget-patient-replies',
+    what: 'replies that wait for something else to the same server are lost when that leaves',
+    install: () =>
+      replace(
+        Outbox,
+        'take',
+        (original) =>
+          function (nowMs) {
+            for (const { messages, patient } of this.byPeer.values()) if (messages.length > 0) patient.length = 0;
+            return original.call(this, nowMs);
+          },
+      ),
   },
   {
     name: 'close-never',

@@ -1,6 +1,5 @@
 /** The network between the replicas: ordered and fast links that a fault makes slow, lossy, repeating, disordered or cut. */
-import type { Envelope } from '../../shared/raft/message.js';
-import { decodeEnvelope, encodeEnvelope } from '../../shared/wire/envelope.js';
+import { decodeEnvelope, type Envelope, encodeEnvelope } from '../../shared/wire/envelope.js';
 import type { Random } from './random.js';
 import { countFault, type World } from './world.js';
 

@@ -8,10 +8,10 @@ import type { FeedAnswer, FeedRequest } from '../../services/replica/core/feed.j
 import { ReplicaCore } from '../../services/replica/core/server.js';
 import type { LoadedState, WriteBatch } from '../../shared/log-store/port.js';
 import type { GroupId, Index, ServerId, Timestamp } from '../../shared/raft/entry.js';
-import type { Envelope } from '../../shared/raft/message.js';
 import { decodeCommand } from '../../shared/wire/command.js';
 import { decodeConfiguration, encodeConfiguration } from '../../shared/wire/configuration.js';
 import { encodeEntry, entryBody } from '../../shared/wire/entry-block.js';
+import type { Envelope } from '../../shared/wire/envelope.js';
 import type { InstalledState } from '../../shared/wire/install.js';
 import type { Random } from './random.js';
 import type { SimulatedServer } from './server.js';
@@ -36,7 +36,8 @@ export class SimulatedReplica {
   /** The batch that the disk is working on. */
   writing: WriteBatch | null = null;
   private isScheduled = false;
-  private isWaking = false;
+  /** When the next turn comes by itself (milliseconds, monotonic). */
+  private wakesAtMs = Number.POSITIVE_INFINITY;
   private nextRequest = 1;
   private readonly polls = new Map<number, (answer: FeedAnswer) => void>();
   private readonly barriers = new Map<number, (positions: readonly Index[]) => void>();
@@ -170,10 +171,11 @@ export class SimulatedReplica {
 
   private wakeLater(): void {
     const at = this.core.nextWakeMs();
-    if (at === null || this.isWaking) return;
-    this.isWaking = true;
+    if (at === null || at >= this.wakesAtMs) return;
+    this.wakesAtMs = at;
     this.server.after(this, Math.max(1, at - this.time().nowMs) * 1_000, () => {
-      this.isWaking = false;
+      // One that was to come later is no longer needed, but harmless.
+      this.wakesAtMs = Number.POSITIVE_INFINITY;
       this.schedule();
     });
   }

@@ -6,7 +6,7 @@ import { DirectMergedLog } from '../../shared/link/merged-log.js';
 import type { WriteBatch } from '../../shared/log-store/port.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
 import type { Index, ServerId } from '../../shared/raft/entry.js';
-import type { Envelope } from '../../shared/raft/message.js';
+import type { Envelope } from '../../shared/wire/envelope.js';
 import { SimulatedApplier } from './applier.js';
 import { SimulatedClock } from './clock.js';
 import { SimulatedDatabase } from './database.js';

@@ -11,7 +11,7 @@
  * counts until this server knows a configuration as new as the newest that it has been told of.
  */
 import type { ServerId, Timestamp } from '../../../shared/raft/entry.js';
-import type { BarrierAnswer, ConfigurationPlace } from '../../../shared/raft/message.js';
+import type { BarrierAnswer, ConfigurationPlace } from '../../../shared/wire/envelope.js';
 
 interface Barrier {
   readonly request: number;
@@ -51,6 +51,10 @@ export class Barriers {
       askedAtMs: Number.NEGATIVE_INFINITY,
     });
     return true;
+  }
+
+  get areWaiting(): boolean {
+    return this.byId.size > 0;
   }
 
   remove(request: number): void {

@@ -1,10 +1,10 @@
 /**
- * What the replica core wants done. The one executor is services/replica/runner.ts (and, in tests, the simulator); it does
- * the effects in the order in which they come.
+ * What the replica core wants done. The one executor is services/replica/executor.ts (and, in
+ * tests, the simulator); it does the effects in the order in which they come.
  */
 import type { WriteBatch } from '../../../shared/log-store/port.js';
 import type { GroupId, Index, LogEntry, ServerId, Term, Timestamp } from '../../../shared/raft/entry.js';
-import type { Envelope } from '../../../shared/raft/message.js';
+import type { Envelope } from '../../../shared/wire/envelope.js';
 import type { FeedAnswer } from './feed.js';
 
 /** When the client wants its answer (T7). */
@@ -32,7 +32,7 @@ export interface Placed<C extends QueuedCommand> {
 export type Effect<C extends QueuedCommand> =
   /** Publish; may be lost. `isProbe`: if the transport knows that no process takes messages there, call `unreachable`. */
   | { readonly type: 'send'; readonly to: ServerId; readonly envelope: Envelope; readonly isProbe: boolean }
-  /** Make durable, then call `written`, or `writeFailed`. Never two at a time. */
+  /** Make durable, then call `written`; when that failed, `retryWrite`. Never two at a time. */
   | { readonly type: 'write'; readonly batch: WriteBatch }
   /** Read from the log store, then call `readDone` with the same effect and the entries (none when it failed). */
   | ReadEffect

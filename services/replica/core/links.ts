@@ -6,7 +6,7 @@
  */
 import type { ClockGuard } from '../../../shared/clock/guard.js';
 import type { ServerId, Timestamp } from '../../../shared/raft/entry.js';
-import type { Envelope } from '../../../shared/raft/message.js';
+import type { Envelope } from '../../../shared/wire/envelope.js';
 
 interface Heard {
   /** By the peer's monotonic clock (microseconds). */

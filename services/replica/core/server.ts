@@ -8,28 +8,18 @@
  */
 import { ClockGuard } from '../../../shared/clock/guard.js';
 import type { GroupWrite, LoadedState, WriteBatch } from '../../../shared/log-store/port.js';
-import {
-  EntryKind,
-  type GroupId,
-  type Index,
-  type LogEntry,
-  type LogPosition,
-  type ServerId,
-  type Timestamp,
-} from '../../../shared/raft/entry.js';
+import type { GroupId, LogEntry, LogPosition, ServerId, Timestamp } from '../../../shared/raft/entry.js';
 import { Group, type PendingWrite } from '../../../shared/raft/group.js';
 import type { ConfigurationChange, ConfigureRefusal } from '../../../shared/raft/membership.js';
-import type { Envelope } from '../../../shared/raft/message.js';
 import type { GroupOptions } from '../../../shared/raft/options.js';
 import { PromiseLimit } from '../../../shared/raft/promise.js';
+import type { Envelope } from '../../../shared/wire/envelope.js';
 import { Barriers, isAtLeast } from './barrier.js';
-import { CommandQueue } from './command-queue.js';
-import { Doubts } from './doubts.js';
 import type { CommandRefusal, Effect, QueuedCommand, ReadEffect } from './effect.js';
 import { Feed, type FeedRequest } from './feed.js';
+import { HostedGroup } from './hosted-group.js';
 import { Links } from './links.js';
-import { Outbox } from './outbox.js';
-import { Watching } from './watching.js';
+import { Outbox, PATIENCE_MS } from './outbox.js';
 
 export interface ServerOptions extends Omit<GroupOptions, 'group' | 'server' | 'bootstrap' | 'clock' | 'promiseLimit'> {
   readonly server: ServerId;
@@ -46,17 +36,11 @@ export interface ServerOptions extends Omit<GroupOptions, 'group' | 'server' | '
   readonly proposalsMax: number;
 }
 
-/** Commands of one group that wait to be reported; while a group has no leader, `ordered` ones of the others pile up. */
-const WATCHED_MAX = 65_536;
-
-/**
- * How long the fate of what a lost leadership left behind is waited for, as a share of the election timeout: whoever was replaced knows
- * it after a round trip; whoever was cut off does not, and its clients may want to ask elsewhere.
- */
-const DOUBT_SHARE = 0.5;
-
 /** How long a barrier waits for an answer before it asks again (milliseconds). */
 const BARRIER_INTERVAL_MS = 50;
+
+/** How long nothing is patient for a server at which a read began or still waits (milliseconds). */
+const HURRY_MS = 10;
 
 /** What one group put into a write, and what waits for it. */
 interface GroupPending {
@@ -74,25 +58,21 @@ interface InFlight {
 }
 
 export class ReplicaCore<C extends QueuedCommand> {
+  /** By group id. */
   readonly groups: readonly Group[];
+  private readonly hosted: readonly HostedGroup<C>[];
   readonly clock: ClockGuard;
   private readonly limit: PromiseLimit;
   private readonly links: Links;
   private readonly feed: Feed;
-  private readonly queues: CommandQueue<C>[];
-  private readonly watching: Watching<C>[];
-  private readonly doubts: Doubts<C>[];
   private readonly effects: Effect<C>[] = [];
   private readonly barriers: Barriers;
   private readonly outbox: Outbox;
   /** The largest timestamp that a barrier of some other server waits for (T6). */
   private closeUpToElsewhere: Timestamp = 0;
-  /** Peers that the transport is to be asked about with the next envelope; and when each was asked about last (milliseconds). */
-  private readonly probes = new Set<ServerId>();
+  /** When the transport was last asked whether a peer takes messages (milliseconds). */
   private readonly probedAtMs = new Map<ServerId, number>();
   private inFlight: InFlight | null = null;
-  /** For each group the index that a snapshot must reach; 0 where none is needed (T10). */
-  private readonly neededSnapshots: Index[];
   private isInstalling = false;
   private physical: Timestamp;
   private nowMs: number;
@@ -111,25 +91,23 @@ export class ReplicaCore<C extends QueuedCommand> {
     this.clock.advance(time.physical, time.nowMs);
     this.limit = new PromiseLimit(loaded.promiseLimit, options.promiseWindowUs);
     const bootstrap = { voters: options.servers, learners: [] };
-    this.groups = Array.from({ length: options.groups }, (_, group) => {
-      const { clock, limit: promiseLimit } = this;
-      const groupOptions = { ...options, group, bootstrap, clock, promiseLimit };
-      return new Group(groupOptions, loaded.groups.get(group) ?? null, time.nowMs);
+    const { clock, limit: promiseLimit } = this;
+    this.hosted = Array.from({ length: options.groups }, (_, id) => {
+      const groupOptions = { ...options, group: id, bootstrap, clock, promiseLimit };
+      const group = new Group(groupOptions, loaded.groups.get(id) ?? null, time.nowMs);
+      return new HostedGroup<C>(id, group, options, clock, (effect) => this.effects.push(effect));
     });
+    this.groups = this.hosted.map(({ group }) => group);
     this.links = new Links(options.server, options.groups, this.clock);
     this.feed = new Feed(this.groups);
     const firstBarrier = Math.floor(options.random() * 2 ** 40);
-    this.neededSnapshots = this.groups.map(() => 0);
     this.barriers = new Barriers(options.server, firstBarrier, (servers, newest) =>
       this.groups.every((group, id) => {
         const told = newest[id];
         return group.isQuorum(servers) && (told === undefined || isAtLeast(group.configuration, told));
       }),
     );
-    this.queues = this.groups.map(() => new CommandQueue());
     this.outbox = new Outbox(options.envelopeBytesMax);
-    this.watching = this.groups.map(() => new Watching());
-    this.doubts = this.groups.map(() => new Doubts());
   }
 
   /** To be called first in a turn: physical time (microseconds since the epoch) and monotonic time (milliseconds). */
@@ -172,6 +150,7 @@ export class ReplicaCore<C extends QueuedCommand> {
         configurations,
       });
     }
+    if (envelope.barrierAsks.length > 0 || envelope.closeUpTo > 0) this.hurry(envelope.from);
     for (const answer of envelope.barrierAnswers) this.barriers.answer(envelope.from, answer);
     // An ask beyond the bound can wait until it is asked again; remembered, it would hide every smaller one.
     if (envelope.closeUpTo <= this.clock.bound()) {
@@ -185,16 +164,8 @@ export class ReplicaCore<C extends QueuedCommand> {
    * timestamp that the entry must come after (T7), 0 for none.
    */
   offer(group: GroupId, command: C, after: Timestamp): CommandRefusal | null {
-    const core = this.groups[group];
-    const queue = this.queues[group];
-    if (core === undefined || queue === undefined || !core.isTaking) return 'not-leader';
-    if (queue.bytes + core.uncommittedBytes + command.body.length > this.options.uncommittedBytesMax) {
-      return 'overloaded';
-    }
-    if ((this.watching[group]?.size ?? 0) >= WATCHED_MAX) return 'overloaded';
-    if (after > this.clock.bound()) return 'after-beyond-bound';
-    queue.add(command, after);
-    return null;
+    const hosted = this.hosted[group];
+    return hosted === undefined ? 'not-leader' : hosted.offer(command, after);
   }
 
   /** A merger's long poll; answered by a `feed` effect with the same number. */
@@ -246,8 +217,8 @@ export class ReplicaCore<C extends QueuedCommand> {
   }
 
   /** Whether commands of a leadership that ended still wait to hear whether they are committed (T9). */
-  get hasDoubts(): boolean {
-    return this.doubts.some((doubts) => !doubts.isEmpty);
+  get hasUnresolved(): boolean {
+    return this.hosted.some(({ hasUnresolved }) => hasUnresolved);
   }
 
   transfer(group: GroupId, target: ServerId | null): boolean {
@@ -267,22 +238,21 @@ export class ReplicaCore<C extends QueuedCommand> {
   /** Answers `snapshot-needed` (T10): where the state machine is now, one position a group; null when it could not be done. */
   installed(positions: readonly LogPosition[] | null): void {
     this.isInstalling = false;
-    for (const [id, group] of this.groups.entries()) {
-      const position = positions?.[id];
-      if (position !== undefined && this.neededSnapshots[id] !== 0) group.install(position);
-      // A group that could not use it hears from its leader again.
-      this.neededSnapshots[id] = 0;
-    }
+    for (const hosted of this.hosted) hosted.installed(positions?.[hosted.id]);
   }
 
-  /** When to call `run` again although nothing happens: a close waits for its interval (milliseconds, monotonic). */
+  /**
+   * When to call `run` again although nothing happens: a close waits for its interval, or something
+   * patient has waited for long enough (milliseconds, monotonic). Later is no harm: every other
+   * turn looks as well.
+   */
   nextWakeMs(): number | null {
-    let next: number | null = null;
+    let next = this.outbox.nextDueMs() ?? Number.POSITIVE_INFINITY;
     for (const group of this.groups) {
-      const at = group.nextClaimMs();
-      if (at !== null && (next === null || at < next)) next = at;
+      next = Math.min(next, group.nextClaimMs() ?? next);
+      for (const [, sinceMs] of group.owed()) next = Math.min(next, sinceMs + PATIENCE_MS);
     }
-    return next;
+    return next === Number.POSITIVE_INFINITY ? null : next;
   }
 
   /** T7: every entry at or below this has its final place in the merged log as soon as it is committed. */
@@ -296,13 +266,13 @@ export class ReplicaCore<C extends QueuedCommand> {
   run(): Effect<C>[] {
     // A write that turns out to be empty releases messages, which may move things on; so until nothing moves.
     do {
-      if (this.inFlight === null) this.stampQueued();
+      if (this.inFlight === null) for (const hosted of this.hosted) hosted.stampQueued(this.nowMs);
       this.closeOnDemand();
-      this.collectEvents();
+      for (const hosted of this.hosted) hosted.collectEvents(this.nowMs);
+      this.askForSnapshot();
     } while (this.inFlight === null && this.startWrite());
     this.collectMessages();
-    for (const [to, contents] of this.outbox.take()) {
-      const isProbe = this.probes.delete(to);
+    for (const [to, contents, isProbe] of this.outbox.take(this.nowMs)) {
       const envelope = this.links.wrap(to, contents, this.physical, this.nowMs);
       this.effects.push({ type: 'send', to, envelope, isProbe });
     }
@@ -316,41 +286,8 @@ export class ReplicaCore<C extends QueuedCommand> {
       const leader = group.silentLeader(this.nowMs);
       if (leader === null || this.nowMs - (this.probedAtMs.get(leader) ?? 0) < this.options.heartbeatMs) continue;
       this.probedAtMs.set(leader, this.nowMs);
-      this.probes.add(leader);
-      // An envelope leaves for it, also when there is nothing to say.
-      this.outbox.to(leader);
+      this.outbox.probe(leader);
     }
-  }
-
-  private stampQueued(): void {
-    for (const [id, queue] of this.queues.entries()) {
-      if (queue.length === 0) continue;
-      const { commands, after } = queue.take(this.options.proposalsMax);
-      // T7: now, not when they came, since the clock may have been taken back meanwhile.
-      if (!this.clock.observe(after)) {
-        this.effects.push({ type: 'refused', commands, reason: 'clock' });
-        continue;
-      }
-      const proposals = commands.map(({ body }) => ({ kind: EntryKind.command, body }));
-      const result = this.groups[id]?.propose(proposals, this.nowMs) ?? 'not-leader';
-      if (typeof result === 'string') {
-        this.effects.push({ type: 'refused', commands, reason: result });
-        continue;
-      }
-      for (const [i, entry] of result.entries()) {
-        const command = commands[i];
-        if (command === undefined || (!command.isWatched && command.acknowledgement === 'applied')) continue;
-        const { index, term, timestamp } = entry;
-        this.watching[id]?.add({ command, index, term, timestamp });
-      }
-    }
-  }
-
-  /** Leadership is gone: what was only queued is in no log, and its clients need not wait for a write to hear so. */
-  private refuseQueued(id: GroupId): void {
-    const queue = this.queues[id];
-    if (queue === undefined || queue.length === 0) return;
-    this.effects.push({ type: 'refused', commands: queue.take(queue.length).commands, reason: 'not-leader' });
   }
 
   /** T5: every group that this server leads closes up to what the other groups have, or what a merger waits for. */
@@ -359,10 +296,10 @@ export class ReplicaCore<C extends QueuedCommand> {
     const asked = [this.feed.waitingFor, this.barriers.waitingFor, this.closeUpToElsewhere];
     // Nobody closes beyond the clock's bound; who waits for that waits for the clocks.
     const waitingFor = Math.max(...asked.filter((timestamp) => timestamp <= bound), 0);
-    for (const [id, group] of this.groups.entries()) {
+    for (const { group, hasQueued } of this.hosted) {
       if (group.role !== 'leader') continue;
       // What is queued is stamped when the write in flight is done, and that does as well as a close.
-      if (this.inFlight !== null && (this.queues[id]?.length ?? 0) > 0) continue;
+      if (this.inFlight !== null && hasQueued) continue;
       let wanted = waitingFor;
       for (const other of this.groups) {
         const timestamp = other.lastCommandTimestamp;
@@ -372,42 +309,12 @@ export class ReplicaCore<C extends QueuedCommand> {
     }
   }
 
-  private collectEvents(): void {
-    for (const [id, group] of this.groups.entries()) {
-      for (const event of group.takeEvents()) {
-        switch (event.type) {
-          case 'became-leader':
-            this.effects.push({ type: 'leading', group: id, term: event.term });
-            break;
-          case 'lost-leadership': {
-            this.refuseQueued(id);
-            const { term, uncommitted } = event;
-            // Some of it was perhaps stamped by earlier leaders, who answer for that.
-            const entries = uncommitted.filter((entry) => entry.term === term && entry.kind === EntryKind.command);
-            const [first] = entries;
-            const waiting = first === undefined ? [] : (this.watching[id]?.dropFrom(first.index) ?? []);
-            this.doubts[id]?.add({ term, entries, waiting }, this.nowMs + this.options.electionTimeoutMs * DOUBT_SHARE);
-            this.effects.push({ type: 'lost', group: id, term });
-            break;
-          }
-          case 'read': {
-            const { follower, from, to } = event;
-            const bytesMax = this.options.appendBytesMax;
-            this.effects.push({ type: 'read', group: id, from, to, bytesMax, follower });
-            break;
-          }
-          case 'snapshot-needed':
-            this.neededSnapshots[id] = event.index;
-            break;
-          case 'clock-refused':
-            this.effects.push({ ...event, group: id });
-            break;
-        }
-      }
-    }
-    if (this.isInstalling || this.neededSnapshots.every((index) => index === 0)) return;
+  /** T10: one snapshot for all groups, one request at a time. */
+  private askForSnapshot(): void {
+    if (this.isInstalling || this.hosted.every(({ neededSnapshot }) => neededSnapshot === 0)) return;
     this.isInstalling = true;
-    this.effects.push({ type: 'snapshot-needed', atLeast: [...this.neededSnapshots] });
+    const atLeast = this.hosted.map(({ neededSnapshot }) => neededSnapshot);
+    this.effects.push({ type: 'snapshot-needed', atLeast });
   }
 
   /** Gives the next write to the store. True when nothing had to be written but something could be released. */
@@ -439,19 +346,45 @@ export class ReplicaCore<C extends QueuedCommand> {
 
   private release(pending: readonly GroupPending[]): void {
     for (const { group, write } of pending) {
-      for (const message of write.after) this.outbox.add(message);
+      for (const message of write.after) this.outbox.add(message, this.nowMs);
       group.written(write, this.nowMs);
     }
   }
 
   private collectMessages(): void {
-    for (const group of this.groups) for (const message of group.takeMessages()) this.outbox.add(message);
+    const { outbox, nowMs } = this;
+    for (const group of this.groups) for (const message of group.takeMessages()) outbox.add(message, nowMs);
     this.barriers.recount();
-    for (const { id, missing } of this.barriers.asks(this.nowMs, BARRIER_INTERVAL_MS)) {
-      for (const peer of this.peers()) if (missing(peer)) this.outbox.to(peer).barrierAsks.push(id);
+    for (const { id, missing } of this.barriers.asks(nowMs, BARRIER_INTERVAL_MS)) {
+      for (const peer of this.peers()) if (missing(peer)) outbox.to(peer).barrierAsks.push(id);
     }
-    const closeUpTo = this.barriers.nudge(this.lowestWatermark(), this.nowMs, BARRIER_INTERVAL_MS);
-    if (closeUpTo > 0) for (const peer of this.peers()) this.outbox.to(peer).closeUpTo = closeUpTo;
+    if (this.barriers.areWaiting) for (const peer of this.peers()) this.hurry(peer);
+    const closeUpTo = this.barriers.nudge(this.lowestWatermark(), nowMs, BARRIER_INTERVAL_MS);
+    if (closeUpTo > 0) for (const peer of this.peers()) outbox.to(peer).closeUpTo = closeUpTo;
+    this.collectOwed();
+  }
+
+  /**
+   * What the groups owe to peers that get an envelope now, or have been owed something for long
+   * enough.
+   */
+  private collectOwed(): void {
+    const { outbox, nowMs } = this;
+    const oldest = new Map<ServerId, number>();
+    for (const group of this.groups) {
+      for (const [peer, sinceMs] of group.owed()) oldest.set(peer, Math.min(oldest.get(peer) ?? sinceMs, sinceMs));
+    }
+    for (const [peer, sinceMs] of oldest) {
+      if (!outbox.isLeaving(peer, nowMs, sinceMs)) continue;
+      for (const group of this.groups) for (const message of group.takeOwed(peer, nowMs)) outbox.add(message, nowMs);
+    }
+    // A follower that has fallen behind may need what only the log store has.
+    for (const hosted of this.hosted) hosted.collectEvents(nowMs);
+  }
+
+  /** A read waits for what this server and `peer` have to say to each other. */
+  private hurry(peer: ServerId): void {
+    this.outbox.hurry(peer, this.nowMs + HURRY_MS);
   }
 
   /** Every other member of some group. */
@@ -468,35 +401,9 @@ export class ReplicaCore<C extends QueuedCommand> {
     return largest;
   }
 
-  /** T9: before anything newer is reported, so that what is committed after all becomes ordered in its turn. */
-  private settleDoubts(id: GroupId, group: Group, watching: Watching<C>): void {
-    const doubts = this.doubts[id];
-    if (doubts === undefined || doubts.isEmpty) return;
-    for (const { fate, entries, waiting } of doubts.settle(group, this.nowMs)) {
-      if (fate === 'committed') {
-        // The applier answers for the rest.
-        for (const placed of waiting) {
-          this.effects.push({ type: 'committed', group: id, placed });
-          watching.onCommitted(placed);
-        }
-        continue;
-      }
-      const outcome = fate === 'replaced' ? 'replaced' : 'unknown';
-      this.effects.push({ type: 'failed', group: id, outcome, entries, waiting });
-    }
-  }
-
   private report(): void {
     const lowest = this.lowestWatermark();
-    for (const [id, watching] of this.watching.entries()) {
-      const group = this.groups[id];
-      if (group === undefined) continue;
-      this.settleDoubts(id, group, watching);
-      for (const placed of watching.committed(group.commitIndex)) {
-        this.effects.push({ type: 'committed', group: id, placed });
-      }
-      for (const placed of watching.ordered(lowest)) this.effects.push({ type: 'ordered', group: id, placed });
-    }
+    for (const hosted of this.hosted) hosted.report(lowest, this.nowMs);
     for (const request of this.barriers.passed(lowest)) {
       const positions = this.groups.map((group) => group.lastCommittedCommand);
       this.effects.push({ type: 'barrier', request, positions });

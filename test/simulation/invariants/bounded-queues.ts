@@ -10,6 +10,8 @@ const SLACK = 4_096;
 const POLLS_MAX = 8;
 const BARRIERS_MAX = 64;
 const MESSAGES_MAX = 2_048;
+/** So many wait, and what one turn may add. */
+const PATIENT_MAX = 64 + 256;
 
 export class BoundedQueues implements Invariant {
   readonly name = 'bounded queues';
@@ -30,6 +32,11 @@ export class BoundedQueues implements Invariant {
         check(`${field} of group ${id}`, lengthOf(field, state), MESSAGES_MAX);
       }
       check(`claims of group ${id}`, lengthOf('claims', field(state, 'closing')), 64);
+    }
+    const peers = field(field(core, 'outbox'), 'byPeer');
+    if (!(peers instanceof Map)) throw new Error('no queues for peers to look at');
+    for (const [peer, outgoing] of peers) {
+      check(`patient messages for ${peer}`, lengthOf('patient', outgoing), PATIENT_MAX);
     }
     check('polls', lengthOf('polls', field(core, 'feed')), POLLS_MAX);
     check('barriers', lengthOf('byId', field(core, 'barriers')), BARRIERS_MAX);

@@ -234,6 +234,8 @@ export class Transcript {
       for (const node of this.nodes.values()) {
         if (node.group === null) continue;
         this.wires.push(...node.group.takeMessages());
+        // Nothing else goes anywhere that it could wait for.
+        for (const [peer] of [...node.group.owed()]) this.wires.push(...node.group.takeOwed(peer, this.nowMs));
         for (const event of node.group.takeEvents()) this.say(`${node.name}: ${showEvent(event)}`);
         if (node.isStalled) continue;
         const pending = node.group.takeWrite();

@@ -5,10 +5,10 @@
 import type { CommandRefusal, Effect, QueuedCommand } from '../../../services/replica/core/effect.js';
 import { ReplicaCore } from '../../../services/replica/core/server.js';
 import { EntryKind, type GroupId, type LogEntry, type ServerId } from '../../../shared/raft/entry.js';
-import type { Envelope } from '../../../shared/raft/message.js';
 import { GROUP_DEFAULTS } from '../../../shared/raft/options.js';
 import { decodeConfiguration, encodeConfiguration } from '../../../shared/wire/configuration.js';
 import { encodeEntry } from '../../../shared/wire/entry-block.js';
+import type { Envelope } from '../../../shared/wire/envelope.js';
 
 const EPOCH_US = 1_790_000_000_000_000;
 const TICK_MS = 20;

@@ -1,15 +1,17 @@
 /**
- * Commands of one group whose leader this server was no longer when they were not yet committed (T9).
+ * Commands of one group whose leader this server was no longer when they were not yet committed
+ * (T9).
  *
- * Nobody else can answer for them, and often the answer is near: the new leader commits something of its own term, and then each
- * of them is either committed as well or can never be. Only what stays open for longer than that is told to be unknown.
+ * Nobody else can answer for them, and often the answer is near: the new leader commits something
+ * of its own term, and then each of them is either committed as well or can never be. Only what
+ * stays open for longer than that is told to be unknown.
  */
 import type { Index, LogEntry, Term } from '../../../shared/raft/entry.js';
 import type { Fate, Group } from '../../../shared/raft/group.js';
 import type { Placed, QueuedCommand } from './effect.js';
 
 /** What a leadership leaves behind. */
-export interface Doubt<C extends QueuedCommand> {
+export interface Leftover<C extends QueuedCommand> {
   readonly term: Term;
   /** What this server stamped in that term and is not committed, in order. */
   readonly entries: readonly LogEntry[];
@@ -17,18 +19,21 @@ export interface Doubt<C extends QueuedCommand> {
   readonly waiting: readonly Placed<C>[];
 }
 
-export interface Settled<C extends QueuedCommand> extends Omit<Doubt<C>, 'term'> {
+export interface Settled<C extends QueuedCommand> extends Omit<Leftover<C>, 'term'> {
   readonly fate: Exclude<Fate, 'open'>;
 }
 
-interface Held<C extends QueuedCommand> extends Doubt<C> {
+interface Held<C extends QueuedCommand> extends Leftover<C> {
   readonly untilMs: number;
 }
 
-/** Leaderships of one group that may leave something behind at a time; of one more, the oldest is given up. */
+/**
+ * Leaderships of one group that may leave something behind at a time; of one more, the oldest is
+ * given up.
+ */
 const HELD_MAX = 4;
 
-export class Doubts<C extends QueuedCommand> {
+export class UnresolvedCommands<C extends QueuedCommand> {
   private held: Held<C>[] = [];
   /** Fates change with the commit index only. */
   private lookedAt: Index = -1;
@@ -38,9 +43,9 @@ export class Doubts<C extends QueuedCommand> {
   }
 
   /** `untilMs`: when to give up (monotonic). */
-  add(doubt: Doubt<C>, untilMs: number): void {
-    if (doubt.entries.length === 0) return;
-    this.held.push({ ...doubt, untilMs });
+  add(leftover: Leftover<C>, untilMs: number): void {
+    if (leftover.entries.length === 0) return;
+    this.held.push({ ...leftover, untilMs });
     this.lookedAt = -1;
   }
 
@@ -66,7 +71,7 @@ export class Doubts<C extends QueuedCommand> {
   }
 }
 
-function split<C extends QueuedCommand>({ entries, waiting }: Doubt<C>, fateOf: (index: Index) => Fate) {
+function split<C extends QueuedCommand>({ entries, waiting }: Leftover<C>, fateOf: (index: Index) => Fate) {
   const none = () => ({ entries: [] as LogEntry[], waiting: [] as Placed<C>[] });
   const parts = { committed: none(), replaced: none(), open: none(), unknown: none() };
   for (const entry of entries) parts[fateOf(entry.index)].entries.push(entry);

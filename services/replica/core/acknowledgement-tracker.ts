@@ -1,11 +1,12 @@
 /**
- * Commands of one led group that somebody is to be told of when they are committed or ordered (T7). Commands that are
- * answered by the applier, and are not traced, are not in here: nothing is kept for them.
+ * Commands of one led group that somebody is to be told of when they are committed or ordered (T7).
+ * Commands that are answered by the applier, and are not traced, are not in here: nothing is kept
+ * for them.
  */
 import type { Index, Timestamp } from '../../../shared/raft/entry.js';
 import type { Placed, QueuedCommand } from './effect.js';
 
-export class Watching<C extends QueuedCommand> {
+export class AcknowledgementTracker<C extends QueuedCommand> {
   private toCommit: Placed<C>[] = [];
   private toOrder: Placed<C>[] = [];
 
@@ -31,13 +32,18 @@ export class Watching<C extends QueuedCommand> {
     if (placed.command.acknowledgement === 'ordered') this.toOrder.push(placed);
   }
 
-  /** Committed commands whose place is final: every group's watermark has reached their timestamp. */
+  /**
+   * Committed commands whose place is final: every group's watermark has reached their timestamp.
+   */
   ordered(lowestWatermark: Timestamp): Placed<C>[] {
     const count = countWhile(this.toOrder, (placed) => placed.timestamp <= lowestWatermark);
     return count === 0 ? [] : this.toOrder.splice(0, count);
   }
 
-  /** Leadership is lost: what is not committed, from `index` on, is in doubt. What is committed is reported as ever. */
+  /**
+   * Leadership is lost: what is not committed, from `index` on, is in doubt. What is committed is
+   * reported as ever.
+   */
   dropFrom(index: Index): Placed<C>[] {
     return this.toCommit.splice(countWhile(this.toCommit, (placed) => placed.index < index));
   }
