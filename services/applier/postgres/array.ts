@@ -20,6 +20,14 @@ export function integerArray(values: readonly number[]): string {
   return `{${values.join(',')}}`;
 }
 
+/**
+ * In SQL, any element of the `text[]` parameter $n. Its length is hidden from the planner: for short arrays it would plan the statement again and
+ * again, which costs more than running it.
+ */
+export function anyOf(parameter: number): string {
+  return `any((select $${parameter}::text[])::text[])`;
+}
+
 /** The other way round: `{1,2}`. */
 export function integersOf(text: string): number[] {
   return text === '{}' ? [] : text.slice(1, -1).split(',').map(Number);

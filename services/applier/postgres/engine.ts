@@ -35,7 +35,7 @@ import { Connection, ConnectionLostError, type Rows, type Statement } from './co
 import { requireDeterminism } from './determinism.js';
 import { drizzleOf } from './drizzle.js';
 import { applyHandlerBatch, type Machine, type OnFailure } from './handler-batch.js';
-import { type KvSession, planKvBatch, writeKvBatch } from './kv-batch.js';
+import { type KvSession, planKvBatch, rememberVersions, writeKvBatch } from './kv-batch.js';
 import { kvAnswer, kvStatement } from './kv-query.js';
 import { ENGINE_MIGRATIONS, MACHINE_MIGRATIONS, migrate, migrationsFolder } from './migrate.js';
 import {
@@ -51,6 +51,7 @@ import {
   TAKE_FENCE,
 } from './position.js';
 import { QueryPool } from './query-pool.js';
+import { RecentVersions } from './recent-versions.js';
 import { restoreSnapshot } from './restore.js';
 import { PRUNE_RESULTS } from './results.js';
 import { RowsChecker } from './rows-check.js';
@@ -119,6 +120,8 @@ export class PostgresEngine implements StorageEngine {
   private readonly windowUs: number;
   private epoch = 0;
   private position: EnginePosition | undefined;
+  /** Of the state at `position`. Replaced, not emptied: a batch that began before adds to one that nobody looks at any more. */
+  private recent = new RecentVersions();
   /** The last one written whose commit nobody confirmed. */
   private uncertain: Attempt | undefined;
   private storedSincePrune = 0;
@@ -240,7 +243,7 @@ export class PostgresEngine implements StorageEngine {
               (outcome) => this.attempt(batch, outcome).after,
               this.options.onFailure ?? (() => undefined),
             );
-      if (this.uncertain !== undefined) this.moveTo(this.uncertain.after);
+      if (this.uncertain !== undefined) this.position = this.uncertain.after;
       this.uncertain = undefined;
       this.failedTries = 0;
       this.maybePrune(settled.results.size);
@@ -370,6 +373,8 @@ export class PostgresEngine implements StorageEngine {
     await this.pruning;
     // It would hold up the beginning, and look at what goes.
     await this.checkUnderWay?.end();
+    // Whatever becomes of it: a commit may have happened that nobody has confirmed.
+    this.forget();
     let restored = as === undefined ? snapshot.position : undefined;
     const counted = (before: EnginePosition) => {
       restored ??= as?.(before) ?? snapshot.position;
@@ -439,6 +444,7 @@ export class PostgresEngine implements StorageEngine {
   private async applyKv(batch: EngineBatch, before: EnginePosition): Promise<SettledBatch> {
     const session: KvSession = {
       table: this.kvTable,
+      recent: this.recent,
       send: (...statements) => this.sendKv(this.connection, ...statements),
     };
     const plan = await planKvBatch(batch, before, this.windowUs, session);
@@ -453,6 +459,7 @@ export class PostgresEngine implements StorageEngine {
       this.moveTo(found);
       return settled;
     }
+    rememberVersions(plan, session.recent);
     return settled;
   }
 
@@ -507,9 +514,16 @@ export class PostgresEngine implements StorageEngine {
     return readPosition(await this.connection.run(READ_POSITION, []));
   }
 
-  private moveTo({ mergedIndex, checksum, timestamp, resultsChecksum, positions }: EnginePosition): EnginePosition {
-    this.position = { mergedIndex, checksum, timestamp, resultsChecksum, positions };
+  /** The state has been found there: also after a try that has failed, whatever became of it. */
+  private moveTo(found: EnginePosition): EnginePosition {
+    this.forget();
+    this.position = plainPosition(found);
     return this.position;
+  }
+
+  /** What is remembered of the state may not be true of it. */
+  private forget(): void {
+    this.recent = new RecentVersions();
   }
 
   /** A session that may only read, or fails again and again, is of no use: another one may meet other settings, or another server. */

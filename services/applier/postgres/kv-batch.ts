@@ -1,46 +1,83 @@
 /**
- * Batches of the built-in machine, set-based: one round trip reads the versions of the keys that the batch touches (and the results by
- * id), another one writes everything in one statement: position, rows, results. That does nothing unless epoch and position are what they were when the batch was planned; since nobody else writes these tables, what
- * was read still holds then. However often a batch touches a key, the key is written once.
+ * Batches of the built-in machine, set-based: one statement writes everything, position, rows, results. It does nothing unless epoch and
+ * position are what they were when the batch was planned; since nobody else writes these tables, what was known of them still holds then.
+ * What the engine does not remember, versions of keys and results by id, is read in one round trip before. However often a
+ * batch touches a key, the key is written once.
  */
 import { type KvCommand, KvOverlay, type KvRow, readKvCommand } from '../../../shared/engine/kv/execute.js';
 import type { EngineBatch, EnginePosition } from '../../../shared/engine/port.js';
 import { originsOf, type SettledBatch, settle } from '../../../shared/engine/results.js';
 import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
-import { integerArray, jsonArray, textArray } from './array.js';
+import { anyOf, integerArray, jsonArray, textArray } from './array.js';
 import type { Rows, Statement } from './connection.js';
 import { MOVE_PARAMETERS, MOVE_POSITION, moveParameters } from './position.js';
-import { LOOK_UP_RESULTS, readResults, resultKeys, resultParameters, storeResults } from './results.js';
+import type { RecentVersions } from './recent-versions.js';
+import {
+  LOOK_UP_RESULTS,
+  RESULT_PARAMETERS,
+  readResults,
+  resultKeys,
+  resultParameters,
+  storeResults,
+} from './results.js';
 
-const readVersions = (table: string) => `select key, version from ${table} where key = any($1::text[])`;
+const readVersions = (table: string) => `select key, version from ${table} where key = ${anyOf(1)}`;
 
-const writeBatch = (table: string) => `with moved as (${MOVE_POSITION}),
-  put as (
-    insert into ${table} (key, value, version, merged_index, updated_at)
+/** Parameters $n .. $n+4 of `putRows`. */
+const PUT_PARAMETERS = 5;
+
+function putRows(table: string, first: number): string {
+  const [key, value, version, mergedIndex, us] = Array.from({ length: PUT_PARAMETERS }, (_, at) => `$${first + at}`);
+  return `insert into ${table} (key, value, version, merged_index, updated_at)
     select given.key, given.value, given.version, given.merged_index,
       timestamptz 'epoch' + given.us * interval '1 microsecond'
     from rows from (
-      unnest($10::text[]), jsonb_array_elements($11::text::jsonb), unnest($12::bigint[]), unnest($13::bigint[]),
-      unnest($14::bigint[])
+      unnest(${key}::text[]), jsonb_array_elements(${value}::text::jsonb), unnest(${version}::bigint[]),
+      unnest(${mergedIndex}::bigint[]), unnest(${us}::bigint[])
     ) as given (key, value, version, merged_index, us)
     where exists (select from moved)
     on conflict (key) do update set value = excluded.value, version = excluded.version,
-      merged_index = excluded.merged_index, updated_at = excluded.updated_at
-  ),
-  deleted as (delete from ${table} where key = any($15::text[]) and exists (select from moved)),
-  stored as (${storeResults('moved', MOVE_PARAMETERS + 7)})
-  select set_config('synchronous_commit', 'off', true), exists (select from moved)`;
+      merged_index = excluded.merged_index, updated_at = excluded.updated_at`;
+}
+
+const deleteRows = (table: string, first: number) =>
+  `delete from ${table} where key = ${anyOf(first)} and exists (select from moved)`;
+
+/**
+ * Only with the parts that have something to do. Postgres plans a statement once for the session, unless it finds that planning it for the
+ * parameters at hand is worth the effort: with an empty array it always does, and planning costs more than a small batch.
+ */
+function writeBatch(table: string, hasPuts: boolean, hasDeletes: boolean, hasResults: boolean): string {
+  let next = MOVE_PARAMETERS + 1;
+  let text = `with moved as (${MOVE_POSITION})`;
+  if (hasPuts) {
+    text += `, put as (${putRows(table, next)})`;
+    next += PUT_PARAMETERS;
+  }
+  if (hasDeletes) {
+    text += `, deleted as (${deleteRows(table, next)})`;
+    next += 1;
+  }
+  if (hasResults) {
+    text += `, stored as (${storeResults('moved', next)})`;
+    next += RESULT_PARAMETERS;
+  }
+  return `${text} select set_config('synchronous_commit', 'off', true), exists (select from moved)`;
+}
 
 /** What statements are sent with. */
 export interface KvSession {
   /** The table kv, wherever it lies: qualified. */
   readonly table: string;
+  readonly recent: RecentVersions;
   /** Sends statements together, in this order; each of them is right by itself. */
   readonly send: (...statements: readonly Statement[]) => Promise<Rows[]>;
 }
 
 export interface KvPlan {
   readonly settled: SettledBatch;
+  /** Of all keys that the batch touches, before it. */
+  readonly versions: ReadonlyMap<string, number>;
   readonly writes: ReadonlyMap<string, KvRow | null>;
 }
 
@@ -49,20 +86,17 @@ export async function planKvBatch(
   { commands }: EngineBatch,
   before: EnginePosition,
   windowUs: number,
-  { table, send }: KvSession,
+  { table, recent, send }: KvSession,
 ): Promise<KvPlan> {
   const parsed = commands.map(readKvCommand);
   const ids = resultKeys(commands);
-  const keys = touchedKeys(parsed);
-  const none: Rows = [];
+  const { versions, missing } = knownVersions(parsed, recent);
   const lookUp: Statement[] = ids.length === 0 ? [] : [[LOOK_UP_RESULTS, [textArray(ids)]]];
-  const versionsOf: Statement[] = keys.length === 0 ? [] : [[readVersions(table), [textArray(keys)]]];
-  const answers = await send(...lookUp, ...versionsOf);
-  const resultRows = ids.length === 0 ? none : (answers[0] ?? none);
-  const versionRows = keys.length === 0 ? none : (answers[lookUp.length] ?? none);
-  const stored = readResults(resultRows);
-  const versions = new Map<string, number>();
-  for (const [key, version] of versionRows) versions.set(String(key), Number(version));
+  const read: Statement[] = missing.length === 0 ? [] : [[readVersions(table), [textArray(missing)]]];
+  const answers = lookUp.length + read.length === 0 ? [] : await send(...lookUp, ...read);
+  const stored = readResults(lookUp.length === 0 ? [] : (answers[0] ?? []));
+  for (const key of missing) versions.set(key, 0);
+  if (read.length > 0) for (const [key, version] of answers.at(-1) ?? []) versions.set(String(key), Number(version));
 
   const origins = originsOf(commands, windowUs, (key) => stored.get(key));
   const overlay = new KvOverlay((key) => versions.get(key) ?? 0);
@@ -72,12 +106,12 @@ export async function planKvBatch(
     if (command === undefined || origins[at] !== 'new') continue;
     outcomes.push(typeof command === 'string' ? { ok: false, message: command } : overlay.execute(command));
   }
-  return { settled: settle(commands, origins, outcomes, before.resultsChecksum), writes: overlay.writes };
+  return { settled: settle(commands, origins, outcomes, before.resultsChecksum), versions, writes: overlay.writes };
 }
 
 /** Writes the plan in one transaction; false when the database is no longer where the plan was made for. */
 export async function writeKvBatch(
-  plan: KvPlan,
+  { writes, settled: { results } }: KvPlan,
   epoch: number,
   before: EnginePosition,
   after: EnginePosition,
@@ -89,7 +123,7 @@ export async function writeKvBatch(
   const mergedIndexes: number[] = [];
   const timestamps: number[] = [];
   const deleted: string[] = [];
-  for (const [key, row] of plan.writes) {
+  for (const [key, row] of writes) {
     if (row === null) {
       deleted.push(key);
       continue;
@@ -100,28 +134,43 @@ export async function writeKvBatch(
     mergedIndexes.push(row.mergedIndex);
     timestamps.push(row.timestamp);
   }
-  const parameters = [
-    ...moveParameters(epoch, before.mergedIndex, after),
-    textArray(keys),
-    jsonArray(values),
-    integerArray(versions),
-    integerArray(mergedIndexes),
-    integerArray(timestamps),
-    textArray(deleted),
-    ...resultParameters(plan.settled.results),
-  ];
-  const [answer] = await send([writeBatch(table), parameters]);
+  const parameters = moveParameters(epoch, before.mergedIndex, after);
+  if (keys.length > 0) {
+    parameters.push(textArray(keys), jsonArray(values), integerArray(versions));
+    parameters.push(integerArray(mergedIndexes), integerArray(timestamps));
+  }
+  if (deleted.length > 0) parameters.push(textArray(deleted));
+  if (results.size > 0) parameters.push(...resultParameters(results));
+  const text = writeBatch(table, keys.length > 0, deleted.length > 0, results.size > 0);
+  const [answer] = await send([text, parameters]);
   return answer?.[0]?.[1] === true;
 }
 
-function touchedKeys(commands: readonly (KvCommand | string)[]): string[] {
-  const keys = new Set<string>();
+/** The plan is committed: its keys have these versions now. */
+export function rememberVersions({ versions, writes }: KvPlan, recent: RecentVersions): void {
+  for (const [key, before] of versions) {
+    const row = writes.get(key);
+    recent.set(key, row === undefined ? before : (row?.version ?? 0));
+  }
+}
+
+/** Versions that are remembered, and the keys of which none is. */
+function knownVersions(
+  commands: readonly (KvCommand | string)[],
+  recent: RecentVersions,
+): { versions: Map<string, number>; missing: string[] } {
+  // Of its own: what is remembered may be dropped while it is looked up.
+  const versions = new Map<string, number>();
+  const missing = new Set<string>();
   for (const command of commands) {
     if (typeof command === 'string') continue;
     for (const { put, delete: remove } of command.operations) {
-      if (put !== undefined) keys.add(put.key);
-      else if (remove !== undefined) keys.add(remove.key);
+      const key = put?.key ?? remove?.key;
+      if (key === undefined || versions.has(key) || missing.has(key)) continue;
+      const version = recent.get(key);
+      if (version === undefined) missing.add(key);
+      else versions.set(key, version);
     }
   }
-  return [...keys];
+  return { versions, missing: [...missing] };
 }

@@ -4,11 +4,11 @@ import type { MergedCommand } from '../../../shared/engine/port.js';
 import type { StoredResult } from '../../../shared/engine/results.js';
 import { resultKey } from '../../../shared/engine/results.js';
 import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
-import { booleanArray, integerArray, textArray } from './array.js';
+import { anyOf, booleanArray, integerArray, textArray } from './array.js';
 import type { Rows } from './connection.js';
 
-export const LOOK_UP_RESULTS =
-  'select id, merged_index, "group", "timestamp", ok, outcome from craft.results where id = any($1::text[])';
+export const LOOK_UP_RESULTS = `select id, merged_index, "group", "timestamp", ok, outcome from craft.results
+  where id = ${anyOf(1)}`;
 
 /** Parameters $n .. $n+5 of STORE_RESULTS. */
 export const RESULT_PARAMETERS = 6;

@@ -2,7 +2,6 @@
  * A commit whose answer is lost: the batch has happened, and nobody knows. Given again it must come to the same answers, from
  * the same one execution (T8), or the clients of commands without an id would never hear of them.
  */
-import { connect, createServer, type Server, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { sql } from 'drizzle-orm';
 import postgres, { type Sql } from 'postgres';
@@ -14,57 +13,7 @@ import { PositionError } from '../../../shared/engine/port.js';
 import type { StateMachine } from '../../../shared/engine/state-machine.js';
 import { eventually, startTestPostgres, type TestPostgres } from '../../harness/index.js';
 import { batches, command, WINDOW_MS } from './commands.js';
-
-/** Between engine and server: from the first message with `secret` on, the server's answers are thrown away. */
-class Deafener {
-  secret: string | undefined;
-  private readonly sockets = new Set<Socket>();
-  private constructor(private readonly server: Server) {}
-
-  static async start(port: number): Promise<Deafener> {
-    const server = createServer();
-    const deafener = new Deafener(server);
-    server.on('connection', (client) => deafener.join(client, connect(port, '127.0.0.1')));
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    return deafener;
-  }
-
-  get port(): number {
-    const address = this.server.address();
-    if (typeof address !== 'object' || address === null) throw new Error('not listening');
-    return address.port;
-  }
-
-  cut(): void {
-    this.secret = undefined;
-    for (const socket of this.sockets) socket.destroy();
-    this.sockets.clear();
-  }
-
-  async stop(): Promise<void> {
-    this.cut();
-    await new Promise((resolve) => this.server.close(resolve));
-  }
-
-  private join(client: Socket, server: Socket): void {
-    let isDeaf = false;
-    for (const socket of [client, server]) {
-      this.sockets.add(socket);
-      socket.on('error', () => undefined);
-      socket.on('close', () => {
-        client.destroy();
-        server.destroy();
-      });
-    }
-    client.on('data', (chunk) => {
-      if (this.secret !== undefined && chunk.includes(this.secret)) isDeaf = true;
-      server.write(chunk);
-    });
-    server.on('data', (chunk) => {
-      if (!isDeaf) client.write(chunk);
-    });
-  }
-}
+import { TcpProxy } from './tcp-proxy.js';
 
 const counter: StateMachine<PostgresTransaction> = {
   name: 'counter',
@@ -81,24 +30,24 @@ const counter: StateMachine<PostgresTransaction> = {
 };
 
 let server: TestPostgres;
-let deafener: Deafener;
+let proxy: TcpProxy;
 let admin: Sql;
 let databaseUrl = '';
 let databases = 0;
 
 beforeAll(async () => {
   server = await startTestPostgres();
-  deafener = await Deafener.start(server.port);
+  proxy = await TcpProxy.start(server.port);
 });
 beforeEach(async () => {
   const name = `lost_${databases++}`;
   await server.createDatabases([name]);
   admin = postgres(server.url(name), { max: 1, onnotice: () => undefined });
-  databaseUrl = server.url(name).replace(`:${server.port}/`, `:${deafener.port}/`);
+  databaseUrl = server.url(name).replace(`:${server.port}/`, `:${proxy.port}/`);
 });
 afterEach(() => admin.end());
 afterAll(async () => {
-  await deafener?.stop();
+  await proxy?.close();
   await server?.stop();
 });
 
@@ -111,13 +60,13 @@ async function loseAnswer(engine: PostgresEngine, run: ReturnType<typeof command
   const [first, second, third] = batches(run, [1]);
   if (first === undefined || second === undefined || third === undefined) throw new Error('three batches');
   await engine.apply(first);
-  deafener.secret = secret;
+  proxy.secret = secret;
   const lost = engine.apply(second).then(
     () => 'answered',
     () => 'lost',
   );
   await eventually('the commit', async () => (await mergedIndex()) === 2);
-  deafener.cut();
+  proxy.cut();
   expect(await lost).toBe('lost');
   const again = await eventually('the second try', () => engine.apply(second).catch(notLost));
   const next = await engine.apply(third);
@@ -167,7 +116,7 @@ it('is found out by who takes over a snapshot', async () => {
   const chunks: Uint8Array[] = [];
   for await (const chunk of data) chunks.push(chunk);
   await engine.apply(next);
-  deafener.secret = 'commit\0';
+  proxy.secret = 'commit\0';
   const restored = engine.restore({
     position,
     format,
@@ -176,7 +125,7 @@ it('is found out by who takes over a snapshot', async () => {
     })(),
   });
   await eventually('the commit', async () => (await mergedIndex()) === 1);
-  deafener.cut();
+  proxy.cut();
   expect(await restored).toEqual(position);
   expect((await engine.apply(next)).applied.map(({ outcome }) => outcome)).toEqual([
     { ok: true, json: '{"version":2}' },
@@ -203,10 +152,10 @@ it('is found out by who takes over a snapshot as that of another position', asyn
       return { ...before, mergedIndex: 2, checksum: restoring.checksum };
     });
   };
-  deafener.secret = 'commit\0';
+  proxy.secret = 'commit\0';
   const restored = restore();
   await eventually('the commit', async () => (await mergedIndex()) === 2);
-  deafener.cut();
+  proxy.cut();
   expect(await restored).toMatchObject({ mergedIndex: 2, checksum: restoring.checksum });
   // Not once more: whoever asks again hears where the state is, and goes on from there.
   await expect(restore()).rejects.toMatchObject({ code: 'POSITION', position: { mergedIndex: 2 } });

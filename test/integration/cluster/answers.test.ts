@@ -194,12 +194,12 @@ describe('a database that differs', () => {
   it('is found by its answers, and serves nothing; what its applier says to do makes it equal again', async () => {
     const { cluster } = test;
     const { pids } = cluster;
-    const key = 'key-0';
+    const key = 'made by hand';
     const sql = postgres(cluster.databaseUrl('s3'), QUIET);
-    await sql`update kv set value = '"changed by hand"', version = version + 7 where key = ${key}`;
+    await sql`insert into kv (key, value, version, merged_index, updated_at) values (${key}, '1', 7, 1, now())`;
     await sql.end();
     // The next command on that row has another outcome at s3 than elsewhere.
-    await client.kv.put(key, 'shows it', { ifVersion: 1 }).catch((error: unknown) => {
+    await client.kv.put(key, 'shows it', { ifVersion: 0 }).catch((error: unknown) => {
       // Through s3's group its own applier answers.
       expect(error).toMatchObject({ code: 'REJECTED' });
     });
