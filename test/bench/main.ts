@@ -7,20 +7,29 @@
  *
  * See README.md beside this file.
  */
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command } from 'commander';
 import { ToolUnavailableError } from '../../deploy/local/tools/errors.js';
 import type { Contestant } from './contestants/contestant.js';
 import { CONTESTANTS, contestantNamed } from './contestants/index.js';
 import { LoadProcess } from './load/driver.js';
-import { DEFAULT_WORKLOAD, listOf, positive, positiveInteger } from './options.js';
+import {
+  type CraftOptions,
+  contestant,
+  DEFAULT_WORKLOAD,
+  listOf,
+  positive,
+  positiveInteger,
+  stageOptions,
+  withCraftOptions,
+} from './options.js';
 import { machine, versions } from './report/about.js';
 import { type BenchResult, comparisonsOf, figuresOf } from './report/result.js';
 import { save } from './report/save.js';
 import { comparisonTable, figuresTable, processorTable } from './report/table.js';
 import { runRounds } from './rounds.js';
-import { Stage, type StageOptions } from './systems/stage.js';
+import { Stage } from './systems/stage.js';
 
-interface Options extends Omit<StageOptions, 'profileFolder'> {
+interface Options extends CraftOptions {
   readonly quick?: boolean;
   readonly contestants?: readonly Contestant[];
   readonly inFlight?: readonly number[];
@@ -31,7 +40,6 @@ interface Options extends Omit<StageOptions, 'profileFolder'> {
   readonly keys: number;
   readonly valueBytes: number;
   readonly id: boolean;
-  readonly cpuProfile?: string;
   readonly save?: boolean;
 }
 
@@ -50,19 +58,11 @@ const FULL = {
   warmUpSeconds: 2,
 };
 
-function parseContestant(name: string): Contestant {
-  try {
-    return contestantNamed(name);
-  } catch (error) {
-    throw new InvalidArgumentError(String(error));
-  }
-}
-
 function parseOptions(): Options {
   const { connections, keys, valueBytes } = DEFAULT_WORKLOAD;
-  return new Command('bench')
+  return withCraftOptions(new Command('bench'))
     .option('--quick', 'craft and the peer only, short rounds; the result is not saved')
-    .option('--contestants <list>', `of ${FULL.contestants.join(', ')}`, listOf(parseContestant))
+    .option('--contestants <list>', `of ${FULL.contestants.join(', ')}`, listOf(contestant))
     .option('--in-flight <list>', 'requests in flight (default 1,64,512,2048)', listOf(positiveInteger))
     .option('--rounds <n>', 'turns of each contestant (default 3)', positiveInteger)
     .option('--seconds <n>', 'measured seconds of each load (default 10)', positive)
@@ -71,13 +71,6 @@ function parseOptions(): Options {
     .option('--keys <n>', 'size of the key space', positiveInteger, keys)
     .option('--value-bytes <n>', 'size of a value', positiveInteger, valueBytes)
     .option('--no-id', 'puts without idempotency ids')
-    .addOption(
-      new Option('--layout <how>', 'a process for each craft server, or for each of its services')
-        .choices(['server', 'service'])
-        .default('server'),
-    )
-    .option('--craft-nats <n>', 'NATS servers under craft: 1 or 3', (text) => (text === '3' ? 3 : 1), 1)
-    .option('--cpu-profile <folder>', 'craft servers write V8 profiles here')
     .option('--save', 'save the result of a quick run, too')
     .option('--no-save', 'do not save the result')
     .parse()
@@ -112,7 +105,7 @@ async function main(options: Options): Promise<void> {
   const { connections, keys, valueBytes, id: withId, layout, craftNats } = options;
   const workload = { connections, keys, valueBytes, withId };
 
-  const stage = await Stage.start({ layout, craftNats, profileFolder: options.cpuProfile });
+  const stage = await Stage.start(stageOptions(options));
   const load = new LoadProcess();
   let result: BenchResult;
   try {

@@ -3,6 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { type Processes, processorSeconds } from '../processes.js';
 import { readTraffic, type Traffic, trafficBetween } from '../traffic.js';
+import type { Gap } from './gaps.js';
 import type { FromLoad, LoadResult, LoadRun } from './protocol.js';
 
 /** What is watched while measuring. */
@@ -16,6 +17,13 @@ export interface Measured extends LoadResult {
   /** Seconds of processor time while measuring, by name of process; the load's own and `others` with them. */
   readonly processorSeconds: Readonly<Record<string, number>>;
   readonly traffic: Traffic;
+}
+
+/** Told while a run goes on. */
+export interface Hooks {
+  /** The warm-up is over. */
+  readonly onMeasuring?: () => void;
+  readonly onGap?: (gap: Gap) => void;
 }
 
 interface Counters {
@@ -34,8 +42,8 @@ export class LoadProcess {
     return this.child.pid ?? 0;
   }
 
-  /** One at a time. Rejects when the load process cannot go on. `onMeasuring`: told when the warm-up is over. */
-  async run(run: LoadRun, watched: Watched, onMeasuring?: () => void): Promise<Measured> {
+  /** One at a time. Rejects when the load process cannot go on. */
+  async run(run: LoadRun, watched: Watched, hooks: Hooks = {}): Promise<Measured> {
     const processes = { ...watched.processes, load: this.pid };
     const count = async (): Promise<Counters> => ({
       seconds: processorSeconds(processes),
@@ -53,7 +61,9 @@ export class LoadProcess {
       const onMessage = (message: FromLoad): void => {
         if (message.event === 'measuring') {
           take();
-          onMeasuring?.();
+          hooks.onMeasuring?.();
+        } else if (message.event === 'gap') {
+          hooks.onGap?.(message.gap);
         } else if (message.event === 'measured') {
           take();
         } else {

@@ -20,15 +20,17 @@ export class Gaps {
     this.last = begin;
   }
 
-  /** Times never decrease. */
-  onAnswer(now: number, inFlight: number): void {
+  /** Times never decrease. Returns the gap that has ended when it is among the longest so far. */
+  onAnswer(now: number, inFlight: number): Gap | undefined {
     const lengthMs = now - this.last;
     const beginMs = this.last - this.begin;
     this.last = now;
-    if (this.longest.length === GAPS_MAX && lengthMs <= (this.longest.at(-1)?.lengthMs ?? 0)) return;
-    const at = this.longest.findIndex((gap) => gap.lengthMs < lengthMs);
-    this.longest.splice(at < 0 ? this.longest.length : at, 0, { beginMs, lengthMs, inFlight });
+    if (this.longest.length === GAPS_MAX && lengthMs <= (this.longest.at(-1)?.lengthMs ?? 0)) return undefined;
+    const gap = { beginMs, lengthMs, inFlight };
+    const at = this.longest.findIndex((one) => one.lengthMs < lengthMs);
+    this.longest.splice(at < 0 ? this.longest.length : at, 0, gap);
     if (this.longest.length > GAPS_MAX) this.longest.pop();
+    return gap;
   }
 
   /** Up to the end, at which no answer has to come: the longest first. */

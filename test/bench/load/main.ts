@@ -46,10 +46,12 @@ function startLoop(load: Load, sender: Sender, recorder: Recorder): Loop {
   };
 }
 
-async function run({ target, workload, load, warmUpSeconds, seconds }: LoadRun): Promise<LoadResult> {
+async function run({ target, workload, load, warmUpSeconds, seconds, tellGapsMs }: LoadRun): Promise<LoadResult> {
   const sender = await connectSender(target, workload);
   try {
-    const recorder = new Recorder();
+    const recorder = new Recorder((gap) => {
+      if (tellGapsMs !== undefined && gap.lengthMs >= tellGapsMs) tell({ event: 'gap', gap });
+    });
     const loop = startLoop(load, sender, recorder);
     await delay(warmUpSeconds * 1_000);
     tell({ event: 'measuring' });

@@ -45,6 +45,8 @@ export interface LoadRun {
   readonly load: Load;
   readonly warmUpSeconds: number;
   readonly seconds: number;
+  /** Tell at once of gaps that are at least so long (milliseconds). */
+  readonly tellGapsMs?: number;
 }
 
 /** Summary: of the requests that ended well while measuring. */
@@ -64,6 +66,7 @@ export interface LoadResult extends Summary {
 
 export type FromLoad =
   | { readonly event: 'measuring' }
+  | { readonly event: 'gap'; readonly gap: Gap }
   | { readonly event: 'measured' }
   | { readonly event: 'done'; readonly result: LoadResult }
   | { readonly event: 'failed'; readonly message: string };

@@ -1,6 +1,6 @@
 /** What becomes of the requests of one run. */
 import { Samples, summarize } from '../summary.js';
-import { Gaps } from './gaps.js';
+import { type Gap, Gaps } from './gaps.js';
 import type { LoadResult } from './protocol.js';
 
 const TICK_MS = 20;
@@ -41,6 +41,9 @@ export class Recorder {
   private startedMs = 0;
   private readonly stalls = new Stalls();
 
+  /** `onGap`: told of gaps as they end, unless they are shorter than others that there were. */
+  constructor(private readonly onGap: (gap: Gap) => void = () => undefined) {}
+
   /** From here on latencies and gaps are taken. */
   measure(): void {
     this.samples = new Samples();
@@ -77,7 +80,8 @@ export class Recorder {
     if (this.samples === undefined) return;
     const now = performance.now();
     this.samples.add(now - sinceMs);
-    this.gaps?.onAnswer(now, this.inFlight);
+    const gap = this.gaps?.onAnswer(now, this.inFlight);
+    if (gap !== undefined) this.onGap(gap);
   }
 
   result(): LoadResult {
