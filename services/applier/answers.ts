@@ -8,8 +8,8 @@ const UNTRUSTED =
   'the command is in the log, but the state of this server is not to be trusted: ask again with the same id';
 
 /**
- * Sends the answers that are this server's to give to the commands of one transaction; returns how many. Results
- * of a state that is not to be trusted are not told.
+ * Sends the answers that are this server's to give to the commands of one transaction; returns how
+ * many. Results of a state that is not to be trusted are not told.
  */
 export function answer(
   answers: Answers,

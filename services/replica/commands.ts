@@ -1,5 +1,6 @@
 /**
- * Commands from clients: from a NATS message to queued commands, and the replica's part of the answers (T7, T9).
+ * Commands from clients: from a NATS message to queued commands, and the replica's part of the
+ * answers (T7, T9).
  *
  * Everything that can be refused is refused here, before anything is appended, with a typed error. What the applier answers
  * (`applied`, the default) leaves no trace in this service: the reply subject travels in the entry.
@@ -209,7 +210,7 @@ export class Ingress {
             'TIMEOUT_UNKNOWN',
             'leadership was lost, and it could not be found out in time whether the command is committed',
           );
-    // Those that the applier answers are waiting only for their trace; their address is in the entry.
+    // One that the applier answers waits here for its trace only; its address is in the entry.
     for (const { command } of waiting) if (command.acknowledgement !== 'applied') this.fail(command, error);
     for (const entry of entries) this.fail(decodeCommand(entryBody(entry)), error);
   }

@@ -1,6 +1,7 @@
 /**
- * The TypeScript client. Everything it does is open to any NATS client; it adds ids, retries, typed failures and the
- * timestamps that keep one client's commands in order.
+ * The TypeScript client. Everything it does is open to any NATS client; it adds ids, retries, typed
+ * failures and the timestamps that keep one client's commands in order. Commands that are issued in
+ * one turn of the event loop travel in one message.
  *
  *     const craft = await connectCraft({ servers: 'nats://127.0.0.1:4222' });
  *     const { result, index } = await craft.kv.put('a', { n: 1 });
@@ -19,14 +20,17 @@ import {
 } from 'nats';
 import type { z } from 'zod';
 import { formatTraceparent } from '../telemetry/traceparent.js';
+import { encodeBatchCommand } from '../wire/command-batch.js';
 import { natsAddress } from '../wire/connection.js';
 import { Subjects } from '../wire/subjects.js';
+import { Attempts } from './attempts.js';
 import { InvalidArgumentError, OutcomeUnknownError, PayloadTooLargeError, UnavailableError } from './errors.js';
 import { Kv } from './kv.js';
 import type { CallOptions, CommandOptions, CommandReply, CraftOptions, QueryOptions } from './options.js';
 import { type ServerStatus, type Success, serverStatus, stateStatus, syncReply } from './reply.js';
 import { Requester } from './requester.js';
 import { call } from './retry.js';
+import { CommandSender } from './sender.js';
 
 /** Connects and returns a client. Rejects as the NATS client does when no server can be reached. */
 export async function connectCraft(options: CraftOptions = {}): Promise<CraftClient> {
@@ -45,6 +49,7 @@ export class CraftClient {
   /** The built-in key-value machine. */
   readonly kv = new Kv(this);
   private readonly requester: Requester;
+  private readonly sender: CommandSender;
   private readonly subjects: Subjects;
   private readonly timeoutMs: number;
   private readonly attemptTimeoutMs: number;
@@ -57,8 +62,9 @@ export class CraftClient {
     readonly connection: NatsConnection,
     private readonly options: CraftOptions,
   ) {
-    this.requester = new Requester(connection);
     this.subjects = new Subjects(options.cluster ?? 'craft');
+    this.requester = new Requester(connection);
+    this.sender = new CommandSender(connection, this.subjects);
     this.timeoutMs = options.timeoutMs ?? 10_000;
     this.attemptTimeoutMs = options.attemptTimeoutMs ?? 2_500;
   }
@@ -72,31 +78,33 @@ export class CraftClient {
    * Runs a command exactly once. Throws RejectedError, InvalidArgumentError, UnknownCommandError, PayloadTooLargeError or
    * InternalError (not executed), UnavailableError (deadline passed, not executed) or OutcomeUnknownError (deadline passed, may have been
    * executed: call again with the same id).
+   *
+   * Commands that are issued in one turn of the event loop to the same target keep their order in the
+   * log, as far as they fit into one message (1,024 commands, 256 KiB). A command that must be sent
+   * again may come after those that followed it.
    */
   async command(name: string, input: unknown, options: CommandOptions = {}): Promise<CommandReply> {
-    const ack = options.ack ?? 'applied';
-    const id = options.id ?? randomUUID();
-    const header = headers();
-    header.set('Nats-Msg-Id', id);
-    if (ack !== 'applied') header.set('Craft-Ack', ack);
+    const acknowledgement = options.ack ?? 'applied';
+    const isCommitted = acknowledgement === 'committed';
+    const id = options.id || randomUUID();
     // A committed command is not ordered yet, so what this client does next must say that it comes later (T7).
-    const after = Math.max(options.after ?? 0, ack === 'committed' ? this.newest : this.unordered);
-    if (after > 0) header.set('Craft-After', String(after));
-    const subject =
-      options.group === undefined ? this.subjects.command(name) : this.subjects.groupCommand(options.group, name);
-
-    const reply = await this.call(subject, input, header, options, id);
-    if (reply.group === undefined || reply.timestamp === undefined) {
-      throw new OutcomeUnknownError('malformed reply', id);
-    }
-    if (ack === 'committed') this.unordered = Math.max(this.unordered, reply.timestamp);
-    else if (reply.timestamp > this.unordered) this.unordered = 0;
-    return {
+    const after = Math.max(options.after ?? 0, isCommitted ? this.newest : this.unordered);
+    if (!Number.isSafeInteger(after)) throw new InvalidArgumentError(`after: ${after} is no timestamp in microseconds`);
+    const payload = Buffer.from(jsonOf(input));
+    const traceparent = activeTraceparent() ?? '';
+    const frame = encodeBatchCommand({ name, payload, id, acknowledgement, after, traceparent, payloadFormat: 'json' });
+    const attempts = this.attempts(options, id, false);
+    const { group, timestamp, index, resultJson } = await this.sender.send(
+      frame,
+      options.group,
       id,
-      group: reply.group,
-      timestamp: reply.timestamp,
-      ...(reply.index === undefined ? {} : { index: reply.index, result: reply.result }),
-    };
+      attempts,
+      options.signal,
+    );
+    this.see(timestamp);
+    if (isCommitted) this.unordered = Math.max(this.unordered, timestamp);
+    else if (timestamp > this.unordered) this.unordered = 0;
+    return index === 0 ? { id, group, timestamp } : { id, group, timestamp, index, result: resultOf(resultJson, id) };
   }
 
   /** Reads; throws InvalidArgumentError, UnknownCommandError, UnavailableError or InternalError. */
@@ -154,6 +162,7 @@ export class CraftClient {
   /** Ends calls in flight (commands as unknown) and closes the connection, unless it is the caller's own. */
   async close(): Promise<void> {
     this.requester.close();
+    this.sender.close();
     if (this.options.connection === undefined) await this.connection.drain();
   }
 
@@ -162,36 +171,55 @@ export class CraftClient {
     input: unknown,
     given: MsgHdrs | undefined,
     options: CallOptions,
-    id?: string,
   ): Promise<Success> {
-    const payload = JSON.stringify(input);
-    if (payload === undefined) throw new InvalidArgumentError('the input is not a JSON value');
+    const payload = jsonOf(input);
     let header = given;
-    const active = trace.getSpanContext(context.active());
-    if (active !== undefined && isSpanContextValid(active)) {
+    const traceparent = activeTraceparent();
+    if (traceparent !== undefined) {
       header ??= headers();
-      header.set('traceparent', formatTraceparent(active));
+      header.set('traceparent', traceparent);
     }
-    const reply = await call(
-      {
-        id: id ?? '',
-        timeoutMs: options.timeoutMs ?? this.timeoutMs,
-        attemptTimeoutMs: this.attemptTimeoutMs,
-        signal: options.signal,
-        harmless: id === undefined,
-      },
-      async (timeoutMs) => {
-        try {
-          return await this.requester.request(subject, payload, header, timeoutMs);
-        } catch (cause) {
-          if (!(cause instanceof InvalidNatsArgument)) throw new UnavailableError('cannot send', { cause });
-          throw new PayloadTooLargeError('larger than the NATS server takes', { cause });
-        }
-      },
-    );
-    if (reply.timestamp !== undefined && reply.timestamp > this.newest) this.newest = reply.timestamp;
+    const reply = await call(this.attempts(options, '', true), options.signal, async (timeoutMs) => {
+      try {
+        return await this.requester.request(subject, payload, header, timeoutMs);
+      } catch (cause) {
+        if (!(cause instanceof InvalidNatsArgument)) throw new UnavailableError('cannot send', { cause });
+        throw new PayloadTooLargeError('larger than the NATS server takes', { cause });
+      }
+    });
+    if (reply.timestamp !== undefined) this.see(reply.timestamp);
     return reply;
   }
+
+  private attempts(options: CallOptions, id: string, isHarmless: boolean): Attempts {
+    const { timeoutMs = this.timeoutMs } = options;
+    const { attemptTimeoutMs } = this;
+    return new Attempts({ id, timeoutMs, attemptTimeoutMs, isHarmless }, performance.now());
+  }
+
+  private see(timestamp: number): void {
+    if (timestamp > this.newest) this.newest = timestamp;
+  }
+}
+
+/** Throws InvalidArgumentError for what has no form in JSON. */
+function jsonOf(input: unknown): string {
+  const text = JSON.stringify(input);
+  if (text === undefined) throw new InvalidArgumentError('the input is not a JSON value');
+  return text;
+}
+
+function resultOf(json: string, id: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch (cause) {
+    throw new OutcomeUnknownError('malformed reply', id, { cause });
+  }
+}
+
+function activeTraceparent(): string | undefined {
+  const active = trace.getSpanContext(context.active());
+  return active !== undefined && isSpanContextValid(active) ? formatTraceparent(active) : undefined;
 }
 
 function parse(text: string): unknown {

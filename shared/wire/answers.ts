@@ -1,7 +1,7 @@
 /**
  * Answers on their way to clients. A command that came alone is answered alone and at once. Answers
- * to commands of batches collect by inbox until `flush`: those of one transaction, or of one turn of
- * the event loop, travel in one message for each inbox, as far as its size allows.
+ * to commands of batches collect by inbox until `flush`: those of one transaction, or of one turn
+ * of the event loop, travel in one message for each inbox, as far as its size allows.
  */
 import type { MsgHdrs, NatsConnection } from '@nats-io/nats-core';
 import type { ReplyFormat } from './command.js';
@@ -26,7 +26,9 @@ export interface AnswersOptions {
   readonly messageBytesMax: () => number;
 }
 
-/** Answers in one message end here, although NATS would take more: a client reads them in one go. */
+/**
+ * Answers in one message end here, although NATS would take more: a client reads them in one go.
+ */
 const ANSWERS_BYTES_MAX = 256 * 1024;
 
 export class Answers {

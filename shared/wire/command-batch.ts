@@ -2,7 +2,8 @@
  * `craft.v1.CommandBatch`: several commands of a client in one message. By hand, like the commands
  * in the log: byte for byte what the generated code writes.
  *
- *   CommandBatch = [0x08 first number]  [0x12 length inbox]  frame*      frame = 0x1a  length  BatchCommand
+ *   CommandBatch = [0x08 first number]  [0x12 length inbox]  frame*
+ *   frame        = 0x1a  length  BatchCommand
  *
  * A client encodes each command once, as a frame. The frame does not depend on the batch that it
  * travels in: it is sent again unchanged, in another batch.
@@ -111,8 +112,9 @@ export function encodeCommandBatch(firstNumber: number, inbox: string, frames: r
 }
 
 /**
- * The payloads are views of `bytes`. Throws WireError when nothing of the batch may be executed: its
- * bytes are no batch, it has no command or too many, or answers to it could not be told apart or sent.
+ * The payloads are views of `bytes`. Throws WireError when nothing of the batch may be executed:
+ * its bytes are no batch, it has no command or too many, or answers to it could not be told apart
+ * or sent.
  */
 export function decodeCommandBatch(bytes: Uint8Array): CommandBatch {
   const source = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);

@@ -72,8 +72,8 @@ export function requireOpen(connection: NatsConnection): void {
 const MESSAGE_BYTES_DEFAULT = 1024 * 1024;
 
 /**
- * Gives what the NATS server takes in one message (bytes), as it said last: another server after a reconnect may
- * take more or less, and while there is none the last one's word stands.
+ * Gives what the NATS server takes in one message (bytes). After a reconnect another server may take
+ * more or less; while there is none, the last one's word stands.
  */
 export function messageBytesMax(connection: Pick<NatsConnection, 'info'>): () => number {
   let last = MESSAGE_BYTES_DEFAULT;

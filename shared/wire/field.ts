@@ -5,7 +5,9 @@ import { WireError } from './wire-error.js';
 const FIXED_64 = 8;
 const FIXED_32 = 4;
 
-/** Bytes of a field with a tag of one byte and this much content; one without content is left out. */
+/**
+ * Bytes of a field with a tag of one byte and this much content; one without content is left out.
+ */
 export function fieldLength(length: number): number {
   return length === 0 ? 0 : 1 + varintLength(length) + length;
 }

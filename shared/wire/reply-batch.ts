@@ -1,6 +1,6 @@
 /**
- * `craft.v1.ReplyBatch`: answers to several commands in one message. By hand, since each command of a
- * batch passes here once at its leader's server and once at its client.
+ * `craft.v1.ReplyBatch`: answers to several commands in one message. By hand, since each command of
+ * a batch passes here once at its leader's server and once at its client.
  *
  *   ReplyBatch = frame*  [0x12 length Error]        frame = 0x0a  length  CommandReply
  */

@@ -1,4 +1,7 @@
-/** The public contract of batches, from a plain NATS client with the public protobuf file against three real servers. */
+/**
+ * The public contract of batches, from a plain NATS client with the public protobuf file against
+ * three real servers.
+ */
 import type { Msg, Subscription } from 'nats';
 import { createInbox, headers } from 'nats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -18,7 +21,10 @@ const put = (key: string, value: unknown, more: Partial<Command> & { ifVersion?:
   return { name: 'kv.put', payload: Buffer.from(JSON.stringify(input)), ...fields };
 };
 
-/** A client of batches as the contract describes it: one inbox, and a number of its own for each command. */
+/**
+ * A client of batches as the contract describes it: one inbox, and a number of its own for each
+ * command.
+ */
 class BatchClient {
   /** By number; a second answer to a command would show as a change. */
   readonly answers = new Map<number, Reply>();
@@ -39,7 +45,9 @@ class BatchClient {
     this.subscription.unsubscribe();
   }
 
-  /** `subject` without the cluster's name. Resolves with the answers, in the order of the commands. */
+  /**
+   * `subject` without the cluster's name. Resolves with the answers, in the order of the commands.
+   */
   async run(commands: readonly Command[], subject = 'batch'): Promise<Reply[]> {
     const numbers = this.send(commands, subject);
     await eventually('all answers', () => numbers.every((number) => this.answers.has(number)));

@@ -87,14 +87,19 @@ export class PlainClient {
   }
 
   /** The row of a key in each database. */
-  rows(key: string): Promise<(KvRow | undefined)[]> {
+  async rows(key: string): Promise<(KvRow | undefined)[]> {
+    return (await this.rowsLike(key.replaceAll(/[\\%_]/g, '\\$&'))).map((rows) => rows.get(key));
+  }
+
+  /** Rows of keys of this pattern of SQL, by key, in each database. */
+  rowsLike(pattern: string): Promise<Map<string, KvRow>[]> {
     return Promise.all(
       this.databases.map(async (sql) => {
-        const [row] = await sql<KvRow[]>`
-          select value, version::float8 as version, merged_index::float8 as "mergedIndex",
+        const rows = await sql<(KvRow & { key: string })[]>`
+          select key, value, version::float8 as version, merged_index::float8 as "mergedIndex",
             extract(epoch from updated_at)::numeric * 1000000 as "updatedAtUs"
-          from kv where key = ${key}`;
-        return row === undefined ? undefined : { ...row, updatedAtUs: Number(row.updatedAtUs) };
+          from kv where key like ${pattern}`;
+        return new Map(rows.map(({ key, ...row }) => [key, { ...row, updatedAtUs: Number(row.updatedAtUs) }]));
       }),
     );
   }

@@ -1,3 +1,4 @@
+import '../../../shared/wire/protobuf.js';
 import { type Context, type ContextManager, context, ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import { connect, type Msg, type NatsConnection, type Subscription } from 'nats';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -13,17 +14,25 @@ import {
   UnavailableError,
   UnknownCommandError,
 } from '../../../shared/client/index.js';
+import { decodeCommandBatch } from '../../../shared/wire/command-batch.js';
+import { craft } from '../../../shared/wire/generated/craft.js';
+import { WireError } from '../../../shared/wire/wire-error.js';
 import { startTestNats, type TestNats } from '../../harness/index.js';
+
+const { ReplyBatch } = craft.v1;
 
 interface Seen {
   readonly subject: string;
+  /** Of a command. */
+  readonly name?: string;
   readonly input: unknown;
   readonly id: string;
   readonly ack: string;
-  readonly after: string;
+  readonly after: number;
   readonly traceparent: string;
 }
-type Answer = object | string | 'silence';
+/** A reply as JSON, `garbage` for bytes that are none, or `silence`. */
+type Answer = object | string;
 
 const applied = (index: number, timestamp: number) => ({
   ok: true,
@@ -41,6 +50,8 @@ describe('client', () => {
   let seen: Seen[];
   /** Answers in order; the last one repeats. */
   let script: Answer[];
+  /** Commands in each message. */
+  let messages: number[];
   const open = new Set<Subscription>();
 
   beforeAll(async () => {
@@ -53,6 +64,7 @@ describe('client', () => {
   });
   beforeEach(async () => {
     seen = [];
+    messages = [];
     client = await connectCraft({ servers: server.url, timeoutMs: 1_500, attemptTimeoutMs: 200 });
   });
   afterEach(async () => {
@@ -61,19 +73,38 @@ describe('client', () => {
     await client.close();
   });
 
+  const next = () => (script.length > 1 ? script.shift() : script[0]) ?? 'silence';
+
   function answer(message: Msg): void {
+    if (message.subject.endsWith('batch')) {
+      answerBatch(message);
+      return;
+    }
     const header = (name: string) => message.headers?.get(name) ?? '';
-    seen.push({
-      subject: message.subject,
-      input: message.json(),
-      id: header('Nats-Msg-Id'),
-      ack: header('Craft-Ack'),
-      after: header('Craft-After'),
-      traceparent: header('traceparent'),
-    });
-    const next = script.length > 1 ? script.shift() : script[0];
-    if (next === undefined || next === 'silence') return;
-    message.respond(typeof next === 'string' ? next : JSON.stringify(next));
+    const { subject } = message;
+    seen.push({ subject, input: message.json(), id: '', ack: '', after: 0, traceparent: header('traceparent') });
+    const one = next();
+    if (one !== 'silence') message.respond(typeof one === 'string' ? one : JSON.stringify(one));
+  }
+
+  /** An answer of the script to each command, all in one message. */
+  function answerBatch(message: Msg): void {
+    const { inbox, firstNumber, commands } = decodeCommandBatch(message.data);
+    messages.push(commands.length);
+    const replies: craft.v1.ICommandReply[] = [];
+    for (const [at, command] of commands.entries()) {
+      if (command instanceof WireError) throw command;
+      const { name, id, acknowledgement: ack, after, traceparent } = command;
+      const input: unknown = JSON.parse(Buffer.from(command.payload).toString());
+      seen.push({ subject: message.subject, name, input, id, ack, after, traceparent });
+      const one = next();
+      if (one === 'garbage') responder.publish(inbox, new Uint8Array([0x0f, 1, 2]));
+      if (typeof one === 'string') continue;
+      const { result, ...reply } = one as craft.v1.ICommandReply & { result?: unknown };
+      const resultJson = result === undefined ? {} : { resultJson: JSON.stringify(result) };
+      replies.push({ ...reply, ...resultJson, number: firstNumber + at });
+    }
+    if (replies.length > 0) responder.publish(inbox, ReplyBatch.encode({ replies }).finish());
   }
 
   async function respond(subject: string, answers: Answer[]): Promise<() => Promise<void>> {
@@ -97,7 +128,7 @@ describe('client', () => {
   }
 
   it('returns the reply and makes an id of its own for each command', async () => {
-    const end = await respond('craft.cmd.>', [applied(1, 1_000), applied(2, 2_000)]);
+    const end = await respond('craft.batch', [applied(1, 1_000), applied(2, 2_000)]);
     expect(await client.kv.put('a', { n: 1 }, { ifVersion: 0 })).toMatchObject({
       index: 1,
       group: 1,
@@ -105,9 +136,9 @@ describe('client', () => {
       result: { version: 1 },
     });
     await client.kv.delete('a');
-    expect(seen.map(({ subject, input }) => [subject, input])).toEqual([
-      ['craft.cmd.kv.put', { key: 'a', value: { n: 1 }, ifVersion: 0 }],
-      ['craft.cmd.kv.delete', { key: 'a' }],
+    expect(seen.map(({ subject, name, input }) => [subject, name, input])).toEqual([
+      ['craft.batch', 'kv.put', { key: 'a', value: { n: 1 }, ifVersion: 0 }],
+      ['craft.batch', 'kv.delete', { key: 'a' }],
     ]);
     expect(seen[0]?.id).toMatch(/^[0-9a-f-]{36}$/);
     expect(seen[1]?.id).not.toBe(seen[0]?.id);
@@ -121,22 +152,18 @@ describe('client', () => {
     await other.command('kv.put', { key: 'a' }, { group: 2 });
     await other.query('kv.get', { key: 'a' });
     await other.sync('s2');
-    expect(seen.map(({ subject }) => subject)).toEqual([
-      'blue.group.2.cmd.kv.put',
-      'blue.query.kv.get',
-      'blue.sync.s2',
-    ]);
+    expect(seen.map(({ subject }) => subject)).toEqual(['blue.group.2.batch', 'blue.query.kv.get', 'blue.sync.s2']);
     await other.close();
     expect(client.connection.isClosed()).toBe(false);
     await end();
   });
 
   it('pitfall: outcome unknown: retries what is retryable, and silence, with the same id', async () => {
-    const end = await respond('craft.cmd.>', [
+    const end = await respond('craft.batch', [
       refused('OVERLOADED'),
       refused('NOT_LEADER'),
       'silence',
-      'not json',
+      'garbage',
       refused('TIMEOUT_UNKNOWN'),
       applied(9, 9_000),
     ]);
@@ -149,7 +176,7 @@ describe('client', () => {
   it('waits for somebody who listens', async () => {
     const pending = client.command('kv.put', { key: 'a' });
     await client.connection.flush();
-    const end = await respond('craft.cmd.>', [applied(1, 1)]);
+    const end = await respond('craft.batch', [applied(1, 1)]);
     await pending;
     expect(seen).toHaveLength(1);
     await end();
@@ -160,7 +187,7 @@ describe('client', () => {
     const nobody = await failure(client.command('kv.put', {}, { timeoutMs: 300 }));
     expect(nobody).toBeInstanceOf(UnavailableError);
     expect(performance.now() - started).toBeGreaterThanOrEqual(240);
-    const end = await respond('craft.cmd.>', [refused('OVERLOADED')]);
+    const end = await respond('craft.batch', [refused('OVERLOADED')]);
     const overloaded = (await failure(client.command('kv.put', {}, { timeoutMs: 300 }))) as Error;
     expect(overloaded).toBeInstanceOf(UnavailableError);
     expect(overloaded.cause).toBeInstanceOf(OverloadedError);
@@ -171,22 +198,22 @@ describe('client', () => {
   it.each([
     ['silence', 'silence'],
     ['TIMEOUT_UNKNOWN', refused('TIMEOUT_UNKNOWN')],
-    ['a malformed reply', 'not json'],
-    ['a reply of another shape', { ok: true, timestamp: 'yesterday' }],
+    ['a malformed reply', 'garbage'],
+    ['a failure without a reason', { ok: false }],
     ['a code of a later version', refused('GALAXY_ASLEEP')],
   ])('after %s no refusal makes the outcome definite', async (_name, first: Answer) => {
     for (const then of ['OVERLOADED', 'UNAVAILABLE', 'NOT_LEADER', 'INVALID_ARGUMENT', 'INTERNAL']) {
-      const end = await respond('craft.cmd.>', [first, refused(then)]);
+      const end = await respond('craft.batch', [first, refused(then)]);
       const error = await failure(client.command('kv.put', {}, { id: 'x', timeoutMs: 400 }));
       expect(error, then).toBeInstanceOf(OutcomeUnknownError);
       expect(error).toMatchObject({ code: 'TIMEOUT_UNKNOWN', id: 'x', retryable: true });
       await end();
     }
-    const end = await respond('craft.cmd.>', [first, refused('REJECTED')]);
+    const end = await respond('craft.batch', [first, refused('REJECTED')]);
     expect(await failure(client.command('kv.put', {}))).toBeInstanceOf(RejectedError);
     await end();
     const before = seen.length;
-    const endOfLast = await respond('craft.cmd.>', [first]);
+    const endOfLast = await respond('craft.batch', [first]);
     const pending = failure(client.command('kv.put', {}, { timeoutMs: 400 }));
     await expect.poll(() => seen.length).toBeGreaterThan(before);
     await endOfLast();
@@ -200,7 +227,7 @@ describe('client', () => {
     ['REJECTED', RejectedError],
     ['INTERNAL', InternalError],
   ])('throws %s at once as a class of its own', async (code, errorClass) => {
-    const end = await respond('craft.cmd.>', [refused(code)]);
+    const end = await respond('craft.batch', [refused(code)]);
     const error = await failure(client.command('kv.put', {}));
     expect(error).toBeInstanceOf(errorClass);
     expect(error).toMatchObject({ code, message: `because ${code}`, retryable: false });
@@ -212,6 +239,9 @@ describe('client', () => {
     const large = 'x'.repeat((client.connection.info?.max_payload ?? 0) + 1);
     expect(await failure(client.command('kv.put', { large }))).toBeInstanceOf(PayloadTooLargeError);
     expect(await failure(client.command('kv.put', undefined))).toBeInstanceOf(InvalidArgumentError);
+    expect(await failure(client.command('kv.put', {}, { after: 1.5 }))).toBeInstanceOf(InvalidArgumentError);
+    expect(await failure(client.query('kv.get', undefined))).toBeInstanceOf(InvalidArgumentError);
+    expect(await failure(client.query('kv.get', { large }))).toBeInstanceOf(PayloadTooLargeError);
   });
 
   it('a query that nobody answered is unavailable, not unknown', async () => {
@@ -224,7 +254,7 @@ describe('client', () => {
 
   it('sends Craft-After so that nothing of this client is ordered before its committed commands (T7)', async () => {
     const committed = (timestamp: number) => ({ ok: true, group: 0, timestamp });
-    const end = await respond('craft.cmd.>', [
+    const end = await respond('craft.batch', [
       applied(1, 1_000),
       committed(3_000),
       committed(4_000),
@@ -237,17 +267,17 @@ describe('client', () => {
     await client.command('kv.put', {});
     await client.command('kv.put', {});
     expect(seen.map(({ ack, after }) => [ack, after])).toEqual([
-      ['', ''],
-      ['committed', '1000'],
-      ['committed', '3500'],
-      ['', '4000'],
-      ['', ''],
+      ['applied', 0],
+      ['committed', 1_000],
+      ['committed', 3_500],
+      ['applied', 4_000],
+      ['applied', 0],
     ]);
     await end();
   });
 
   it('ends early with its signal: unknown when something was sent, else with the reason', async () => {
-    const end = await respond('craft.cmd.>', ['silence']);
+    const end = await respond('craft.batch', ['silence']);
     const abort = new AbortController();
     const pending = failure(client.command('kv.put', {}, { signal: abort.signal }));
     await expect.poll(() => seen.length).toBe(1);
@@ -260,13 +290,61 @@ describe('client', () => {
   });
 
   it('a command in flight at close is unknown; afterwards nothing is sent', async () => {
-    const end = await respond('craft.cmd.>', ['silence']);
+    const end = await respond('craft.batch', ['silence']);
     const other = await connectCraft({ servers: server.url });
     const pending = failure(other.command('kv.put', {}));
     await expect.poll(() => seen.length).toBe(1);
     await other.close();
     expect(await pending).toBeInstanceOf(OutcomeUnknownError);
     expect(await failure(other.command('kv.put', {}))).toBeInstanceOf(UnavailableError);
+    await end();
+  });
+
+  it('what is issued in one turn travels in one message, and each command has its own outcome', async () => {
+    const end = await respond('craft.batch', [
+      applied(1, 1),
+      refused('REJECTED'),
+      refused('OVERLOADED'),
+      applied(4, 4),
+      applied(5, 5),
+    ]);
+    const outcomes = await Promise.allSettled(
+      ['a', 'b', 'c', 'd'].map((key, at) => client.kv.put(key, 1, { id: key, ack: at === 3 ? 'ordered' : 'applied' })),
+    );
+    expect(outcomes.map((one) => (one.status === 'fulfilled' ? one.value.index : one.reason))).toEqual([
+      1,
+      expect.any(RejectedError),
+      5,
+      4,
+    ]);
+    // The refused one comes again, alone.
+    expect(messages).toEqual([4, 1]);
+    expect(seen.map(({ id, ack }) => [id, ack])).toEqual([
+      ['a', 'applied'],
+      ['b', 'applied'],
+      ['c', 'applied'],
+      ['d', 'ordered'],
+      ['c', 'applied'],
+    ]);
+    await end();
+  });
+
+  it('a batch that is refused as a whole fails each of its commands, with the reason', async () => {
+    const error = { code: 'INVALID_ARGUMENT', message: 'no batch', retryable: false };
+    const subscription = responder.subscribe('craft.batch', {
+      callback: (_error, message) => void message.respond(ReplyBatch.encode({ error }).finish()),
+    });
+    open.add(subscription);
+    await responder.flush();
+    for (const failed of await Promise.all(['a', 'b'].map((key) => failure(client.kv.put(key, 1))))) {
+      expect(failed).toBeInstanceOf(InvalidArgumentError);
+      expect(failed).toMatchObject({ message: 'no batch' });
+    }
+  });
+
+  it('a result that is no JSON is no result', async () => {
+    const end = await respond('craft.batch', [{ ok: true, index: 1, group: 0, timestamp: 1, resultJson: '{' }]);
+    expect(await failure(client.kv.put('a', 1))).toBeInstanceOf(OutcomeUnknownError);
     await end();
   });
 
@@ -277,7 +355,7 @@ describe('client', () => {
       traceFlags: 1,
     });
     context.setGlobalContextManager(new FixedContext(active));
-    const end = await respond('craft.cmd.>', [applied(1, 1)]);
+    const end = await respond('craft.batch', [applied(1, 1)]);
     try {
       await client.command('kv.put', {});
     } finally {

@@ -1,4 +1,7 @@
-/** Batches of commands and of answers: what goes in comes out, and damage is a WireError or harms one command only. */
+/**
+ * Batches of commands and of answers: what goes in comes out, and damage is a WireError or harms
+ * one command only.
+ */
 import '../../../shared/wire/protobuf.js';
 
 import fc from 'fast-check';
@@ -11,6 +14,7 @@ import {
   encodeBatchCommand,
   encodeCommandBatch,
 } from '../../../shared/wire/command-batch.js';
+import { messageBytesMax } from '../../../shared/wire/connection.js';
 import { CraftError } from '../../../shared/wire/errors.js';
 import { craft } from '../../../shared/wire/generated/craft.js';
 import {
@@ -46,7 +50,9 @@ const reply = fc.record({
   resultJson: fc.constantFrom('', '{"version":1}', '"ü"'),
 });
 
-/** Typed arrays of another class are not equal to each other, and of a view only its content counts. */
+/**
+ * Typed arrays of another class are not equal to each other, and of a view only its content counts.
+ */
 const plain = (value: unknown): unknown =>
   JSON.parse(JSON.stringify(value, (_key, one: unknown) => (one instanceof Uint8Array ? Buffer.from(one) : one)));
 const encode = (given: typeof batch extends fc.Arbitrary<infer T> ? T : never) =>
@@ -293,5 +299,19 @@ describe('answers', () => {
     answers.succeed(to('b', 1), success);
     answers.flush();
     expect(sent).toEqual(['b']);
+  });
+});
+
+describe('the size of messages', () => {
+  it('is what the NATS server said last, also after a reconnect to another one', () => {
+    const connection: { info?: { max_payload: number } } = {};
+    const bytesMax = messageBytesMax(connection as Parameters<typeof messageBytesMax>[0]);
+    expect(bytesMax()).toBe(1_048_576);
+    connection.info = { max_payload: 5_000 };
+    expect(bytesMax()).toBe(5_000);
+    delete connection.info;
+    expect(bytesMax()).toBe(5_000);
+    connection.info = { max_payload: 9_000 };
+    expect(bytesMax()).toBe(9_000);
   });
 });

@@ -1,0 +1,200 @@
+/**
+ * Commands over NATS: does what `batches.ts` decides. One subscription hears the answers to all
+ * batches, one hears of batches as a whole; one timer serves all deadlines.
+ */
+import { createInbox, InvalidArgumentError as InvalidNatsArgument, type Msg, type NatsConnection } from 'nats';
+import { batchHeaderLength, encodeCommandBatch } from '../wire/command-batch.js';
+import { messageBytesMax } from '../wire/connection.js';
+import { decodeReplyBatch, type NumberedReply, type ReplyBatch } from '../wire/reply-batch.js';
+import type { Subjects } from '../wire/subjects.js';
+import { WireError } from '../wire/wire-error.js';
+import type { Attempts } from './attempts.js';
+import { CommandBatches, CommandCall, type Effect } from './batches.js';
+import { errorOf, PayloadTooLargeError, UnavailableError } from './errors.js';
+
+/** A call with what its caller waits for. */
+class WaitingCall extends CommandCall {
+  constructor(
+    frame: Uint8Array,
+    group: number | undefined,
+    id: string,
+    attempts: Attempts,
+    readonly resolve: (reply: NumberedReply) => void,
+    readonly reject: (error: unknown) => void,
+  ) {
+    super(frame, group, id, attempts);
+  }
+}
+
+export class CommandSender {
+  private readonly batches = new CommandBatches<WaitingCall>(Math.random);
+  private readonly inbox = createInbox();
+  private readonly headerBytes = batchHeaderLength(this.inbox);
+  private readonly messageBytesMax: () => number;
+  private readonly subscriptions;
+  private isScheduled = false;
+  private timer: NodeJS.Timeout | undefined;
+  private timerAtMs = 0;
+
+  /** Listens on an inbox of its own until `close`, or until the connection closes. */
+  constructor(
+    private readonly connection: NatsConnection,
+    private readonly subjects: Subjects,
+  ) {
+    this.messageBytesMax = messageBytesMax(connection);
+    const listen = (subject: string, onMessage: (message: Msg) => void) =>
+      connection.subscribe(subject, {
+        callback: (error, message) => {
+          if (error === null) onMessage(message);
+        },
+      });
+    this.subscriptions = [
+      listen(this.inbox, (message) => this.onReplies(message)),
+      listen(`${this.inbox}.*`, (message) => this.onBatch(message)),
+    ];
+    void connection.closed().then(() => this.close());
+  }
+
+  /**
+   * Sends a command until it has an outcome, with all others of this turn of the event loop.
+   * `frame`: of `encodeBatchCommand`. Rejects with a CraftError of errors.ts, or with the signal's
+   * reason when it was aborted and nothing can have happened.
+   */
+  send(
+    frame: Uint8Array,
+    group: number | undefined,
+    id: string,
+    attempts: Attempts,
+    signal: AbortSignal | undefined,
+  ): Promise<NumberedReply> {
+    return new Promise((resolve, reject) => {
+      if (signal === undefined) {
+        this.add(new WaitingCall(frame, group, id, attempts, resolve, reject));
+        return;
+      }
+      if (signal.aborted) {
+        reject(signal.reason);
+        return;
+      }
+      const onAbort = () => {
+        this.batches.abort(call, signal.reason);
+        this.execute();
+      };
+      const done =
+        <T>(then: (value: T) => void) =>
+        (value: T) => {
+          signal.removeEventListener('abort', onAbort);
+          then(value);
+        };
+      const call = new WaitingCall(frame, group, id, attempts, done(resolve), done(reject));
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.add(call);
+    });
+  }
+
+  /** Ends all commands under way as unknown and gives the inbox back. The connection stays open. */
+  close(): void {
+    for (const subscription of this.subscriptions) subscription.unsubscribe();
+    this.batches.close();
+    this.execute();
+    clearTimeout(this.timer);
+    this.timer = undefined;
+  }
+
+  private add(call: WaitingCall): void {
+    this.batches.add(call);
+    this.schedule();
+  }
+
+  /** When the event loop has no more input at hand: what is issued in one turn travels together. */
+  private schedule(): void {
+    if (this.isScheduled) return;
+    this.isScheduled = true;
+    setImmediate(() => {
+      this.isScheduled = false;
+      this.run();
+    });
+  }
+
+  private run(): void {
+    this.batches.run(performance.now(), this.messageBytesMax() - this.headerBytes);
+    this.execute();
+    this.wakeLater();
+  }
+
+  private execute(): void {
+    for (const effect of this.batches.takeEffects()) {
+      if (effect.type === 'send') this.publish(effect);
+      else if (effect.type === 'succeeded') effect.call.resolve(effect.reply);
+      else effect.call.reject(effect.error);
+    }
+  }
+
+  private publish({ firstNumber, group, calls }: Effect<WaitingCall> & { type: 'send' }): void {
+    const subject = group === undefined ? this.subjects.batch() : this.subjects.groupBatch(group);
+    const frames = calls.map(({ frame }) => frame);
+    const reply = `${this.inbox}.${firstNumber}`;
+    try {
+      this.connection.publish(subject, encodeCommandBatch(firstNumber, this.inbox, frames), { reply });
+    } catch (cause) {
+      const error =
+        cause instanceof InvalidNatsArgument
+          ? new PayloadTooLargeError('larger than the NATS server takes', { cause })
+          : new UnavailableError('cannot send', { cause });
+      this.batches.unsent(firstNumber, error);
+      // Nothing that this gives is to be sent.
+      this.execute();
+    }
+  }
+
+  private onReplies(message: Msg): void {
+    const batch = read(message);
+    // What cannot be read is no answer: the attempts end by their time.
+    if (batch === undefined) return;
+    const nowMs = performance.now();
+    for (const reply of batch.replies) this.batches.replied(reply, nowMs);
+    this.execute();
+    if (this.batches.isHolding) this.schedule();
+    this.wakeLater();
+  }
+
+  /** Of a whole batch: NATS knows no server that listens, or the leader could not read it. */
+  private onBatch(message: Msg): void {
+    const firstNumber = Number(message.subject.slice(this.inbox.length + 1));
+    const nowMs = performance.now();
+    // Only an empty message can be the server's word that nobody listens: no need to parse headers
+    // of others.
+    if (message.data.length === 0 && message.headers?.code === 503) {
+      this.batches.refused(firstNumber, 'no-responders', nowMs);
+    } else {
+      const error = read(message)?.error;
+      const failure = error === undefined ? 'malformed' : errorOf(error.code, error.message, '');
+      this.batches.refused(firstNumber, failure, nowMs);
+    }
+    this.execute();
+    this.wakeLater();
+  }
+
+  private wakeLater(): void {
+    const atMs = this.batches.wakeAtMs;
+    if (atMs === null || (this.timer !== undefined && this.timerAtMs <= atMs)) return;
+    clearTimeout(this.timer);
+    this.timerAtMs = atMs;
+    this.timer = setTimeout(
+      () => {
+        this.timer = undefined;
+        this.run();
+      },
+      Math.max(1, atMs - performance.now()),
+    );
+  }
+}
+
+function read(message: Msg): ReplyBatch | undefined {
+  try {
+    return decodeReplyBatch(message.data);
+  } catch (error) {
+    if (error instanceof WireError) return undefined;
+    throw error;
+  }
+}
