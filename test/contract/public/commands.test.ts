@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import '../../../shared/wire/protobuf.js';
 import { craft } from '../../../shared/wire/generated/craft.js';
 import { decodeMergedBatch } from '../../../shared/wire/merged-batch.js';
-import { startTestCluster, type TestCluster } from '../../harness/index.js';
+import { eventually, startTestCluster, type TestCluster } from '../../harness/index.js';
 import { PlainClient } from './plain-client.js';
 
 const APPLIED = ['ok', 'index', 'group', 'timestamp', 'result'];
@@ -144,17 +144,18 @@ describe('commands', () => {
     const { body } = await client.request('cmd.kv.put', { key: 'last', value: 1 });
     await client.rowEverywhere('last');
     const manager = await jetstreamManager(client.nats);
-    const ends = await Promise.all(
-      ['s1', 's2', 's3'].map(async (server) => {
-        const subject = `${cluster}.log.${server}`;
-        const stream = `${cluster.toUpperCase()}_LOG_${server}`;
-        const message = await manager.streams.getMessage(stream, { last_by_subj: subject });
-        if (message === null) throw new Error(`${stream} is empty`);
-        const { mergedIndex, checksum } = decodeMergedBatch(message.data).after;
-        return { mergedIndex, checksum };
-      }),
-    );
-    expect(ends[0]?.mergedIndex).toBe(body['index']);
+    const endOf = async (server: string) => {
+      const stream = `${cluster.toUpperCase()}_LOG_${server}`;
+      const message = await manager.streams.getMessage(stream, { last_by_subj: `${cluster}.log.${server}` });
+      if (message === null) throw new Error(`${stream} is empty`);
+      const { mergedIndex, checksum } = decodeMergedBatch(message.data).after;
+      return { mergedIndex, checksum };
+    };
+    // They are written behind.
+    const ends = await eventually('the last command in all streams', async () => {
+      const found = await Promise.all(['s1', 's2', 's3'].map(endOf));
+      return found.every(({ mergedIndex }) => mergedIndex === body['index']) ? found : undefined;
+    });
     expect(ends[1]).toEqual(ends[0]);
     expect(ends[2]).toEqual(ends[0]);
   });
