@@ -821,7 +821,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'mark-in-the-middle-of-a-batch',
-    foundBy: 42,
+    foundBy: 133,
     within: 100,
     what: 'a batch goes on beyond a `craft.verify`: each server compares and saves the rows of another place (T4)',
     install: () =>
