@@ -46,8 +46,6 @@ const replicas = z.coerce.number().int().min(1).max(5).default(1);
 
 export const LOG_STORES = ['level', 'segments', 'jetstream'] as const;
 export type LogStoreKind = (typeof LOG_STORES)[number];
-export const LOG_STORE_SYNCS = ['verify', 'vouched'] as const;
-export type LogStoreSync = (typeof LOG_STORE_SYNCS)[number];
 
 const replicaFields = {
   /** Folder of the log store, unless that is `jetstream`. */
@@ -58,7 +56,7 @@ const replicaFields = {
    */
   CRAFT_LOG_STORE: z.enum(LOG_STORES).default('level'),
   /** Whether craft looks at the NATS server's `sync_interval` (`verify`), or the operator says that it is right (`vouched`). */
-  CRAFT_LOG_STORE_SYNC: z.enum(LOG_STORE_SYNCS).default('verify'),
+  CRAFT_LOG_STORE_SYNC: z.enum(['verify', 'vouched']).default('verify'),
   /** Monitoring addresses (`http_port`) of the NATS servers, separated by commas: where `sync_interval` can be seen. */
   CRAFT_NATS_MONITOR_URL: z
     .string()
@@ -131,7 +129,7 @@ export interface CommonConfig {
 export interface ReplicaConfig extends CommonConfig {
   readonly dataDir: string;
   readonly logStore: LogStoreKind;
-  readonly logStoreSync: LogStoreSync;
+  readonly logStoreSync: 'verify' | 'vouched';
   readonly natsMonitorUrls: readonly string[];
   readonly electionTimeoutMs: number;
   readonly heartbeatMs: number;
