@@ -1,5 +1,4 @@
 /** What can be chosen about a local cluster. */
-import type { LogStoreKind } from '../../shared/config/config.js';
 import type { JaegerEffort } from './tools/jaeger.js';
 
 export interface LocalClusterOptions {
@@ -18,7 +17,7 @@ export interface LocalClusterOptions {
   /** Default: a free port. */
   readonly postgresPort?: number;
   /** Where the replicas keep their logs. Default: CRAFT_LOG_STORE, else `level`; for `jetstream` NATS syncs every message. */
-  readonly logStore?: LogStoreKind;
+  readonly logStore?: 'level' | 'jetstream';
   /** A Postgres server that runs already, instead of one of our own; its user must be allowed to create databases. */
   readonly databaseUrl?: string;
   /** Prefix of the databases' names; the server's name follows. Default: name of the cluster and `_`. */

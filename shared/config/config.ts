@@ -44,17 +44,11 @@ const commonFields = {
 /** Replicas of the snapshots' bucket and of the register of log stores, for who makes them: as many as there are NATS servers, up to 5. */
 const replicas = z.coerce.number().int().min(1).max(5).default(1);
 
-export const LOG_STORES = ['level', 'segments', 'jetstream'] as const;
-export type LogStoreKind = (typeof LOG_STORES)[number];
-
 const replicaFields = {
-  /** Folder of the log store, unless that is `jetstream`. */
+  /** Folder of the log store, when that is `level`. */
   CRAFT_DATA_DIR: z.string().default('.craft'),
-  /**
-   * Where the groups' logs are: in CRAFT_DATA_DIR, as `level` (a LevelDB database) or `segments` (append-only files), or `jetstream`, in a
-   * stream of a NATS server with `sync_interval: always`.
-   */
-  CRAFT_LOG_STORE: z.enum(LOG_STORES).default('level'),
+  /** Where the groups' logs are: `level`, in CRAFT_DATA_DIR, or `jetstream`, in a stream of a NATS server with `sync_interval: always`. */
+  CRAFT_LOG_STORE: z.enum(['level', 'jetstream']).default('level'),
   /** Whether craft looks at the NATS server's `sync_interval` (`verify`), or the operator says that it is right (`vouched`). */
   CRAFT_LOG_STORE_SYNC: z.enum(['verify', 'vouched']).default('verify'),
   /** Monitoring addresses (`http_port`) of the NATS servers, separated by commas: where `sync_interval` can be seen. */
@@ -128,7 +122,7 @@ export interface CommonConfig {
 
 export interface ReplicaConfig extends CommonConfig {
   readonly dataDir: string;
-  readonly logStore: LogStoreKind;
+  readonly logStore: 'level' | 'jetstream';
   readonly logStoreSync: 'verify' | 'vouched';
   readonly natsMonitorUrls: readonly string[];
   readonly electionTimeoutMs: number;

@@ -62,7 +62,7 @@ describe('the folder of a level log store', () => {
 
   it('that another process writes is refused at any moment, and that process is not disturbed', async () => {
     const folder = await folders.make();
-    const child = start('./writer.child.ts', ['level', folder, '7', '100']);
+    const child = start('./writer.child.ts', [folder, '7', '100']);
     children.push(child);
     await child.line((line) => line === 'acknowledged 1');
     for (let attempt = 0; attempt < 20; attempt++) {

@@ -28,7 +28,7 @@ describe('a level log store whose process is killed', () => {
     const folder = await folders.make();
     let durable = 0;
     for (let round = 0; round < 6; round++) {
-      const child = start('./writer.child.ts', ['level', folder, `${seed}`, `${bytes}`]);
+      const child = start('./writer.child.ts', [folder, `${seed}`, `${bytes}`]);
       children.push(child);
       const goal = round === 0 ? 'opening' : `acknowledged ${durable + 1 + Math.floor(random() * 60)}`;
       await child.line((line) => line === goal);

@@ -1,14 +1,12 @@
 /** The adapters under test, each with the ways to open it again. */
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { connect, type NatsConnection } from 'nats';
 import { JetStreamLogStore } from '../../../shared/log-store/jetstream/store.js';
 import { LevelLogStore } from '../../../shared/log-store/level.js';
 import { MemoryLogStore } from '../../../shared/log-store/memory.js';
 import type { LogStore } from '../../../shared/log-store/port.js';
-import { isLock } from '../../../shared/log-store/segments/lock.js';
-import { SegmentLogStore } from '../../../shared/log-store/segments/store.js';
 import { startTestNats, type TestNats } from '../../harness/servers.js';
 
 export const IDENTITY = { cluster: 'test', server: 's1', groups: 3 };
@@ -41,8 +39,7 @@ export class Folders {
   }
   async copy(from: string): Promise<string> {
     const folder = await this.make();
-    // A lock is a socket, which cannot be copied, and would be nobody's.
-    await cp(from, folder, { recursive: true, filter: (path) => !isLock(basename(path)) });
+    await cp(from, folder, { recursive: true });
     return folder;
   }
   async cleanUp(): Promise<void> {
@@ -69,11 +66,11 @@ function memoryAdapter(): Adapter {
   };
 }
 
-function folderAdapter(name: string, openStore: (folder: string) => Promise<LogStore>): Adapter {
+function levelAdapter(): Adapter {
   const folders = new Folders();
   const open: LogStore[] = [];
   const subject = async (folder: string): Promise<Subject> => {
-    const store = await openStore(folder);
+    const store = await LevelLogStore.open({ ...IDENTITY, folder });
     open.push(store);
     return {
       store,
@@ -86,7 +83,7 @@ function folderAdapter(name: string, openStore: (folder: string) => Promise<LogS
     };
   };
   return {
-    name,
+    name: 'level',
     runs: 60,
     make: async () => subject(await folders.make()),
     cleanUp: async () => {
@@ -96,14 +93,6 @@ function folderAdapter(name: string, openStore: (folder: string) => Promise<LogS
     stop: async () => undefined,
   };
 }
-
-/** By the name of the adapter, for processes that are told it. */
-export const openKind = (kind: string, folder: string): Promise<LogStore> =>
-  kind === 'level' ? openLevel(folder) : openSegments(folder);
-
-const openLevel = (folder: string) => LevelLogStore.open({ ...IDENTITY, folder });
-export const openSegments = (folder: string, segmentBytes?: number) =>
-  SegmentLogStore.open({ ...IDENTITY, folder, ...(segmentBytes === undefined ? {} : { segmentBytes }) });
 
 function jetStreamAdapter(): Adapter {
   const connections: NatsConnection[] = [];
@@ -150,11 +139,4 @@ export function openJetStream(connection: NatsConnection, name: string): Promise
   return JetStreamLogStore.open({ ...IDENTITY, ...options, connection });
 }
 
-export const adapters: readonly Adapter[] = [
-  memoryAdapter(),
-  folderAdapter('level', openLevel),
-  folderAdapter('segments', (folder) => openSegments(folder, 256 * 1024)),
-  // So small that every few writes begin a segment, drop some, and carry entries.
-  folderAdapter('small segments', (folder) => openSegments(folder, 4_096)),
-  jetStreamAdapter(),
-];
+export const adapters: readonly Adapter[] = [memoryAdapter(), levelAdapter(), jetStreamAdapter()];

@@ -2,17 +2,18 @@
  * A process that writes the batches of a run for ever, going on where the store stands, and prints `opening`, then
  * `opened n`, then `acknowledged n` for each: at once and synchronously, so that a line is out before the next write begins.
  *
- * Arguments: kind of store, folder, seed, bytes per group.
+ * Arguments: folder, seed, bytes per group.
  */
 import { writeSync } from 'node:fs';
+import { LevelLogStore } from '../../../shared/log-store/level.js';
 import { batchOf, modelAfter } from './model.js';
-import { IDENTITY, openKind } from './subject.js';
+import { IDENTITY } from './subject.js';
 
-const [kind = '', folder = '', seed = '', bytes = ''] = process.argv.slice(2);
+const [folder = '', seed = '', bytes = ''] = process.argv.slice(2);
 const say = (line: string) => writeSync(1, `${line}\n`);
 
 say('opening');
-const store = await openKind(kind, folder);
+const store = await LevelLogStore.open({ ...IDENTITY, folder });
 const { promiseLimit } = await store.load();
 const model = modelAfter(Number(seed), promiseLimit, IDENTITY.groups, Number(bytes));
 say(`opened ${promiseLimit}`);
