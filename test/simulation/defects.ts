@@ -803,6 +803,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'install-what-is-not-confirmed',
+    foundBy: 631,
     within: 100,
     shape: { servers: 3, snapshotEvery: 3 },
     what: 'the newest snapshot is installed, whether it counts or not (T10)',
