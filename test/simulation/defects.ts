@@ -122,7 +122,7 @@ function sendEarly(isMeant: (message: Message) => boolean): () => void {
 const PLANS: readonly Plan[] = [
   {
     name: 'forget-promise-in-vote',
-    foundBy: 81,
+    foundBy: 66,
     within: 300,
     shape: { skewed: true },
     what: 'a vote does not carry what the voter has promised (T2)',
@@ -130,7 +130,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'forget-promise-limit-on-restart',
-    foundBy: 23,
+    foundBy: 121,
     within: 300,
     shape: { skewed: true },
     what: 'after a restart a server knows of no promise (T2)',
@@ -159,7 +159,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'close-without-quorum',
-    foundBy: 40,
+    foundBy: 10,
     within: 300,
     shape: { skewed: true },
     what: 'a claim counts as soon as it is made (T3)',
@@ -188,6 +188,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'count-undurable-append',
+    foundBy: 95,
     within: 300,
     shape: { servers: 3, spares: 0, groups: 3, skewed: true },
     what: 'a leader counts its own log before it is on disk (Raft section 5.3)',
@@ -200,6 +201,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'commit-old-term',
+    foundBy: 85,
     within: 300,
     shape: { servers: 3, skewed: true },
     what: 'a leader commits entries of older terms by counting (Raft section 5.4.2)',
@@ -232,6 +234,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'vote-for-stale-log',
+    foundBy: 10,
     what: 'a voter does not compare logs (Raft section 5.4.1)',
     install: () =>
       replace(
@@ -247,7 +250,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'timestamp-below-floor',
-    foundBy: 23,
+    foundBy: 66,
     within: 300,
     shape: { skewed: true },
     what: 'a new leader stamps above its log only, not above the promises of its voters (T2)',
@@ -331,7 +334,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'ordered-before-watermark',
-    foundBy: 259,
+    foundBy: 35,
     within: 300,
     shape: { skewed: true },
     what: '`ordered` is said as soon as an entry is committed (T7)',
@@ -347,7 +350,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'ignore-craft-after',
-    foundBy: 113,
+    foundBy: 62,
     within: 300,
     shape: { skewed: true },
     what: 'the leader does not observe Craft-After (T7)',
@@ -545,8 +548,8 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'unbounded-clock',
+    foundBy: 15,
     within: 100,
-    foundBy: 64,
     what: 'a clock far off is followed (clock guard)',
     install: () =>
       all(
@@ -569,8 +572,8 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'install-over-longer-log',
+    foundBy: 30,
     within: 200,
-    foundBy: 59,
     shape: { servers: 3, spares: 0, groups: 1, snapshotEvery: 3, skewed: true },
     what: 'a snapshot is installed over a longer log without a look at what that has at its last index (T10)',
     install: () =>
@@ -645,6 +648,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'snapshots-count-at-once',
+    foundBy: 30,
     within: 100,
     what: 'a snapshot counts before a majority of servers has said that it has the same rows (T10)',
     install: () =>
@@ -661,6 +665,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'outcomes-confirm-rows',
+    foundBy: 11,
     within: 100,
     what: 'a snapshot counts once the outcomes up to it are equal, whatever the rows (T4, T10)',
     install: () =>
@@ -679,6 +684,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'first-difference-decides',
+    foundBy: 15,
     what: 'a server that differs from one other takes itself for the one that is wrong (T4)',
     install: () =>
       replace(
@@ -701,7 +707,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'forget-verdict-on-restart',
-    foundBy: 151,
+    foundBy: 73,
     within: 100,
     what: 'a server that differs forgets it when it is started again (T4)',
     install: () =>
@@ -717,6 +723,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'serve-with-a-verdict',
+    foundBy: 28,
     within: 100,
     what: 'a server that differs goes on answering reads and commands (T4)',
     install: () => {
@@ -727,6 +734,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'rebuild-of-nothing',
+    foundBy: 11,
     within: 100,
     what: 'a rebuild clears the verdict, and leaves the rows as they are (T4)',
     install: () =>
@@ -742,7 +750,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'take-what-lies-beyond-a-hole',
-    foundBy: 31,
+    foundBy: 32,
     within: 100,
     what: 'a message that begins beyond a hole in the stream is applied (T8)',
     install: () =>
@@ -929,6 +937,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'forget-patient-replies',
+    foundBy: 16,
     what: 'replies that wait for something else to the same server are lost when that leaves',
     install: () =>
       replace(
