@@ -189,7 +189,7 @@ describe('a command whose handler fails', () => {
       join(folder.path, 'meta', '_journal.json'),
       JSON.stringify({ version: '7', dialect: 'postgresql', entries: [entry] }),
     );
-    await writeFile(join(folder.path, '0000_set.sql'), "set search_path = 'pg_catalog'; set statement_timeout = 20");
+    await writeFile(join(folder.path, '0000_set.sql'), "set search_path = 'pg_catalog'; set statement_timeout = 250");
     await engine.close();
     engine = await open({ ...machine, migrations: folder.path });
     const [batch] = batches([put(1)], [1]);
