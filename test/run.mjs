@@ -32,7 +32,7 @@ const CHECKS = [
   // Mostly Postgres, which is another process.
   { ...tests('engine', 'test/contract/engine'), mayTryAgain: true, beside: 'contract' },
   // One thread that waits for nothing, beside tests that mostly wait: it begins with them.
-  { ...tests('simulation', 'test/simulation'), beside: 'unit' },
+  { ...tests('simulation', 'test/simulation', 14), beside: 'unit' },
   // Clusters of processes have the machine for themselves; single parts, which mostly wait, need not.
   {
     ...tests('parts', "test/integration '--exclude=test/integration/cluster/**'"),
