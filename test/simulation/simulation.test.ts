@@ -6,7 +6,7 @@ import { KNOWN_SEEDS } from './known-seeds.js';
 import { simulate } from './simulation.js';
 import { soak } from './soak.js';
 
-const FIXED_SEEDS = 150;
+const FIXED_SEEDS = 100;
 /** One server: stream, snapshots and the end of the database are lost one after the other; only the log has it all. */
 const LOST_IN_TURN = [175006429, 1803340];
 
