@@ -1,4 +1,5 @@
 /** What can be chosen about a local cluster. */
+import type { LogStoreKind } from '../../shared/config/config.js';
 import type { JaegerEffort } from './tools/jaeger.js';
 
 export interface LocalClusterOptions {
@@ -16,8 +17,8 @@ export interface LocalClusterOptions {
   readonly natsUrl?: string;
   /** Default: a free port. */
   readonly postgresPort?: number;
-  /** Where the replicas keep their logs. Default: CRAFT_LOG_STORE, else `level`; for `jetstream` NATS syncs every message. */
-  readonly logStore?: 'level' | 'jetstream';
+  /** Where the replicas keep their logs. Default: CRAFT_LOG_STORE, else `segments`; for `jetstream` NATS syncs every message. */
+  readonly logStore?: LogStoreKind;
   /** A Postgres server that runs already, instead of one of our own; its user must be allowed to create databases. */
   readonly databaseUrl?: string;
   /** Prefix of the databases' names; the server's name follows. Default: name of the cluster and `_`. */

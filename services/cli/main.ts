@@ -7,6 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { connect, credsAuthenticator, type NatsConnection } from 'nats';
 import { type CraftClient, CraftError, connectCraft, OutcomeUnknownError } from '../../shared/client/index.js';
+import { LOG_STORE_SYNCS, LOG_STORES, type LogStoreKind, type LogStoreSync } from '../../shared/config/config.js';
 import { natsAddress } from '../../shared/wire/connection.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { mergedIndexOf, printLog } from './log.js';
@@ -141,22 +142,7 @@ function createProgram(): Command {
         await printLog(connection, stream, { from: options.from, follow: options.follow === true }, print);
       }),
     );
-  program
-    .command('recover')
-    .description('after a quorum is lost for good: tell a stopped survivor who is left (README, Operations)')
-    .requiredOption('--data-dir <folder>', 'CRAFT_DATA_DIR of this survivor')
-    .requiredOption('--server <name>', 'this survivor')
-    .requiredOption('--survivors <names>', 'all that are left, separated by commas')
-    .option('--groups <n>', 'number of groups', integer(1), 3)
-    .option('--confirm <cluster>', 'the name of the cluster: really do it')
-    .action(
-      async (options: { dataDir: string; server: string; survivors: string; groups: number; confirm?: string }) => {
-        const survivors = options.survivors.split(',').map((name) => name.trim());
-        const { cluster } = program.opts<GlobalOptions>();
-        const { dataDir, server, groups, confirm } = options;
-        await recover({ dataDir, cluster, server, groups, survivors, confirm }, print);
-      },
-    );
+  addRecover(program);
   program
     .command('verify')
     .description('have all servers compare their rows; prints a server a line, as JSON')
@@ -174,6 +160,63 @@ function createProgram(): Command {
   addSnapshots(program);
   for (const command of program.commands) command.exitOverride();
   return program;
+}
+
+/** Says where the log store is in the words of the replica's configuration, and takes that for a default. */
+function addRecover(program: Command): void {
+  program
+    .command('recover')
+    .description('after a quorum is lost for good: tell a stopped survivor who is left (README, Operations)')
+    .requiredOption('--server <name>', 'this survivor')
+    .requiredOption('--survivors <names>', 'all that are left, separated by commas')
+    .addOption(
+      new Option('--log-store <kind>', 'of this survivor')
+        .choices(LOG_STORES)
+        .env('CRAFT_LOG_STORE')
+        .default('segments'),
+    )
+    .addOption(new Option('--data-dir <folder>', 'of this survivor').env('CRAFT_DATA_DIR').default('.craft'))
+    .addOption(
+      new Option('--log-store-sync <how>', 'as CRAFT_LOG_STORE_SYNC')
+        .choices(LOG_STORE_SYNCS)
+        .env('CRAFT_LOG_STORE_SYNC')
+        .default('verify'),
+    )
+    .addOption(
+      new Option('--nats-monitor <urls>', 'as CRAFT_NATS_MONITOR_URL').env('CRAFT_NATS_MONITOR_URL').default(''),
+    )
+    .option('--groups <n>', 'number of groups', integer(1), 3)
+    .option('--confirm <cluster>', 'the name of the cluster: really do it')
+    .action(async (options: RecoverArguments) => {
+      const { cluster, nats, creds } = program.opts<GlobalOptions>();
+      const { server, groups, dataDir, logStore, logStoreSync, confirm } = options;
+      const list = (text: string) =>
+        text
+          .split(',')
+          .map((part) => part.trim())
+          .filter((part) => part !== '');
+      const store = {
+        ...{ cluster, server, groups, dataDir, logStore, logStoreSync },
+        ...{
+          natsUrl: nats,
+          natsOrder: 'random' as const,
+          natsCreds: creds,
+          natsMonitorUrls: list(options.natsMonitor),
+        },
+      };
+      await recover({ store, survivors: list(options.survivors), confirm }, print);
+    });
+}
+
+interface RecoverArguments {
+  readonly server: string;
+  readonly survivors: string;
+  readonly logStore: LogStoreKind;
+  readonly dataDir: string;
+  readonly logStoreSync: LogStoreSync;
+  readonly natsMonitor: string;
+  readonly groups: number;
+  readonly confirm?: string;
 }
 
 /** A large state takes a while to be read and written everywhere (milliseconds). */

@@ -1,39 +1,34 @@
 /**
- * `craft recover`: a quorum is lost for good (T11). Writes into the log store of one survivor, whose services are stopped, who is left. What was
- * committed and only the lost servers had is gone; so this is the last way out, as peers.json is for hashicorp/raft.
+ * `craft recover`: a quorum is lost for good (T11). Writes into the log store of one survivor, whose services are stopped, which servers
+ * are left. What was committed and only the lost servers had is gone; so this is the last way out, as peers.json is for hashicorp/raft.
  */
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { CraftError } from '../../shared/client/index.js';
-import { LevelLogStore } from '../../shared/log-store/level.js';
+import { isInFolder, isInJetStream, type LogStoreConfig, openLogStore, placeOf } from '../../shared/log-store/open.js';
 import type { LoadedState } from '../../shared/log-store/port.js';
 import { recoveredConfiguration } from '../../shared/raft/entry.js';
+import { connectNats } from '../../shared/wire/connection.js';
 
 export interface RecoverOptions {
-  readonly dataDir: string;
-  readonly cluster: string;
-  readonly server: string;
-  readonly groups: number;
+  /** Where the log store of this survivor is, as its replica was told. */
+  readonly store: LogStoreConfig;
   readonly survivors: readonly string[];
   /** Must be the name of the cluster; without it nothing is changed. */
   readonly confirm: string | undefined;
 }
 
-/** Prints, for each group, where this server's log ends and who its members were; with `confirm` writes who they are now. */
+/** Prints, for each group, where this server's log ends and which members it had; with `confirm` writes which it has now. */
 export async function recover(options: RecoverOptions, print: (line: string) => void): Promise<void> {
-  const { dataDir, cluster, server, groups, survivors, confirm } = options;
+  const { store: config, survivors, confirm } = options;
+  const { cluster, server, groups } = config;
   if (!survivors.includes(server)) {
     throw new CraftError('INVALID_ARGUMENT', `${server} is not among the survivors ${survivors.join(', ')}`);
   }
   if (confirm !== undefined && confirm !== cluster) {
     throw new CraftError('INVALID_ARGUMENT', `--confirm ${confirm}: the cluster is called ${cluster}`);
   }
-  const folder = join(dataDir, 'log');
   // Opening would make a new store there.
-  if (!(await stat(folder).catch(() => null))?.isDirectory()) {
-    throw new CraftError('INVALID_ARGUMENT', `there is no log store in ${folder}`);
-  }
-  const store = await LevelLogStore.open({ folder, cluster, server, groups });
+  if (!(await exists(config))) throw new CraftError('INVALID_ARGUMENT', `there is no log store in ${placeOf(config)}`);
+  const store = await openLogStore(config);
   try {
     const loaded = await store.load();
     for (let group = 0; group < groups; group++) print(describe(group, loaded));
@@ -48,6 +43,16 @@ export async function recover(options: RecoverOptions, print: (line: string) => 
     );
   } finally {
     await store.close();
+  }
+}
+
+async function exists(config: LogStoreConfig): Promise<boolean> {
+  if (config.logStore !== 'jetstream') return isInFolder(config);
+  const connection = await connectNats(config, 'craft cli');
+  try {
+    return await isInJetStream(config, connection);
+  } finally {
+    await connection.close();
   }
 }
 

@@ -2,20 +2,16 @@
  * Opens a server's log store, and refuses to do so with an empty one when the server has had a log before: a member that has
  * forgotten its votes and what it acknowledged would make a quorum wrong (shared/wire/store-register.ts).
  */
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { jetstreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { ReplicaConfig } from '../../shared/config/config.js';
 import type { Opened } from '../../shared/config/opened.js';
 import { LogStoreGoneError } from '../../shared/log-store/errors.js';
+import { isInFolder, isInJetStream, openLogStore, placeOf } from '../../shared/log-store/open.js';
 import { type LogStore, LogStoreWriteError } from '../../shared/log-store/port.js';
 import { connectNats } from '../../shared/wire/connection.js';
-import { isStreamNotFound } from '../../shared/wire/jetstream-errors.js';
 import { StoreRegister } from '../../shared/wire/store-register.js';
 import { Subjects } from '../../shared/wire/subjects.js';
-import { logFolder, openLogStore } from './open-log-store.js';
 
 /** How long a new store, or one in JetStream, waits for that, which may have no leader yet (milliseconds). */
 const JETSTREAM_MS_MAX = 60_000;
@@ -34,9 +30,8 @@ export async function openKnownLogStore(
   opened: Opened,
 ): Promise<KnownLogStore> {
   const { server, registerReplicas } = config;
-  const isInFolder = config.logStore === 'level' && (await exists(join(logFolder(config), 'CURRENT')));
   // What is wrong with a log that is there is told also while NATS is away.
-  const early = isInFolder ? await opened.open(openLogStore(config), closeStore) : undefined;
+  const early = (await isInFolder(config)) ? await opened.open(openLogStore(config), closeStore) : undefined;
   const connecting = connectNats(config, `craft-replica-${server}`, opened.signal);
   const connection = await opened.open(connecting, (one) => one.close());
   const register = await opened.step(StoreRegister.open(connection, new Subjects(config.cluster)));
@@ -55,13 +50,11 @@ async function openFirst(
   opened: Opened,
 ): Promise<LogStore> {
   const { server, registerReplicas } = config;
-  const place = config.logStore === 'level' ? logFolder(config) : new Subjects(config.cluster).storeStream(server);
   const patience = { warn, signal: opened.signal };
   const looking = patiently(patience, async () => {
-    if (config.logStore === 'jetstream' && (await hasStream(connection, place))) return false;
-    return register.has(server);
+    return !(await isInJetStream(config, connection)) && register.has(server);
   });
-  if (await opened.step(looking)) throw new LogStoreGoneError(server, place);
+  if (await opened.step(looking)) throw new LogStoreGoneError(server, placeOf(config));
   // What JetStream says of itself passes; a store that is damaged, fenced or not synced stays so.
   const mayPass = (error: unknown) => config.logStore === 'jetstream' && error instanceof LogStoreWriteError;
   const store = await opened.open(
@@ -90,25 +83,4 @@ async function patiently<T>(
       await delay(RETRY_MS);
     }
   }
-}
-
-async function hasStream(connection: NatsConnection, name: string): Promise<boolean> {
-  const manager = await jetstreamManager(connection, { checkAPI: false });
-  try {
-    await manager.streams.info(name);
-    return true;
-  } catch (error) {
-    if (isStreamNotFound(error)) return false;
-    throw error;
-  }
-}
-
-function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return false;
-      throw error;
-    },
-  );
 }

@@ -44,13 +44,18 @@ const commonFields = {
 /** Replicas of the snapshots' bucket and of the register of log stores, for who makes them: as many as there are NATS servers, up to 5. */
 const replicas = z.coerce.number().int().min(1).max(5).default(1);
 
+export const LOG_STORES = ['segments', 'jetstream'] as const;
+export type LogStoreKind = (typeof LOG_STORES)[number];
+export const LOG_STORE_SYNCS = ['verify', 'vouched'] as const;
+export type LogStoreSync = (typeof LOG_STORE_SYNCS)[number];
+
 const replicaFields = {
-  /** Folder of the log store, when that is `level`. */
+  /** Folder of the log store, when that is `segments`. */
   CRAFT_DATA_DIR: z.string().default('.craft'),
-  /** Where the groups' logs are: `level`, in CRAFT_DATA_DIR, or `jetstream`, in a stream of a NATS server with `sync_interval: always`. */
-  CRAFT_LOG_STORE: z.enum(['level', 'jetstream']).default('level'),
+  /** Where the groups' logs are: `segments`, files in CRAFT_DATA_DIR, or `jetstream`, a stream of a NATS server with `sync_interval: always`. */
+  CRAFT_LOG_STORE: z.enum(LOG_STORES).default('segments'),
   /** Whether craft looks at the NATS server's `sync_interval` (`verify`), or the operator says that it is right (`vouched`). */
-  CRAFT_LOG_STORE_SYNC: z.enum(['verify', 'vouched']).default('verify'),
+  CRAFT_LOG_STORE_SYNC: z.enum(LOG_STORE_SYNCS).default('verify'),
   /** Monitoring addresses (`http_port`) of the NATS servers, separated by commas: where `sync_interval` can be seen. */
   CRAFT_NATS_MONITOR_URL: z
     .string()
@@ -122,8 +127,8 @@ export interface CommonConfig {
 
 export interface ReplicaConfig extends CommonConfig {
   readonly dataDir: string;
-  readonly logStore: 'level' | 'jetstream';
-  readonly logStoreSync: 'verify' | 'vouched';
+  readonly logStore: LogStoreKind;
+  readonly logStoreSync: LogStoreSync;
   readonly natsMonitorUrls: readonly string[];
   readonly electionTimeoutMs: number;
   readonly heartbeatMs: number;

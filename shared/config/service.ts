@@ -27,6 +27,7 @@ const FINAL: ReadonlySet<unknown> = new Set([
   'LOG_STORE_GONE',
   'LOG_STORE_IDENTITY',
   'LOG_STORE_FORMAT',
+  'LOG_STORE_LEGACY',
   'LOG_STORE_SYNC',
   // A defect: nothing that this process has in memory is trusted any more.
   'INVARIANT',

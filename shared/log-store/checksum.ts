@@ -1,4 +1,4 @@
-/** Cyclic redundancy checks: CRC-32 (IEEE 802.3) over the store's own values, CRC-32C (Castagnoli) over LevelDB's files. */
+/** CRC-32 (IEEE 802.3) over what the stores write: Node.js has it natively, and its JavaScript twin is far slower. */
 import * as zlib from 'node:zlib';
 
 type Crc = (bytes: Uint8Array, previous?: number) => number;
@@ -24,11 +24,3 @@ export const crc32Portable: Crc = tableCrc(0xedb8_8320);
 /** CRC-32 of `bytes`, going on from `previous`: crc32(b, crc32(a)) is that of a and b laid end to end. */
 export const crc32: Crc =
   typeof zlib.crc32 === 'function' ? (bytes, previous = 0) => zlib.crc32(bytes, previous) : crc32Portable;
-
-export const crc32c: Crc = tableCrc(0x82f6_3b78);
-
-/** LevelDB stores checksums rotated and shifted, so that data with checksums in it keeps a sound checksum of its own. */
-export function unmaskCrc(masked: number): number {
-  const rotated = (masked - 0xa282_ead8) >>> 0;
-  return ((rotated >>> 17) | (rotated << 15)) >>> 0;
-}

@@ -48,6 +48,19 @@ export class LogStoreFormatError extends Error {
   }
 }
 
+/** The folder holds a log in LevelDB, as versions before the first release wrote it. */
+export class LogStoreLegacyError extends Error {
+  readonly code = 'LOG_STORE_LEGACY';
+  constructor(readonly folder: string) {
+    super(
+      `the log store in ${folder} is LevelDB's, which this version does not read. Let this server begin with an empty folder, as a new member ` +
+        '(README.md, "Operations", "Replace a server"); or, to change all servers at once, save the state with the version that wrote it ' +
+        '(craft snapshot save), begin a new cluster with empty folders, databases and streams, and restore it there (craft snapshot restore)',
+    );
+    this.name = 'LogStoreLegacyError';
+  }
+}
+
 /** Another process has taken over the stream of this server's log store: it opened the stream later, or wrote to it. */
 export class LogStoreFencedError extends Error {
   readonly code = 'LOG_STORE_FENCED';

@@ -19,7 +19,7 @@ import { residentMiB } from './processes.js';
 const MIB = 1024 * 1024;
 /** Frame, command with id and trace fields, key and value; and what the store and the stream lay around it. */
 const ENTRY_BYTES = 400;
-/** LevelDB's levels and journals, JetStream's blocks, Postgres's catalogs, and its write-ahead log with max_wal_size = 2GB, whatever is written. */
+/** Segments of the log, JetStream's blocks, Postgres's catalogs, and its write-ahead log with max_wal_size = 2GB, whatever is written. */
 const FIXED_MIB = { logs: 64, streams: 96, databases: 96, wal: 2_300 };
 
 interface Options {
@@ -55,6 +55,7 @@ interface Look {
   readonly memory: number;
 }
 
+/** What a folder takes on the disk: a segment has its full length from the beginning, and is filled later. */
 async function folderBytes(path: string): Promise<number> {
   let sum = 0;
   for (const entry of await readdir(path, { withFileTypes: true }).catch(() => [])) {
@@ -63,7 +64,7 @@ async function folderBytes(path: string): Promise<number> {
     sum += entry.isDirectory()
       ? await folderBytes(inner)
       : await stat(inner).then(
-          ({ size }) => size,
+          ({ blocks }) => blocks * 512,
           () => 0,
         );
   }

@@ -1,8 +1,9 @@
 /** A small file system of its own (tmpfs) for each server's log store, so that it can be full while nothing else is. */
 import { execFile } from 'node:child_process';
 import { cp, mkdir, open, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
+import { isLock } from '../../shared/log-store/segments/lock.js';
 
 const run = promisify(execFile);
 
@@ -70,7 +71,8 @@ export class Disks {
       const kept = `${folder}.kept`;
       const note = (error: unknown) => failures.push(error);
       await this.free(server).catch(note);
-      await cp(folder, kept, { recursive: true }).catch(note);
+      // Of a server that was killed its lock is left, a socket, which cannot be copied.
+      await cp(folder, kept, { recursive: true, filter: (path) => !isLock(basename(path)) }).catch(note);
       // Lazily, should somebody still be in there.
       await run('umount', ['-l', folder]).catch(note);
       await rm(folder, { recursive: true }).catch(note);

@@ -13,7 +13,7 @@ import { startReplica } from '../../services/replica/start.js';
 import { connectCraft } from '../../shared/client/index.js';
 import { applierConfig, replicaConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
-import { LevelLogStore } from '../../shared/log-store/level.js';
+import { SegmentLogStore } from '../../shared/log-store/segments/store.js';
 import {
   eventually,
   freePort,
@@ -177,7 +177,7 @@ it('a replica, a merger, an applier whose NATS is away: their starts are given u
   }
 }, 60_000);
 
-const LOG_STORES = [{ CRAFT_LOG_STORE: 'level' }, { CRAFT_LOG_STORE: 'jetstream', CRAFT_LOG_STORE_SYNC: 'vouched' }];
+const LOG_STORES = [{ CRAFT_LOG_STORE: 'segments' }, { CRAFT_LOG_STORE: 'jetstream', CRAFT_LOG_STORE_SYNC: 'vouched' }];
 
 it.each(LOG_STORES)(
   'services that NATS refuses for a while are started again, with the log that was there: $CRAFT_LOG_STORE',
@@ -267,7 +267,7 @@ async function expectNothingOpen(): Promise<void> {
     return found?.['n'] === 0;
   });
   await sql.end();
-  const store = await LevelLogStore.open({ cluster, server: 's1', groups: 3, folder: join(folder.path, 'log') });
+  const store = await SegmentLogStore.open({ cluster, server: 's1', groups: 3, folder: join(folder.path, 'log') });
   await store.close();
 }
 

@@ -10,14 +10,8 @@ import type { NatsConnection } from '@nats-io/nats-core';
 import type { GroupId, Index, LogEntry, Timestamp } from '../../raft/entry.js';
 import { LogStoreFencedError, type LogStoreIdentity } from '../errors.js';
 import { demand, EMPTY_HEAD, type GroupHead, headOnBase, headsAfter, termOf } from '../head.js';
-import {
-  type LoadedGroup,
-  type LoadedState,
-  type LogStore,
-  LogStoreCorruptError,
-  LogStoreWriteError,
-  type WriteBatch,
-} from '../port.js';
+import { loadGroups } from '../loading.js';
+import { type LoadedState, type LogStore, LogStoreCorruptError, LogStoreWriteError, type WriteBatch } from '../port.js';
 import { Cleaning, type Move } from './cleaning.js';
 import { type GroupIndex, indexOf, type Segment } from './group-index.js';
 import { entriesIn, located, readRecord, readStream } from './read.js';
@@ -108,16 +102,9 @@ export class JetStreamLogStore implements LogStore {
 
   async load(): Promise<LoadedState> {
     demand(this.#state === 'opened', this.#state === 'closed' ? 'the store is closed' : 'the store is loaded already');
-    const groups = new Map<GroupId, LoadedGroup>();
-    for (const [group, head] of this.#heads) {
-      const tail: LogEntry[] = [];
-      const from = Math.max(head.base.index + 1, Math.min(head.hardState.commitIndex, head.lastIndex));
-      while (from + tail.length <= head.lastIndex) {
-        const entries = await this.#read(group, from + tail.length, head.lastIndex, Number.MAX_SAFE_INTEGER);
-        for (const entry of entries) tail.push(entry);
-      }
-      groups.set(group, { ...head, tail });
-    }
+    const groups = await loadGroups(this.#heads, (group, from, to) => {
+      return this.#read(group, from, to, Number.MAX_SAFE_INTEGER);
+    });
     this.#state = 'loaded';
     return { promiseLimit: this.#promiseLimit, groups };
   }

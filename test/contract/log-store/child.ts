@@ -17,15 +17,15 @@ export interface Child {
 }
 
 export interface StartOptions {
-  /** Largest file that it may write (KiB): a write beyond it fails with EFBIG. A soft limit, so it can be raised later. */
-  readonly fileKiBMax?: number;
+  /** A write beyond the limit of file sizes fails, when one is set later. */
+  readonly ignoresFileLimit?: boolean;
 }
 
-export function start(file: string, args: readonly string[], { fileKiBMax }: StartOptions = {}): Child {
+export function start(file: string, args: readonly string[], { ignoresFileLimit = false }: StartOptions = {}): Child {
   const node = [process.execPath, '--import', HOOK, fileURLToPath(new URL(file, import.meta.url)), ...args];
   // The signal that comes with the limit is ignored, so that the write fails like one on a full disk.
-  const limit = `trap '' XFSZ; ulimit -Sf ${fileKiBMax}; exec "$0" "$@"`;
-  const [command = '', ...rest] = fileKiBMax === undefined ? node : ['bash', '-c', limit, ...node];
+  const ignoring = ['bash', '-c', `trap '' XFSZ; exec "$0" "$@"`, ...node];
+  const [command = '', ...rest] = ignoresFileLimit ? ignoring : node;
   const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
   const lines: string[] = [];
   let errors = '';

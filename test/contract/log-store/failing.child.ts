@@ -1,6 +1,7 @@
 /**
- * A process whose files may not grow beyond a limit: writes the batches of a run until one fails, then prints what it sees. When
- * the limit is lifted (a file named `lifted` appears beside the store), it tries the same batch again and writes some more.
+ * A process whose files may not grow beyond a limit, once that is set (a file named `limited` appears beside the store): writes the
+ * batches of a run until one fails, then prints what it sees. When the limit is lifted (a file named `lifted` appears), it tries the same
+ * batch again and writes some more.
  *
  * Arguments: folder of the store, seed, bytes per group, how many writes to do after the failure.
  */
@@ -9,16 +10,17 @@ import { access } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { EMPTY_HEAD } from '../../../shared/log-store/head.js';
-import { LevelLogStore } from '../../../shared/log-store/level.js';
 import { LogStoreWriteError } from '../../../shared/log-store/port.js';
 import { batchOf, dumpStore, Model } from './model.js';
-import { IDENTITY } from './subject.js';
+import { IDENTITY, openSegments } from './subject.js';
 
 const [folder = '', seed = '', bytes = '', more = ''] = process.argv.slice(2);
 const say = (line: string) => writeSync(1, `${line}\n`);
 
-const store = await LevelLogStore.open({ ...IDENTITY, folder });
+const store = await openSegments(folder);
 await store.load();
+say('opened');
+await appearance('limited');
 const model = new Model();
 let n = 0;
 const next = () => batchOf(Number(seed), n + 1, model, IDENTITY.groups, Number(bytes));
@@ -51,18 +53,21 @@ async function failingWrite(): Promise<string> {
   return error instanceof LogStoreWriteError ? error.code : String(error);
 }
 
+async function appearance(name: string): Promise<void> {
+  const isThere = () =>
+    access(`${folder}.${name}`).then(
+      () => true,
+      () => false,
+    );
+  while (!(await isThere())) await delay(5);
+}
+
 let failure = 'no error';
 while (failure === 'no error' && n < 10_000) failure = await failingWrite();
 say(`failed ${n} ${failure} reads ${await readsAreRight()}`);
 // Still full: the same again, and reads go on.
 say(`failed again ${await failingWrite()} reads ${await readsAreRight()}`);
-while (
-  !(await access(`${folder}.lifted`).then(
-    () => true,
-    () => false,
-  ))
-)
-  await delay(5);
+await appearance('lifted');
 for (let count = 0; count < Number(more); count++) await write();
 say(`recovered ${n} reads ${await readsAreRight()}`);
 await store.close();

@@ -5,15 +5,14 @@
  * Arguments: folder, seed, bytes per group.
  */
 import { writeSync } from 'node:fs';
-import { LevelLogStore } from '../../../shared/log-store/level.js';
 import { batchOf, modelAfter } from './model.js';
-import { IDENTITY } from './subject.js';
+import { IDENTITY, openSegments } from './subject.js';
 
 const [folder = '', seed = '', bytes = ''] = process.argv.slice(2);
 const say = (line: string) => writeSync(1, `${line}\n`);
 
 say('opening');
-const store = await LevelLogStore.open({ ...IDENTITY, folder });
+const store = await openSegments(folder);
 const { promiseLimit } = await store.load();
 const model = modelAfter(Number(seed), promiseLimit, IDENTITY.groups, Number(bytes));
 say(`opened ${promiseLimit}`);

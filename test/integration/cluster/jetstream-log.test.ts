@@ -3,7 +3,9 @@
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from 'nats';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { recover } from '../../../services/cli/recover.js';
 import { type CraftClient, connectCraft } from '../../../shared/client/index.js';
+import { replicaConfig } from '../../../shared/config/config.js';
 import { Subjects } from '../../../shared/wire/subjects.js';
 import { startTestCluster, type TestCluster } from '../../harness/index.js';
 import { converged } from './inspect.js';
@@ -80,3 +82,25 @@ it('survives kill -9 of the NATS server under load', async () => {
   });
   await expectWhole();
 }, 120_000);
+
+it('after the quorum is lost for good, the survivor goes on alone with its log in a stream', async () => {
+  const { cluster } = test;
+  for (const server of ['s1', 's2', 's3']) await cluster.kill(server, 'SIGKILL');
+  const environment = {
+    CRAFT_SERVER: 's3',
+    CRAFT_SERVERS: 's3',
+    CRAFT_NATS_URL: cluster.natsUrl,
+    CRAFT_LOG_STORE: 'jetstream',
+    CRAFT_LOG_STORE_SYNC: 'vouched',
+  };
+  const store = replicaConfig({ ...process.env, ...environment });
+  const lines: string[] = [];
+  await recover({ store, survivors: ['s3'], confirm: 'craft' }, (line) => lines.push(line));
+  expect(lines[0]).toMatch(/^group 0: log up to \d+, /);
+  cluster.forget('s1');
+  cluster.forget('s2');
+  await cluster.restart('s3');
+  await cluster.waitReady({ servers: ['s3'], timeoutMs: 60_000 });
+  await write('alone');
+  await expectWhole();
+}, 180_000);

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { MembersAdmin } from '../../../services/cli/members.js';
 import { recover } from '../../../services/cli/recover.js';
 import { type CraftClient, connectCraft } from '../../../shared/client/index.js';
+import { replicaConfig } from '../../../shared/config/config.js';
 import { Subjects } from '../../../shared/wire/subjects.js';
 import { startTestCluster, type TestCluster } from '../../harness/index.js';
 import { converged } from './inspect.js';
@@ -100,13 +101,15 @@ it('after the quorum is lost for good, the survivor goes on alone, and grows aga
   const { cluster } = test;
   await cluster.kill('s4', 'SIGKILL');
   await cluster.kill('s3', 'SIGTERM');
-  const about = { dataDir: `${cluster.dataDir}/s3`, cluster: 'craft', server: 's3', groups: 3, survivors: ['s3'] };
+  const environment = { CRAFT_SERVER: 's3', CRAFT_SERVERS: 's3', CRAFT_DATA_DIR: `${cluster.dataDir}/s3` };
+  const store = replicaConfig({ ...process.env, ...environment });
+  const about = { store, survivors: ['s3'] };
   const lines: string[] = [];
   const print = (line: string) => lines.push(line);
-  await expect(recover({ ...about, server: 's4', confirm: 'craft' }, print)).rejects.toMatchObject({
+  await expect(recover({ ...about, survivors: ['s4'], confirm: 'craft' }, print)).rejects.toMatchObject({
     code: 'INVALID_ARGUMENT',
   });
-  const elsewhere = { ...about, dataDir: `${cluster.dataDir}/none`, confirm: 'craft' };
+  const elsewhere = { ...about, store: { ...store, dataDir: `${cluster.dataDir}/none` }, confirm: 'craft' };
   await expect(recover(elsewhere, print)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
   await recover({ ...about, confirm: undefined }, print);
   expect(lines[0]).toMatch(/^group 0: log up to \d+, .*voters s3, s4, s5$/);

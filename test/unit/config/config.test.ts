@@ -26,13 +26,13 @@ describe('configuration', () => {
     expect(() => replicaConfig(wrong)).toThrow(/three times/);
   });
 
-  it('keeps the logs in LevelDB unless told otherwise', () => {
-    expect(replicaConfig(minimal)).toMatchObject({ logStore: 'level', logStoreSync: 'verify', natsMonitorUrls: [] });
+  it('keeps the logs in segment files unless told otherwise', () => {
+    expect(replicaConfig(minimal)).toMatchObject({ logStore: 'segments', logStoreSync: 'verify', natsMonitorUrls: [] });
     const CRAFT_NATS_MONITOR_URL = 'http://127.0.0.1:8222, http://10.0.0.2:8222';
     const other = replicaConfig({ ...minimal, CRAFT_LOG_STORE: 'jetstream', CRAFT_NATS_MONITOR_URL });
     expect(other.logStore).toBe('jetstream');
     expect(other.natsMonitorUrls).toEqual(['http://127.0.0.1:8222', 'http://10.0.0.2:8222']);
-    expect(() => replicaConfig({ ...minimal, CRAFT_LOG_STORE: 'file' })).toThrow(/CRAFT_LOG_STORE/);
+    expect(() => replicaConfig({ ...minimal, CRAFT_LOG_STORE: 'level' })).toThrow(/CRAFT_LOG_STORE/);
     expect(() => replicaConfig({ ...minimal, CRAFT_NATS_MONITOR_URL: 'here' })).toThrow(/CRAFT_NATS_MONITOR_URL/);
   });
 

@@ -28,6 +28,7 @@ describe('an error of a service', () => {
       new stores.LogStoreGoneError('s1', 'log'),
       new stores.LogStoreIdentityError('log', IDENTITY, IDENTITY),
       new stores.LogStoreFormatError('log', 2, 1),
+      new stores.LogStoreLegacyError('log'),
       new stores.LogStoreSyncError('it does not sync'),
       new InvariantError('two leaders'),
     ];

@@ -1,16 +1,15 @@
 import { execFileSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { afterEach, describe, expect, it } from 'vitest';
-import { LevelLogStore } from '../../../shared/log-store/level.js';
-import { LevelDatabase } from '../../../shared/log-store/level-database.js';
-import { encodeWriteNumber, WRITE_KEY } from '../../../shared/log-store/level-record.js';
 import { type Child, start } from './child.js';
 import { dumpStore, modelAfter } from './model.js';
-import { Folders, IDENTITY } from './subject.js';
+import { Folders, IDENTITY, openSegments } from './subject.js';
 
 const SEED = 5;
 const BYTES = 20_000;
 const MORE = 40;
+/** A write beyond this fails; the segment is larger. */
+const FILE_BYTES_MAX = 2_000_000;
 
 const folders = new Folders();
 const children: Child[] = [];
@@ -24,7 +23,7 @@ afterEach(async () => {
 });
 
 async function stateOf(folder: string) {
-  const store = await LevelLogStore.open({ ...IDENTITY, folder });
+  const store = await openSegments(folder);
   const loaded = await store.load();
   const state = await dumpStore(store, loaded);
   await store.close();
@@ -33,49 +32,32 @@ async function stateOf(folder: string) {
 
 /** A process that has met its limit, and the number of the last write that was acknowledged before. */
 async function failed(folder: string): Promise<{ child: Child; acknowledged: number }> {
-  const child = start('./failing.child.ts', [folder, `${SEED}`, `${BYTES}`, `${MORE}`], { fileKiBMax: 2_000 });
+  const child = start('./failing.child.ts', [folder, `${SEED}`, `${BYTES}`, `${MORE}`], {
+    ignoresFileLimit: true,
+  });
   children.push(child);
+  await child.line((text) => text === 'opened');
+  setLimit(child, `${FILE_BYTES_MAX}`);
+  await writeFile(`${folder}.limited`, '');
   const line = await child.line((text) => text.startsWith('failed again'));
-  const acknowledged = Number(child.lines[0]?.split(' ')[1]);
-  expect(child.lines[0]).toBe(`failed ${acknowledged} LOG_STORE_WRITE reads true`);
+  const [, first = ''] = child.lines;
+  const acknowledged = Number(first.split(' ')[1]);
+  expect(first).toBe(`failed ${acknowledged} LOG_STORE_WRITE reads true`);
   expect(line).toBe('failed again LOG_STORE_WRITE reads true');
   expect(acknowledged).toBeGreaterThan(5);
   return { child, acknowledged };
 }
 
-describe('reopening after a failed write', () => {
-  const operations = (write: number) => [
-    { type: 'put' as const, key: WRITE_KEY, value: encodeWriteNumber(write) },
-    { type: 'put' as const, key: `key ${write}`, value: Buffer.alloc(50_000, write) },
-  ];
-
-  it('takes the write out of the journal also when all of it has arrived there', async () => {
-    const database = await LevelDatabase.open(await folders.make());
-    for (const write of [1, 2, 3]) await database.write(operations(write));
-    // Reads before, during and after it are served.
-    const before = database.get('key 2');
-    const reopening = database.reopen(2, 0);
-    const during = database.get('key 2');
-    await reopening;
-    expect([...(await readWriteNumberOf(database))]).toEqual([...encodeWriteNumber(2)]);
-    expect(await database.get('key 3')).toBeUndefined();
-    for (const value of [await before, await during, await database.get('key 2')]) expect(value).toHaveLength(50_000);
-    await database.write(operations(3));
-    expect(await database.get('key 3')).toHaveLength(50_000);
-    await database.close();
-  });
-
-  async function readWriteNumberOf(database: LevelDatabase): Promise<Uint8Array> {
-    return (await database.get(WRITE_KEY)) ?? new Uint8Array();
-  }
-});
+function setLimit({ process: { pid } }: Child, bytes: string): void {
+  execFileSync('prlimit', ['--pid', `${pid}`, `--fsize=${bytes}:unlimited`]);
+}
 
 // prlimit and inherited signal dispositions are Linux.
-describe.skipIf(process.platform !== 'linux')('a level log store whose write the file system refuses', () => {
+describe.skipIf(process.platform !== 'linux')('a segment store whose write the file system refuses', () => {
   it('rejects, shows nothing of it, and goes on when there is space again', async () => {
     const folder = `${await folders.make()}/store`;
     const { child, acknowledged } = await failed(folder);
-    execFileSync('prlimit', ['--pid', `${child.process.pid}`, '--fsize=unlimited:unlimited']);
+    setLimit(child, 'unlimited');
     await writeFile(`${folder}.lifted`, '');
     const total = acknowledged + MORE;
     expect(await child.line((line) => line.startsWith('recovered'))).toBe(`recovered ${total} reads true`);

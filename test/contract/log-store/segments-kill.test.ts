@@ -1,8 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { LevelLogStore } from '../../../shared/log-store/level.js';
 import { type Child, start } from './child.js';
 import { dumpStore, modelAfter, randomOf } from './model.js';
-import { Folders, IDENTITY } from './subject.js';
+import { Folders, IDENTITY, openSegments } from './subject.js';
 
 const folders = new Folders();
 const children: Child[] = [];
@@ -17,8 +16,8 @@ afterEach(async () => {
 
 const numberIn = (line = ''): number => Number(line.split(' ').at(-1));
 
-describe('a level log store whose process is killed', () => {
-  // The large batches fill LevelDB's buffer several times, so that some kills meet it moving the journal into tables.
+describe('a segment store whose process is killed', () => {
+  // The large batches fill several segments, so that some kills meet it going on to the next one.
   it.each([
     ['small', 40],
     ['large', 60_000],
@@ -40,7 +39,7 @@ describe('a level log store whose process is killed', () => {
 
       const last = child.lines.filter((line) => line.startsWith('acknowledged')).at(-1);
       const acknowledged = last === undefined ? durable : numberIn(last);
-      const store = await LevelLogStore.open({ ...IDENTITY, folder });
+      const store = await openSegments(folder);
       const loaded = await store.load();
       const found = await dumpStore(store, loaded);
       await store.close();

@@ -1,4 +1,0 @@
-declare module 'snappyjs' {
-  /** @throws Error when `compressed` is no Snappy data. */
-  export function uncompress(compressed: Uint8Array): Uint8Array;
-}
