@@ -27,6 +27,11 @@ export function resultKey(id: string): string {
   return `sha256:${createHash('sha256').update(id, 'utf16le').digest('hex')}`;
 }
 
+/** The keys of the commands' ids, empty for a command without one. */
+export function resultKeysOf(commands: readonly MergedCommand[]): string[] {
+  return commands.map(({ id }) => (id === '' ? '' : resultKey(id)));
+}
+
 /** What a command of a batch is: new, a duplicate of a stored one, or of an earlier one of the same batch (its place there). */
 export type Origin = 'new' | StoredResult | number;
 
@@ -35,12 +40,13 @@ export function originsOf(
   commands: readonly MergedCommand[],
   windowUs: number,
   stored: (key: string) => StoredResult | undefined,
+  keys: readonly string[] = resultKeysOf(commands),
 ): Origin[] {
   /** Place in the batch of the last new command of an id. */
   const places = new Map<string, number>();
   return commands.map((command, at) => {
-    if (command.id === '') return 'new';
-    const key = resultKey(command.id);
+    const key = keys[at] ?? '';
+    if (key === '') return 'new';
     const horizon = command.timestamp - windowUs;
     const place = places.get(key);
     const earlier = place === undefined ? undefined : commands[place];
@@ -65,6 +71,7 @@ export function settle(
   origins: readonly Origin[],
   outcomes: readonly CommandOutcome[],
   resultsChecksum: string,
+  keys: readonly string[] = resultKeysOf(commands),
 ): SettledBatch {
   const checksum = new ResultsChecksum(resultsChecksum);
   const applied: Applied[] = [];
@@ -81,7 +88,8 @@ export function settle(
       if (outcome === undefined) throw new Error(`no outcome of merged index ${command.mergedIndex}`);
       const { mergedIndex, group, timestamp } = command;
       result = { mergedIndex, group, timestamp, outcome, duplicate: false };
-      if (command.id !== '') results.set(resultKey(command.id), { mergedIndex, group, timestamp, outcome });
+      const key = keys[at] ?? '';
+      if (key !== '') results.set(key, { mergedIndex, group, timestamp, outcome });
     } else {
       const original = typeof origin === 'number' ? applied[origin] : origin;
       if (original === undefined) throw new Error(`merged index ${command.mergedIndex} repeats a later command`);

@@ -5,6 +5,7 @@
  *
  * For each size of batch: time per command, and processor time per command of this process and of the database's session for it.
  * `--machine own` has a user's machine do the same, a handler a command; `--machine together` one with `applyBatch`.
+ * `--open 1000000` measures instead how long an engine takes to open when so many ids are in the window, and what they take in memory.
  * Compare runs on the same machine, several in turn: processor time depends on what else runs.
  */
 import { randomUUID } from 'node:crypto';
@@ -26,6 +27,7 @@ interface Options {
   readonly seconds: number;
   readonly ids: boolean;
   readonly machine: string;
+  readonly open: number;
   readonly json: boolean;
 }
 
@@ -37,6 +39,7 @@ function parseOptions(): Options {
     .option('--seconds <n>', 'measured for each size, after half as long to warm up', Number, 3)
     .option('--no-ids', 'commands without ids')
     .option('--machine <name>', 'built-in, own or together', 'built-in')
+    .option('--open <n>', 'ids in the window, of batches of the first size', Number, 0)
     .option('--json', 'print JSON')
     .parse()
     .opts<Options>();
@@ -173,32 +176,53 @@ async function measure(engine: PostgresEngine, log: Log, size: number, seconds: 
   };
 }
 
+/** Opens a second engine, which has to read what the first one has stored. */
+async function measureOpening(
+  first: PostgresEngine,
+  second: PostgresEngine,
+  log: Log,
+  options: Options,
+): Promise<void> {
+  const size = Number(options.sizes.split(',')[0]);
+  for (let done = 0; done < options.open; done += size) {
+    for (const batch of log.batches(1, size)) await first.apply(batch);
+  }
+  const [bytes, nodeUs, startMs] = [process.memoryUsage().arrayBuffers, ownUs(), performance.now()];
+  await second.open();
+  const [ms, ownMs] = [performance.now() - startMs, (ownUs() - nodeUs) / 1e3];
+  const megabytes = (process.memoryUsage().arrayBuffers - bytes) / 1e6;
+  console.log(`opened in ${ms.toFixed(0)} ms, CPU ${ownMs.toFixed(0)} ms, tables of ids ${megabytes.toFixed(1)} MB`);
+}
+
 async function main(): Promise<void> {
   const options = parseOptions();
   const server = await startTestPostgres(['bench']);
   const databaseUrl = server.url('bench');
   const admin = postgres(databaseUrl, { max: 1, onnotice: () => undefined });
+  let engine: PostgresEngine | undefined;
   try {
     await admin`create table own (key text primary key, value text not null, version bigint not null)`;
     const machine = MACHINES[options.machine];
-    const engine = new PostgresEngine({
-      databaseUrl,
-      server: 's1',
-      resultWindowMs: 600_000,
-      ...(machine === undefined ? {} : { machine }),
-    });
+    const settings = { databaseUrl, server: 's1', resultWindowMs: 600_000 };
+    const make = () => new PostgresEngine(machine === undefined ? settings : { ...settings, machine });
+    engine = make();
     await engine.open();
     const log = new Log(options);
     for (const batch of log.batches(20, 512)) await engine.apply(batch);
     const [found] = await admin`select pid from pg_stat_activity
       where application_name = 'craft applier s1' and datname = current_database()`;
+    if (options.open > 0) {
+      const second = make();
+      await measureOpening(engine, second, log, options).finally(() => second.close());
+      return;
+    }
     const rows: Row[] = [];
     for (const size of options.sizes.split(',').map(Number)) {
       rows.push(await measure(engine, log, size, options.seconds, Number(found?.['pid'])));
     }
-    await engine.close();
     print(rows, options);
   } finally {
+    await engine?.close();
     await admin.end();
     await server.stop();
   }

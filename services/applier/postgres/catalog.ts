@@ -50,9 +50,13 @@ const COLUMNS = (condition: string) => `
   where c.relkind = 'r' and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and (${condition}) and ${OWN}
   order by n.nspname collate "C", c.relname collate "C", a.attnum`;
 
+/** Results by id: not the same rows on every server. */
+export const RESULT_TABLES: readonly string[] = ['craft.result_batches', 'craft.results'];
+const OIDS = RESULT_TABLES.map((name) => `to_regclass('${name}')`).join(', ');
+
 const TABLES: Readonly<Record<Scope, string>> = {
-  'built-in': COLUMNS("c.oid in (to_regclass('kv'), to_regclass('craft.results'))"),
-  'search-path': COLUMNS(`n.nspname = any(current_schemas(false)) or c.oid = to_regclass('craft.results')`),
+  'built-in': COLUMNS(`c.oid in (to_regclass('kv'), ${OIDS})`),
+  'search-path': COLUMNS(`n.nspname = any(current_schemas(false)) or c.oid in (${OIDS})`),
 };
 
 const REFERENCES = `select conrelid::bigint::text, confrelid::bigint::text from pg_constraint where contype = 'f'`;

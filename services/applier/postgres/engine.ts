@@ -53,7 +53,7 @@ import {
 import { QueryPool } from './query-pool.js';
 import { RecentVersions } from './recent-versions.js';
 import { restoreSnapshot } from './restore.js';
-import { PRUNE_RESULTS } from './results.js';
+import { ResultStore } from './result-store.js';
 import { RowsChecker } from './rows-check.js';
 import { recordNewSequences } from './sequences.js';
 import {
@@ -83,6 +83,8 @@ export interface PostgresEngineOptions {
   readonly server: string;
   /** How long results are kept for duplicates, in entry time (milliseconds). */
   readonly resultWindowMs: number;
+  /** How many ids of the window are remembered, unless the default; outcomes of further ones cost more (result-store.ts). */
+  readonly idsMax?: number;
   /** The built-in machine's contract, or a user's machine with handlers. */
   readonly machine?: StateMachineContract;
   /** Hears of every command whose handler failed. */
@@ -94,9 +96,6 @@ const BEGIN_MIGRATING = `begin isolation level read committed; ${NO_TIMEOUTS}; l
 /** Of what waits for a batch, and of what is read from more than one table at once. */
 const BEGIN_PLAIN = `begin isolation level read committed; ${NO_TIMEOUTS}; ${NO_TRANSACTION_TIMEOUT}`;
 const QUERY_CONNECTIONS = 3;
-/** Most expired results removed at once, and how many may have come in since the last time before it is due again. */
-const PRUNE_ROWS_MAX = 4_096;
-const PRUNE_EVERY = 2_048;
 /** How often after a time-out, before another one is risked. */
 const SENDS_WITHOUT_TIMEOUTS = 10_000;
 /** Failed tries after which the session is given up. */
@@ -122,13 +121,15 @@ export class PostgresEngine implements StorageEngine {
   private position: EnginePosition | undefined;
   /** Of the state at `position`. Replaced, not emptied: a batch that began before adds to one that nobody looks at any more. */
   private recent = new RecentVersions();
+  /** Of the state at `position`, or of one that was behind it in the same log. Undefined when it has to be loaded. */
+  private results: ResultStore | undefined;
   /** The last one written whose commit nobody confirmed. */
   private uncertain: Attempt | undefined;
-  private storedSincePrune = 0;
   /** Tries of `apply` that failed since the last one that did not. */
   private failedTries = 0;
   /** The removal of expired results under way. */
   private pruning: Promise<void> = Promise.resolve();
+  private isPruning = false;
   /** The one that is being taken; `taken` is undefined before its transaction has begun. */
   private snapshotUnderWay: { taken: PostgresSnapshot | undefined } | undefined;
   private checkUnderWay: RowsChecker | undefined;
@@ -160,14 +161,18 @@ export class PostgresEngine implements StorageEngine {
   async open(): Promise<EnginePosition> {
     // It may look at a database that is none of this server's any more.
     await this.checkUnderWay?.end();
+    // So may what is being removed.
+    await this.pruning;
     await this.migrate();
     const [rows = []] = await this.connection.together(BEGIN_PLAIN, [TAKE_FENCE, [this.options.server]]);
     const found = readPosition(rows);
     this.epoch = found.epoch;
     this.divergedFor = found.divergence;
     this.uncertain = undefined;
-    this.storedSincePrune = PRUNE_EVERY;
-    return this.moveTo(found);
+    const position = this.moveTo(found);
+    this.results = undefined;
+    if (this.damage === undefined) await this.loadResults(position);
+    return position;
   }
 
   /** On a session of its own: a migration may leave settings behind. */
@@ -229,24 +234,15 @@ export class PostgresEngine implements StorageEngine {
       return this.apply(batch);
     }
     try {
-      const settled =
-        this.machine === undefined
-          ? await this.applyKv(batch, from)
-          : await applyHandlerBatch(
-              this.connection,
-              this.machine,
-              batch,
-              this.epoch,
-              from,
-              this.windowUs,
-              this.path,
-              (outcome) => this.attempt(batch, outcome).after,
-              this.options.onFailure ?? (() => undefined),
-            );
+      const results = this.results ?? (await this.loadResults(from));
+      const settled = await (this.machine === undefined
+        ? this.applyKv(batch, from, results)
+        : this.applyHandlers(batch, from, results, this.machine));
       if (this.uncertain !== undefined) this.position = this.uncertain.after;
       this.uncertain = undefined;
       this.failedTries = 0;
-      this.maybePrune(settled.results.size);
+      results.stored();
+      this.maybePrune(results);
       return settled;
     } catch (error) {
       this.maybeRenew(error);
@@ -374,7 +370,8 @@ export class PostgresEngine implements StorageEngine {
     // It would hold up the beginning, and look at what goes.
     await this.checkUnderWay?.end();
     // Whatever becomes of it: a commit may have happened that nobody has confirmed.
-    this.forget();
+    this.recent = new RecentVersions();
+    this.results = undefined;
     let restored = as === undefined ? snapshot.position : undefined;
     const counted = (before: EnginePosition) => {
       restored ??= as?.(before) ?? snapshot.position;
@@ -392,7 +389,6 @@ export class PostgresEngine implements StorageEngine {
     this.uncertain = undefined;
     this.divergedFor = undefined;
     this.damage = undefined;
-    this.storedSincePrune = PRUNE_EVERY;
     return this.moveTo(restored ?? snapshot.position);
   }
 
@@ -406,12 +402,7 @@ export class PostgresEngine implements StorageEngine {
         const found = readPosition(
           await this.connection.transaction(BEGIN_PLAIN, (transaction) => transaction.run(LOCK_POSITION, [])),
         );
-        return (
-          found.epoch === this.epoch &&
-          found.mergedIndex === expected.mergedIndex &&
-          found.checksum === expected.checksum &&
-          found.resultsChecksum === expected.resultsChecksum
-        );
+        return found.epoch === this.epoch && isSamePlace(found, expected);
       } catch (error) {
         if (!(error instanceof ConnectionLostError)) return false;
         await delay(delayMs);
@@ -441,10 +432,30 @@ export class PostgresEngine implements StorageEngine {
     await Promise.all([this.connection.close(), this.pool.close()]);
   }
 
-  private async applyKv(batch: EngineBatch, before: EnginePosition): Promise<SettledBatch> {
+  private applyHandlers(
+    batch: EngineBatch,
+    before: EnginePosition,
+    results: ResultStore,
+    machine: Machine,
+  ): Promise<SettledBatch> {
+    return applyHandlerBatch(batch, {
+      connection: this.connection,
+      machine,
+      epoch: this.epoch,
+      before,
+      windowUs: this.windowUs,
+      path: this.path,
+      results,
+      onSettled: (settled) => this.attempt(batch, settled).after,
+      onFailure: this.options.onFailure ?? (() => undefined),
+    });
+  }
+
+  private async applyKv(batch: EngineBatch, before: EnginePosition, results: ResultStore): Promise<SettledBatch> {
     const session: KvSession = {
       table: this.kvTable,
       recent: this.recent,
+      results,
       send: (...statements) => this.sendKv(this.connection, ...statements),
     };
     const plan = await planKvBatch(batch, before, this.windowUs, session);
@@ -452,9 +463,8 @@ export class PostgresEngine implements StorageEngine {
     if (!(await writeKvBatch(plan, this.epoch, before, after, session))) {
       const found = await this.readPosition();
       this.uncertain = undefined;
-      const isOurs = found.epoch === this.epoch && found.mergedIndex === after.mergedIndex;
       // The try before this one was still under way in the server when it seemed to have failed, and has committed since.
-      const isDone = isOurs && found.checksum === after.checksum && found.resultsChecksum === after.resultsChecksum;
+      const isDone = found.epoch === this.epoch && isSamePlace(found, after);
       if (!isDone) explainPosition(found, this.epoch, before.mergedIndex);
       this.moveTo(found);
       return settled;
@@ -516,14 +526,20 @@ export class PostgresEngine implements StorageEngine {
 
   /** The state has been found there: also after a try that has failed, whatever became of it. */
   private moveTo(found: EnginePosition): EnginePosition {
-    this.forget();
+    this.recent = new RecentVersions();
+    // Elsewhere than where its batches lead, it may have results that nobody here has heard of.
+    if (isSamePlace(found, this.uncertain?.after)) this.results?.stored();
+    else if (!isSamePlace(found, this.position)) this.results = undefined;
     this.position = plainPosition(found);
     return this.position;
   }
 
-  /** What is remembered of the state may not be true of it. */
-  private forget(): void {
-    this.recent = new RecentVersions();
+  /** Those of the state at `position`; kept only if the state is there when they are read. */
+  private async loadResults(position: EnginePosition): Promise<ResultStore> {
+    const send = (...statements: readonly Statement[]) => this.connection.together(BEGIN_PLAIN, ...statements);
+    const results = await ResultStore.load(send, position.timestamp, this.windowUs, this.options.idsMax);
+    if (this.position === position) this.results = results;
+    return results;
   }
 
   /** A session that may only read, or fails again and again, is of no use: another one may meet other settings, or another server. */
@@ -553,21 +569,29 @@ export class PostgresEngine implements StorageEngine {
   }
 
   /** Removes expired results in pieces, beside the batches: at least as fast as new ones come. */
-  private maybePrune(stored: number): void {
-    this.storedSincePrune += stored;
-    const horizon = (this.position?.timestamp ?? 0) - this.windowUs;
-    if (this.storedSincePrune < PRUNE_EVERY || horizon <= 0) return;
-    this.storedSincePrune = 0;
+  private maybePrune(results: ResultStore): void {
+    if (this.isPruning || this.position === undefined) return;
+    const { timestamp, mergedIndex } = this.position;
+    const due = results.pruning(timestamp, { epoch: this.epoch, mergedIndex });
+    if (due === undefined) return;
+    this.isPruning = true;
     this.pruning = this.pool
-      .use((connection) => connection.together(BEGIN_PLAIN, [PRUNE_RESULTS, [String(horizon), String(PRUNE_ROWS_MAX)]]))
-      .then(([rows]) => {
-        // As many as were asked for: there are more.
-        if (Number(rows?.[0]?.[1]) === PRUNE_ROWS_MAX) this.storedSincePrune = PRUNE_EVERY;
-      })
-      .catch(() => {
-        this.storedSincePrune = PRUNE_EVERY;
+      .use((connection) => connection.together(BEGIN_PLAIN, due.statement))
+      .then(([rows]) => due.removed(Number(rows?.[0]?.[1])))
+      // It is due again with the next batch.
+      .catch(() => undefined)
+      .finally(() => {
+        this.isPruning = false;
       });
   }
+}
+
+function isSamePlace(found: EnginePosition, expected: EnginePosition | undefined): boolean {
+  return (
+    found.mergedIndex === expected?.mergedIndex &&
+    found.checksum === expected.checksum &&
+    found.resultsChecksum === expected.resultsChecksum
+  );
 }
 
 const BEGIN_QUERY = `begin isolation level repeatable read read only; ${NO_TIMEOUTS}; ${SHARE_STATE}; ${NO_TRANSACTION_TIMEOUT}; ${PLAIN_FORMS}`;

@@ -10,7 +10,7 @@
 import { asHandler } from '../../../shared/engine/handler-context.js';
 import type { EngineBatch, EnginePosition, MergedCommand } from '../../../shared/engine/port.js';
 import { readInput } from '../../../shared/engine/registry.js';
-import { originsOf, type SettledBatch, settle } from '../../../shared/engine/results.js';
+import { originsOf, resultKeysOf, type SettledBatch, settle } from '../../../shared/engine/results.js';
 import {
   type BatchCommand,
   type CommandOutcome,
@@ -18,19 +18,11 @@ import {
   type StateMachine,
 } from '../../../shared/engine/state-machine.js';
 import { VERIFY_COMMAND, VERIFY_OUTCOME } from '../../../shared/engine/verify.js';
-import { textArray } from './array.js';
-import type { Connection } from './connection.js';
+import type { Connection, Rows } from './connection.js';
 import { drizzleOf, type PostgresTransaction } from './drizzle.js';
 import { explainPosition, MOVE_PARAMETERS, MOVE_POSITION, moveParameters, readPosition } from './position.js';
 import { seededRandom } from './random.js';
-import {
-  LOOK_UP_RESULTS,
-  RESULT_PARAMETERS,
-  readResults,
-  resultKeys,
-  resultParameters,
-  storeResults,
-} from './results.js';
+import type { ResultStore, Storing } from './result-store.js';
 import { BatchSequences, LOCK_STATE, replaceSequences, sequenceParameters, storeSequences } from './sequences.js';
 import { inSchemas, NO_TIMEOUTS, NO_TRANSACTION_TIMEOUT, PLAIN_FORMS } from './settings.js';
 import { describeFailure, describeRejection, isDeterministic, isEnvironment } from './sqlstate.js';
@@ -45,27 +37,41 @@ const BEGIN = `begin isolation level read committed; set local synchronous_commi
   select set_config('session_replication_role', 'origin', true) where current_setting('session_replication_role') <> 'origin';
   set constraints all immediate`;
 
-const MOVED = `moved as (${MOVE_POSITION}), stored as (${storeResults('moved', MOVE_PARAMETERS + 1)})`;
-const WRITE_RESULTS = `with ${MOVED} select exists (select from moved)`;
-const NUMBERED = storeSequences('moved', MOVE_PARAMETERS + RESULT_PARAMETERS + 1);
-const WRITE_RESULTS_AND_SEQUENCES = `with ${MOVED}, numbered as (${NUMBERED}) select exists (select from moved)`;
+/** With the part that stores results, and that which stores `hasMoved` sequences. */
+function writeResults(storing: Storing | undefined, hasMoved: boolean): string {
+  let next = MOVE_PARAMETERS + 1;
+  let text = `with moved as (${MOVE_POSITION})`;
+  if (storing !== undefined) {
+    text += `, stored as (${storing.text('moved', next)})`;
+    next += storing.parameterCount;
+  }
+  if (hasMoved) text += `, numbered as (${storeSequences('moved', next)})`;
+  return `${text} select exists (select from moved)`;
+}
 
 export type Machine = StateMachine<PostgresTransaction>;
 
 /** Hears of a command that failed, with what its handler threw. A batch that is tried again says so again. */
 export type OnFailure = (command: MergedCommand, error: unknown) => void;
 
-/** `onSettled` hears the outcomes before they are committed, with the position that they lead to. */
+/** Where and from what a batch is applied. */
+export interface HandlerSession {
+  readonly connection: Connection;
+  readonly machine: Machine;
+  readonly epoch: number;
+  readonly before: EnginePosition;
+  readonly windowUs: number;
+  /** The state's schemas, as SQL has them. */
+  readonly path: string;
+  readonly results: ResultStore;
+  /** Hears the outcomes before they are committed, and gives the position that they lead to. */
+  readonly onSettled: (settled: SettledBatch) => EnginePosition;
+  readonly onFailure: OnFailure;
+}
+
 export async function applyHandlerBatch(
-  connection: Connection,
-  machine: Machine,
   { commands }: EngineBatch,
-  epoch: number,
-  before: EnginePosition,
-  windowUs: number,
-  path: string,
-  onSettled: (settled: SettledBatch) => EnginePosition,
-  onFailure: OnFailure,
+  { connection, machine, epoch, before, windowUs, path, results, onSettled, onFailure }: HandlerSession,
 ): Promise<SettledBatch> {
   return connection.transaction(`${BEGIN}; ${inSchemas(path)}`, async (transaction) => {
     const locked = await transaction.run(LOCK_STATE, [String(epoch), String(before.mergedIndex)]);
@@ -74,9 +80,12 @@ export async function applyHandlerBatch(
       explainPosition(found, epoch, before.mergedIndex);
     }
     const sequences = BatchSequences.of(locked);
-    const keys = resultKeys(commands);
-    const stored = readResults(keys.length === 0 ? [] : await transaction.run(LOOK_UP_RESULTS, [textArray(keys)]));
-    const origins = originsOf(commands, windowUs, (key) => stored.get(key));
+    const keys = resultKeysOf(commands);
+    const lookUp = results.lookUp(keys, commands[0]?.timestamp ?? before.timestamp);
+    const answers: Rows[] = [];
+    for (const [text, parameters] of lookUp.statements) answers.push(await transaction.run(text, parameters));
+    const stored = lookUp.read(answers);
+    const origins = originsOf(commands, windowUs, (key) => stored.get(key), keys);
     const fresh = commands.filter((_, at) => origins[at] === 'new');
     const outcomes = await execute(transaction, machine, fresh, sequences, onFailure);
     if (transaction.missedTable) await requireTables(transaction);
@@ -84,12 +93,15 @@ export async function applyHandlerBatch(
       await listTables(transaction, 'search-path');
       await replaceSequences(transaction, sequences.all);
     }
-    const settled = settle(commands, origins, outcomes, before.resultsChecksum);
+    const settled = settle(commands, origins, outcomes, before.resultsChecksum, keys);
     const after = onSettled(settled);
-    const written = [...moveParameters(epoch, before.mergedIndex, after), ...resultParameters(settled.results)];
+    const storing = results.storing(settled);
     const { moved } = sequences;
-    if (moved.length === 0) await transaction.run(WRITE_RESULTS, written);
-    else await transaction.run(WRITE_RESULTS_AND_SEQUENCES, [...written, ...sequenceParameters(moved)]);
+    await transaction.run(writeResults(storing, moved.length > 0), [
+      ...moveParameters(epoch, before.mergedIndex, after),
+      ...(storing?.parameters ?? []),
+      ...(moved.length === 0 ? [] : sequenceParameters(moved)),
+    ]);
     return settled;
   });
 }

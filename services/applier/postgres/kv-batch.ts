@@ -6,20 +6,13 @@
  */
 import { type KvCommand, KvOverlay, type KvRow, readKvCommand } from '../../../shared/engine/kv/execute.js';
 import type { EngineBatch, EnginePosition } from '../../../shared/engine/port.js';
-import { originsOf, type SettledBatch, settle } from '../../../shared/engine/results.js';
+import { originsOf, resultKeysOf, type SettledBatch, settle } from '../../../shared/engine/results.js';
 import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
 import { anyOf, integerArray, jsonArray, textArray } from './array.js';
-import type { Rows, Statement } from './connection.js';
+import type { Statement } from './connection.js';
 import { MOVE_PARAMETERS, MOVE_POSITION, moveParameters } from './position.js';
 import type { RecentVersions } from './recent-versions.js';
-import {
-  LOOK_UP_RESULTS,
-  RESULT_PARAMETERS,
-  readResults,
-  resultKeys,
-  resultParameters,
-  storeResults,
-} from './results.js';
+import type { ResultStore, Send, Storing } from './result-store.js';
 
 const readVersions = (table: string) => `select key, version from ${table} where key = ${anyOf(1)}`;
 
@@ -47,7 +40,7 @@ const deleteRows = (table: string, first: number) =>
  * Only with the parts that have something to do. Postgres plans a statement once for the session, unless it finds that planning it for the
  * parameters at hand is worth the effort: with an empty array it always does, and planning costs more than a small batch.
  */
-function writeBatch(table: string, hasPuts: boolean, hasDeletes: boolean, hasResults: boolean): string {
+function writeBatch(table: string, hasPuts: boolean, hasDeletes: boolean, storing: Storing | undefined): string {
   let next = MOVE_PARAMETERS + 1;
   let text = `with moved as (${MOVE_POSITION})`;
   if (hasPuts) {
@@ -58,10 +51,7 @@ function writeBatch(table: string, hasPuts: boolean, hasDeletes: boolean, hasRes
     text += `, deleted as (${deleteRows(table, next)})`;
     next += 1;
   }
-  if (hasResults) {
-    text += `, stored as (${storeResults('moved', next)})`;
-    next += RESULT_PARAMETERS;
-  }
+  if (storing !== undefined) text += `, stored as (${storing.text('moved', next)})`;
   return `${text} select set_config('synchronous_commit', 'off', true), exists (select from moved)`;
 }
 
@@ -70,8 +60,9 @@ export interface KvSession {
   /** The table kv, wherever it lies: qualified. */
   readonly table: string;
   readonly recent: RecentVersions;
+  readonly results: ResultStore;
   /** Sends statements together, in this order; each of them is right by itself. */
-  readonly send: (...statements: readonly Statement[]) => Promise<Rows[]>;
+  readonly send: Send;
 }
 
 export interface KvPlan {
@@ -86,19 +77,19 @@ export async function planKvBatch(
   { commands }: EngineBatch,
   before: EnginePosition,
   windowUs: number,
-  { table, recent, send }: KvSession,
+  { table, recent, results, send }: KvSession,
 ): Promise<KvPlan> {
   const parsed = commands.map(readKvCommand);
-  const ids = resultKeys(commands);
+  const ids = resultKeysOf(commands);
+  const lookUp = results.lookUp(ids, commands[0]?.timestamp ?? before.timestamp);
   const { versions, missing } = knownVersions(parsed, recent);
-  const lookUp: Statement[] = ids.length === 0 ? [] : [[LOOK_UP_RESULTS, [textArray(ids)]]];
   const read: Statement[] = missing.length === 0 ? [] : [[readVersions(table), [textArray(missing)]]];
-  const answers = lookUp.length + read.length === 0 ? [] : await send(...lookUp, ...read);
-  const stored = readResults(lookUp.length === 0 ? [] : (answers[0] ?? []));
+  const answers = lookUp.statements.length + read.length === 0 ? [] : await send(...lookUp.statements, ...read);
+  const stored = lookUp.read(answers);
   for (const key of missing) versions.set(key, 0);
   if (read.length > 0) for (const [key, version] of answers.at(-1) ?? []) versions.set(String(key), Number(version));
 
-  const origins = originsOf(commands, windowUs, (key) => stored.get(key));
+  const origins = originsOf(commands, windowUs, (key) => stored.get(key), ids);
   const overlay = new KvOverlay((key) => versions.get(key) ?? 0);
   const outcomes: CommandOutcome[] = [];
   for (let at = 0; at < parsed.length; at++) {
@@ -106,16 +97,17 @@ export async function planKvBatch(
     if (command === undefined || origins[at] !== 'new') continue;
     outcomes.push(typeof command === 'string' ? { ok: false, message: command } : overlay.execute(command));
   }
-  return { settled: settle(commands, origins, outcomes, before.resultsChecksum), versions, writes: overlay.writes };
+  const settled = settle(commands, origins, outcomes, before.resultsChecksum, ids);
+  return { settled, versions, writes: overlay.writes };
 }
 
 /** Writes the plan in one transaction; false when the database is no longer where the plan was made for. */
 export async function writeKvBatch(
-  { writes, settled: { results } }: KvPlan,
+  { writes, settled }: KvPlan,
   epoch: number,
   before: EnginePosition,
   after: EnginePosition,
-  { table, send }: KvSession,
+  { table, results, send }: KvSession,
 ): Promise<boolean> {
   const keys: string[] = [];
   const values: string[] = [];
@@ -140,8 +132,9 @@ export async function writeKvBatch(
     parameters.push(integerArray(mergedIndexes), integerArray(timestamps));
   }
   if (deleted.length > 0) parameters.push(textArray(deleted));
-  if (results.size > 0) parameters.push(...resultParameters(results));
-  const text = writeBatch(table, keys.length > 0, deleted.length > 0, results.size > 0);
+  const storing = results.storing(settled);
+  if (storing !== undefined) parameters.push(...storing.parameters);
+  const text = writeBatch(table, keys.length > 0, deleted.length > 0, storing);
   const [answer] = await send([text, parameters]);
   return answer?.[0]?.[1] === true;
 }

@@ -1,8 +1,6 @@
-/** Results by id in Postgres (T8): looked up before a batch, stored with it, removed when the window has passed. */
+/** Results by id in Postgres (T8), a row for each: for ids that the engine had no room for in memory (result-store.ts). */
 
-import type { MergedCommand } from '../../../shared/engine/port.js';
 import type { StoredResult } from '../../../shared/engine/results.js';
-import { resultKey } from '../../../shared/engine/results.js';
 import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
 import { anyOf, booleanArray, integerArray, textArray } from './array.js';
 import type { Rows } from './connection.js';
@@ -64,18 +62,18 @@ export function readResults(rows: Rows): Map<string, StoredResult> {
   return results;
 }
 
-/** The keys to look up: none when no command has an id. */
-export function resultKeys(commands: readonly MergedCommand[]): string[] {
-  const keys: string[] = [];
-  for (const command of commands) if (command.id !== '') keys.push(resultKey(command.id));
-  return keys;
-}
+/** The timestamp of the newest one, null when there is none. */
+export const LAST_RESULT = 'select max("timestamp") from craft.results';
 
 /**
  * Removes the oldest results below $1, at most $2. On its own, not as part of a batch: such a result counts as absent to every entry
- * still to come, so it does not matter when it goes, or whether a crash brings it back.
+ * still to come, so it does not matter when it goes, or whether a crash brings it back. Nothing where epoch $3 is not the state's, or the
+ * state has gone back behind merged index $4: what was expired there may count.
  */
 export const PRUNE_RESULTS = `with old as (
     select id from craft.results where "timestamp" < $1::bigint order by "timestamp" limit $2::integer
-  ), removed as (delete from craft.results using old where results.id = old.id returning 1)
+  ), removed as (
+    delete from craft.results using old where results.id = old.id
+      and exists (select from craft.position where position.id = 1 and epoch = $3::bigint and merged_index >= $4::bigint) returning 1
+  )
   select set_config('synchronous_commit', 'off', true), (select count(*) from removed)`;

@@ -74,7 +74,22 @@ export const sequences = craft.table('sequences', {
   isCalled: boolean('is_called').notNull(),
 });
 
-/** Outcomes of commands that carry an id (T8). Rows older than the window count as absent and are removed in time. */
+/**
+ * Outcomes of commands that carry an id (T8), a row for those of one batch: what is in a row depends on the borders of the batches, so it
+ * is not the same on every server; the outcomes are. Rows older than the window count as absent and are removed in time.
+ */
+export const resultBatches = craft.table('result_batches', {
+  /** Counts up. */
+  number: bigint('number', { mode: 'number' }).primaryKey(),
+  /** Merged index of the first outcome, and the largest timestamp of an entry (microseconds since the Unix epoch). */
+  mergedIndex: bigint('merged_index', { mode: 'number' }).notNull(),
+  timestamp: bigint('timestamp', { mode: 'number' }).notNull(),
+  /** JSON text, so that neither is parsed when it is stored: an array of ids, and for each of them four elements (result-batches.ts). */
+  ids: text('ids').notNull(),
+  outcomes: text('outcomes').notNull(),
+});
+
+/** The same, a row for each, of ids that the engine had no room for in memory. */
 export const results = craft.table(
   'results',
   {

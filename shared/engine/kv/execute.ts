@@ -103,7 +103,8 @@ export class KvOverlay {
   }
 
   private checkedVersion(key: string, ifVersion: number | undefined, writes: Map<string, KvRow | null>): number {
-    const written = writes.get(key) ?? (writes.has(key) ? null : this.writes.get(key));
+    let written = writes.get(key);
+    if (written === undefined && writes !== this.writes) written = this.writes.get(key);
     const version = written === undefined ? this.versionOf(key) : (written?.version ?? 0);
     if (ifVersion !== undefined && ifVersion !== version) throw new Reject(mismatch(key, version, ifVersion));
     return version;

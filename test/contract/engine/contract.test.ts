@@ -28,8 +28,9 @@ async function freshDatabase(): Promise<string> {
   return server.url(name);
 }
 
-function postgresAt(databaseUrl: string): StorageEngine {
-  const engine = new PostgresEngine({ databaseUrl, server: 's1', resultWindowMs: WINDOW_MS });
+function postgresAt(databaseUrl: string, idsMax?: number): StorageEngine {
+  const options = { databaseUrl, server: 's1', resultWindowMs: WINDOW_MS };
+  const engine = new PostgresEngine(idsMax === undefined ? options : { ...options, idsMax });
   opened.push(engine);
   return engine;
 }
@@ -111,15 +112,21 @@ describe('postgres and memory', () => {
       fc.asyncProperty(
         commands,
         fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 3 }),
-        async (run, sizes) => {
+        // So few ids may be remembered; and before so many batches the engine is opened again.
+        fc.constantFrom(undefined, 0, 2),
+        fc.nat(6),
+        async (run, sizes, idsMax, openAgainAt) => {
           const memory = new MemoryEngine({ resultWindowMs: WINDOW_MS });
-          const postgres = postgresAt(await freshDatabase());
+          const postgres = postgresAt(await freshDatabase(), idsMax);
           await memory.open();
           await postgres.open();
           const inMemory: Applied[] = [];
           for (const batch of batches(run, [run.length])) inMemory.push(...(await memory.apply(batch)).applied);
           const inPostgres: Applied[] = [];
-          for (const batch of batches(run, sizes)) inPostgres.push(...(await postgres.apply(batch)).applied);
+          for (const [at, batch] of batches(run, sizes).entries()) {
+            if (at === openAgainAt) await postgres.open();
+            inPostgres.push(...(await postgres.apply(batch)).applied);
+          }
           expect(outcomes(inPostgres)).toEqual(outcomes(inMemory));
           expect(await postgres.query('kv.list', {})).toEqual(await memory.query('kv.list', {}));
           // What a restart finds is where it stopped.

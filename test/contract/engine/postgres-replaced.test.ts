@@ -230,7 +230,7 @@ describe.each(Object.entries(KINDS))('%s', (_, { machine, put, list }) => {
     expect(index?.['n']).toBe(machine === undefined ? 1 : 2);
   });
 
-  it.each(['craft.results', 'craft.position'])('without %s is whole again with a snapshot', async (table) => {
+  it.each(['craft.result_batches', 'craft.position'])('without %s is whole again with a snapshot', async (table) => {
     const engine = await open(machine);
     await engine.apply(batch(put(1), put(2)));
     const snapshot = await keep(await engine.snapshot());

@@ -96,29 +96,6 @@ describe('the table kv', () => {
   });
 });
 
-describe('the table craft.results', () => {
-  it('forgets what the window has passed, however many commands come', async () => {
-    const start = 1_790_000_000_000_000;
-    // One result a millisecond: a window holds a thousand of them, the run twenty windows.
-    const total = 20_000;
-    const stepUs = WINDOW_MS;
-    const run = Array.from({ length: total }, (_, at) =>
-      command(at + 1, 'kv.put', { key: `k${at % 50}`, value: at }, { id: `id${at}`, timestamp: start + at * stepUs }),
-    );
-    let most = 0;
-    for (const batch of batches(run, [500])) {
-      await engine.apply(batch);
-      const [row] = await admin`select count(*)::int as count from craft.results`;
-      most = Math.max(most, Number(row?.['count']));
-    }
-    // A window's worth, what may come in between two removals, and a removal that runs beside a few batches.
-    expect(most).toBeLessThan(8_000);
-    const [newest] = batches([{ ...(run[total - 1] ?? command(1, '', {})), mergedIndex: total + 1 }], [1]);
-    if (newest === undefined) throw new Error('no batch');
-    expect((await engine.apply(newest)).applied[0]).toMatchObject({ duplicate: true, mergedIndex: total });
-  });
-});
-
 it('random numbers of an entry are its own, the same every time, and spread evenly', () => {
   const draw = (mergedIndex: number, timestamp: number) => {
     const random = seededRandom(mergedIndex, timestamp);

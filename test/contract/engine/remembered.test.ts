@@ -53,6 +53,13 @@ const batch = (at: number, key = 'a') => ({
   checksum: at.toString(16).padStart(16, '0'),
 });
 
+/** Puts with an id: whether each was a duplicate, and of which merged index. */
+async function putAs(id: string, at: number, of = engine): Promise<unknown> {
+  const { commands, checksum } = batch(at);
+  const { applied } = await of.apply({ commands: commands.map((one) => ({ ...one, id })), checksum });
+  return applied.map(({ duplicate, mergedIndex }) => (duplicate ? `as ${mergedIndex}` : 'new'))[0];
+}
+
 /** The outcome of a put at this merged index. */
 async function put(at: number, of = engine): Promise<unknown> {
   const { applied } = await of.apply(batch(at));
@@ -187,6 +194,106 @@ describe('the version of a key', () => {
     await change();
     await engine.open();
     expect(await put(4)).toEqual({ version: 41 });
+  });
+});
+
+describe('an id in the window', () => {
+  it('is known to an engine that is opened again, whichever has stored it', async () => {
+    expect(await putAs('x', 3)).toBe('new');
+    const other = await open();
+    expect(await putAs('y', 4, other)).toBe('new');
+    expect(await putAs('x', 5, other)).toBe('as 3');
+    await engine.open();
+    expect(await putAs('x', 6)).toBe('as 3');
+    expect(await putAs('y', 7)).toBe('as 4');
+    expect(await putAs('z', 8)).toBe('new');
+  });
+
+  it.each([undefined, 3])('is known once a snapshot has been taken over, as that of %s', async (mergedIndex) => {
+    const other = await open(await freshUrl());
+    for (const at of [1, 2, 3]) await putAs(`of ${at}`, at, other);
+    const snapshot = await kept(await other.snapshot());
+    await putAs('before', 3);
+    if (mergedIndex === undefined) await engine.restore(snapshot());
+    else await engine.restore(snapshot(), (before) => ({ ...before, mergedIndex }));
+    expect(await putAs('of 2', 4)).toBe('as 2');
+    expect(await putAs('of 3', 5)).toBe('as 3');
+    expect(await putAs('before', 6)).toBe('new');
+    expect(await putAs('of 1', 7)).toBe('as 1');
+    expect(await putAs('before', 8)).toBe('as 6');
+  });
+
+  it('is known after a snapshot whose commit nobody has confirmed, though it was committed', async () => {
+    const other = await open(await freshUrl());
+    await putAs('x', 1, other);
+    await other.apply(batch(2, 'b'));
+    const snapshot = await kept(await other.snapshot());
+    proxy.secret = 'commit\0';
+    const restored = engine.restore(snapshot()).then(
+      () => 'restored',
+      () => 'unknown',
+    );
+    await eventually('the commit', async () => (await admin`select from kv where key = 'b'`).length === 1);
+    await proxy.close();
+    expect(await restored).toBe('unknown');
+    await proxy.open();
+    expect(await eventually('the next batch', () => putAs('x', 3).catch(notLost))).toBe('as 1');
+  }, 120_000);
+
+  it('is known where the state is found to be further than it was thought to be', async () => {
+    const goBack = await takeBack();
+    await putAs('x', 3);
+    await admin`create table later as table craft.position`;
+    await admin`create table stored as table craft.result_batches`;
+    await goBack();
+    await admin`truncate craft.result_batches`;
+    await engine.open();
+    const [{ epoch } = { epoch: 0 }] = await admin`select epoch from craft.position`;
+    // The engine has taken the fence anew, and knows nothing of x: now what was taken back is there after all.
+    await admin`delete from craft.position`;
+    await admin`insert into craft.position select * from later`;
+    await admin`update craft.position set epoch = ${epoch}`;
+    await admin`insert into craft.result_batches select * from stored`;
+    expect(await putAs('x', 4)).toBe('as 3');
+  });
+
+  it('is new again when a crash has taken back what it came to', async () => {
+    const goBack = await takeBack();
+    await putAs('x', 3);
+    await goBack();
+    await admin`truncate craft.result_batches`;
+    expect(await putAs('x', 3)).toBe('new');
+    expect(await putAs('x', 4)).toBe('as 3');
+  });
+
+  it('is new where its batch has failed', async () => {
+    await admin`alter table kv add constraint no_third check (merged_index <> 3)`;
+    await expect(putAs('x', 3)).rejects.toMatchObject({ code: '23514' });
+    await admin`alter table kv drop constraint no_third`;
+    expect(await putAs('x', 3)).toBe('new');
+    expect(await putAs('x', 4)).toBe('as 3');
+  });
+
+  it('is known after a batch whose commit nobody has confirmed', async () => {
+    proxy.secret = 'the secret of 3';
+    const lost = putAs('x', 3).then(
+      () => 'answered',
+      () => 'lost',
+    );
+    await eventually('the commit', async () => (await admin`select from kv where version = 3`).length === 1);
+    proxy.cut();
+    expect(await lost).toBe('lost');
+    expect(await eventually('the second try', () => putAs('x', 3).catch(notLost))).toBe('new');
+    expect(await putAs('x', 4)).toBe('as 3');
+  });
+
+  it('is forgotten with a database that was replaced', async () => {
+    await putAs('x', 3);
+    await admin.unsafe('drop schema craft cascade; drop table kv');
+    await expect(putAs('x', 4)).rejects.toBeInstanceOf(ReplacedError);
+    await engine.open();
+    expect(await putAs('x', 1)).toBe('new');
+    expect(await putAs('x', 2)).toBe('as 1');
   });
 });
 
