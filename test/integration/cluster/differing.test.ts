@@ -218,10 +218,12 @@ describe('a server whose rows were changed by hand', () => {
 
   it('spreads nothing: no snapshot of it counts, and a server that needs one gets a right one', async () => {
     // So much that logs and streams begin later: nobody comes back without a snapshot.
-    await overwrite(ENTRIES * 4);
     await eventually(
       'logs of s3 begin later',
-      async () => (await client.status()).at(-1)?.groups.every(({ baseIndex = 0 }) => baseIndex > 0),
+      async () => {
+        await overwrite(ENTRIES);
+        return (await client.status()).at(-1)?.groups.every(({ baseIndex = 0 }) => baseIndex > 0);
+      },
       { timeoutMs: 60_000 },
     );
     const { index: changedAt = 0 } = await client.kv.put('read', 'right');
