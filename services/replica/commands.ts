@@ -51,6 +51,8 @@ export interface IngressOptions {
   readonly contract: StateMachineContract;
   /** Largest payload (bytes). */
   readonly payloadBytesMax: number;
+  /** Why no command enters the queue of this group now, or null. Asked before anything is read. */
+  readonly refusal: (group: GroupId) => CommandRefusal | null;
   /** Queues commands of one group, in their order; returns for each one why not, or null. */
   readonly offer: (group: GroupId, commands: readonly ClientCommand[]) => readonly (CommandRefusal | null)[];
   /** Something failed that no client is to blame for; clients hear INTERNAL, or nothing. */
@@ -98,6 +100,11 @@ export class Ingress {
 
   /** Takes the commands of a batch for the given group; returns how many there are. */
   takeBatch(message: Msg, group: GroupId): number {
+    const refusal = this.options.refusal(group);
+    if (refusal !== null) {
+      this.refuseBatch(message, refusalError(refusal));
+      return 0;
+    }
     const batch = this.readBatch(message);
     if (batch === undefined) return 0;
     const { firstNumber, commands } = batch;
@@ -116,6 +123,22 @@ export class Ingress {
     return commands.length;
   }
 
+  /** Refuses a message unread: too many wait to be read. */
+  shed(message: Msg): void {
+    const reply = message.reply ?? '';
+    const error = refusalError('overloaded');
+    try {
+      const headers = message.headers === undefined ? undefined : new RequestHeaders(message.headers);
+      this.fail({ reply, replyFormat: formatOf(headers), replyNumber: 0 }, error);
+    } catch {
+      this.fail({ reply, replyFormat: 'json', replyNumber: 0 }, error);
+    }
+  }
+
+  shedBatch(message: Msg): void {
+    this.refuseBatch(message, refusalError('overloaded'));
+  }
+
   private takeAlone(message: Msg, name: string, group: GroupId, validate: (format: ReplyFormat) => Uint8Array): void {
     const reply = message.reply ?? '';
     let replyFormat: ReplyFormat = 'json';
@@ -124,6 +147,8 @@ export class Ingress {
       const headers = message.headers === undefined ? undefined : new RequestHeaders(message.headers);
       replyFormat = formatOf(headers);
       const head = readHeaders(headers);
+      const refusal = this.options.refusal(group);
+      if (refusal !== null) throw refusalError(refusal);
       const payload = validate(replyFormat);
       const stampedAtUs = this.tracing.enabled ? spanTimeUs() : 0;
       command = this.prepare(name, payload, head, { reply, replyFormat, replyNumber: 0 }, stampedAtUs);
@@ -142,9 +167,14 @@ export class Ingress {
       throw new WireError('inbox: a subject of the services');
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
-      if (message.reply) this.connection.publish(message.reply, encodeBatchRefusal('INVALID_ARGUMENT', error.message));
+      this.refuseBatch(message, new CraftError('INVALID_ARGUMENT', error.message));
       return undefined;
     }
+  }
+
+  /** As a whole. */
+  private refuseBatch(message: Msg, { code, message: text }: CraftError): void {
+    if (message.reply) this.connection.publish(message.reply, encodeBatchRefusal(code, text));
   }
 
   private prepareOfBatch(command: BatchCommand | WireError, to: ReplyAddress, stampedAtUs: Timestamp): ClientCommand {

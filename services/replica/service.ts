@@ -32,6 +32,7 @@ import type { FeedRequest } from './core/feed.js';
 import type { ReplicaCore } from './core/server.js';
 import { withWayOut } from './damage.js';
 import type { Outside } from './executor.js';
+import { Intake } from './intake.js';
 import { Mergers } from './mergers.js';
 import { Probes } from './probes.js';
 import { ReplicaRequests } from './requests.js';
@@ -66,6 +67,8 @@ export class ReplicaService implements Service {
   private readonly malformed;
   private readonly commands;
   private readonly refused;
+  private readonly shed;
+  private readonly intake: Intake;
   private logStore: LogStoreStatus = { ok: true };
   private readonly clockWatch: NodeJS.Timeout;
   private isClockWrong = false;
@@ -93,6 +96,8 @@ export class ReplicaService implements Service {
     this.malformed = metrics.counter('malformed_messages_total', 'Messages on internal subjects that were dropped');
     this.commands = metrics.counter('commands_total', 'Commands received from clients');
     this.refused = metrics.counter('commands_refused_total', 'Commands refused after they were queued');
+    this.shed = metrics.counter('commands_shed_total', 'Messages of clients that were refused unread: too many waited');
+    this.intake = new Intake({ nowMs: () => performance.now(), defer: setImmediate });
     this.spans = new ReplicaTracing(tracing, (group) => core.groups[group]?.role === 'leader');
     this.runner = new Runner<ClientCommand>(core, store, this.outside(), clocks);
     const { server, payloadBytesMax } = config;
@@ -102,6 +107,7 @@ export class ReplicaService implements Service {
         subjects: this.subjects,
         contract,
         payloadBytesMax,
+        refusal: (group) => core.refusal(group),
         offer: (group, commands) => this.offer(group, commands),
         onFailure: (what, error) => this.warn(what, error),
       },
@@ -111,12 +117,12 @@ export class ReplicaService implements Service {
     this.leading = new LeaderSubscriptions(connection, this.subjects, {
       take: (message, name, group) => {
         this.commands.add();
-        if (!this.mayAnswer(message)) return;
-        this.guard('command', () => this.ingress.take(message, name, group));
+        const shed = () => this.ingress.shed(message);
+        this.takeIn('command', message, () => this.ingress.take(message, name, group), shed);
       },
       takeBatch: (message, group) => {
-        if (!this.mayAnswer(message)) return;
-        this.guard('batch', () => this.commands.add(this.ingress.takeBatch(message, group)));
+        const shed = () => this.ingress.shedBatch(message);
+        this.takeIn('batch', message, () => this.commands.add(this.ingress.takeBatch(message, group)), shed);
       },
       takeRestore: (message, group) => {
         if (this.mayAnswer(message)) this.guard('restore', () => this.ingress.takeRestore(message, group));
@@ -160,6 +166,7 @@ export class ReplicaService implements Service {
     clearInterval(this.clockWatch);
     // No new commands, then leadership goes while the groups still run, so that clients hardly notice (dissertation 3.10).
     await this.leading.drain();
+    await this.intake.empty();
     await this.handOver();
     this.endFeed();
     await this.runner.stop();
@@ -167,6 +174,18 @@ export class ReplicaService implements Service {
     await this.store.close();
     await this.tracing.stop();
     await this.metrics.close();
+  }
+
+  private takeIn(what: string, message: Msg, take: () => void, shed: () => void): void {
+    if (!this.mayAnswer(message)) return;
+    this.intake.take({
+      bytes: message.data.length,
+      run: () => this.guard(what, take),
+      shed: () => {
+        this.shed.add();
+        this.guard(what, shed);
+      },
+    });
   }
 
   /** One event of the core, however many commands: they are stamped in one turn, in their order. */

@@ -69,17 +69,22 @@ export class HostedGroup<C extends QueuedCommand> {
     return this.snapshotIndex;
   }
 
+  /** Why no command with a body of `bytes` is queued now, or null. */
+  refusal(bytes: number): CommandRefusal | null {
+    const { group, queue } = this;
+    if (!group.isTaking) return 'not-leader';
+    if (queue.bytes + group.uncommittedBytes + bytes > this.options.uncommittedBytesMax) return 'overloaded';
+    return this.acknowledgements.size >= ACKNOWLEDGEMENTS_MAX ? 'overloaded' : null;
+  }
+
   /**
    * Queues a command. Returns why not, or null. `after`: a timestamp that the entry must come after
    * (T7), 0 for none.
    */
   offer(command: C, after: Timestamp): CommandRefusal | null {
-    const { group, queue } = this;
-    if (!group.isTaking) return 'not-leader';
-    if (queue.bytes + group.uncommittedBytes + command.body.length > this.options.uncommittedBytesMax) {
-      return 'overloaded';
-    }
-    if (this.acknowledgements.size >= ACKNOWLEDGEMENTS_MAX) return 'overloaded';
+    const { queue } = this;
+    const refusal = this.refusal(command.body.length);
+    if (refusal !== null) return refusal;
     if (after > this.clock.bound()) return 'after-beyond-bound';
     queue.add(command, after);
     return null;

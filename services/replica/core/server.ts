@@ -168,6 +168,12 @@ export class ReplicaCore<C extends QueuedCommand> {
     return hosted === undefined ? 'not-leader' : hosted.offer(command, after);
   }
 
+  /** Why no command of this group is queued now, or null: before one is read. */
+  refusal(group: GroupId): CommandRefusal | null {
+    const hosted = this.hosted[group];
+    return hosted === undefined ? 'not-leader' : hosted.refusal(1);
+  }
+
   /** A merger's long poll; answered by a `feed` effect with the same number. */
   poll(request: number, feed: FeedRequest): void {
     this.feed.add(request, feed);

@@ -30,6 +30,10 @@ it('pitfall: uncommitted growth: without a quorum so many bytes are taken, then 
   // All that was offered would have been five times as much.
   expect(taken).toBeLessThanOrEqual(BYTES_MAX / BODY.length);
   expect(taken).toBeGreaterThan(BYTES_MAX / BODY.length / 2);
+  // Said before a command is read, too.
+  while (cores.offer('s1', 0, new Uint8Array(1)) === null) taken += 1;
+  expect(leader.core.refusal(0)).toBe('overloaded');
+  expect(cores.server('s2').core.refusal(0)).toBe('not-leader');
   expect(leader.told.filter(({ type }) => type === 'refused' || type === 'committed')).toEqual([]);
 
   leader.isCutOff = false;

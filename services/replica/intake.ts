@@ -1,0 +1,112 @@
+/**
+ * When a leader reads what clients send: at once, as long as that takes little of a round of the event loop. The rest waits for the next
+ * round. So messages between the servers never wait for long behind commands, and whether a leader keeps its leadership does not depend on
+ * what clients send it. Small messages go before large ones, which may be expensive to refuse. What finds no room is shed unread.
+ */
+
+/** A message of a client. */
+export interface Task {
+  readonly bytes: number;
+  /** Reads it, and queues or answers what is in it. */
+  readonly run: () => void;
+  /** Answers that it was not read. */
+  readonly shed: () => void;
+}
+
+export interface IntakeOptions {
+  /** Monotonic (milliseconds). */
+  readonly nowMs: () => number;
+  /** Calls back after the event loop has looked for other input. */
+  readonly defer: (action: () => void) => void;
+}
+
+/** What commands may take of a round of the event loop, unless one alone takes longer (milliseconds). */
+export const BUDGET_MS = 4;
+/** A large message has at least so many bytes. */
+export const LARGE_BYTES = 32 * 1024;
+/** What may wait, of small messages and of large ones each: bytes and messages. */
+export const WAITING_BYTES_MAX = 8 * 1024 * 1024;
+export const WAITING_MAX = 16_384;
+
+class Waiting {
+  private tasks: Task[] = [];
+  private bytes = 0;
+
+  get isEmpty(): boolean {
+    return this.tasks.length === 0;
+  }
+
+  /** False when there is no room. */
+  add(task: Task): boolean {
+    if (this.tasks.length >= WAITING_MAX || this.bytes + task.bytes > WAITING_BYTES_MAX) return false;
+    this.tasks.push(task);
+    this.bytes += task.bytes;
+    return true;
+  }
+
+  /** Runs the oldest ones for as long as `mayGoOn` says so before each. */
+  drain(run: (task: Task) => void, mayGoOn: () => boolean): void {
+    let done = 0;
+    for (const task of this.tasks) {
+      if (!mayGoOn()) break;
+      run(task);
+      this.bytes -= task.bytes;
+      done += 1;
+    }
+    this.tasks.splice(0, done);
+  }
+}
+
+export class Intake {
+  private readonly small = new Waiting();
+  private readonly large = new Waiting();
+  /** In this round (milliseconds). */
+  private spentMs = 0;
+  private isRoundDue = false;
+  private whenEmpty: (() => void)[] = [];
+
+  constructor(private readonly options: IntakeOptions) {}
+
+  take(task: Task): void {
+    const isLarge = task.bytes >= LARGE_BYTES;
+    const isNext = this.small.isEmpty && (!isLarge || this.large.isEmpty);
+    if (isNext && this.hasTime) this.run(task);
+    else if (!(isLarge ? this.large : this.small).add(task)) task.shed();
+    this.roundLater();
+  }
+
+  /** Resolves when nothing waits. */
+  empty(): Promise<void> {
+    if (this.small.isEmpty && this.large.isEmpty) return Promise.resolve();
+    return new Promise((resolve) => this.whenEmpty.push(resolve));
+  }
+
+  private get hasTime(): boolean {
+    return this.spentMs < BUDGET_MS;
+  }
+
+  private roundLater(): void {
+    if (this.isRoundDue) return;
+    this.isRoundDue = true;
+    this.options.defer(() => this.round());
+  }
+
+  private round(): void {
+    this.isRoundDue = false;
+    this.spentMs = 0;
+    const run = (task: Task) => this.run(task);
+    this.small.drain(run, () => this.hasTime);
+    // One of the large ones in any case: small ones may come for ever.
+    let count = 0;
+    this.large.drain(run, () => count++ === 0 || this.hasTime);
+    const isEmpty = this.small.isEmpty && this.large.isEmpty;
+    if (!isEmpty || this.spentMs > 0) this.roundLater();
+    if (isEmpty) for (const resolve of this.whenEmpty.splice(0)) resolve();
+  }
+
+  private run(task: Task): void {
+    const startMs = this.options.nowMs();
+    task.run();
+    this.spentMs += this.options.nowMs() - startMs;
+  }
+}

@@ -1,0 +1,155 @@
+/** What clients send takes little of a round of the event loop, waits in bounded room, and is shed unread beyond that. */
+import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { Ingress } from '../../../services/replica/commands.js';
+import { BUDGET_MS, Intake, LARGE_BYTES, WAITING_BYTES_MAX, WAITING_MAX } from '../../../services/replica/intake.js';
+import { kvContract } from '../../../shared/engine/kv/contract.js';
+import { createTracing } from '../../../shared/telemetry/tracing.js';
+import { encodeBatchCommand, encodeCommandBatch } from '../../../shared/wire/command-batch.js';
+import { decodeReplyBatch } from '../../../shared/wire/reply-batch.js';
+import { Subjects } from '../../../shared/wire/subjects.js';
+
+let nowMs = 0;
+let rounds: (() => void)[] = [];
+let done: string[] = [];
+let intake: Intake;
+
+beforeEach(() => {
+  [nowMs, rounds, done] = [0, [], []];
+  intake = new Intake({ nowMs: () => nowMs, defer: (action) => rounds.push(action) });
+});
+
+function take(name: string, bytes = 100, costMs = 0): void {
+  intake.take({
+    bytes,
+    run: () => {
+      nowMs += costMs;
+      done.push(name);
+    },
+    shed: () => done.push(`shed ${name}`),
+  });
+}
+
+/** What one round of the event loop does. */
+function round(): string[] {
+  done = [];
+  for (const action of rounds.splice(0)) action();
+  return done;
+}
+
+describe('an intake', () => {
+  it('reads at once, and asks for no rounds when nothing comes', () => {
+    for (const name of ['a', 'b', 'c']) take(name, LARGE_BYTES - 1, BUDGET_MS / 4);
+    take('large', LARGE_BYTES, 0);
+    expect(done).toEqual(['a', 'b', 'c', 'large']);
+    round();
+    expect(rounds).toEqual([]);
+  });
+
+  it('leaves to the next round what would take longer, in its order', () => {
+    for (const name of ['a', 'b', 'c', 'd', 'e']) take(name, 100, BUDGET_MS / 2);
+    expect(done).toEqual(['a', 'b']);
+    expect(round()).toEqual(['c', 'd']);
+    take('f', 100, 0);
+    expect(done).toEqual(['c', 'd']);
+    expect(round()).toEqual(['e', 'f']);
+    take('g');
+    expect(done).toEqual(['e', 'f', 'g']);
+  });
+
+  it('reads small messages before large ones, and one large one in every round, however many small ones come', () => {
+    take('first', 100, BUDGET_MS);
+    for (let at = 0; at < 3; at++) take(`large ${at}`, LARGE_BYTES, 5 * BUDGET_MS);
+    for (let at = 0; at < 4; at++) take(`small ${at}`, 100, BUDGET_MS / 2);
+    expect(round()).toEqual(['small 0', 'small 1', 'large 0']);
+    expect(round()).toEqual(['small 2', 'small 3', 'large 1']);
+    expect(round()).toEqual(['large 2']);
+    expect(round()).toEqual([]);
+    expect(rounds).toEqual([]);
+  });
+
+  it('sheds what finds no room, and large messages do not take the room of small ones', () => {
+    take('first', 100, BUDGET_MS);
+    const size = 1024 * 1024;
+    for (let bytes = 0; bytes < WAITING_BYTES_MAX; bytes += size) take('large', size);
+    done = [];
+    take('one more', size);
+    expect(done).toEqual(['shed one more']);
+    for (let at = 0; at < WAITING_MAX; at++) take('small');
+    take('one more');
+    expect(done).toEqual(['shed one more', 'shed one more']);
+    expect(round()).toHaveLength(WAITING_MAX + WAITING_BYTES_MAX / size);
+    take('again');
+    expect(done.at(-1)).toBe('again');
+  });
+
+  it('says when it is empty', async () => {
+    await intake.empty();
+    take('a', 100, BUDGET_MS);
+    take('b');
+    let isEmpty = false;
+    const waiting = intake.empty().then(() => {
+      isEmpty = true;
+    });
+    await Promise.resolve();
+    expect(isEmpty).toBe(false);
+    round();
+    await waiting;
+    expect(done).toEqual(['b']);
+  });
+});
+
+describe('a command for a group that takes none', () => {
+  const published: { subject: string; data: Uint8Array }[] = [];
+  const connection = {
+    publish: (subject: string, data: Uint8Array) => published.push({ subject, data }),
+    info: { max_payload: 1_048_576 },
+  } as unknown as NatsConnection;
+  const message = (data: string | Uint8Array) => ({ data: Buffer.from(data), reply: '_INBOX.x' }) as unknown as Msg;
+  let refusal: 'overloaded' | 'not-leader' = 'overloaded';
+  const ingress = new Ingress(
+    {
+      server: 's1',
+      subjects: new Subjects('craft'),
+      contract: kvContract,
+      payloadBytesMax: 1_000,
+      refusal: () => refusal,
+      offer: () => {
+        throw new Error('offered');
+      },
+      onFailure: (what, error) => {
+        throw new Error(what, { cause: error });
+      },
+    },
+    connection,
+    createTracing({ service: 'replica', server: 's1', cluster: 'craft' }),
+  );
+  const lastAnswer = () => JSON.parse(Buffer.from(published.at(-1)?.data ?? []).toString()) as unknown;
+
+  it.each([
+    ['overloaded', 'OVERLOADED'],
+    ['not-leader', 'NOT_LEADER'],
+  ] as const)('is refused before it is read: %s', (reason, code) => {
+    refusal = reason;
+    ingress.take(message('no JSON'), 'kv.put', 0);
+    expect(lastAnswer()).toMatchObject({ ok: false, error: { code } });
+    expect(ingress.takeBatch(message('no batch'), 0)).toBe(0);
+    expect(decodeReplyBatch(published.at(-1)?.data ?? new Uint8Array()).error).toMatchObject({ code });
+  });
+
+  it('is shed with OVERLOADED, alone or in a batch', () => {
+    refusal = 'not-leader';
+    ingress.shed(message('no JSON'));
+    expect(lastAnswer()).toMatchObject({ ok: false, error: { code: 'OVERLOADED' } });
+    const command = {
+      name: 'kv.put',
+      payload: Buffer.from('{}'),
+      id: '',
+      acknowledgement: 'applied',
+      after: 0,
+    } as const;
+    const frame = encodeBatchCommand({ ...command, traceparent: '', payloadFormat: 'json' });
+    ingress.shedBatch(message(encodeCommandBatch(1, '_INBOX.x', [frame])));
+    expect(decodeReplyBatch(published.at(-1)?.data ?? new Uint8Array()).error).toMatchObject({ code: 'OVERLOADED' });
+  });
+});
