@@ -91,6 +91,8 @@ export class MergerCore {
   private anchor: MergedRun | null = null;
   private isFlushing = false;
   private nowMs = 0;
+  /** What one message carries (bytes of entries). */
+  private carriedBytes = Number.POSITIVE_INFINITY;
 
   constructor(
     position: MergePosition,
@@ -102,6 +104,11 @@ export class MergerCore {
   /** Time has passed (milliseconds, never goes back): before every event, and when `nextWakeMs` is over. */
   advance(nowMs: number): void {
     this.nowMs = nowMs;
+  }
+
+  /** A message carries so many bytes of entries from now on. */
+  carry(bytes: number): void {
+    this.carriedBytes = bytes;
   }
 
   /** When `next` is to be called although nothing happens; null: never. */
@@ -134,7 +141,7 @@ export class MergerCore {
           positions,
           watermarks: this.merge.watermarks(),
           waitingFor: this.merge.waitingFor(),
-          bytesMax: this.limits.fetchBytesMax,
+          bytesMax: Math.min(this.limits.fetchBytesMax, this.carriedBytes),
         });
       }
     }
@@ -188,7 +195,11 @@ export class MergerCore {
     this.anchor = null;
     if (anchor !== null) return anchor;
     if (this.isFlushing || this.unstoredBytes + (this.storingBytes ?? 0) >= limits.unstoredBytesMax) return null;
-    return this.merge.take(limits.batchEntriesMax, limits.batchBytesMax);
+    return this.merge.take(limits.batchEntriesMax, this.batchBytesMax);
+  }
+
+  private get batchBytesMax(): number {
+    return Math.min(this.limits.batchBytesMax, this.carriedBytes);
   }
 
   private keep(run: MergedRun): void {
@@ -200,15 +211,16 @@ export class MergerCore {
   private get isStoreDue(): boolean {
     const [first] = this.unstored;
     if (first === undefined || this.storingBytes !== null) return false;
-    const { storeDelayMs, batchBytesMax } = this.limits;
+    const { limits, batchBytesMax } = this;
     // The merge waits for what is on its way before it goes on from elsewhere.
     const isUrgent = this.isFlushing || this.bases !== null || first.run.entries.length === 0;
-    return isUrgent || this.unstoredBytes >= batchBytesMax || this.nowMs - first.emittedAtMs >= storeDelayMs;
+    return isUrgent || this.unstoredBytes >= batchBytesMax || this.nowMs - first.emittedAtMs >= limits.storeDelayMs;
   }
 
   /** What goes into one message: runs that follow each other, up to its limits; an anchor alone. */
   private takeUnstored(): MergedRun {
-    const { batchEntriesMax, batchBytesMax } = this.limits;
+    const { batchBytesMax } = this;
+    const { batchEntriesMax } = this.limits;
     const [first, ...others] = this.unstored;
     if (first === undefined) throw new Error('nothing is to be stored');
     const runs: [MergedRun, ...MergedRun[]] = [first.run];

@@ -21,7 +21,7 @@ import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import { createTracing, type Tracing } from '../../shared/telemetry/tracing.js';
 import { traceparentOf } from '../../shared/wire/command.js';
-import { connectNats, requireOpen } from '../../shared/wire/connection.js';
+import { connectNats, onCarriedBytes, requireOpen } from '../../shared/wire/connection.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
 import { requestInstall } from '../../shared/wire/install.js';
 import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
@@ -78,6 +78,8 @@ class MergerService implements Service {
   private readonly running: Promise<void>;
   private readonly warn;
   private readonly batchSizes;
+  /** What one message of NATS carries (bytes of entries). */
+  private carriedBytes = Number.POSITIVE_INFINITY;
   private readonly fenced;
 
   constructor(
@@ -113,6 +115,10 @@ class MergerService implements Service {
       },
     });
     void watchNats(connection, this.warn);
+    onCarriedBytes(connection, (bytes) => {
+      this.carriedBytes = bytes;
+      this.executor?.core.carry(bytes);
+    });
     void connection.closed().then((error) => {
       if (!this.isStopping) this.fail(new Error('the NATS connection is closed for good', { cause: error }));
     });
@@ -172,7 +178,9 @@ class MergerService implements Service {
     const { feed, stream, links, warn } = this;
     this.logger.info({ mergedIndex: position.mergedIndex }, 'merging');
     links.mergedLog?.begin(position.mergedIndex);
-    this.executor = new Executor(new MergerCore(position, this.limits), {
+    const core = new MergerCore(position, this.limits);
+    core.carry(this.carriedBytes);
+    this.executor = new Executor(core, {
       feed,
       emit: (run, fedUs) => this.emit(run, fedUs),
       store: (run) => stream.publish(encodeMergedBatch(run), PUBLISH_MS_MAX),

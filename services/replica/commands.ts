@@ -49,8 +49,8 @@ export interface IngressOptions {
   readonly server: string;
   readonly subjects: Subjects;
   readonly contract: StateMachineContract;
-  /** Largest payload (bytes). */
-  readonly payloadBytesMax: number;
+  /** Largest payload now (bytes). */
+  readonly payloadBytesMax: () => number;
   /** Why no command enters the queue of this group now, or null. Asked before anything is read. */
   readonly refusal: (group: GroupId) => CommandRefusal | null;
   /** Queues commands of one group, in their order; returns for each one why not, or null. */
@@ -247,8 +247,9 @@ export class Ingress {
 
   private validate(name: string, data: Uint8Array, format: ReplyFormat): Uint8Array {
     const { payloadBytesMax, contract } = this.options;
-    if (data.length > payloadBytesMax) {
-      throw new CraftError('PAYLOAD_TOO_LARGE', `payload of ${data.length} bytes, at most ${payloadBytesMax}`);
+    const bytesMax = payloadBytesMax();
+    if (data.length > bytesMax) {
+      throw new CraftError('PAYLOAD_TOO_LARGE', `payload of ${data.length} bytes, at most ${bytesMax}`);
     }
     return prepareCommand(contract, name, data, format);
   }

@@ -16,6 +16,7 @@ import type { Metrics } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { encodeBarrierReply } from '../../shared/wire/barrier.js';
+import { onCarriedBytes } from '../../shared/wire/connection.js';
 import { decodeEnvelope, encodeEnvelope } from '../../shared/wire/envelope.js';
 import {
   decodeFeedRequest,
@@ -68,6 +69,8 @@ export class ReplicaService implements Service {
   private readonly commands;
   private readonly refused;
   private readonly shed;
+  /** What one message of NATS carries (bytes of entries, or of a command). */
+  private carriedBytes = Number.POSITIVE_INFINITY;
   private readonly intake: Intake;
   private logStore: LogStoreStatus = { ok: true };
   private readonly clockWatch: NodeJS.Timeout;
@@ -106,7 +109,7 @@ export class ReplicaService implements Service {
         server,
         subjects: this.subjects,
         contract,
-        payloadBytesMax,
+        payloadBytesMax: () => Math.min(payloadBytesMax, this.carriedBytes),
         refusal: (group) => core.refusal(group),
         offer: (group, commands) => this.offer(group, commands),
         onFailure: (what, error) => this.warn(what, error),
@@ -153,6 +156,7 @@ export class ReplicaService implements Service {
     this.observe();
     this.subscribe();
     void watchNats(connection, this.warn);
+    onCarriedBytes(connection, (bytes) => this.carry(bytes));
     this.clockWatch = setInterval(() => this.lookAtClock(), CLOCK_LOOK_MS);
     this.clockWatch.unref();
     void connection.closed().then((error) => {
@@ -174,6 +178,18 @@ export class ReplicaService implements Service {
     await this.store.close();
     await this.tracing.stop();
     await this.metrics.close();
+  }
+
+  /** A message of NATS carries so many bytes now. */
+  private carry(bytes: number): void {
+    this.carriedBytes = bytes;
+    this.runner.happen((core) => core.carry(bytes));
+    const { payloadBytesMax } = this.config;
+    if (bytes >= payloadBytesMax) return;
+    this.warn(
+      `max_payload of the NATS server is too small for CRAFT_PAYLOAD_BYTES_MAX: commands of more than ${bytes} bytes are refused, and larger entries of before are not replicated`,
+      { payloadBytesMax },
+    );
   }
 
   private takeIn(what: string, message: Msg, take: () => void, shed: () => void): void {

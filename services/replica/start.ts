@@ -10,7 +10,7 @@ import { createLogger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { openMetrics } from '../../shared/telemetry/metrics.js';
 import { createTracing } from '../../shared/telemetry/tracing.js';
 import { decodeConfiguration, encodeConfiguration } from '../../shared/wire/configuration.js';
-import { requireOpen } from '../../shared/wire/connection.js';
+import { MESSAGE_OVERHEAD_BYTES, requireOpen } from '../../shared/wire/connection.js';
 import { encodeEntry } from '../../shared/wire/entry-block.js';
 import type { ClientCommand } from './commands.js';
 import { ReplicaCore } from './core/server.js';
@@ -23,8 +23,6 @@ import { ReplicaService } from './service.js';
 const PROMISE_WINDOW_US = 250_000;
 const PROPOSALS_MAX = 4_096;
 const ENVELOPE_BYTES_MAX = 512 * 1024;
-/** Of a message around its entries: envelope, headers, merged batch. */
-const MESSAGE_OVERHEAD_BYTES = 128 * 1024;
 
 /**
  * Starts the replica of `config.server`. `links`: what it shares with the other services of its process. Rejects, with everything closed again, when NATS or the log store cannot be opened, or when

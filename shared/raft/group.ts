@@ -99,6 +99,11 @@ export class Group {
     state.log.shrink(Math.min(state.commitIndex, state.unsavedFrom), state.options.windowBytesMax);
   }
 
+  /** A message of the transport carries so many bytes of entries from now on. */
+  carry(bytes: number): void {
+    this.state.appendBytesMax = Math.min(this.state.options.appendBytesMax, bytes);
+  }
+
   /** The leader of this follower when it has been silent for some heartbeats: the transport may know that it is gone. */
   silentLeader(nowMs: number): ServerId | null {
     return silentLeader(this.state, nowMs);

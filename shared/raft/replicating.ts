@@ -91,7 +91,7 @@ function sendNewEntries(
       requestRead(state, progress, peer);
       break;
     }
-    const entries = log.slice(progress.nextIndex, log.lastIndex, options.appendBytesMax);
+    const entries = log.slice(progress.nextIndex, log.lastIndex, state.appendBytesMax);
     sendEntries(state, leadership, progress, peer, entries, nowMs);
     isSent = true;
   }

@@ -114,6 +114,8 @@ export class GroupState {
   /** First index of the log that no write has been given yet. */
   unsavedFrom: Index;
   private watermarkValue: Timestamp = 0;
+  /** Most bytes of entries in one AppendEntries, one entry at least: as the options say, or less where the transport carries less. */
+  appendBytesMax: number;
 
   constructor(
     readonly options: GroupOptions,
@@ -121,6 +123,7 @@ export class GroupState {
     readonly bornMs: number,
   ) {
     const hardState = restored?.hardState ?? { term: 0, votedFor: null, commitIndex: 0 };
+    this.appendBytesMax = options.appendBytesMax;
     this.term = hardState.term;
     this.votedFor = hardState.votedFor;
     this.log = new RaftLog(restored ?? EMPTY_LOG);

@@ -83,6 +83,22 @@ export function messageBytesMax(connection: Pick<NatsConnection, 'info'>): () =>
   };
 }
 
+/** Of a message around the entries or the command that it carries: envelope, headers, merged batch (bytes). */
+export const MESSAGE_OVERHEAD_BYTES = 128 * 1024;
+
+/**
+ * Hears how many bytes of entries a message carries now: at once, and after every reconnect. A server that is reloaded with a smaller
+ * max_payload cuts off who sends more, so that is heard, too.
+ */
+export function onCarriedBytes(connection: NatsConnection, hear: (bytes: number) => void): void {
+  const bytesMax = messageBytesMax(connection);
+  const say = () => hear(Math.max(1, bytesMax() - MESSAGE_OVERHEAD_BYTES));
+  say();
+  void (async () => {
+    for await (const status of connection.status()) if (status.type === 'reconnect') say();
+  })();
+}
+
 /** The client itself goes round the list, from wherever it is; this begins at the front each time. */
 function firstListed(urls: string): ReconnectToServerHandler {
   const { servers } = natsAddress(urls);

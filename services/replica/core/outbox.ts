@@ -52,7 +52,7 @@ export class Outbox {
   private readonly impatientUntilMs = new Map<ServerId, number>();
 
   /** @param bytesMax Most bytes of entries in one envelope, one message at least. */
-  constructor(private readonly bytesMax: number) {}
+  constructor(public bytesMax: number) {}
 
   to(peer: ServerId): Peer {
     let outgoing = this.byPeer.get(peer);

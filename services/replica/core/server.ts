@@ -124,6 +124,12 @@ export class ReplicaCore<C extends QueuedCommand> {
     this.probeSilentLeaders();
   }
 
+  /** A message of the transport carries so many bytes of entries from now on. A larger entry is sent all the same, and lost. */
+  carry(bytes: number): void {
+    this.outbox.bytesMax = Math.min(this.options.envelopeBytesMax, bytes);
+    for (const group of this.groups) group.carry(bytes);
+  }
+
   /** The transport says that no process takes messages for this peer, as an answer to a probe. */
   unreachable(peer: ServerId): void {
     for (const group of this.groups) group.unreachable(peer, this.nowMs);

@@ -1,7 +1,9 @@
 /** What a hostile or an unlucky client, or a long absence, must not do to the services. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { connect, type NatsConnection } from 'nats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startTestCluster, type TestCluster } from '../../harness/index.js';
+import { eventually, startTestCluster, type TestCluster } from '../../harness/index.js';
 import { converged } from './inspect.js';
 
 let test: TestCluster;
@@ -15,7 +17,7 @@ afterAll(async () => {
   await test?.stop();
 });
 
-async function put(key: string, value: unknown): Promise<{ ok: boolean; index: number }> {
+async function put(key: string, value: unknown): Promise<{ ok: boolean; index: number; error?: { code: string } }> {
   const input = JSON.stringify({ key, value });
   return (await connection.request('craft.cmd.kv.put', input, { timeout: 20_000 })).json();
 }
@@ -68,4 +70,28 @@ describe('a page of large values', () => {
     expect(result.length).toBeGreaterThan(0);
     expect(result.length).toBeLessThan(40);
   });
+});
+
+describe('a NATS server that takes smaller messages than before', () => {
+  it('is noticed by who is cut off: what the servers send each other follows, and larger commands are refused', async () => {
+    const file = join(test.cluster.dataDir, 'nats', 'nats.conf');
+    const text = await readFile(file, 'utf8');
+    expect(text).toContain('max_payload: 4MB');
+    await writeFile(file, text.replace('max_payload: 4MB', 'max_payload: 256KB'));
+    process.kill(test.cluster.pids['nats'] ?? 0, 'SIGHUP');
+    // Together they are more than one message carries, at every leader, until all of them are cut off and know it.
+    await eventually(
+      'a refusal of what does not fit',
+      async () => {
+        const medium = 'y'.repeat(20_000);
+        await Promise.all(Array.from({ length: 60 }, (_, n) => put(`medium-${n}`, medium)));
+        const tries = await Promise.all(Array.from({ length: 12 }, () => put('large', 'z'.repeat(150_000))));
+        return tries.every((reply) => !reply.ok && reply.error?.code === 'PAYLOAD_TOO_LARGE');
+      },
+      { timeoutMs: 60_000 },
+    );
+    const { index } = await put('last', 1);
+    const all = await converged(test.cluster, index, 60_000);
+    expect(new Set(all.map((one) => JSON.stringify(one))).size).toBe(1);
+  }, 120_000);
 });

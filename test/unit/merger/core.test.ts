@@ -67,6 +67,18 @@ it('stores a full message at once, one at a time, and merges no more than it may
   expect(at(core, 1_052)).toEqual(['store 10-10']);
 });
 
+it('asks for, emits and stores no more at once than a message carries, from the moment it hears of that', () => {
+  const core = coreAt();
+  expect(core.next()).toMatchObject([{ type: 'fetch', bytesMax: LIMITS.fetchBytesMax }]);
+  core.carry(2 * SIZE);
+  expect(of(feed(core, 0, 1, 4))).toEqual(['emit 1-2', 'emit 3-4', 'store 1-2']);
+  core.stored();
+  expect(core.next().map(({ type }) => type)).toEqual(['store']);
+  core.stored();
+  core.carry(10 * SIZE);
+  expect(of(feed(core, 1, 5, 7))).toEqual(['emit 5-7', 'store 5-7']);
+});
+
 it('stores without delay where the applier is another process', () => {
   const core = coreAt(0, { ...LIMITS, storeDelayMs: 0 });
   core.next();

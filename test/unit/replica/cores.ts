@@ -38,6 +38,8 @@ export interface Server {
 
 export class Cores {
   readonly servers: readonly Server[];
+  /** Bytes of entries in each envelope that was sent so far. */
+  readonly carried: number[] = [];
   private wires: { readonly to: ServerId; readonly envelope: Envelope; readonly isProbe: boolean }[] = [];
   private nowMs = 0;
 
@@ -135,8 +137,11 @@ export class Cores {
       core.written();
     }
     for (const effect of core.run()) {
-      if (effect.type === 'send') this.wires.push(effect);
-      else if (effect.type === 'write') {
+      if (effect.type === 'send') {
+        this.wires.push(effect);
+        const entries = effect.envelope.messages.flatMap(({ body }) => (body.type === 'append' ? body.entries : []));
+        this.carried.push(entries.reduce((sum, { bytes }) => sum + bytes.length, 0));
+      } else if (effect.type === 'write') {
         server.isWriting = true;
         server.wroteAtMs = this.nowMs;
       } else if (effect.type !== 'read') server.told.push(effect);

@@ -112,7 +112,7 @@ describe('a command for a group that takes none', () => {
       server: 's1',
       subjects: new Subjects('craft'),
       contract: kvContract,
-      payloadBytesMax: 1_000,
+      payloadBytesMax: () => 1_000,
       refusal: () => refusal,
       offer: () => {
         throw new Error('offered');
