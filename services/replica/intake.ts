@@ -22,6 +22,8 @@ export interface IntakeOptions {
 
 /** What commands may take of a round of the event loop, unless one alone takes longer (milliseconds). */
 export const BUDGET_MS = 4;
+/** How long a round lasts that nothing waits for the end of (milliseconds). */
+export const ROUND_MS = 10;
 /** A large message has at least so many bytes. */
 export const LARGE_BYTES = 32 * 1024;
 /** What may wait, of small messages and of large ones each: bytes and messages. */
@@ -60,8 +62,9 @@ class Waiting {
 export class Intake {
   private readonly small = new Waiting();
   private readonly large = new Waiting();
-  /** In this round (milliseconds). */
+  /** In this round (milliseconds). A round that nothing waits for begins with the next message after ROUND_MS. */
   private spentMs = 0;
+  private beganAtMs = Number.NEGATIVE_INFINITY;
   private isRoundDue = false;
   private whenEmpty: (() => void)[] = [];
 
@@ -69,10 +72,12 @@ export class Intake {
 
   take(task: Task): void {
     const isLarge = task.bytes >= LARGE_BYTES;
+    const nowMs = this.options.nowMs();
+    if (!this.isRoundDue && nowMs - this.beganAtMs >= ROUND_MS) this.begin(nowMs);
     const isNext = this.small.isEmpty && (!isLarge || this.large.isEmpty);
     if (isNext && this.hasTime) this.run(task);
-    else if (!(isLarge ? this.large : this.small).add(task)) task.shed();
-    this.roundLater();
+    else if ((isLarge ? this.large : this.small).add(task)) this.roundLater();
+    else task.shed();
   }
 
   /** Resolves when nothing waits. */
@@ -93,15 +98,20 @@ export class Intake {
 
   private round(): void {
     this.isRoundDue = false;
-    this.spentMs = 0;
+    this.begin(this.options.nowMs());
     const run = (task: Task) => this.run(task);
     this.small.drain(run, () => this.hasTime);
     // One of the large ones in any case: small ones may come for ever.
     let count = 0;
     this.large.drain(run, () => count++ === 0 || this.hasTime);
     const isEmpty = this.small.isEmpty && this.large.isEmpty;
-    if (!isEmpty || this.spentMs > 0) this.roundLater();
-    if (isEmpty) for (const resolve of this.whenEmpty.splice(0)) resolve();
+    if (!isEmpty) this.roundLater();
+    else for (const resolve of this.whenEmpty.splice(0)) resolve();
+  }
+
+  private begin(nowMs: number): void {
+    this.beganAtMs = nowMs;
+    this.spentMs = 0;
   }
 
   private run(task: Task): void {

@@ -2,7 +2,14 @@
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Ingress } from '../../../services/replica/commands.js';
-import { BUDGET_MS, Intake, LARGE_BYTES, WAITING_BYTES_MAX, WAITING_MAX } from '../../../services/replica/intake.js';
+import {
+  BUDGET_MS,
+  Intake,
+  LARGE_BYTES,
+  ROUND_MS,
+  WAITING_BYTES_MAX,
+  WAITING_MAX,
+} from '../../../services/replica/intake.js';
 import { kvContract } from '../../../shared/engine/kv/contract.js';
 import { createTracing } from '../../../shared/telemetry/tracing.js';
 import { encodeBatchCommand, encodeCommandBatch } from '../../../shared/wire/command-batch.js';
@@ -42,8 +49,12 @@ describe('an intake', () => {
     for (const name of ['a', 'b', 'c']) take(name, LARGE_BYTES - 1, BUDGET_MS / 4);
     take('large', LARGE_BYTES, 0);
     expect(done).toEqual(['a', 'b', 'c', 'large']);
-    round();
     expect(rounds).toEqual([]);
+    take('d', 100, BUDGET_MS / 4);
+    nowMs += ROUND_MS;
+    for (const name of ['e', 'f', 'g']) take(name, 100, BUDGET_MS / 2);
+    expect(done.slice(4)).toEqual(['d', 'e', 'f']);
+    expect(rounds).toHaveLength(1);
   });
 
   it('leaves to the next round what would take longer, in its order', () => {
@@ -55,6 +66,7 @@ describe('an intake', () => {
     expect(round()).toEqual(['e', 'f']);
     take('g');
     expect(done).toEqual(['e', 'f', 'g']);
+    expect(rounds).toEqual([]);
   });
 
   it('reads small messages before large ones, and one large one in every round, however many small ones come', () => {
@@ -64,7 +76,6 @@ describe('an intake', () => {
     expect(round()).toEqual(['small 0', 'small 1', 'large 0']);
     expect(round()).toEqual(['small 2', 'small 3', 'large 1']);
     expect(round()).toEqual(['large 2']);
-    expect(round()).toEqual([]);
     expect(rounds).toEqual([]);
   });
 
