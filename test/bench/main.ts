@@ -36,6 +36,7 @@ interface Options extends CraftOptions {
   readonly rounds?: number;
   readonly seconds?: number;
   readonly warmUpSeconds?: number;
+  readonly firstWarmUpSeconds?: number;
   readonly connections: number;
   readonly keys: number;
   readonly valueBytes: number;
@@ -49,6 +50,7 @@ const QUICK = {
   rounds: 2,
   seconds: 3,
   warmUpSeconds: 1,
+  firstWarmUpSeconds: 10,
 };
 const FULL = {
   contestants: CONTESTANTS.map((one) => one.name),
@@ -56,6 +58,7 @@ const FULL = {
   rounds: 3,
   seconds: 10,
   warmUpSeconds: 2,
+  firstWarmUpSeconds: 30,
 };
 
 function parseOptions(): Options {
@@ -67,6 +70,7 @@ function parseOptions(): Options {
     .option('--rounds <n>', 'turns of each contestant (default 3)', positiveInteger)
     .option('--seconds <n>', 'measured seconds of each load (default 10)', positive)
     .option('--warm-up-seconds <n>', 'before each of them (default 2)', positive)
+    .option('--first-warm-up-seconds <n>', 'at the beginning of a turn (default 30)', positive)
     .option('--connections <n>', 'NATS connections of the load', positiveInteger, connections)
     .option('--keys <n>', 'size of the key space', positiveInteger, keys)
     .option('--value-bytes <n>', 'size of a value', positiveInteger, valueBytes)
@@ -102,6 +106,7 @@ async function main(options: Options): Promise<void> {
   const inFlight = options.inFlight ?? defaults.inFlight;
   const seconds = options.seconds ?? defaults.seconds;
   const warmUpSeconds = options.warmUpSeconds ?? defaults.warmUpSeconds;
+  const firstWarmUpSeconds = options.firstWarmUpSeconds ?? defaults.firstWarmUpSeconds;
   const { connections, keys, valueBytes, id: withId, layout, craftNats } = options;
   const workload = { connections, keys, valueBytes, withId };
 
@@ -118,6 +123,7 @@ async function main(options: Options): Promise<void> {
       inFlight,
       seconds,
       warmUpSeconds,
+      firstWarmUpSeconds,
       workload,
       stage,
       load,
@@ -128,7 +134,7 @@ async function main(options: Options): Promise<void> {
       versions: await versions({ postgres: await stage.postgresVersion(), ...tools }),
       machine: machine(),
       titles: Object.fromEntries(ready.map(({ name, title }) => [name, title])),
-      settings: { rounds, inFlight, seconds, warmUpSeconds, ...workload, layout, craftNats },
+      settings: { rounds, inFlight, seconds, warmUpSeconds, firstWarmUpSeconds, ...workload, layout, craftNats },
       comparisons: comparisonsOf(runs),
       figures: figuresOf(runs),
       runs,

@@ -11,17 +11,18 @@ export interface RoundsOptions {
   readonly inFlight: readonly number[];
   /** Measured, of each load. */
   readonly seconds: number;
-  /** Before each measurement; three times that at the beginning of a turn. */
+  /** Before each measurement. */
   readonly warmUpSeconds: number;
+  /** At the beginning of a turn. */
+  readonly firstWarmUpSeconds: number;
   readonly workload: Workload;
   readonly stage: Stage;
   readonly load: LoadProcess;
   readonly print: (line: string) => void;
 }
 
-/** A turn's first load: what has just started spends its time on compiling. */
+/** A turn's first load: what has just started spends more time on compiling than on work, and servers are not seconds old as a rule. */
 const WARM_UP_IN_FLIGHT_MAX = 512;
-const WARM_UP_TIMES = 3;
 
 /** Rejects when a contestant cannot be started, or lacks a put that it has acknowledged. */
 export async function runRounds(options: RoundsOptions): Promise<Run[]> {
@@ -41,12 +42,12 @@ export async function runRounds(options: RoundsOptions): Promise<Run[]> {
 }
 
 async function takeTurn(name: string, running: Running, round: number, options: RoundsOptions): Promise<Run[]> {
-  const { workload, load, inFlight, seconds, warmUpSeconds, print } = options;
+  const { workload, load, inFlight, seconds, warmUpSeconds, firstWarmUpSeconds, print } = options;
   const { target } = running;
   const first = Math.min(WARM_UP_IN_FLIGHT_MAX, Math.max(...inFlight));
   const warmUp = { target, workload, load: { kind: 'closed', inFlight: first }, warmUpSeconds: 0 } as const;
   const unwatched = { processes: {}, monitors: [] };
-  let { succeeded } = await load.run({ ...warmUp, seconds: WARM_UP_TIMES * warmUpSeconds }, unwatched);
+  let { succeeded } = await load.run({ ...warmUp, seconds: firstWarmUpSeconds }, unwatched);
   const runs: Run[] = [];
   for (const count of inFlight) {
     const measured = await load.run(
