@@ -1,7 +1,8 @@
 /**
  * When a leader reads what clients send: at once, as long as that takes little of a round of the event loop. The rest waits for the next
  * round. So messages between the servers never wait for long behind commands, and whether a leader keeps its leadership does not depend on
- * what clients send it. Small messages go before large ones, which may be expensive to refuse. What finds no room is shed unread.
+ * what clients send it. Small messages go before large ones, which may be expensive to refuse, and take half of the time at most. What finds
+ * no room is shed unread.
  */
 
 /** A message of a client. */
@@ -16,8 +17,8 @@ export interface Task {
 export interface IntakeOptions {
   /** Monotonic (milliseconds). */
   readonly nowMs: () => number;
-  /** Calls back after the event loop has looked for other input. */
-  readonly defer: (action: () => void) => void;
+  /** Calls back after the event loop has looked for other input, and after so many milliseconds at least. */
+  readonly defer: (action: () => void, afterMs: number) => void;
 }
 
 /** What commands may take of a round of the event loop, unless one alone takes longer (milliseconds). */
@@ -65,7 +66,10 @@ export class Intake {
   /** In this round (milliseconds). A round that nothing waits for begins with the next message after ROUND_MS. */
   private spentMs = 0;
   private beganAtMs = Number.NEGATIVE_INFINITY;
-  private isRoundDue = false;
+  /** When the next round is due; null when none is. */
+  private dueAtMs: number | null = null;
+  /** Until then no large message is read: they take half of the time, and whatever else there is to do has the other half. */
+  private largeAtMs = Number.NEGATIVE_INFINITY;
   private whenEmpty: (() => void)[] = [];
 
   constructor(private readonly options: IntakeOptions) {}
@@ -73,10 +77,14 @@ export class Intake {
   take(task: Task): void {
     const isLarge = task.bytes >= LARGE_BYTES;
     const nowMs = this.options.nowMs();
-    if (!this.isRoundDue && nowMs - this.beganAtMs >= ROUND_MS) this.begin(nowMs);
-    const isNext = this.small.isEmpty && (!isLarge || this.large.isEmpty);
-    if (isNext && this.hasTime) this.run(task);
-    else if ((isLarge ? this.large : this.small).add(task)) this.roundLater();
+    const isRoundDue = this.dueAtMs !== null && this.dueAtMs <= nowMs;
+    if (!isRoundDue && nowMs - this.beganAtMs >= ROUND_MS) this.begin(nowMs);
+    const isNext = this.small.isEmpty && (!isLarge || (this.large.isEmpty && nowMs >= this.largeAtMs));
+    if (isNext && this.hasTime) {
+      this.run(task);
+      // However long that took, the event loop looks for other input before more is read.
+      if (!this.hasTime) this.roundLater();
+    } else if ((isLarge ? this.large : this.small).add(task)) this.roundLater();
     else task.shed();
   }
 
@@ -91,22 +99,24 @@ export class Intake {
   }
 
   private roundLater(): void {
-    if (this.isRoundDue) return;
-    this.isRoundDue = true;
-    this.options.defer(() => this.round());
+    const nowMs = this.options.nowMs();
+    const isResting = this.small.isEmpty && !this.large.isEmpty;
+    const dueAtMs = isResting ? Math.max(nowMs, this.largeAtMs) : nowMs;
+    if (this.dueAtMs !== null && this.dueAtMs <= dueAtMs) return;
+    this.dueAtMs = dueAtMs;
+    this.options.defer(() => this.round(), dueAtMs - nowMs);
   }
 
   private round(): void {
-    this.isRoundDue = false;
+    this.dueAtMs = null;
     this.begin(this.options.nowMs());
     const run = (task: Task) => this.run(task);
     this.small.drain(run, () => this.hasTime);
-    // One of the large ones in any case: small ones may come for ever.
-    let count = 0;
-    this.large.drain(run, () => count++ === 0 || this.hasTime);
+    // Large ones whether or not there is time: small ones may come for ever.
+    this.large.drain(run, () => this.options.nowMs() >= this.largeAtMs);
     const isEmpty = this.small.isEmpty && this.large.isEmpty;
-    if (!isEmpty) this.roundLater();
-    else for (const resolve of this.whenEmpty.splice(0)) resolve();
+    if (!isEmpty || !this.hasTime) this.roundLater();
+    if (isEmpty) for (const resolve of this.whenEmpty.splice(0)) resolve();
   }
 
   private begin(nowMs: number): void {
@@ -117,6 +127,8 @@ export class Intake {
   private run(task: Task): void {
     const startMs = this.options.nowMs();
     task.run();
-    this.spentMs += this.options.nowMs() - startMs;
+    const endMs = this.options.nowMs();
+    this.spentMs += endMs - startMs;
+    if (task.bytes >= LARGE_BYTES) this.largeAtMs = endMs + (endMs - startMs);
   }
 }

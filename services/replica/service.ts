@@ -100,7 +100,10 @@ export class ReplicaService implements Service {
     this.commands = metrics.counter('commands_total', 'Commands received from clients');
     this.refused = metrics.counter('commands_refused_total', 'Commands refused after they were queued');
     this.shed = metrics.counter('commands_shed_total', 'Messages of clients that were refused unread: too many waited');
-    this.intake = new Intake({ nowMs: () => performance.now(), defer: setImmediate });
+    this.intake = new Intake({
+      nowMs: () => performance.now(),
+      defer: (action, afterMs) => void (afterMs > 0 ? setTimeout(action, Math.ceil(afterMs)) : setImmediate(action)),
+    });
     this.spans = new ReplicaTracing(tracing, (group) => core.groups[group]?.role === 'leader');
     this.runner = new Runner<ClientCommand>(core, store, this.outside(), clocks);
     const { server, payloadBytesMax } = config;

@@ -17,13 +17,16 @@ import { decodeReplyBatch } from '../../../shared/wire/reply-batch.js';
 import { Subjects } from '../../../shared/wire/subjects.js';
 
 let nowMs = 0;
-let rounds: (() => void)[] = [];
+let rounds: { readonly action: () => void; readonly atMs: number }[] = [];
 let done: string[] = [];
 let intake: Intake;
 
 beforeEach(() => {
   [nowMs, rounds, done] = [0, [], []];
-  intake = new Intake({ nowMs: () => nowMs, defer: (action) => rounds.push(action) });
+  intake = new Intake({
+    nowMs: () => nowMs,
+    defer: (action, afterMs) => rounds.push({ action, atMs: nowMs + afterMs }),
+  });
 });
 
 function take(name: string, bytes = 100, costMs = 0): void {
@@ -37,10 +40,13 @@ function take(name: string, bytes = 100, costMs = 0): void {
   });
 }
 
-/** What one round of the event loop does. */
+/** What one round of the event loop does, which comes when it is due. */
 function round(): string[] {
   done = [];
-  for (const action of rounds.splice(0)) action();
+  for (const { action, atMs } of rounds.splice(0)) {
+    nowMs = Math.max(nowMs, atMs);
+    action();
+  }
   return done;
 }
 
@@ -50,11 +56,25 @@ describe('an intake', () => {
     take('large', LARGE_BYTES, 0);
     expect(done).toEqual(['a', 'b', 'c', 'large']);
     expect(rounds).toEqual([]);
-    take('d', 100, BUDGET_MS / 4);
+    take('d', 100, BUDGET_MS / 8);
     nowMs += ROUND_MS;
     for (const name of ['e', 'f', 'g']) take(name, 100, BUDGET_MS / 2);
     expect(done.slice(4)).toEqual(['d', 'e', 'f']);
     expect(rounds).toHaveLength(1);
+    round();
+    expect(done).toEqual(['g']);
+  });
+
+  it('reads nothing more in a round in which one message took longer than all of them may', () => {
+    take('a', LARGE_BYTES, 3 * ROUND_MS);
+    take('b', LARGE_BYTES, 3 * ROUND_MS);
+    take('c');
+    expect(done).toEqual(['a']);
+    expect(round()).toEqual(['c']);
+    expect(round()).toEqual(['b']);
+    take('d');
+    expect(done).toEqual(['b']);
+    expect(round()).toEqual(['d']);
   });
 
   it('leaves to the next round what would take longer, in its order', () => {
@@ -69,14 +89,36 @@ describe('an intake', () => {
     expect(rounds).toEqual([]);
   });
 
-  it('reads small messages before large ones, and one large one in every round, however many small ones come', () => {
+  it('reads small messages before large ones, which take half of the time, however many small ones come', () => {
     take('first', 100, BUDGET_MS);
-    for (let at = 0; at < 3; at++) take(`large ${at}`, LARGE_BYTES, 5 * BUDGET_MS);
-    for (let at = 0; at < 4; at++) take(`small ${at}`, 100, BUDGET_MS / 2);
+    for (let at = 0; at < 3; at++) take(`large ${at}`, LARGE_BYTES, 2 * BUDGET_MS);
+    for (let at = 0; at < 8; at++) take(`small ${at}`, 100, BUDGET_MS / 2);
     expect(round()).toEqual(['small 0', 'small 1', 'large 0']);
-    expect(round()).toEqual(['small 2', 'small 3', 'large 1']);
+    expect(round()).toEqual(['small 2', 'small 3']);
+    expect(round()).toEqual(['small 4', 'small 5', 'large 1']);
+    expect(round()).toEqual(['small 6', 'small 7']);
+    const beforeMs = nowMs;
     expect(round()).toEqual(['large 2']);
+    expect(nowMs - beforeMs).toBe(BUDGET_MS + 2 * BUDGET_MS);
+    expect(round()).toEqual([]);
     expect(rounds).toEqual([]);
+  });
+
+  it('reads small messages while large ones rest', () => {
+    take('large 1', LARGE_BYTES, 3 * ROUND_MS);
+    take('large 2', LARGE_BYTES, 3 * ROUND_MS);
+    expect(round()).toEqual([]);
+    take('small 1');
+    nowMs += ROUND_MS;
+    take('small 2', 100, BUDGET_MS);
+    take('small 3');
+    expect(done).toEqual(['small 1', 'small 2']);
+    // The round of the large one is due later than that of the small one.
+    expect(rounds.map(({ atMs }) => atMs - nowMs)).toEqual([3 * ROUND_MS - ROUND_MS - BUDGET_MS, 0]);
+    done = [];
+    rounds.pop()?.action();
+    expect(done).toEqual(['small 3']);
+    expect(round()).toEqual(['large 2']);
   });
 
   it('sheds what finds no room, and large messages do not take the room of small ones', () => {
