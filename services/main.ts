@@ -11,6 +11,7 @@ import { applierConfig, ConfigError, commonConfig, replicaConfig } from '../shar
 import { exitCodeOf, type Service } from '../shared/config/service.js';
 import { currentHandler } from '../shared/engine/handler-context.js';
 import { loadStateMachine } from '../shared/engine/registry.js';
+import { AppliedMark } from '../shared/link/applied-mark.js';
 import { DirectFeed } from '../shared/link/feed.js';
 import type { Links } from '../shared/link/links.js';
 import { DirectMergedLog } from '../shared/link/merged-log.js';
@@ -99,6 +100,7 @@ function linksOf(names: readonly string[]): Links {
   return {
     ...(hasAll('replica', 'merger') ? { feed: new DirectFeed() } : {}),
     ...(hasAll('merger', 'applier') ? { mergedLog: new DirectMergedLog() } : {}),
+    ...(hasAll('replica', 'applier') ? { applied: new AppliedMark() } : {}),
   };
 }
 

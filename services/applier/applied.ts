@@ -16,6 +16,11 @@ export class AppliedPositions {
     private readonly onAwaited: (isAwaited: boolean) => void,
   ) {}
 
+  /** For each group the index of its last command that is applied; changes with the state. */
+  get indexes(): readonly Index[] {
+    return this.positions;
+  }
+
   /** A command is applied. Call `settle` after the last one of a batch. */
   applied(group: GroupId, index: Index): void {
     this.positions[group] = index;

@@ -17,7 +17,7 @@ import {
   type StorageEngine,
 } from '../../shared/engine/port.js';
 import { encodeVerify } from '../../shared/engine/verify.js';
-import type { MergedLogTail } from '../../shared/link/merged-log.js';
+import type { Links } from '../../shared/link/links.js';
 import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { BATCH_SIZES, type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
@@ -79,8 +79,8 @@ export class ApplierService implements Service {
     private readonly metrics: Metrics,
     private readonly tracing: Tracing,
     private readonly onApplied: OnApplied | undefined,
-    /** What a merger in this process emits. */
-    tail: MergedLogTail | undefined,
+    /** What it shares with the other services of its process. */
+    links: Links,
   ) {
     this.failed = new Promise((resolve) => {
       this.fail = resolve;
@@ -93,6 +93,7 @@ export class ApplierService implements Service {
       // Not within the batch that has ended a read's waiting.
       queueMicrotask(() => this.executor.happen((one) => one.setAwaited(isAwaited)));
     });
+    if (links.applied !== undefined) links.applied.indexes = this.positions.indexes;
     this.answers = answersOver(connection);
     this.batchSizes = metrics.histogram('applied_batch_commands', 'Commands in one transaction', BATCH_SIZES);
     this.batchSeconds = metrics.histogram('apply_seconds', 'Time of one transaction', SECONDS);
@@ -126,7 +127,12 @@ export class ApplierService implements Service {
     });
     this.executor = new Executor(
       core,
-      { engine, reader, tail: tail ?? natsTail(connection, subjects.logSubject(server), this.warn), snapshots },
+      {
+        engine,
+        reader,
+        tail: links.mergedLog ?? natsTail(connection, subjects.logSubject(server), this.warn),
+        snapshots,
+      },
       {
         tell: (effect) => this.tell(effect),
         startUs: spanTimeUs,

@@ -100,7 +100,7 @@ async function openApplier(
   requireVersion(connection);
   const { onApplied, links } = parts;
   const given = [config, connection, engine, core, position, logger, metrics, tracing] as const;
-  return new ApplierService(...given, onApplied, links?.mergedLog);
+  return new ApplierService(...given, onApplied, links ?? {});
 }
 
 /** Older ones cannot read several messages of a stream at once without a consumer. @throws ConfigError */

@@ -22,7 +22,7 @@ import { CraftError } from '../../shared/wire/errors.js';
 import { RequestHeaders } from '../../shared/wire/headers.js';
 import { parseJson } from '../../shared/wire/json.js';
 import { encodeBatchRefusal } from '../../shared/wire/reply-batch.js';
-import { RESTORE_COMMAND, restoreInput } from '../../shared/wire/restore.js';
+import { RESERVED_PREFIX, RESTORE_COMMAND, restoreInput } from '../../shared/wire/restore.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 import type { Acknowledgement, CommandRefusal, FailedEffect, Placed, QueuedCommand } from './core/effect.js';
@@ -52,7 +52,7 @@ export interface IngressOptions {
   /** Largest payload now (bytes). */
   readonly payloadBytesMax: () => number;
   /** Why no command enters the queue of this group now, or null. Asked before anything is read. */
-  readonly refusal: (group: GroupId) => CommandRefusal | null;
+  readonly refusal: (group: GroupId, acknowledgement: Acknowledgement) => CommandRefusal | null;
   /** Queues commands of one group, in their order; returns for each one why not, or null. */
   readonly offer: (group: GroupId, commands: readonly ClientCommand[]) => readonly (CommandRefusal | null)[];
   /** Something failed that no client is to blame for; clients hear INTERNAL, or nothing. */
@@ -100,7 +100,7 @@ export class Ingress {
 
   /** Takes the commands of a batch for the given group; returns how many there are. */
   takeBatch(message: Msg, group: GroupId): number {
-    const refusal = this.options.refusal(group);
+    const refusal = this.options.refusal(group, 'committed');
     if (refusal !== null) {
       this.refuseBatch(message, refusalError(refusal));
       return 0;
@@ -111,10 +111,11 @@ export class Ingress {
     const reply = batch.inbox === '' ? (message.reply ?? '') : batch.inbox;
     const stampedAtUs = this.tracing.enabled ? spanTimeUs() : 0;
     const accepted: ClientCommand[] = [];
+    const isBehind = this.options.refusal(group, 'applied') !== null;
     for (const [at, command] of commands.entries()) {
       const to: ReplyAddress = { reply, replyFormat: 'protobuf', replyNumber: firstNumber + at };
       try {
-        accepted.push(this.prepareOfBatch(command, to, stampedAtUs));
+        accepted.push(this.prepareOfBatch(command, to, stampedAtUs, isBehind));
       } catch (error) {
         this.fail(to, error);
       }
@@ -147,7 +148,9 @@ export class Ingress {
       const headers = message.headers === undefined ? undefined : new RequestHeaders(message.headers);
       replyFormat = formatOf(headers);
       const head = readHeaders(headers);
-      const refusal = this.options.refusal(group);
+      // The services' own are not held up by a state that they may be the remedy for.
+      const isOwn = name.startsWith(RESERVED_PREFIX);
+      const refusal = this.options.refusal(group, isOwn ? 'committed' : head.acknowledgement);
       if (refusal !== null) throw refusalError(refusal);
       const payload = validate(replyFormat);
       const stampedAtUs = this.tracing.enabled ? spanTimeUs() : 0;
@@ -177,9 +180,15 @@ export class Ingress {
     if (message.reply) this.connection.publish(message.reply, encodeBatchRefusal(code, text));
   }
 
-  private prepareOfBatch(command: BatchCommand | WireError, to: ReplyAddress, stampedAtUs: Timestamp): ClientCommand {
+  private prepareOfBatch(
+    command: BatchCommand | WireError,
+    to: ReplyAddress,
+    stampedAtUs: Timestamp,
+    isBehind: boolean,
+  ): ClientCommand {
     if (command instanceof WireError) throw new CraftError('INVALID_ARGUMENT', command.message);
     const { name, acknowledgement, after, traceparent } = command;
+    if (isBehind && acknowledgement === 'applied') throw refusalError('behind');
     const head = { id: readId(command.id), acknowledgement, after, traceparent: traceparent || undefined };
     const payload = this.validate(name, command.payload, command.payloadFormat);
     return this.prepare(name, payload, head, to, stampedAtUs);
@@ -321,20 +330,19 @@ function readAfter(text: string): Timestamp {
   return after;
 }
 
+/** Made once: an overloaded server has many to give, and a stack is expensive to take. */
+const REFUSALS: Readonly<Record<CommandRefusal, CraftError>> = {
+  'not-leader': new CraftError('NOT_LEADER', 'this server does not lead the group now'),
+  replaced: new CraftError(
+    'NOT_LEADER',
+    'leadership was lost before the command was committed: it will not be executed',
+  ),
+  overloaded: new CraftError('OVERLOADED', 'too much is waiting to be committed; try again later'),
+  behind: new CraftError('OVERLOADED', 'too much is waiting to be applied at this server; try again later'),
+  clock: new CraftError('UNAVAILABLE', "this server's clock is too far ahead to stamp commands"),
+  'after-beyond-bound': new CraftError('INVALID_ARGUMENT', "Craft-After lies beyond the bound of this server's clock"),
+};
+
 function refusalError(reason: CommandRefusal): CraftError {
-  switch (reason) {
-    case 'not-leader':
-      return new CraftError('NOT_LEADER', 'this server does not lead the group now');
-    case 'replaced':
-      return new CraftError(
-        'NOT_LEADER',
-        'leadership was lost before the command was committed: it will not be executed',
-      );
-    case 'overloaded':
-      return new CraftError('OVERLOADED', 'too much is waiting to be committed; try again later');
-    case 'clock':
-      return new CraftError('UNAVAILABLE', "this server's clock is too far ahead to stamp commands");
-    case 'after-beyond-bound':
-      return new CraftError('INVALID_ARGUMENT', "Craft-After lies beyond the bound of this server's clock");
-  }
+  return REFUSALS[reason];
 }

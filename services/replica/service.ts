@@ -113,7 +113,7 @@ export class ReplicaService implements Service {
         subjects: this.subjects,
         contract,
         payloadBytesMax: () => Math.min(payloadBytesMax, this.carriedBytes),
-        refusal: (group) => core.refusal(group),
+        refusal: (group, acknowledgement) => core.refusal(group, acknowledgement),
         offer: (group, commands) => this.offer(group, commands),
         onFailure: (what, error) => this.warn(what, error),
       },

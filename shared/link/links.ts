@@ -1,4 +1,5 @@
 /** What stands between the services of one process instead of NATS. Which of them there are is decided in services/main.ts. */
+import type { AppliedMark } from './applied-mark.js';
 import type { DirectFeed } from './feed.js';
 import type { DirectMergedLog } from './merged-log.js';
 
@@ -7,4 +8,6 @@ export interface Links {
   readonly feed?: DirectFeed;
   /** Merger and applier are in this process. */
   readonly mergedLog?: DirectMergedLog;
+  /** Replica and applier are in this process. */
+  readonly applied?: AppliedMark;
 }

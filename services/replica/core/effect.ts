@@ -20,7 +20,7 @@ export interface QueuedCommand {
 }
 
 /** Why a command will never be executed: a definite answer (T9). `replaced`: it was appended, and lost its place with the leadership. */
-export type CommandRefusal = 'not-leader' | 'overloaded' | 'clock' | 'after-beyond-bound' | 'replaced';
+export type CommandRefusal = 'not-leader' | 'overloaded' | 'behind' | 'clock' | 'after-beyond-bound' | 'replaced';
 
 export interface Placed<C extends QueuedCommand> {
   readonly command: C;

@@ -11,6 +11,7 @@ import type { Group } from '../../../shared/raft/group.js';
 import type { GroupClock } from '../../../shared/raft/options.js';
 import type { GroupEvent } from '../../../shared/raft/state.js';
 import { AcknowledgementTracker } from './acknowledgement-tracker.js';
+import { Backlog } from './backlog.js';
 import { CommandQueue } from './command-queue.js';
 import type { CommandRefusal, Effect, QueuedCommand } from './effect.js';
 import { UnresolvedCommands } from './unresolved-commands.js';
@@ -39,6 +40,8 @@ const ACKNOWLEDGEMENTS_MAX = 65_536;
 const UNRESOLVED_SHARE = 0.5;
 
 export class HostedGroup<C extends QueuedCommand> {
+  /** Commands that wait to be applied here. */
+  readonly backlog = new Backlog();
   private readonly queue = new CommandQueue<C>();
   private readonly acknowledgements = new AcknowledgementTracker<C>();
   private readonly unresolved = new UnresolvedCommands<C>();
@@ -62,6 +65,11 @@ export class HostedGroup<C extends QueuedCommand> {
   /** Whether commands wait to be stamped. */
   get hasQueued(): boolean {
     return this.queue.length > 0;
+  }
+
+  /** Whether so many commands wait to be applied here that another one would have to wait for too long. */
+  get isBacklogFull(): boolean {
+    return this.backlog.isFull(this.group.lastIndex + this.queue.length);
   }
 
   /** The index that a snapshot must reach before the log can go on; 0 when none is needed (T10). */

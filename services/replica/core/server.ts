@@ -8,14 +8,14 @@
  */
 import { ClockGuard } from '../../../shared/clock/guard.js';
 import type { GroupWrite, LoadedState, WriteBatch } from '../../../shared/log-store/port.js';
-import type { GroupId, LogEntry, LogPosition, ServerId, Timestamp } from '../../../shared/raft/entry.js';
+import type { GroupId, Index, LogEntry, LogPosition, ServerId, Timestamp } from '../../../shared/raft/entry.js';
 import { Group, type PendingWrite } from '../../../shared/raft/group.js';
 import type { ConfigurationChange, ConfigureRefusal } from '../../../shared/raft/membership.js';
 import type { GroupOptions } from '../../../shared/raft/options.js';
 import { PromiseLimit } from '../../../shared/raft/promise.js';
 import type { Envelope } from '../../../shared/wire/envelope.js';
 import { Barriers, isAtLeast } from './barrier.js';
-import type { CommandRefusal, Effect, QueuedCommand, ReadEffect } from './effect.js';
+import type { Acknowledgement, CommandRefusal, Effect, QueuedCommand, ReadEffect } from './effect.js';
 import { Feed, type FeedRequest } from './feed.js';
 import { HostedGroup } from './hosted-group.js';
 import { Links } from './links.js';
@@ -34,6 +34,8 @@ export interface ServerOptions extends Omit<GroupOptions, 'group' | 'server' | '
   readonly envelopeBytesMax: number;
   /** Most commands that are stamped in one go. */
   readonly proposalsMax: number;
+  /** By group, the last entry that this server has applied; null when nothing is known of it (default). */
+  readonly applied?: () => readonly Index[] | null;
 }
 
 /** How long a barrier waits for an answer before it asks again (milliseconds). */
@@ -122,6 +124,8 @@ export class ReplicaCore<C extends QueuedCommand> {
     const { isDiskHung } = this;
     for (const group of this.groups) group.tick(this.nowMs, isDiskHung);
     this.probeSilentLeaders();
+    const applied = this.options.applied?.() ?? null;
+    for (const hosted of this.hosted) hosted.backlog.advance(applied?.[hosted.id] ?? null, this.nowMs);
   }
 
   /** A message of the transport carries so many bytes of entries from now on. A larger entry is sent all the same, and lost. */
@@ -174,10 +178,15 @@ export class ReplicaCore<C extends QueuedCommand> {
     return hosted === undefined ? 'not-leader' : hosted.offer(command, after);
   }
 
-  /** Why no command of this group is queued now, or null: before one is read. */
-  refusal(group: GroupId): CommandRefusal | null {
+  /**
+   * Why no command of this group is queued now, or null: before one is read. One whose client waits until it is applied is not taken while many
+   * others wait for that.
+   */
+  refusal(group: GroupId, acknowledgement: Acknowledgement): CommandRefusal | null {
     const hosted = this.hosted[group];
-    return hosted === undefined ? 'not-leader' : hosted.refusal(1);
+    const refusal = hosted === undefined ? 'not-leader' : hosted.refusal(1);
+    if (refusal !== null) return refusal;
+    return acknowledgement === 'applied' && hosted?.isBacklogFull === true ? 'behind' : null;
   }
 
   /** A merger's long poll; answered by a `feed` effect with the same number. */

@@ -32,8 +32,8 @@ it('pitfall: uncommitted growth: without a quorum so many bytes are taken, then 
   expect(taken).toBeGreaterThan(BYTES_MAX / BODY.length / 2);
   // Said before a command is read, too.
   while (cores.offer('s1', 0, new Uint8Array(1)) === null) taken += 1;
-  expect(leader.core.refusal(0)).toBe('overloaded');
-  expect(cores.server('s2').core.refusal(0)).toBe('not-leader');
+  expect(leader.core.refusal(0, 'committed')).toBe('overloaded');
+  expect(cores.server('s2').core.refusal(0, 'committed')).toBe('not-leader');
   expect(leader.told.filter(({ type }) => type === 'refused' || type === 'committed')).toEqual([]);
 
   leader.isCutOff = false;

@@ -1,0 +1,43 @@
+/**
+ * How many commands of a group wait to be applied, and how many may (Little's law): as many as are applied in the time that one may wait. More of them
+ * would only wait for longer, until their clients have given up. Pure.
+ */
+import type { Index } from '../../../shared/raft/entry.js';
+
+/** So many may wait, however slowly they are applied. */
+export const BACKLOG_MIN = 4_096;
+/** A command may wait for so long; the rate is that of the same time (milliseconds). */
+export const WAIT_MS = 1_000;
+/** Between two marks (milliseconds). */
+const MARK_MS = 100;
+
+interface Mark {
+  readonly atMs: number;
+  readonly applied: Index;
+}
+
+export class Backlog {
+  /** One is older than WAIT_MS, when there is such a one. */
+  private marks: Mark[] = [];
+  private applied: Index | null = null;
+
+  /** `applied`: of the last entry of the group that is applied; null when nothing is known of it. Time never goes back (milliseconds). */
+  advance(applied: Index | null, nowMs: number): void {
+    this.applied = applied;
+    if (applied === null) return;
+    const { marks } = this;
+    const last = marks[marks.length - 1];
+    // The state has gone back: what is applied again says nothing of the rate.
+    if (last !== undefined && applied < last.applied) marks.length = 0;
+    if (marks.length === 0 || nowMs - (last?.atMs ?? 0) >= MARK_MS) marks.push({ atMs: nowMs, applied });
+    while ((marks[1]?.atMs ?? nowMs) <= nowMs - WAIT_MS) marks.shift();
+  }
+
+  /** Whether no more of a group is taken whose last entry, stamped or queued, is or will be at `lastIndex`. */
+  isFull(lastIndex: Index): boolean {
+    const { applied, marks } = this;
+    if (applied === null) return false;
+    const rate = applied - (marks[0]?.applied ?? applied);
+    return lastIndex - applied >= Math.max(BACKLOG_MIN, rate);
+  }
+}
