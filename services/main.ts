@@ -1,5 +1,6 @@
+#!/usr/bin/env node
 /**
- * Runs the services named on the command line in this process:
+ * `craft-server`: runs the services named on the command line in this process:
  *
  *     node dist/services/main.js replica merger applier
  *
@@ -66,7 +67,7 @@ async function main(names: readonly string[]): Promise<void> {
   const unknown = given.filter((name) => SERVICES[name] === undefined);
   if (given.length === 0 || unknown.length > 0) {
     const known = Object.keys(SERVICES).join(' | ');
-    throw new ConfigError(`usage: main.js (${known})…${unknown.length > 0 ? `; not a service: ${unknown}` : ''}`);
+    throw new ConfigError(`usage: craft-server (${known})…${unknown.length > 0 ? `; not a service: ${unknown}` : ''}`);
   }
   const config = commonConfig();
   const logger = createLogger({ service: 'main', server: config.server, level: config.logLevel });

@@ -2,11 +2,12 @@
 import { PgDialect } from 'drizzle-orm/pg-core';
 import { PostgresJsSession, PostgresJsTransaction } from 'drizzle-orm/postgres-js';
 import type { Sql } from 'postgres';
+import type { Transaction as PostgresTransaction } from '../../../shared/engine/transaction.js';
 import type { Transaction } from './transaction.js';
 
 type NoSchema = Record<string, never>;
-/** A Drizzle transaction: `select`, `insert`, `update`, `delete`, `execute`, and `transaction` for savepoints. */
-export type PostgresTransaction = PostgresJsTransaction<NoSchema, NoSchema>;
+
+export type { PostgresTransaction };
 
 const dialect = new PgDialect();
 

@@ -1,0 +1,3 @@
+/** `craft/machine`: what the author of a state machine needs. */
+export { type CommandContext, Reject, type StateMachine } from './state-machine.js';
+export type { Transaction } from './transaction.js';

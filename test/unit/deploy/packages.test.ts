@@ -1,0 +1,50 @@
+/** The two packages agree. That they work when they are installed is shown by test/integration/packages.test.ts. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { z } from 'zod';
+import { projectRoot } from '../../../deploy/local/project.js';
+
+const manifest = z.object({
+  version: z.string(),
+  license: z.string(),
+  private: z.boolean().optional(),
+  engines: z.object({ node: z.string() }),
+  dependencies: z.record(z.string(), z.string()),
+  bin: z.record(z.string(), z.string()).optional(),
+  exports: z.record(z.string(), z.union([z.string(), z.object({ types: z.string(), default: z.string() })])),
+});
+const read = (...path: string[]) => readFileSync(join(projectRoot(), ...path), 'utf8');
+const server = manifest.parse(JSON.parse(read('package.json')));
+const client = manifest.parse(JSON.parse(read('shared', 'client', 'package.json')));
+
+it('both packages have one version, licence and range of Node versions, and may be packed', () => {
+  const { version, license, engines } = server;
+  expect(client).toMatchObject({ version, license, engines });
+  expect([server.private, client.private]).toEqual([undefined, undefined]);
+});
+
+it('the client package wants the same dependencies as the server package, in the same versions', () => {
+  for (const [name, range] of Object.entries(client.dependencies)) expect(server.dependencies[name], name).toBe(range);
+});
+
+it('every command is a source file that names its interpreter', () => {
+  for (const [command, path] of Object.entries(server.bin ?? {})) {
+    const source = read(path.replace(/^dist\//, '').replace(/\.js$/, '.ts'));
+    expect(source.split('\n')[0], command).toBe('#!/usr/bin/env node');
+  }
+});
+
+it('every entry point is built from a source file', () => {
+  for (const [manifest, folder] of [
+    [server, projectRoot()],
+    [client, projectRoot()],
+  ] as const) {
+    for (const [entry, target] of Object.entries(manifest.exports)) {
+      if (typeof target === 'string') continue;
+      const source = target.default.replace(/^\.\/dist\//, '').replace(/\.js$/, '.ts');
+      expect(existsSync(join(folder, source)), entry).toBe(true);
+      expect(target.types).toBe(target.default.replace(/\.js$/, '.d.ts'));
+    }
+  }
+});
