@@ -2,14 +2,14 @@
  * From a command's name and payload to what goes into the log: the state machine's contract is looked up and the input is
  * validated before anything is appended. On the leader's path of every command.
  */
-import { resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import type { z } from 'zod';
+import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { ConfigError } from '../config/config.js';
 import { CraftError } from '../wire/errors.js';
-import { RESERVED_PREFIX, RESTORE_COMMAND } from '../wire/restore.js';
+import { RESTORE_COMMAND } from '../wire/restore.js';
 import { JsonTextError, parseJson } from './json-text.js';
 import { kvContract } from './kv/contract.js';
+import { loadModule } from './load-module.js';
+import { shapeProblem } from './shape.js';
 import type { CommandContract, StateMachineContract } from './state-machine.js';
 
 export type { StateMachineContract } from './state-machine.js';
@@ -21,50 +21,16 @@ const PROBLEMS_MAX = 3;
 
 /**
  * The machine of the module at `path` (its default export; a relative path begins at the working directory), or the built-in
- * key-value machine. Rejects with ConfigError when the module does not load or exports something else.
+ * key-value machine. Rejects with ConfigError when the module does not load (with file and line) or exports something else.
  */
 export async function loadStateMachine(path: string | undefined): Promise<StateMachineContract> {
   if (path === undefined) return kvContract;
-  let machine: unknown;
-  try {
-    const module: { default?: unknown } = await import(pathToFileURL(resolve(path)).href);
-    machine = module.default;
-  } catch (cause) {
-    throw new ConfigError(
-      `wrong configuration: CRAFT_STATE_MACHINE: ${path} does not load: ${cause instanceof Error ? cause.message : cause}`,
-    );
-  }
-  if (!isContract(machine)) {
-    throw new ConfigError(
-      `wrong configuration: CRAFT_STATE_MACHINE: the default export of ${path} is no state machine {name, commands, queries}`,
-    );
-  }
-  const reserved = Object.keys(machine.commands).find((name) => name.startsWith(RESERVED_PREFIX));
-  if (reserved !== undefined) {
-    throw new ConfigError(
-      `wrong configuration: CRAFT_STATE_MACHINE: command ${quote(reserved)} of ${path}: names that begin with ${RESERVED_PREFIX} are reserved`,
-    );
-  }
-  return machine;
-}
-
-function isContract(value: unknown): value is StateMachineContract {
-  if (!isRecord(value) || typeof value['name'] !== 'string') return false;
-  return hasInputs(value['commands']) && hasInputs(value['queries']);
-}
-
-function hasInputs(value: unknown): boolean {
-  return (
-    isRecord(value) &&
-    Object.values(value).every(
-      (definition) =>
-        isRecord(definition) && isRecord(definition['input']) && typeof definition['input']['safeParse'] === 'function',
-    )
-  );
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null;
+  const { default: machine } = await loadModule(path).catch((error: Error) => {
+    throw new ConfigError(`wrong configuration: CRAFT_STATE_MACHINE: ${error.message}`);
+  });
+  const problem = shapeProblem(machine);
+  if (problem === undefined) return machine as StateMachineContract;
+  throw new ConfigError(`wrong configuration: CRAFT_STATE_MACHINE: the default export of ${path} ${problem}`);
 }
 
 /**
@@ -149,11 +115,19 @@ function accept(contract: CommandContract, value: unknown): unknown {
   return contract.isPlain?.(value) ? value : check(contract.input, value);
 }
 
-function check<Input>(schema: z.ZodType<Input>, value: unknown): Input {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const { issues } = parsed.error;
-  const problems = issues.slice(0, PROBLEMS_MAX).map((issue) => `${fieldOf(issue.path)}: ${issue.message}`);
+function check<Input>(schema: StandardSchemaV1<unknown, Input>, value: unknown): Input {
+  const checked = schema['~standard'].validate(value);
+  if (checked instanceof Promise) {
+    // Nobody waits for it.
+    checked.catch(() => undefined);
+    throw new CraftError(
+      'INTERNAL',
+      'the schema of the input validates asynchronously, which a state machine must not',
+    );
+  }
+  const { issues } = checked;
+  if (issues === undefined) return checked.value;
+  const problems = issues.slice(0, PROBLEMS_MAX).map((issue) => `${fieldOf(issue.path ?? [])}: ${issue.message}`);
   if (issues.length > PROBLEMS_MAX) problems.push(`and ${issues.length - PROBLEMS_MAX} more`);
   const message = problems.join('; ');
   throw new CraftError(
@@ -163,9 +137,10 @@ function check<Input>(schema: z.ZodType<Input>, value: unknown): Input {
 }
 
 /** `ops[1].put.key` */
-function fieldOf(path: readonly PropertyKey[]): string {
+function fieldOf(path: NonNullable<StandardSchemaV1.Issue['path']>): string {
   let field = '';
-  for (const part of path) {
+  for (const segment of path) {
+    const part = typeof segment === 'object' ? segment.key : segment;
     if (typeof part === 'number') field += `[${part}]`;
     else field += field === '' ? String(part) : `.${String(part)}`;
   }

@@ -4,7 +4,7 @@
  *
  * `Tx` is what the engine gives to handlers: for the Postgres engine a Drizzle transaction.
  */
-import type { z } from 'zod';
+import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Index, Timestamp } from '../raft/entry.js';
 
 /** All that a handler may know besides its input and the transaction; the same at every server. */
@@ -39,7 +39,8 @@ export function rejectOf(error: unknown): Error | undefined {
 }
 
 export interface CommandContract<Input = unknown> {
-  readonly input: z.ZodType<Input>;
+  /** Of zod, or of another library of the Standard Schema interface that validates synchronously. */
+  readonly input: StandardSchemaV1<unknown, Input>;
   /** Decodes an `application/protobuf` payload into the value that `input` then validates. Throws on bad bytes. */
   readonly fromProtobuf?: (payload: Uint8Array) => unknown;
   /**
@@ -50,7 +51,7 @@ export interface CommandContract<Input = unknown> {
 }
 
 export interface QueryContract<Input = unknown> {
-  readonly input: z.ZodType<Input>;
+  readonly input: StandardSchemaV1<unknown, Input>;
 }
 
 /** What may be asked of a state machine: names and inputs, without the code that answers. */

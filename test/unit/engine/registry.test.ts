@@ -1,15 +1,19 @@
 /** What a leader refuses before anything is appended, and in which words. */
 import '../../../shared/wire/protobuf.js';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { StandardSchemaV1 } from '@standard-schema/spec';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { JsonTextError, parseJson, parseJsonText } from '../../../shared/engine/json-text.js';
 import { kvContract } from '../../../shared/engine/kv/contract.js';
-import { loadStateMachine, prepareCommand, validateQuery } from '../../../shared/engine/registry.js';
+import {
+  loadStateMachine,
+  prepareCommand,
+  readInput,
+  type StateMachineContract,
+  validateQuery,
+} from '../../../shared/engine/registry.js';
 import { CraftError } from '../../../shared/wire/errors.js';
 import { craft } from '../../../shared/wire/generated/craft.js';
-import { temporaryFolder } from '../../harness/index.js';
 
 const { KvPut, KvTxn } = craft.v1;
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -155,21 +159,20 @@ it('a module that is no state machine is a configuration error', async () => {
   expect((await loadStateMachine(undefined)).name).toBe('kv');
 });
 
-it("a machine with a command under one of craft's own names is a configuration error", async () => {
-  const folder = await temporaryFolder('machine');
-  try {
-    const module = (name: string) =>
-      `export default { name: 'm', commands: { '${name}': { input: { safeParse() {} } } }, queries: {} };`;
-    const path = join(folder.path, 'machine.mjs');
-    await writeFile(path, module('craft.restore'));
-    await expect(loadStateMachine(path)).rejects.toMatchObject({
-      code: 'CONFIG',
-      message: expect.stringMatching(/craft\.restore.*reserved/),
-    });
-    const other = join(folder.path, 'other.mjs');
-    await writeFile(other, module('craftsman'));
-    expect((await loadStateMachine(other)).name).toBe('m');
-  } finally {
-    await folder.remove();
-  }
+it('schemas of any library that validates synchronously will do', () => {
+  type Result = StandardSchemaV1.Result<number> | Promise<StandardSchemaV1.Result<number>>;
+  const machineOf = (validate: (value: unknown) => Result): StateMachineContract => ({
+    name: 'm',
+    commands: { add: { input: { '~standard': { version: 1, vendor: 'test', validate } } } },
+    queries: {},
+  });
+  const issues = [{ message: 'is no number', path: ['a', { key: 0 }, 'b'] }];
+  const numbers = machineOf((value) => (typeof value === 'number' ? { value } : { issues }));
+  expect(prepareCommand(numbers, 'add', bytes('7'), 'json')).toEqual(bytes('7'));
+  expect(readInput(numbers, 'add', bytes('7'))).toEqual({ input: 7 });
+  expect(() => prepareCommand(numbers, 'add', bytes('"7"'), 'json')).toThrow('a[0].b: is no number');
+
+  const slow = machineOf(() => Promise.reject(new Error('for nobody')));
+  expect(() => prepareCommand(slow, 'add', bytes('7'), 'json')).toThrow(/validates asynchronously/);
+  expect(readInput(slow, 'add', bytes('7'))).toEqual({ refused: 'the input is not one of "add"' });
 });
