@@ -26,14 +26,29 @@ import { Subjects } from '../wire/subjects.js';
 import { Attempts } from './attempts.js';
 import { InvalidArgumentError, OutcomeUnknownError, PayloadTooLargeError, UnavailableError } from './errors.js';
 import { Kv } from './kv.js';
+import {
+  type CommandCalls,
+  callsByName,
+  type InputOf,
+  type MachineTypes,
+  type NameOf,
+  type QueryCalls,
+  type ReplyTo,
+  type ResultOf,
+} from './machine.js';
 import type { CallOptions, CommandOptions, CommandReply, CraftOptions, QueryOptions } from './options.js';
 import { type ServerStatus, type Success, serverStatus, stateStatus, syncReply } from './reply.js';
 import { Requester } from './requester.js';
 import { call } from './retry.js';
 import { CommandSender } from './sender.js';
 
-/** Connects and returns a client. Rejects as the NATS client does when no server can be reached. */
-export async function connectCraft(options: CraftOptions = {}): Promise<CraftClient> {
+/**
+ * Connects and returns a client. Rejects as the NATS client does when no server can be reached. With the type of the cluster's state
+ * machine, `connectCraft<typeof machine>()`, the compiler knows names, inputs and results.
+ */
+export async function connectCraft<M extends MachineTypes = MachineTypes>(
+  options: CraftOptions = {},
+): Promise<CraftClient<M>> {
   const connection =
     options.connection ??
     (await connect({
@@ -42,12 +57,21 @@ export async function connectCraft(options: CraftOptions = {}): Promise<CraftCli
       maxReconnectAttempts: -1,
       noAsyncTraces: true,
     }));
-  return new CraftClient(connection, options);
+  return new CraftClient<M>(connection, options);
 }
 
-export class CraftClient {
+export class CraftClient<M extends MachineTypes = MachineTypes> {
   /** The built-in key-value machine. */
-  readonly kv = new Kv(this);
+  readonly kv = new Kv({
+    command: (name, input, options) => this.run(name, input, options),
+    query: (name, input, options) => this.ask(name, input, options),
+  });
+  /** `craft.commands['bank.open'](input)` is `craft.command('bank.open', input)`. */
+  readonly commands = callsByName<CommandCalls<M['commands']>>((name, input, options) =>
+    this.run(name, input, options),
+  );
+  /** `craft.queries['bank.balance'](input)` is `craft.query('bank.balance', input)`. */
+  readonly queries = callsByName<QueryCalls<M['queries']>>((name, input, options) => this.ask(name, input, options));
   private readonly requester: Requester;
   private readonly sender: CommandSender;
   private readonly subjects: Subjects;
@@ -83,7 +107,16 @@ export class CraftClient {
    * log, as far as they fit into one message (1,024 commands, 256 KiB). A command that must be sent
    * again may come after those that followed it.
    */
-  async command(name: string, input: unknown, options: CommandOptions = {}): Promise<CommandReply> {
+  command<Name extends NameOf<M['commands']>, const Options extends CommandOptions = object>(
+    name: Name,
+    input: InputOf<M['commands'][Name]>,
+    options?: Options,
+  ): Promise<ReplyTo<ResultOf<M['commands'][Name]>, Options>>;
+  command(name: string, input: unknown, options?: CommandOptions): Promise<CommandReply> {
+    return this.run(name, input, options);
+  }
+
+  private async run(name: string, input: unknown, options: CommandOptions = {}): Promise<CommandReply> {
     const acknowledgement = options.ack ?? 'applied';
     const isCommitted = acknowledgement === 'committed';
     const id = options.id || randomUUID();
@@ -108,7 +141,16 @@ export class CraftClient {
   }
 
   /** Reads; throws InvalidArgumentError, UnknownCommandError, UnavailableError or InternalError. */
-  async query(name: string, input: unknown, options: QueryOptions = {}): Promise<unknown> {
+  query<Name extends NameOf<M['queries']>>(
+    name: Name,
+    input: InputOf<M['queries'][Name]>,
+    options?: QueryOptions,
+  ): Promise<ResultOf<M['queries'][Name]>>;
+  query(name: string, input: unknown, options?: QueryOptions): Promise<unknown> {
+    return this.ask(name, input, options);
+  }
+
+  private async ask(name: string, input: unknown, options: QueryOptions = {}): Promise<unknown> {
     const header = options.consistency === undefined ? undefined : headers();
     header?.set('Craft-Consistency', options.consistency ?? '');
     return (await this.call(this.subjects.query(name), input, header, options)).result;

@@ -1,5 +1,15 @@
 export * from './client.js';
 export * from './errors.js';
 export type { Json, KvDelete, KvOperation, KvPut, KvValue } from './kv.js';
+export type {
+  AppliedReply,
+  CommandCalls,
+  InputOf,
+  JsonOf,
+  MachineTypes,
+  QueryCalls,
+  ReplyTo,
+  ResultOf,
+} from './machine.js';
 export type { Ack, CallOptions, CommandOptions, CommandReply, CraftOptions, QueryOptions } from './options.js';
 export type { ServerStatus, StateStatus } from './reply.js';
