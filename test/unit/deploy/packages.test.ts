@@ -24,6 +24,18 @@ it('both packages have one version, licence and range of Node versions, and may 
   expect([server.private, client.private]).toEqual([undefined, undefined]);
 });
 
+it('.nvmrc, README.md, the image and the example name the versions of Node that the packages want', () => {
+  expect(server.engines.node).toBe('>=22');
+  expect(read('.nvmrc').trim()).toBe('22');
+  expect(read('README.md')).toMatch(/^Needs Node\.js 22 or 24, and npm/m);
+  expect(read('deploy', 'compose', 'Dockerfile').match(/^FROM node:.*$/gm)).toEqual([
+    'FROM node:22-slim AS build',
+    'FROM node:22-slim',
+  ]);
+  const example: unknown = JSON.parse(read('deploy', 'examples', 'bank', 'package.json'));
+  expect(example).toMatchObject({ engines: server.engines });
+});
+
 it('the client package wants the same dependencies as the server package, in the same versions', () => {
   for (const [name, range] of Object.entries(client.dependencies)) expect(server.dependencies[name], name).toBe(range);
 });
