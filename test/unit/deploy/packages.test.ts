@@ -11,6 +11,7 @@ const manifest = z.object({
   private: z.boolean().optional(),
   engines: z.object({ node: z.string() }),
   dependencies: z.record(z.string(), z.string()),
+  devDependencies: z.record(z.string(), z.string()).default({}),
   bin: z.record(z.string(), z.string()).optional(),
   exports: z.record(z.string(), z.union([z.string(), z.object({ types: z.string(), default: z.string() })])),
 });
@@ -59,4 +60,22 @@ it('every entry point is built from a source file', () => {
       expect(target.types).toBe(target.default.replace(/\.js$/, '.d.ts'));
     }
   }
+});
+
+it('CONTRIBUTING.md gives a reason for every dependency, and for nothing else', () => {
+  const [, table = ''] = read('CONTRIBUTING.md').split('## Dependencies');
+  const rows = table.split('\n').filter((line) => line.startsWith('| `'));
+  const reasons = rows.map((row) => row.split(' | ').map((cell) => cell.replace(/^\| | \|$/g, '')));
+  // `a`, `b` of one scope; what follows in brackets is the package behind an alias.
+  const named = (cell: string) => {
+    const names = [...cell.replace(/\(.*\)/, '').matchAll(/`([^`]+)`/g)].map(([, name = '']) => name);
+    const scope = names[0]?.startsWith('@opentelemetry/') ? '@opentelemetry/' : '';
+    return names.map((name) => (name.startsWith('@') ? name : `${scope}${name}`));
+  };
+  const where = (use: string) =>
+    reasons.filter(([, uses = '']) => uses.includes(use)).flatMap(([cell = '']) => named(cell));
+  expect(where('server').sort()).toEqual(Object.keys(server.dependencies).sort());
+  expect(where('client').sort()).toEqual(Object.keys(client.dependencies).sort());
+  expect(where('development').sort()).toEqual(Object.keys(server.devDependencies).sort());
+  for (const [cell, , reason = ''] of reasons) expect(reason, cell).toMatch(/\w{3}/);
 });
