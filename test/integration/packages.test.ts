@@ -35,7 +35,7 @@ let packages: { readonly craft: string; readonly client: string };
 
 beforeAll(async () => {
   folder = await temporaryFolder('packages');
-  [nats, database, packages] = await Promise.all([startTestNats(), startTestPostgres(['bank']), pack()]);
+  [nats, database, packages] = await Promise.all([startTestNats(), startTestPostgres(['bank', 'bank_test']), pack()]);
 });
 afterAll(async () => {
   server?.kill('SIGKILL');
@@ -107,6 +107,11 @@ it('the example is compiled against the packages, and runs; the server has copie
   await cp(join(root, 'deploy/examples/bank'), project, { recursive: true, filter });
   await install(project, packages.craft, packages.client);
   await compile(project);
+
+  const testDatabase = { TEST_DATABASE_URL: database.url('bank_test') };
+  expect(await run(project, process.execPath, ['--test', '--test-reporter=tap', 'dist/'], testDatabase)).toMatch(
+    /^# pass 2$/m,
+  );
 
   // Two copies of craft and of drizzle-orm: one runs the services, the other one defines the machine.
   await cp(join(project, 'node_modules'), at('server/node_modules'), { recursive: true, verbatimSymlinks: true });

@@ -1,0 +1,145 @@
+/**
+ * `craft/testing`: a state machine on a database, without NATS and without a cluster. Commands pass the same checks and the same engine as
+ * at a server: migrations, schemas, savepoints, results by id, rejections.
+ */
+
+import { errorOf } from '../../shared/client/errors.js';
+import type { InputOf, MachineTypes, NameOf, ResultOf } from '../../shared/client/machine.js';
+import type { EnginePosition } from '../../shared/engine/port.js';
+import { prepareCommand } from '../../shared/engine/registry.js';
+import type { StateMachineContract } from '../../shared/engine/state-machine.js';
+import { RunningChecksum } from '../../shared/merge/checksum.js';
+import { PostgresEngine } from './postgres/engine.js';
+
+/** Of the first command, unless the test says otherwise (microseconds since the Unix epoch). */
+const FIRST_TIMESTAMP = 1_800_000_000_000_000;
+/** How long a command's id is remembered (milliseconds): the default of a server. */
+const RESULT_WINDOW_MS = 600_000;
+
+export interface TestOptions {
+  /** A Postgres database for this test alone. The machine's migrations run in it; what earlier tests left there is kept. */
+  readonly databaseUrl: string;
+}
+
+export interface TestCommandOptions {
+  /** Idempotency id: of all commands with one id the first takes effect. Default: none. */
+  readonly id?: string;
+  /** What handlers get as `context.timestamp`; later than that of the command before. Default: a microsecond later. */
+  readonly timestamp?: number;
+}
+
+/** Opens `machine` on a database. Rejects when that cannot be reached, when a migration fails, or when its tables are not deterministic. */
+export async function openMachine<M extends StateMachineContract & MachineTypes>(
+  machine: M,
+  { databaseUrl }: TestOptions,
+): Promise<TestMachine<M>> {
+  const failures: { error?: unknown } = {};
+  const engine = new PostgresEngine({
+    databaseUrl,
+    server: 'test',
+    resultWindowMs: RESULT_WINDOW_MS,
+    machine,
+    onFailure: (_, error) => {
+      failures.error = error;
+    },
+  });
+  try {
+    return new TestMachine(machine, engine, await engine.open(), failures);
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
+}
+
+export class TestMachine<M extends StateMachineContract & MachineTypes> {
+  private readonly checksum: RunningChecksum;
+  private mergedIndex: number;
+  private timestamp: number;
+  private groupIndex: number;
+  /** Commands run one after the other, as in the log. */
+  private last: Promise<unknown> = Promise.resolve();
+
+  /** Use `openMachine`. */
+  constructor(
+    private readonly machine: M,
+    private readonly engine: PostgresEngine,
+    position: EnginePosition,
+    /** What the newest handler that failed has thrown. */
+    private readonly failures: { error?: unknown },
+  ) {
+    this.checksum = new RunningChecksum(position.checksum);
+    this.mergedIndex = position.mergedIndex;
+    this.timestamp = Math.max(position.timestamp, FIRST_TIMESTAMP - 1);
+    this.groupIndex = position.positions[0]?.index ?? 0;
+  }
+
+  /**
+   * Runs a command and gives its result as a client gets it. Throws as the client does: RejectedError, InvalidArgumentError,
+   * UnknownCommandError; InternalError with the handler's error as its `cause`.
+   */
+  async command<Name extends NameOf<M['commands']>>(
+    name: Name,
+    input: InputOf<M['commands'][Name]>,
+    options: TestCommandOptions = {},
+  ): Promise<ResultOf<M['commands'][Name]>> {
+    const running = this.last.then(() => this.run(name, input, options));
+    this.last = running.catch(() => undefined);
+    return running as Promise<ResultOf<M['commands'][Name]>>;
+  }
+
+  /** Reads what the commands until now have made. Throws InvalidArgumentError or UnknownCommandError. */
+  async query<Name extends NameOf<M['queries']>>(
+    name: Name,
+    input: InputOf<M['queries'][Name]>,
+  ): Promise<ResultOf<M['queries'][Name]>> {
+    await this.last;
+    const result = await asClient(() => this.engine.query(name, throughJson(input)));
+    return throughJson(result ?? null) as ResultOf<M['queries'][Name]>;
+  }
+
+  /** Ends the connections. The rows stay. */
+  async close(): Promise<void> {
+    await this.last;
+    await this.engine.close();
+  }
+
+  private async run(name: string, input: unknown, { id = '', timestamp }: TestCommandOptions): Promise<unknown> {
+    const given = new TextEncoder().encode(JSON.stringify(input) ?? '');
+    const payload = await asClient(async () => prepareCommand(this.machine, name, given, 'json'));
+    const next = timestamp ?? this.timestamp + 1;
+    if (!Number.isSafeInteger(next) || next <= this.timestamp) {
+      throw new RangeError(`timestamp ${next} is not an integer later than ${this.timestamp}`);
+    }
+    this.timestamp = next;
+    this.mergedIndex += 1;
+    this.groupIndex += 1;
+    this.checksum.add(0, this.groupIndex, payload);
+    const { mergedIndex, groupIndex: index } = this;
+    const place = { mergedIndex, group: 0, index, term: 1, timestamp: next };
+    const client = { name, payload, id, server: 'test', reply: '', traceparent: '', replyFormat: 'json' as const };
+    const { applied } = await this.engine.apply({
+      commands: [{ ...place, ...client }],
+      checksum: this.checksum.toString(),
+    });
+    const outcome = applied[0]?.outcome;
+    if (outcome === undefined) throw new Error('the engine gave no outcome');
+    if (outcome.ok) return JSON.parse(outcome.json);
+    if (outcome.failed !== true) throw errorOf('REJECTED', outcome.message, id);
+    throw Object.assign(errorOf('INTERNAL', outcome.message, id), { cause: this.failures.error });
+  }
+}
+
+/** Refusals of the services' own code as the classes that a client has. */
+async function asClient<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const { code, message } = error as { code?: unknown; message?: unknown };
+    if (code !== 'INVALID_ARGUMENT' && code !== 'UNKNOWN_COMMAND') throw error;
+    throw Object.assign(errorOf(code, String(message), ''), { cause: error });
+  }
+}
+
+function throughJson(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value));
+}
