@@ -6,10 +6,10 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readMigrationFiles } from 'drizzle-orm/migrator';
 import postgres from 'postgres';
 import type { Connection } from './connection.js';
 import { requireDeterminism } from './determinism.js';
+import { type Migration, missingMigrations, readMigrations } from './migrations.js';
 import { CREATE_POSITION } from './position.js';
 import { recordSequences, SET_SEQUENCES } from './sequences.js';
 import { NO_TIMEOUTS, NO_TRANSACTION_TIMEOUT, PRESET_SCHEMAS, STATE_SCHEMAS } from './settings.js';
@@ -32,9 +32,12 @@ export function migrationsFolder(): string {
   }
 }
 
-/** Runs what `folder` has and `table` (in schema craft) does not list yet. */
+/**
+ * Runs what `folder` has and `table` (in schema craft) does not list yet.
+ * @throws MigrationJournalError, MigrationChangedError, and what Postgres says of a statement; nothing has changed then.
+ */
 export async function migrate(connection: Connection, folder: string, table: string): Promise<void> {
-  const migrations = readMigrationFiles({ migrationsFolder: folder });
+  const migrations = readMigrations(folder);
   for (let attempt = 1; ; attempt++) {
     try {
       await connection.transaction(
@@ -57,31 +60,27 @@ export async function migrate(connection: Connection, folder: string, table: str
   }
 }
 
-async function runMissing(
-  transaction: Transaction,
-  migrations: ReturnType<typeof readMigrationFiles>,
-  table: string,
-): Promise<void> {
-  const [last] = await transaction.run(`select max(created_at) from craft.${table}`, []);
-  const newest = Number(last?.[0] ?? 0);
-  const isFirst = table === ENGINE_MIGRATIONS && newest === 0;
-  if ((migrations.at(-1)?.folderMillis ?? 0) <= newest) return;
+async function runMissing(transaction: Transaction, migrations: readonly Migration[], table: string): Promise<void> {
+  const rows = await transaction.run(`select created_at::text, hash from craft.${table} order by created_at`, []);
+  const done = rows.map(([when, hash]) => ({ when: Number(when), hash: String(hash) }));
+  const isOwn = table === ENGINE_MIGRATIONS;
+  const missing = missingMigrations(migrations, done, { isOlder: isOwn });
+  if (missing.length === 0) return;
   // A migration may set a sequence: it begins with what the last command left, and what it leaves is recorded.
-  if (table === MACHINE_MIGRATIONS) await transaction.run(SET_SEQUENCES, []);
-  for (const migration of migrations) {
-    if (migration.folderMillis <= newest) continue;
-    for (const statement of migration.sql) await transaction.execute(statement);
+  if (!isOwn) await transaction.run(SET_SEQUENCES, []);
+  for (const migration of missing) {
+    for (const statement of migration.statements) await transaction.execute(statement);
     await transaction.run(`insert into craft.${table} (hash, created_at) values ($1, $2)`, [
       migration.hash,
-      String(migration.folderMillis),
+      String(migration.when),
     ]);
   }
-  if (table === MACHINE_MIGRATIONS) {
+  if (!isOwn) {
     // Here, too, so that migrations that are refused leave nothing behind.
     await requireDeterminism(transaction);
     await recordSequences(transaction);
   }
   // In the same transaction: a position that is missing later was removed, and tables that are missing were not dropped here.
-  if (isFirst) await transaction.run(CREATE_POSITION, []);
+  if (isOwn && done.length === 0) await transaction.run(CREATE_POSITION, []);
   await transaction.execute('update craft.position set tables = null');
 }

@@ -2,10 +2,10 @@
  * Which tables the state must have, so that one that was dropped by hand is damage of this server and no command's outcome; and how they are
  * made anew. The list lies in craft.position: it is written when migrations have run, and by a batch in which a handler changes tables.
  */
-import { readMigrationFiles } from 'drizzle-orm/migrator';
 import { DamagedError } from '../../../shared/engine/port.js';
 import { textArray } from './array.js';
 import { readCatalog, type Scope } from './catalog.js';
+import { readMigrations } from './migrations.js';
 import { CREATE_POSITION } from './position.js';
 import { isEnvironment } from './sqlstate.js';
 import { mayChangeTables } from './statement.js';
@@ -92,8 +92,8 @@ export async function createTables(
 ): Promise<void> {
   const names = (await transaction.run(BARE_NAMES, [textArray(missing)])).map(([name]) => wordOf(String(name)));
   for (const folder of folders) {
-    for (const { sql } of readMigrationFiles({ migrationsFolder: folder })) {
-      for (const statement of sql) {
+    for (const { statements } of readMigrations(folder)) {
+      for (const statement of statements) {
         if (!mayChangeTables(statement) || !names.some((name) => name.test(statement))) continue;
         try {
           await transaction.savepoint(() => transaction.execute(statement));

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { LogMismatchError } from '../../../services/applier/core/queue.js';
 import { DatabaseError, MigrationError } from '../../../services/applier/opening.js';
 import { ConnectionLostError } from '../../../services/applier/postgres/connection.js';
+import { MigrationChangedError, MigrationJournalError } from '../../../services/applier/postgres/migrations.js';
 import { StreamLostError } from '../../../services/merger/stream.js';
 import { DamagedLogError } from '../../../services/replica/damage.js';
 import { ConfigError } from '../../../shared/config/config.js';
@@ -42,6 +43,8 @@ describe('an error of a service', () => {
       new Error('the NATS connection is closed for good'),
       new DatabaseError('the database does not answer', { cause }),
       new MigrationError('migration 0001 failed', { cause }),
+      new MigrationJournalError('migration 0001 has not run'),
+      new MigrationChangedError('migration 0001 was changed'),
       new ConnectionLostError(cause),
       new LogStoreWriteError('disk full'),
       new StreamLostError('emptied'),
