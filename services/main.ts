@@ -10,7 +10,7 @@
 import { applierConfig, ConfigError, commonConfig, replicaConfig } from '../shared/config/config.js';
 import { exitCodeOf, type Service } from '../shared/config/service.js';
 import { currentHandler } from '../shared/engine/handler-context.js';
-import { loadStateMachine } from '../shared/engine/registry.js';
+import { loadStateMachine } from '../shared/engine/loading.js';
 import { DirectFeed } from '../shared/link/feed.js';
 import type { Links } from '../shared/link/links.js';
 import { DirectMergedLog } from '../shared/link/merged-log.js';

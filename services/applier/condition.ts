@@ -1,7 +1,8 @@
 /** Whether this server's state goes on, and what it says of that on `<c>.admin.applied` and `<c>.admin.applied.<server>`. JSON. */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { VERSION } from '../../shared/config/version.js';
-import type { EnginePosition, TableChecksum } from '../../shared/engine/port.js';
+import type { LoadedMachine } from '../../shared/engine/loading.js';
+import type { EnginePosition, StorageEngine, TableChecksum } from '../../shared/engine/port.js';
 import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
 import type { Index } from '../../shared/raft/entry.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
@@ -17,6 +18,8 @@ export interface ConditionOptions {
   readonly connection: NatsConnection;
   readonly subjects: Subjects;
   readonly server: string;
+  readonly loaded: LoadedMachine;
+  readonly engine: Pick<StorageEngine, 'machine'>;
   readonly core: Pick<ApplierCore, 'appliedIndex' | 'refusal' | 'divergence' | 'verifyingAt'>;
 }
 
@@ -67,7 +70,8 @@ export class Condition {
   }
 
   status(): object {
-    const { server, subjects, core } = this.options;
+    const { server, subjects, core, engine, loaded } = this.options;
+    const versions = loaded.versions.map(({ version, fingerprint }) => ({ version, fingerprint }));
     const trouble = this.refusal ?? this.trouble;
     return {
       server,
@@ -78,6 +82,7 @@ export class Condition {
       ...trouble,
       trusted: this.refusal === null,
       divergence: core.divergence,
+      machine: { ...engine.machine, loaded: versions },
       verifying: core.verifyingAt,
       verified: this.verified,
     };

@@ -9,6 +9,7 @@
 import { ConnectionError, type NatsConnection } from '@nats-io/nats-core';
 import type { ApplierConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
+import type { LoadedMachine } from '../../shared/engine/loading.js';
 import {
   type AppliedBatch,
   type EnginePosition,
@@ -73,6 +74,7 @@ export class ApplierService implements Service {
     private readonly config: ApplierConfig,
     private readonly connection: NatsConnection,
     private readonly engine: StorageEngine,
+    loaded: LoadedMachine,
     core: ApplierCore,
     position: EnginePosition,
     private readonly logger: Logger,
@@ -112,7 +114,7 @@ export class ApplierService implements Service {
       core.refusal === undefined ? 1 : 0,
     );
     const refusal = () => core.refusal;
-    this.condition = new Condition({ connection, subjects, server, core });
+    this.condition = new Condition({ connection, subjects, server, loaded, engine, core });
     const reader = new MergedLogReader({ connection, stream: subjects.logStream(server), warn: this.warn });
     const snapshots = new Snapshots({
       connection,

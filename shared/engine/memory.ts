@@ -25,7 +25,7 @@ import { originsOf, type StoredResult, settle } from './results.js';
 import { EMPTY_RESULTS_CHECKSUM } from './results-checksum.js';
 import { checksumText, rowDigest } from './rows-checksum.js';
 import { wrongFormat } from './snapshot-frames.js';
-import type { CommandOutcome } from './state-machine.js';
+import { type CommandOutcome, type MachineVersion, versionOf } from './state-machine.js';
 
 /** A snapshot whose bytes are there at once. */
 export interface MemorySnapshot extends Omit<EngineSnapshot, 'data'> {
@@ -39,6 +39,7 @@ export class MemoryEngine implements StorageEngine {
   private isBeingRead = false;
   private isBeingChecked = false;
   divergence: string | undefined;
+  machine: MachineVersion = versionOf(kvContract);
   protected position: EnginePosition = {
     mergedIndex: 0,
     checksum: EMPTY_CHECKSUM,

@@ -2,7 +2,7 @@
  * StorageEngine: what the applier drives. One engine instance holds the materialised state of one server.
  */
 import { type GroupId, type Index, LOG_START, type LogPosition, type ServerId, type Timestamp } from '../raft/entry.js';
-import type { CommandOutcome } from './state-machine.js';
+import type { CommandOutcome, MachineVersion } from './state-machine.js';
 
 /** One command of the merged log, decoded. */
 export interface MergedCommand {
@@ -98,10 +98,13 @@ export interface RowsCheck {
 export interface StorageEngine {
   /** Why this state counts as different from the other servers'; known once it is open, and kept with the state until `restore`. */
   readonly divergence: string | undefined;
+  /** The state machine whose state this is, and the version that executes what comes next; known once it is open. */
+  readonly machine: MachineVersion;
   /**
    * Prepares the schema and takes the fence: every older instance fails with FencedError at its next batch. May be called again, as after
    * ReplacedError: it gives the position of what is there then.
-   * @throws NondeterministicSchemaError when the machine's tables give other values on every server by themselves.
+   * @throws NondeterministicSchemaError when the machine's tables give other values on every server by themselves; OtherMachineError when
+   * this is the state of another machine.
    */
   open(): Promise<EnginePosition>;
   /**
@@ -176,6 +179,18 @@ export class NondeterministicSchemaError extends Error {
   constructor(message: string) {
     super(message);
     this.name = 'NondeterministicSchemaError';
+  }
+}
+
+/** The state is that of another state machine. Final until the right machine, or another database, is given. */
+export class OtherMachineError extends Error {
+  readonly code = 'OTHER_MACHINE';
+  constructor(found: string, given: string) {
+    super(
+      `this is the state of the state machine ${JSON.stringify(found)}, and CRAFT_STATE_MACHINE has ${JSON.stringify(given)}: ` +
+        'give the machine that the cluster runs, or another database',
+    );
+    this.name = 'OtherMachineError';
   }
 }
 

@@ -2,14 +2,10 @@
  * From a command's name and payload to what goes into the log: the state machine's contract is looked up and the input is
  * validated before anything is appended. On the leader's path of every command.
  */
-import { resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import type { z } from 'zod';
-import { ConfigError } from '../config/config.js';
 import { CraftError } from '../wire/errors.js';
-import { RESERVED_PREFIX, RESTORE_COMMAND } from '../wire/restore.js';
+import { RESTORE_COMMAND } from '../wire/restore.js';
 import { JsonTextError, parseJson } from './json-text.js';
-import { kvContract } from './kv/contract.js';
 import type { CommandContract, StateMachineContract } from './state-machine.js';
 
 export type { StateMachineContract } from './state-machine.js';
@@ -18,54 +14,6 @@ const encoder = new TextEncoder();
 /** A client gets at most this much of what is wrong with its input (characters, problems). */
 const MESSAGE_LENGTH_MAX = 400;
 const PROBLEMS_MAX = 3;
-
-/**
- * The machine of the module at `path` (its default export; a relative path begins at the working directory), or the built-in
- * key-value machine. Rejects with ConfigError when the module does not load or exports something else.
- */
-export async function loadStateMachine(path: string | undefined): Promise<StateMachineContract> {
-  if (path === undefined) return kvContract;
-  let machine: unknown;
-  try {
-    const module: { default?: unknown } = await import(pathToFileURL(resolve(path)).href);
-    machine = module.default;
-  } catch (cause) {
-    throw new ConfigError(
-      `wrong configuration: CRAFT_STATE_MACHINE: ${path} does not load: ${cause instanceof Error ? cause.message : cause}`,
-    );
-  }
-  if (!isContract(machine)) {
-    throw new ConfigError(
-      `wrong configuration: CRAFT_STATE_MACHINE: the default export of ${path} is no state machine {name, commands, queries}`,
-    );
-  }
-  const reserved = Object.keys(machine.commands).find((name) => name.startsWith(RESERVED_PREFIX));
-  if (reserved !== undefined) {
-    throw new ConfigError(
-      `wrong configuration: CRAFT_STATE_MACHINE: command ${quote(reserved)} of ${path}: names that begin with ${RESERVED_PREFIX} are reserved`,
-    );
-  }
-  return machine;
-}
-
-function isContract(value: unknown): value is StateMachineContract {
-  if (!isRecord(value) || typeof value['name'] !== 'string') return false;
-  return hasInputs(value['commands']) && hasInputs(value['queries']);
-}
-
-function hasInputs(value: unknown): boolean {
-  return (
-    isRecord(value) &&
-    Object.values(value).every(
-      (definition) =>
-        isRecord(definition) && isRecord(definition['input']) && typeof definition['input']['safeParse'] === 'function',
-    )
-  );
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null;
-}
 
 /**
  * Checks a command and returns its payload for the log: the client's own bytes when they are JSON, else their JSON form.

@@ -17,6 +17,7 @@ import {
   type EnginePosition,
   type EngineSnapshot,
   FencedError,
+  OtherMachineError,
   PositionError,
   positionsAfter,
   ReplacedError,
@@ -27,7 +28,12 @@ import {
 import { validateQuery } from '../../../shared/engine/registry.js';
 import type { SettledBatch } from '../../../shared/engine/results.js';
 import { framesOf, wrongFormat } from '../../../shared/engine/snapshot-frames.js';
-import { rejectOf, type StateMachineContract } from '../../../shared/engine/state-machine.js';
+import {
+  type MachineVersion,
+  rejectOf,
+  type StateMachineContract,
+  versionOf,
+} from '../../../shared/engine/state-machine.js';
 import type { Index } from '../../../shared/raft/entry.js';
 import { CraftError } from '../../../shared/wire/errors.js';
 import { readCatalog, type Scope } from './catalog.js';
@@ -41,6 +47,7 @@ import { ENGINE_MIGRATIONS, MACHINE_MIGRATIONS, migrate, migrationsFolder } from
 import {
   explainPosition,
   type FencedPosition,
+  KEEP_MACHINE,
   LOCK_POSITION,
   MARK_DIVERGED,
   plainPosition,
@@ -76,6 +83,7 @@ import {
   mayBeTimeout,
 } from './sqlstate.js';
 import { ensurePosition, kvTableOf, listTablesOnce, requireTables } from './state-tables.js';
+import type { Transaction } from './transaction.js';
 
 export interface PostgresEngineOptions {
   /** A pooler in transaction mode is fine, with `?prepare=false` where it knows no prepared statements. */
@@ -115,7 +123,7 @@ export class PostgresEngine implements StorageEngine {
   private readonly pool: QueryPool;
   private readonly contract: StateMachineContract;
   /** Undefined for the built-in machine. */
-  private readonly machine: Machine | undefined;
+  private readonly handlers: Machine | undefined;
   private readonly windowUs: number;
   private epoch = 0;
   private position: EnginePosition | undefined;
@@ -135,6 +143,7 @@ export class PostgresEngine implements StorageEngine {
   private checkUnderWay: RowsChecker | undefined;
   /** What the database says, and the engine's callers may know. */
   private divergedFor: string | undefined;
+  private inForce: MachineVersion;
   /** The state's schemas, as SQL has them. */
   private path = 'public';
   /** The table kv of the built-in machine, qualified. */
@@ -147,7 +156,8 @@ export class PostgresEngine implements StorageEngine {
   constructor(private readonly options: PostgresEngineOptions) {
     const { databaseUrl: url, server, machine = kvContract } = options;
     this.contract = machine;
-    this.machine = machine === kvContract ? undefined : (machine as Machine);
+    this.handlers = machine === kvContract ? undefined : (machine as Machine);
+    this.inForce = versionOf(machine);
     this.windowUs = options.resultWindowMs * 1_000;
     this.connection = new Connection({ url, name: `craft applier ${server}` });
     this.pool = new QueryPool(url, `craft queries ${server}`, QUERY_CONNECTIONS);
@@ -155,6 +165,10 @@ export class PostgresEngine implements StorageEngine {
 
   get divergence(): string | undefined {
     return this.divergedFor;
+  }
+
+  get machine(): MachineVersion {
+    return this.inForce;
   }
 
   /** Not while a batch is being applied. */
@@ -184,9 +198,12 @@ export class PostgresEngine implements StorageEngine {
       await migrate(connection, folder, ENGINE_MIGRATIONS);
       await connection.transaction(
         `${BEGIN_MIGRATING}; ${NO_TRANSACTION_TIMEOUT}; ${PLAIN_FORMS}; ${PRESET_SCHEMAS}`,
-        (transaction) => ensurePosition(transaction, this.scope, [folder]),
+        async (transaction) => {
+          await ensurePosition(transaction, this.scope, [folder]);
+          await this.keepMachine(transaction);
+        },
       );
-      const migrations = this.machine?.migrations;
+      const migrations = this.handlers?.migrations;
       if (migrations !== undefined) await migrate(connection, migrations, MACHINE_MIGRATIONS);
       await connection.transaction(`${BEGIN_MIGRATING}; ${PLAIN_SETTINGS}`, async (transaction) => {
         const [kept] = await transaction.run(KEEP_SCHEMAS, []);
@@ -209,9 +226,17 @@ export class PostgresEngine implements StorageEngine {
     }
   }
 
+  /** @throws OtherMachineError, before any migration of this one has run. */
+  private async keepMachine(transaction: Transaction): Promise<void> {
+    const { name, version } = versionOf(this.contract);
+    const { machine } = readPosition(await transaction.run(KEEP_MACHINE, [name, String(version)]));
+    if (machine?.name !== name) throw new OtherMachineError(machine?.name ?? '', name);
+    this.inForce = machine;
+  }
+
   /** Where the migrations are: the engine's, and the machine's if it has some. */
   private get folders(): readonly [string, ...string[]] {
-    const migrations = this.machine?.migrations;
+    const migrations = this.handlers?.migrations;
     return migrations === undefined ? [migrationsFolder()] : [migrationsFolder(), migrations];
   }
 
@@ -235,9 +260,9 @@ export class PostgresEngine implements StorageEngine {
     }
     try {
       const results = this.results ?? (await this.loadResults(from));
-      const settled = await (this.machine === undefined
+      const settled = await (this.handlers === undefined
         ? this.applyKv(batch, from, results)
-        : this.applyHandlers(batch, from, results, this.machine));
+        : this.applyHandlers(batch, from, results, this.handlers));
       if (this.uncertain !== undefined) this.position = this.uncertain.after;
       this.uncertain = undefined;
       this.failedTries = 0;
@@ -252,7 +277,7 @@ export class PostgresEngine implements StorageEngine {
 
   async query(name: string, given: unknown, atLeast: readonly Index[] = []): Promise<unknown> {
     const input = validateQuery(this.contract, name, given);
-    const { machine } = this;
+    const machine = this.handlers;
     const require = (rows: Rows) => this.require(readPosition(rows), atLeast);
     try {
       return await this.pool.use(async (connection) => {
@@ -412,7 +437,7 @@ export class PostgresEngine implements StorageEngine {
   }
 
   private get scope(): Scope {
-    return this.machine === undefined ? 'built-in' : 'search-path';
+    return this.handlers === undefined ? 'built-in' : 'search-path';
   }
 
   /** A database that has gone back is applied to from where it is now. */

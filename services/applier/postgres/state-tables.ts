@@ -2,10 +2,11 @@
  * Which tables the state must have, so that one that was dropped by hand is damage of this server and no command's outcome; and how they are
  * made anew. The list lies in craft.position: it is written when migrations have run, and by a batch in which a handler changes tables.
  */
+
+import { readMigrations } from '../../../shared/engine/migrations.js';
 import { DamagedError } from '../../../shared/engine/port.js';
 import { textArray } from './array.js';
 import { readCatalog, type Scope } from './catalog.js';
-import { readMigrations } from './migrations.js';
 import { CREATE_POSITION } from './position.js';
 import { isEnvironment } from './sqlstate.js';
 import { mayChangeTables } from './statement.js';

@@ -3,7 +3,7 @@ import postgres, { type Sql } from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import type { PostgresTransaction } from '../../../services/applier/postgres/drizzle.js';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
-import { readMigrations } from '../../../services/applier/postgres/migrations.js';
+import { readMigrations } from '../../../shared/engine/migrations.js';
 import type { StateMachine } from '../../../shared/engine/state-machine.js';
 import { startTestPostgres, type TemporaryFolder, type TestPostgres, temporaryFolder } from '../../harness/index.js';
 import { WINDOW_MS } from './commands.js';
