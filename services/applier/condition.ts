@@ -36,6 +36,8 @@ export class Condition {
   private trouble: Trouble | null = null;
   /** Nothing may be read from this state. */
   private refusal: Trouble | null = null;
+  /** For a version of the state machine that is not loaded. */
+  private waiting: Trouble | null = null;
   private verified: Verified | undefined;
 
   constructor(private readonly options: ConditionOptions) {
@@ -69,10 +71,16 @@ export class Condition {
     this.refusal = reason === undefined ? null : { since: new Date().toISOString(), error: reason };
   }
 
+  /** Why nothing is applied until this server is started with another module; undefined: it goes on. */
+  waits(reason: string | undefined): void {
+    this.waiting =
+      reason === undefined ? null : { since: this.waiting?.since ?? new Date().toISOString(), error: reason };
+  }
+
   status(): object {
     const { server, subjects, core, engine, loaded } = this.options;
     const versions = loaded.versions.map(({ version, fingerprint }) => ({ version, fingerprint }));
-    const trouble = this.refusal ?? this.trouble;
+    const trouble = this.refusal ?? this.waiting ?? this.trouble;
     return {
       server,
       cluster: subjects.cluster,

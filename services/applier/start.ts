@@ -57,13 +57,15 @@ async function openApplier(
   const { server, cluster, databaseUrl, resultWindowMs } = config;
   const loaded = await loadStateMachine(config.stateMachine);
   const machine = loaded.newest.contract;
+  const earlier = loaded.versions.map(({ contract }) => contract).filter((one) => one !== machine);
   const onFailure = ({ name, mergedIndex, id }: MergedCommand, error: unknown) => {
     logger.error({ command: name, mergedIndex, id, err: error }, 'a command failed: its handler has a defect');
   };
   const engine =
     parts.engine ??
-    (await opened.open(new PostgresEngine({ databaseUrl, server, resultWindowMs, machine, onFailure }), (one) =>
-      one.close(),
+    (await opened.open(
+      new PostgresEngine({ databaseUrl, server, resultWindowMs, machine, earlier, onFailure }),
+      (one) => one.close(),
     ));
   const position = await opened.step(engine.open()).catch((error: unknown) => {
     throw explainOpening(error, server, machine);
@@ -85,6 +87,7 @@ async function openApplier(
       server,
       servers: config.join ? [] : config.servers,
       groups,
+      machine: { name: loaded.name, versions: loaded.versions.map(({ version }) => version) },
       queue: {
         batchCommandsMax: applyCommandsMax,
         batchBytesMax: BATCH_BYTES_MAX,

@@ -13,7 +13,7 @@ import { ConfigError } from '../config/config.js';
 import { VERSION } from '../config/version.js';
 import { RESERVED_PREFIX } from '../wire/restore.js';
 import { kvContract } from './kv/contract.js';
-import { readMigrations } from './migrations.js';
+import { type MigrationSource, migrationsOf } from './migrations.js';
 import { type StateMachineContract, VERSION_MAX, versionOf } from './state-machine.js';
 
 /** One version of a machine, as it is loaded. */
@@ -150,15 +150,16 @@ async function fingerprints(
 function fingerprintOf(file: string, contract: StateMachineContract): string {
   const hash = createHash('sha256');
   for (const one of filesOf(file)) hash.update(createHash('sha256').update(readFileSync(one)).digest());
-  const { migrations } = contract as { migrations?: unknown };
-  if (typeof migrations === 'string') hash.update(migrationsText(migrations));
+  const { migrations, lastMigration } = contract as { migrations?: unknown; lastMigration?: unknown };
+  const last = typeof lastMigration === 'string' ? lastMigration : undefined;
+  if (typeof migrations === 'string') hash.update(migrationsText({ folder: migrations, last }));
   return hash.digest('hex').slice(0, FINGERPRINT_LENGTH);
 }
 
 /** What is wrong with them the applier says when it opens the state. */
-function migrationsText(folder: string): string {
+function migrationsText(source: MigrationSource): string {
   try {
-    return JSON.stringify(readMigrations(folder).map(({ tag, when, hash }) => [tag, when, hash]));
+    return JSON.stringify(migrationsOf(source).map(({ tag, when, hash }) => [tag, when, hash]));
   } catch {
     return 'unreadable';
   }

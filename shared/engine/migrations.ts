@@ -44,7 +44,27 @@ export class MigrationChangedError extends Error {
 
 const journal = z.object({ entries: z.array(z.object({ tag: z.string(), when: z.number().int().positive() })) });
 
-/** In their order. @throws MigrationJournalError when the folder has none, or when a later one has no larger `when`. */
+/** Where the migrations of one version are: those of a folder, up to the one with this tag, or all. */
+export interface MigrationSource {
+  readonly folder: string;
+  readonly last?: string | undefined;
+}
+
+/**
+ * In their order.
+ * @throws MigrationJournalError when the folder has none, or not the last one, or when a later one has no larger `when`.
+ */
+export function migrationsOf({ folder, last }: MigrationSource): Migration[] {
+  const all = readMigrations(folder);
+  if (last === undefined) return all;
+  const at = all.findIndex(({ tag }) => tag === last);
+  if (at >= 0) return all.slice(0, at + 1);
+  throw new MigrationJournalError(
+    `meta/_journal.json of ${folder} has no migration ${last}, which "lastMigration" names`,
+  );
+}
+
+/** All of a folder. @throws MigrationJournalError */
 export function readMigrations(folder: string): Migration[] {
   const { entries } = readJournal(folder);
   for (const [at, { tag, when }] of entries.entries()) {

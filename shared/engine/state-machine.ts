@@ -106,8 +106,13 @@ export interface StateMachine<Tx> extends StateMachineContract {
   readonly commands: Readonly<Record<string, CommandDefinition<Tx, any>>>;
   // biome-ignore lint/suspicious/noExplicitAny: each definition fixes its own input type
   readonly queries: Readonly<Record<string, QueryDefinition<Tx, any>>>;
-  /** Optional: folder with the machine's own drizzle-kit migrations, which run when the applier starts. */
+  /**
+   * Optional: folder with the machine's own drizzle-kit migrations. Those of the first version run when the applier starts, those that a later
+   * version has besides run when the cluster switches to it (T12).
+   */
   readonly migrations?: string;
+  /** Optional: the tag of the last migration of this version, where later versions have theirs in the same folder. */
+  readonly lastMigration?: string;
   /**
    * Optional: executes a run of commands with few statements instead of one handler call each. Must leave the same
    * state and outcomes as the handlers called in order.

@@ -1,7 +1,14 @@
 /** The one row of craft.position: the fence and how far the state is. */
-import { type EnginePosition, FencedError, PositionError, ReplacedError } from '../../../shared/engine/port.js';
+import {
+  type EnginePosition,
+  FencedError,
+  PositionError,
+  ReplacedError,
+  versionField,
+} from '../../../shared/engine/port.js';
 import { EMPTY_RESULTS_CHECKSUM } from '../../../shared/engine/results-checksum.js';
 import type { MachineVersion } from '../../../shared/engine/state-machine.js';
+import { FIRST_VERSION } from '../../../shared/engine/switch.js';
 import { EMPTY_CHECKSUM } from '../../../shared/merge/checksum.js';
 import { LOG_START, type LogPosition } from '../../../shared/raft/entry.js';
 import { integerArray, integersOf } from './array.js';
@@ -51,10 +58,13 @@ export const MOVE_POSITION = `update craft.position
     positions = $7::bigint[], terms = $8::bigint[], timestamps = $9::bigint[]
   where id = 1 and epoch = $1::bigint and merged_index = $2::bigint returning 1`;
 
-/** $1 name, $2 version. A state that nothing was applied to may become that of another machine. */
+/** $1 name. A state that nothing was applied to may become that of another machine; every log begins with the first version (T12). */
 export const KEEP_MACHINE = `update craft.position
-  set machine = case when merged_index = 0 then $1 else coalesce(machine, $1) end, version = $2::integer
+  set machine = case when merged_index = 0 then $1 else coalesce(machine, $1) end, version = coalesce(version, ${FIRST_VERSION})
   where id = 1 returning ${COLUMNS}`;
+
+/** $1 version: in force for what comes next. For who has the position to itself. */
+export const SET_VERSION = 'update craft.position set version = $1::integer where id = 1';
 
 export interface FencedPosition extends EnginePosition {
   readonly epoch: number;
@@ -78,6 +88,7 @@ export function readPosition(rows: Rows): FencedPosition {
     positions: positionsOf(String(positions), String(terms), String(timestamps)),
     divergence: divergence === null ? undefined : String(divergence),
     machine: name === null ? undefined : { name: String(name), version: Number(version) },
+    ...versionField(version === null ? FIRST_VERSION : Number(version)),
   };
 }
 
@@ -88,8 +99,10 @@ export function plainPosition({
   timestamp,
   resultsChecksum,
   positions,
+  version,
 }: EnginePosition): EnginePosition {
-  return { mergedIndex, checksum, timestamp, resultsChecksum, positions };
+  const position = { mergedIndex, checksum, timestamp, resultsChecksum, positions };
+  return version === undefined ? position : { ...position, version };
 }
 
 function positionsOf(indexes: string, terms: string, timestamps: string): LogPosition[] {

@@ -147,7 +147,10 @@ it('leave nothing behind when one of them fails', async () => {
   await open(ACCOUNTS);
   const before = await layout();
   const failing = { ...BALANCE, sql: `${BALANCE.sql}${BREAKPOINT}alter table nobody add column x text` };
-  await expect(open(ACCOUNTS, failing)).rejects.toMatchObject({ code: '42P01' });
+  await expect(open(ACCOUNTS, failing)).rejects.toMatchObject({
+    code: 'FAILED_MIGRATION',
+    message: expect.stringContaining('0001_balance failed: relation') as unknown,
+  });
   expect(await layout()).toEqual(before);
   // Nothing of it ran: it may be mended.
   await open(ACCOUNTS, BALANCE);

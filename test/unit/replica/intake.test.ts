@@ -3,7 +3,8 @@ import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Ingress } from '../../../services/replica/commands.js';
 import { BUDGET_MS, Intake, LARGE_BYTES, WAITING_BYTES_MAX, WAITING_MAX } from '../../../services/replica/intake.js';
-import { kvContract } from '../../../shared/engine/kv/contract.js';
+import { Admission } from '../../../shared/engine/admission.js';
+import { loadStateMachine } from '../../../shared/engine/loading.js';
 import { createTracing } from '../../../shared/telemetry/tracing.js';
 import { encodeBatchCommand, encodeCommandBatch } from '../../../shared/wire/command-batch.js';
 import { decodeReplyBatch } from '../../../shared/wire/reply-batch.js';
@@ -99,7 +100,8 @@ describe('an intake', () => {
   });
 });
 
-describe('a command for a group that takes none', () => {
+describe('a command for a group that takes none', async () => {
+  const machine = new Admission(await loadStateMachine(undefined));
   const published: { subject: string; data: Uint8Array }[] = [];
   const connection = {
     publish: (subject: string, data: Uint8Array) => published.push({ subject, data }),
@@ -111,7 +113,7 @@ describe('a command for a group that takes none', () => {
     {
       server: 's1',
       subjects: new Subjects('craft'),
-      contract: kvContract,
+      machine,
       payloadBytesMax: 1_000,
       refusal: () => refusal,
       offer: () => {
