@@ -190,8 +190,9 @@ export class ApplierCore {
     const { reading, comparison, marks, snapshots, retryAtMs, nowMs } = this;
     const retry = retryAtMs > nowMs ? retryAtMs : Number.POSITIVE_INFINITY;
     const mark = this.mayAsk ? marks.nextWakeMs : Number.POSITIVE_INFINITY;
-    const { queuedAtMs, underWay } = this;
-    const batch = queuedAtMs === null || underWay !== null ? Number.POSITIVE_INFINITY : queuedAtMs + PATIENCE_MS;
+    const { queuedAtMs, underWay, waitingFor } = this;
+    const isHeld = underWay !== null || waitingFor !== undefined;
+    const batch = queuedAtMs === null || isHeld ? Number.POSITIVE_INFINITY : queuedAtMs + PATIENCE_MS;
     // Once a second in any case: ages come due without an event.
     const others = Math.min(reading.nextWakeMs, comparison.nextWakeMs, snapshots.nextWakeMs);
     return Math.min(others, mark, batch, retry, nowMs + 1_000);

@@ -192,6 +192,8 @@ it('waits before a switch to a version that it has not, whatever comes after it,
   for (let atMs = 1_000; atMs < 60_000; atMs += 1_000) {
     core.advance(atMs);
     expect(placesOf(core.run())).toEqual([]);
+    // It does not look again and again meanwhile.
+    expect(core.nextWakeMs).toBeGreaterThan(atMs + 100);
   }
   expect(core.appliedIndex).toBe(1);
 });
