@@ -62,7 +62,7 @@ export class SimulatedApplier {
         server: server.name,
         servers: server.index < options.servers ? names.slice(0, options.servers) : [],
         groups: options.groups,
-        machine: { name: 'kv', versions: [1] },
+        machine: { name: 'kv', versions: server.loaded },
         queue: options.applier,
         snapshots: { entries: options.snapshotEvery, bytes: Number.POSITIVE_INFINITY, ageMs: Number.POSITIVE_INFINITY },
         verifyEveryMs: options.verifyEveryMs,
