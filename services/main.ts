@@ -11,7 +11,7 @@
 import { applierConfig, ConfigError, commonConfig, replicaConfig } from '../shared/config/config.js';
 import { exitCodeOf, type Service } from '../shared/config/service.js';
 import { currentHandler } from '../shared/engine/handler-context.js';
-import { loadStateMachine } from '../shared/engine/registry.js';
+import { loadStateMachine } from '../shared/engine/loading.js';
 import { AppliedMark } from '../shared/link/applied-mark.js';
 import { DirectFeed } from '../shared/link/feed.js';
 import type { Links } from '../shared/link/links.js';

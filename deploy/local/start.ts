@@ -2,9 +2,17 @@
  * `npm start`: a cluster of three servers on this machine that keeps its data. Settings: local-config.ts. Ends with everything that it
  * started at Ctrl-C.
  */
+import { connect } from 'nats';
+import { newerVersion, switchMachine } from '../../services/cli/machine.js';
+import { connectCraft } from '../../shared/client/index.js';
+import { natsAddress } from '../../shared/wire/connection.js';
+import { Subjects } from '../../shared/wire/subjects.js';
 import { LocalCluster, StoppedError } from './cluster.js';
 import { localConfig } from './local-config.js';
 import { stopOnSignal } from './until-signal.js';
+
+/** The migrations of a developer's database (milliseconds). */
+const SWITCH_MS_MAX = 120_000;
 
 function print(line = ''): void {
   process.stdout.write(`${line}\n`);
@@ -28,6 +36,25 @@ function printCommands(cluster: LocalCluster): void {
   print(`${craft} status`);
 }
 
+/** A state machine that was changed and started again with the next version goes on with it: nobody else is to be asked here (T12). */
+async function switchIfNewer(cluster: LocalCluster): Promise<void> {
+  const connection = await connect({ ...natsAddress(cluster.natsUrl), name: 'craft start' });
+  try {
+    const client = await connectCraft({ connection, cluster: cluster.cluster });
+    const session = { connection, client, subjects: new Subjects(cluster.cluster) };
+    const version = newerVersion(await client.status());
+    if (version === undefined) return;
+    await switchMachine(session, version, SWITCH_MS_MAX, () =>
+      print(`the state machine is switched to version ${version}`),
+    );
+  } catch (error) {
+    // The version before goes on: the cluster is of use, and the reason is worth reading.
+    print(`the state machine is not switched: ${error instanceof Error ? error.message : String(error)}`);
+  } finally {
+    await connection.close();
+  }
+}
+
 async function main(): Promise<void> {
   const cluster = new LocalCluster({ ...localConfig(), supervise: true, onNotice: (line) => print(`craft: ${line}`) });
   stopOnSignal(async () => {
@@ -44,6 +71,7 @@ async function main(): Promise<void> {
     await cluster.stop();
     throw error;
   }
+  await switchIfNewer(cluster);
   printCommands(cluster);
   print();
   const led = leaders.map((leader, group) => `group ${group} by ${leader}`).join(', ');

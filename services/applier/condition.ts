@@ -1,7 +1,8 @@
 /** Whether this server's state goes on, and what it says of that on `<c>.admin.applied` and `<c>.admin.applied.<server>`. JSON. */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { VERSION } from '../../shared/config/version.js';
-import type { EnginePosition, TableChecksum } from '../../shared/engine/port.js';
+import type { LoadedMachine } from '../../shared/engine/loading.js';
+import type { EnginePosition, StorageEngine, TableChecksum } from '../../shared/engine/port.js';
 import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
 import type { Index } from '../../shared/raft/entry.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
@@ -17,6 +18,8 @@ export interface ConditionOptions {
   readonly connection: NatsConnection;
   readonly subjects: Subjects;
   readonly server: string;
+  readonly loaded: LoadedMachine;
+  readonly engine: Pick<StorageEngine, 'machine'>;
   readonly core: Pick<ApplierCore, 'appliedIndex' | 'refusal' | 'divergence' | 'verifyingAt'>;
 }
 
@@ -33,6 +36,8 @@ export class Condition {
   private trouble: Trouble | null = null;
   /** Nothing may be read from this state. */
   private refusal: Trouble | null = null;
+  /** For a version of the state machine that is not loaded. */
+  private waiting: Trouble | null = null;
   private verified: Verified | undefined;
 
   constructor(private readonly options: ConditionOptions) {
@@ -66,9 +71,16 @@ export class Condition {
     this.refusal = reason === undefined ? null : { since: new Date().toISOString(), error: reason };
   }
 
+  /** Why nothing is applied until this server is started with another module; undefined: it goes on. */
+  waits(reason: string | undefined): void {
+    this.waiting =
+      reason === undefined ? null : { since: this.waiting?.since ?? new Date().toISOString(), error: reason };
+  }
+
   status(): object {
-    const { server, subjects, core } = this.options;
-    const trouble = this.refusal ?? this.trouble;
+    const { server, subjects, core, engine, loaded } = this.options;
+    const versions = loaded.versions.map(({ version, fingerprint }) => ({ version, fingerprint }));
+    const trouble = this.refusal ?? this.waiting ?? this.trouble;
     return {
       server,
       cluster: subjects.cluster,
@@ -78,6 +90,7 @@ export class Condition {
       ...trouble,
       trusted: this.refusal === null,
       divergence: core.divergence,
+      machine: { ...engine.machine, loaded: versions },
       verifying: core.verifyingAt,
       verified: this.verified,
     };

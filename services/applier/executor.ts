@@ -38,6 +38,9 @@ export interface Outside {
       | 'trouble'
       | 'recovered'
       | 'differs'
+      | 'waiting'
+      | 'version'
+      | 'ask-machine'
     >,
   ): void;
   /** A batch is committed: when its transaction began (microseconds since the Unix epoch). */
@@ -140,6 +143,9 @@ export class Executor {
       case 'trouble':
       case 'recovered':
       case 'differs':
+      case 'waiting':
+      case 'version':
+      case 'ask-machine':
         this.outside.tell(effect);
         return;
       case 'seek':

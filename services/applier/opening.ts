@@ -1,7 +1,6 @@
 /** Why a database cannot be opened, in one line for the operator. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { readMigrationFiles } from 'drizzle-orm/migrator';
+
+import { readMigrations } from '../../shared/engine/migrations.js';
 import { ConnectionLostError } from './postgres/connection.js';
 import { migrationsFolder } from './postgres/migrate.js';
 import { postgresErrorOf } from './postgres/sqlstate.js';
@@ -56,12 +55,7 @@ function migrationWith(statement: string, { name, migrations }: OpenedMachine): 
 }
 
 function tagOf(folder: string, statement: string): string | undefined {
-  const found = readMigrationFiles({ migrationsFolder: folder }).find(({ sql }) => sql.includes(statement));
-  if (found === undefined) return undefined;
-  const journal: { entries: { tag: string; when: number }[] } = JSON.parse(
-    readFileSync(join(folder, 'meta', '_journal.json'), 'utf8'),
-  );
-  return journal.entries.find(({ when }) => when === found.folderMillis)?.tag;
+  return readMigrations(folder).find(({ statements }) => statements.includes(statement))?.tag;
 }
 
 /** Of an address with several ways to it, Node says only something about each. */

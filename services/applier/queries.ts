@@ -23,6 +23,8 @@ export interface QueriesOptions {
   readonly barrier: ReadBarrier;
   /** Why nothing may be read from this state; undefined when it may. */
   readonly refusal: () => string | undefined;
+  /** Why the state does not come nearer to what was acknowledged; undefined when it does. */
+  readonly waiting: () => string | undefined;
   /** The stored state is not as far as was applied: it must be applied again from there. */
   readonly onBehind: (found: EnginePosition) => void;
   /** A read failed for a reason that is not the client's. */
@@ -92,6 +94,8 @@ export class Queries {
 
   /** Reads what the barrier asks for; when the database has gone back, says so and waits until it has caught up. */
   private async upToDate<T>(read: (positions: readonly Index[]) => Promise<T>): Promise<T> {
+    const waiting = this.options.waiting();
+    if (waiting !== undefined) throw new CraftError('UNAVAILABLE', `this server answers local reads only: ${waiting}`);
     const deadlineMs = performance.now() + READ_MS_MAX;
     for (;;) {
       const positions = await this.options.barrier.pass();

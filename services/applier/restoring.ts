@@ -2,7 +2,8 @@
  * The command `craft.restore` (T10): at its place in the log the whole state becomes that of a file, in one transaction with the position.
  *
  * Rows and results by id are the file's; the log goes on, and with it positions and checksums. So a server that was away, or lost its
- * database, comes to the same state as the others, by the log or by a snapshot of later.
+ * database, comes to the same state as the others, by the log or by a snapshot of later. The version that the file was taken with is in force from
+ * there on (T12).
  */
 import {
   type AppliedBatch,
@@ -14,6 +15,7 @@ import {
   positionsAfter,
   SnapshotFormatError,
   type StorageEngine,
+  versionAt,
 } from '../../shared/engine/port.js';
 import { EMPTY_RESULTS_CHECKSUM, ResultsChecksum } from '../../shared/engine/results-checksum.js';
 import { CHECKPOINT_INTERVAL } from '../../shared/merge/merge.js';
@@ -39,8 +41,8 @@ export async function applyRestoring(
     throw new SnapshotFormatError(`the file ${object} is not the one that was to be restored`);
   }
   const done = restoredBy(batch, digest);
-  await engine.restore(snapshot, (before) => positionRestored(before, batch, done.resultsChecksum));
-  return done;
+  const restored = await engine.restore(snapshot, (before) => positionRestored(before, batch, done.resultsChecksum));
+  return { ...done, version: versionAt(restored) };
 }
 
 /**

@@ -9,6 +9,7 @@
 import { ConnectionError, type NatsConnection } from '@nats-io/nats-core';
 import type { ApplierConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
+import type { LoadedMachine } from '../../shared/engine/loading.js';
 import {
   type AppliedBatch,
   type EnginePosition,
@@ -25,6 +26,7 @@ import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { type Answers, answersOver } from '../../shared/wire/answers.js';
 import { parseJson } from '../../shared/wire/json.js';
+import type { MachineInput } from '../../shared/wire/machine.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { answer } from './answers.js';
 import { AppliedPositions } from './applied.js';
@@ -43,6 +45,8 @@ import { MergedLogReader } from './stream.js';
 
 /** How long the transaction under way may take to end when the service stops (milliseconds). */
 const STOP_MS_MAX = 5_000;
+/** A replica that was started again hears of the version in force within this (milliseconds). */
+const TELL_MS = 5_000;
 /** Hears of every committed batch; times in microseconds since the Unix epoch. */
 export type OnApplied = (commands: readonly MergedCommand[], startUs: number, endUs: number) => void;
 
@@ -73,6 +77,7 @@ export class ApplierService implements Service {
     private readonly config: ApplierConfig,
     private readonly connection: NatsConnection,
     private readonly engine: StorageEngine,
+    loaded: LoadedMachine,
     core: ApplierCore,
     position: EnginePosition,
     private readonly logger: Logger,
@@ -113,7 +118,10 @@ export class ApplierService implements Service {
       core.refusal === undefined ? 1 : 0,
     );
     const refusal = () => core.refusal;
-    this.condition = new Condition({ connection, subjects, server, core });
+    const telling = setInterval(() => this.tellVersion(), TELL_MS);
+    telling.unref();
+    this.stopping.signal.addEventListener('abort', () => clearInterval(telling));
+    this.condition = new Condition({ connection, subjects, server, loaded, engine, core });
     const reader = new MergedLogReader({ connection, stream: subjects.logStream(server), warn: this.warn });
     const snapshots = new Snapshots({
       connection,
@@ -181,6 +189,7 @@ export class ApplierService implements Service {
       engine,
       barrier: new ReadBarrier(connection, subjects.barrier(server), config.groups, this.positions),
       refusal,
+      waiting: () => core.waiting,
       onBehind: (found) => executor.happen((one) => one.foundAt(found)),
       onFailure: (error) => {
         executor.happen((one) => one.readFailed(error));
@@ -249,10 +258,29 @@ export class ApplierService implements Service {
       case 'recovered':
         this.condition.recovered();
         return;
+      case 'waiting':
+        this.condition.waits(effect.reason);
+        if (effect.reason === undefined) logger.info('the state goes on: the version that it waited for is there');
+        else logger.error(effect.reason);
+        return;
+      case 'version':
+        this.tellVersion();
+        logger.info({ version: effect.version }, 'this version of the state machine is in force');
+        return;
+      case 'ask-machine': {
+        const input: MachineInput = { name: this.engine.machine.name, version: effect.version, initial: true };
+        this.publish(subjects.machine(), JSON.stringify(input));
+        return;
+      }
       case 'differs':
         if (effect.isOwn) logger.fatal(`nothing is read from this state any more: ${effect.message}`);
         else logger.error(effect.message);
     }
+  }
+
+  /** To the replica of this server, which lets in what this version takes. */
+  private tellVersion(): void {
+    this.publish(this.subjects.version(this.config.server), JSON.stringify({ version: this.executor.core.version }));
   }
 
   private publish(subject: string, data: string | Uint8Array): void {

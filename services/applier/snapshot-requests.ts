@@ -3,7 +3,12 @@
  * `<c>.admin.rebuild.<server>`. JSON.
  */
 import { type Msg, type NatsConnection, NoRespondersError } from '@nats-io/nats-core';
-import { type EnginePosition, SnapshotFormatError, type StorageEngine } from '../../shared/engine/port.js';
+import {
+  type EnginePosition,
+  SnapshotFormatError,
+  type StorageEngine,
+  VersionMissingError,
+} from '../../shared/engine/port.js';
 import type { SnapshotInfo } from '../../shared/snapshot/bucket.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import { installRequest } from '../../shared/wire/install.js';
@@ -118,7 +123,7 @@ export class SnapshotRequests {
       await engine.verify(file);
       return file.digest;
     } catch (cause) {
-      if (!(cause instanceof SnapshotFormatError)) throw cause;
+      if (!(cause instanceof SnapshotFormatError) && !(cause instanceof VersionMissingError)) throw cause;
       throw new CraftError('REJECTED', cause.message, { cause });
     }
   }

@@ -3,8 +3,8 @@ import type { NatsConnection } from '@nats-io/nats-core';
 import { type ApplierConfig, ConfigError } from '../../shared/config/config.js';
 import { type Opened, openAll } from '../../shared/config/opened.js';
 import type { Service } from '../../shared/config/service.js';
+import { loadStateMachine } from '../../shared/engine/loading.js';
 import type { MergedCommand, StorageEngine } from '../../shared/engine/port.js';
-import { loadStateMachine } from '../../shared/engine/registry.js';
 import type { Links } from '../../shared/link/links.js';
 import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { openMetrics } from '../../shared/telemetry/metrics.js';
@@ -55,19 +55,23 @@ async function openApplier(
   opened: Opened,
 ): Promise<Service> {
   const { server, cluster, databaseUrl, resultWindowMs } = config;
-  const machine = await loadStateMachine(config.stateMachine);
+  const loaded = await loadStateMachine(config.stateMachine);
+  const machine = loaded.newest.contract;
+  const earlier = loaded.versions.map(({ contract }) => contract).filter((one) => one !== machine);
   const onFailure = ({ name, mergedIndex, id }: MergedCommand, error: unknown) => {
     logger.error({ command: name, mergedIndex, id, err: error }, 'a command failed: its handler has a defect');
   };
   const engine =
     parts.engine ??
-    (await opened.open(new PostgresEngine({ databaseUrl, server, resultWindowMs, machine, onFailure }), (one) =>
-      one.close(),
+    (await opened.open(
+      new PostgresEngine({ databaseUrl, server, resultWindowMs, machine, earlier, onFailure }),
+      (one) => one.close(),
     ));
   const position = await opened.step(engine.open()).catch((error: unknown) => {
     throw explainOpening(error, server, machine);
   });
-  logger.info({ mergedIndex: position.mergedIndex }, 'applying');
+  const { fingerprint } = loaded.newest;
+  logger.info({ mergedIndex: position.mergedIndex, machine: engine.machine, fingerprint }, 'applying');
   const connecting = () => connectNats(config, `craft-applier-${server}`, opened.signal);
   const connection = parts.connection ?? (await opened.open(connecting(), (one) => one.close()));
   const opening = openMetrics({ service: 'applier', server, port: config.metricsPort });
@@ -83,6 +87,7 @@ async function openApplier(
       server,
       servers: config.join ? [] : config.servers,
       groups,
+      machine: { name: loaded.name, versions: loaded.versions.map(({ version }) => version) },
       queue: {
         batchCommandsMax: applyCommandsMax,
         batchBytesMax: BATCH_BYTES_MAX,
@@ -99,7 +104,7 @@ async function openApplier(
   requireOpen(connection);
   requireVersion(connection);
   const { onApplied, links } = parts;
-  const given = [config, connection, engine, core, position, logger, metrics, tracing] as const;
+  const given = [config, connection, engine, loaded, core, position, logger, metrics, tracing] as const;
   return new ApplierService(...given, onApplied, links ?? {});
 }
 

@@ -11,6 +11,7 @@ import { LOG_STORE_SYNCS, LOG_STORES, type LogStoreKind, type LogStoreSync } fro
 import { natsAddress } from '../../shared/wire/connection.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { mergedIndexOf, printLog } from './log.js';
+import { machineStatus, switchMachine } from './machine.js';
 import { MembersAdmin } from './members.js';
 import { rebuild } from './rebuild.js';
 import { recover } from './recover.js';
@@ -156,6 +157,7 @@ function createProgram(): Command {
     .action((server: string, options: { wait: number }) =>
       withSession(program, (session) => rebuild(session, server, options.wait, print)),
     );
+  addMachine(program);
   addMembers(program);
   addSnapshots(program);
   for (const command of program.commands) command.exitOverride();
@@ -228,6 +230,30 @@ const REBUILD_MS = 600_000;
 
 /** Changes of members take as long as a new server needs to catch up (milliseconds). */
 const MEMBERS_MS = 600_000;
+
+/** Every server runs the migrations of the version (milliseconds). */
+const SWITCH_MS = 600_000;
+
+function addMachine(program: Command): void {
+  const machine = program
+    .command('machine')
+    .description('versions of the state machine: what the servers have, and the switch');
+  machine
+    .command('status')
+    .description(
+      'the version in force and those that are loaded, with fingerprints of their code, a server a line, as JSON',
+    )
+    .action(() => withSession(program, (session) => machineStatus(session, print)));
+  machine
+    .command('switch')
+    .description('have all servers go on with another version, from one place in the log')
+    .argument('<version>', 'loaded by every member', integer(1))
+    .addOption(waitOption('for all of it', SWITCH_MS))
+    .action((version: number, options: { wait: number }) =>
+      withSession(program, (session) => switchMachine(session, version, options.wait, print)),
+    );
+  for (const command of machine.commands) command.exitOverride();
+}
 
 function addMembers(program: Command): void {
   const members = program.command('members').description('who belongs to the cluster; add and remove servers');

@@ -1,5 +1,6 @@
 /** The status of a cluster as a table, a line for each server and group; below it a line for each thing that keeps a server from going on. */
 import type { ServerStatus } from '../../shared/client/index.js';
+import { machineProblems } from './machine.js';
 
 const HEADINGS = [
   'server',
@@ -42,7 +43,7 @@ export function statusTable(servers: readonly StatusLine[]): string {
       .join('  ')
       .trimEnd(),
   );
-  return [...lines, ...servers.flatMap(trouble)].join('\n');
+  return [...lines, ...servers.flatMap(trouble), ...machineProblems(servers)].join('\n');
 }
 
 function trouble({ server, logStore, state }: StatusLine): string[] {

@@ -9,7 +9,7 @@
  * group together, in their order. Answers that one turn gives to one inbox leave in one message.
  */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
-import { prepareCommand, type StateMachineContract } from '../../shared/engine/registry.js';
+import type { Admission } from '../../shared/engine/admission.js';
 import { VERIFY_COMMAND, verifyRequest } from '../../shared/engine/verify.js';
 import type { GroupId, Timestamp } from '../../shared/raft/entry.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
@@ -21,6 +21,7 @@ import { entryBody } from '../../shared/wire/entry-block.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import { RequestHeaders } from '../../shared/wire/headers.js';
 import { parseJson } from '../../shared/wire/json.js';
+import { MACHINE_COMMAND, machineInput } from '../../shared/wire/machine.js';
 import { encodeBatchRefusal } from '../../shared/wire/reply-batch.js';
 import { RESERVED_PREFIX, RESTORE_COMMAND, restoreInput } from '../../shared/wire/restore.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
@@ -48,7 +49,7 @@ interface Envelope {
 export interface IngressOptions {
   readonly server: string;
   readonly subjects: Subjects;
-  readonly contract: StateMachineContract;
+  readonly machine: Pick<Admission, 'prepare' | 'requireSwitch'>;
   /** Largest payload now (bytes). */
   readonly payloadBytesMax: () => number;
   /** Why no command enters the queue of this group now, or null. Asked before anything is read. */
@@ -94,6 +95,14 @@ export class Ingress {
   takeVerify(message: Msg, group: GroupId): void {
     this.takeAlone(message, VERIFY_COMMAND, group, () => {
       parseJson(message.data, verifyRequest);
+      return message.data;
+    });
+  }
+
+  /** Takes the services' own request that the state machine be switched to another version (T12). */
+  takeMachine(message: Msg, group: GroupId): void {
+    this.takeAlone(message, MACHINE_COMMAND, group, () => {
+      this.options.machine.requireSwitch(parseJson(message.data, machineInput));
       return message.data;
     });
   }
@@ -255,12 +264,12 @@ export class Ingress {
   }
 
   private validate(name: string, data: Uint8Array, format: ReplyFormat): Uint8Array {
-    const { payloadBytesMax, contract } = this.options;
+    const { payloadBytesMax, machine } = this.options;
     const bytesMax = payloadBytesMax();
     if (data.length > bytesMax) {
       throw new CraftError('PAYLOAD_TOO_LARGE', `payload of ${data.length} bytes, at most ${bytesMax}`);
     }
-    return prepareCommand(contract, name, data, format);
+    return machine.prepare(name, data, format);
   }
 
   private fail(to: ReplyAddress, error: unknown): void {

@@ -7,7 +7,7 @@ import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import type { ReplicaConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
 import { VERSION } from '../../shared/config/version.js';
-import type { StateMachineContract } from '../../shared/engine/registry.js';
+import type { Admission } from '../../shared/engine/admission.js';
 import type { DirectFeed } from '../../shared/link/feed.js';
 import type { LogStore } from '../../shared/log-store/port.js';
 import type { GroupId, Index } from '../../shared/raft/entry.js';
@@ -25,6 +25,8 @@ import {
   MERGER_HEADER,
   mergerHeader,
 } from '../../shared/wire/feed.js';
+import { parseJson } from '../../shared/wire/json.js';
+import { versionNotice } from '../../shared/wire/machine.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 import { type ClientCommand, Ingress } from './commands.js';
@@ -83,7 +85,7 @@ export class ReplicaService implements Service {
     private readonly connection: NatsConnection,
     private readonly store: LogStore,
     private readonly core: ReplicaCore<ClientCommand>,
-    contract: StateMachineContract,
+    private readonly admission: Admission,
     private readonly logger: Logger,
     private readonly metrics: Metrics,
     private readonly tracing: Tracing,
@@ -111,7 +113,7 @@ export class ReplicaService implements Service {
       {
         server,
         subjects: this.subjects,
-        contract,
+        machine: admission,
         payloadBytesMax: () => Math.min(payloadBytesMax, this.carriedBytes),
         refusal: (group, acknowledgement) => core.refusal(group, acknowledgement),
         offer: (group, commands) => this.offer(group, commands),
@@ -135,6 +137,9 @@ export class ReplicaService implements Service {
       },
       takeVerify: (message, group) => {
         if (this.mayAnswer(message)) this.guard('verify', () => this.ingress.takeVerify(message, group));
+      },
+      takeMachine: (message, group) => {
+        if (this.mayAnswer(message)) this.guard('machine', () => this.ingress.takeMachine(message, group));
       },
     });
     this.feed = new Waiting(
@@ -238,6 +243,9 @@ export class ReplicaService implements Service {
       }) ?? this.endFeed;
     this.listen(subjects.barrier(config.server), (message) => {
       if (message.reply) this.barriers.add(undefined, (positions) => message.respond(encodeBarrierReply(positions)));
+    });
+    this.listen(subjects.version(config.server), (message) => {
+      this.admission.onInForce(parseJson(message.data, versionNotice).version);
     });
     for (const subject of [subjects.admin('status'), subjects.admin('status', config.server)]) {
       this.listen(subject, (message) => {

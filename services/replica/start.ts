@@ -3,7 +3,8 @@ import type { NatsConnection } from '@nats-io/nats-core';
 import { ConfigError, type ReplicaConfig } from '../../shared/config/config.js';
 import { type Opened, openAll } from '../../shared/config/opened.js';
 import type { Service } from '../../shared/config/service.js';
-import { loadStateMachine } from '../../shared/engine/registry.js';
+import { Admission } from '../../shared/engine/admission.js';
+import { loadStateMachine } from '../../shared/engine/loading.js';
 import type { Links } from '../../shared/link/links.js';
 import { GROUP_DEFAULTS } from '../../shared/raft/options.js';
 import { createLogger, warnOccasionally } from '../../shared/telemetry/log.js';
@@ -44,7 +45,7 @@ export async function startReplica(
 async function openReplica(config: ReplicaConfig, clocks: Clocks, links: Links, opened: Opened): Promise<Service> {
   const { server, cluster } = config;
   const logger = createLogger({ service: 'replica', server, level: config.logLevel });
-  const contract = await loadStateMachine(config.stateMachine);
+  const admission = new Admission(await loadStateMachine(config.stateMachine));
   const warn = warnOccasionally(logger);
   const { store, connection } = await openKnownLogStore(config, warn, opened);
   const loaded = await opened.step(store.load().then((state) => completeTails(store, state)));
@@ -78,7 +79,7 @@ async function openReplica(config: ReplicaConfig, clocks: Clocks, links: Links, 
     one.stop(),
   );
   requireOpen(connection);
-  const parts = [config, connection, store, core, contract, logger, metrics, tracing] as const;
+  const parts = [config, connection, store, core, admission, logger, metrics, tracing] as const;
   return new ReplicaService(...parts, clocks, links.feed);
 }
 

@@ -6,7 +6,7 @@ import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
 import type { GroupId } from '../../shared/raft/entry.js';
 import { LEADERS_QUEUE, type Subjects } from '../../shared/wire/subjects.js';
 
-/** The group whose log has the services' own commands: a restored file (T10), a comparison of rows (T4). */
+/** The group whose log has the services' own commands: a restored file (T10), a comparison of rows (T4), a switch (T12). */
 const SERVICES_GROUP: GroupId = 0;
 
 /** What takes the messages that a leader gets. */
@@ -15,6 +15,7 @@ export interface LeaderHandlers {
   readonly takeBatch: (message: Msg, group: GroupId) => void;
   readonly takeRestore: (message: Msg, group: GroupId) => void;
   readonly takeVerify: (message: Msg, group: GroupId) => void;
+  readonly takeMachine: (message: Msg, group: GroupId) => void;
 }
 
 export class LeaderSubscriptions {
@@ -41,6 +42,7 @@ export class LeaderSubscriptions {
     if (group === SERVICES_GROUP) {
       all.push(this.listen(subjects.restore(), (message) => handlers.takeRestore(message, group)));
       all.push(this.listen(subjects.verify(), (message) => handlers.takeVerify(message, group)));
+      all.push(this.listen(subjects.machine(), (message) => handlers.takeMachine(message, group)));
     }
     this.byGroup.set(group, all);
     if (this.any.length === 0) this.any = this.subscribeAny();

@@ -61,6 +61,17 @@ export const stateStatus = z.looseObject({
   trusted: z.boolean().optional(),
   /** Why its state differs from that of a majority, until it is rebuilt. */
   divergence: z.string().optional(),
+  /**
+   * The state machine and its version in force, and what the server has loaded, each with a fingerprint of its code. Absent from servers of
+   * older versions.
+   */
+  machine: z
+    .looseObject({
+      name: z.string(),
+      version: z.number(),
+      loaded: z.array(z.looseObject({ version: z.number(), fingerprint: z.string() })),
+    })
+    .optional(),
   /** The merged index at which its rows are being added up. */
   verifying: z.number().optional(),
   /** What its rows were at the newest `craft.verify` that it has looked at. */

@@ -11,7 +11,7 @@ const SYNTAX_MS_MAX = 10_000;
  * Imports the module at `path`; a relative one begins at the working directory. Rejects with one line that has the place of the error,
  * in the source when there is a source map.
  */
-export async function loadModule(path: string): Promise<{ readonly default?: unknown }> {
+export async function loadModule(path: string): Promise<{ readonly default?: unknown; readonly earlier?: unknown }> {
   const url = pathToFileURL(resolve(path)).href;
   process.setSourceMapsEnabled(true);
   try {

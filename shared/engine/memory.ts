@@ -3,6 +3,8 @@
  * can stand where time is simulated. It forgets everything with the process.
  */
 import { EMPTY_CHECKSUM } from '../merge/checksum.js';
+import { MACHINE_COMMAND } from '../wire/machine.js';
+import { RESERVED_PREFIX } from '../wire/restore.js';
 import { kvContract } from './kv/contract.js';
 import { KvOverlay, type KvRow, readKvCommand } from './kv/execute.js';
 import type { GetInput, ListInput } from './kv/schema.js';
@@ -19,13 +21,17 @@ import {
   type RowsCheck,
   type StorageEngine,
   type TableChecksum,
+  VersionMissingError,
+  versionAt,
+  versionField,
 } from './port.js';
 import { validateQuery } from './registry.js';
 import { originsOf, type StoredResult, settle } from './results.js';
 import { EMPTY_RESULTS_CHECKSUM } from './results-checksum.js';
 import { checksumText, rowDigest } from './rows-checksum.js';
 import { wrongFormat } from './snapshot-frames.js';
-import type { CommandOutcome } from './state-machine.js';
+import type { CommandOutcome, MachineVersion } from './state-machine.js';
+import { FIRST_VERSION, switched, switchOf } from './switch.js';
 
 /** A snapshot whose bytes are there at once. */
 export interface MemorySnapshot extends Omit<EngineSnapshot, 'data'> {
@@ -47,7 +53,17 @@ export class MemoryEngine implements StorageEngine {
     positions: [],
   };
 
-  constructor(private readonly options: { readonly resultWindowMs: number }) {}
+  constructor(
+    private readonly options: {
+      readonly resultWindowMs: number;
+      /** Versions that are loaded; the first one unless given. They differ in what `migrate` and `execute` are made to do. */
+      readonly versions?: readonly number[];
+    },
+  ) {}
+
+  get machine(): MachineVersion {
+    return { name: kvContract.name, version: versionAt(this.position) };
+  }
 
   open(): Promise<EnginePosition> {
     return Promise.resolve(this.position);
@@ -71,13 +87,17 @@ export class MemoryEngine implements StorageEngine {
     }
     const windowUs = this.options.resultWindowMs * 1_000;
     const origins = originsOf(commands, windowUs, (key) => this.results.get(key));
+    const { version } = this.machine;
+    const target = this.switchTarget(first, origins[0] === 'new');
     const overlay = new KvOverlay((key) => this.rows.get(key)?.version ?? 0);
     const outcomes: CommandOutcome[] = [];
     for (let at = 0; at < commands.length; at++) {
       const command = commands[at];
       if (command === undefined || origins[at] !== 'new') continue;
-      outcomes.push(this.execute(command, overlay));
+      outcomes.push(target === undefined ? this.execute(command, overlay) : this.migrate(target));
     }
+    // A migration that fails leaves everything as it was.
+    const after = target !== undefined && outcomes[0]?.ok === true ? target : version;
     const settled = settle(commands, origins, outcomes, this.position.resultsChecksum);
     for (const [key, row] of overlay.writes) {
       if (row === null) this.rows.delete(key);
@@ -93,13 +113,34 @@ export class MemoryEngine implements StorageEngine {
       timestamp: last.timestamp,
       resultsChecksum: settled.resultsChecksum,
       positions: positionsAfter(this.position.positions, commands),
+      ...versionField(after),
     };
     this.prune(last.timestamp - windowUs);
     const { applied, checkpoints, resultsChecksum } = settled;
-    return { applied, checkpoints, resultsChecksum };
+    return { applied, checkpoints, resultsChecksum, ...(after === version ? {} : { version: after }) };
+  }
+
+  /** The version that a batch switches to (T12). @throws VersionMissingError when it, or the one that the batch needs, is not loaded. */
+  private switchTarget({ name, payload, mergedIndex }: MergedCommand, isNew: boolean): number | undefined {
+    const { machine } = this;
+    const decided = name === MACHINE_COMMAND ? switchOf(payload, machine, mergedIndex) : undefined;
+    const target = decided !== undefined && isNew && 'to' in decided ? decided.to : undefined;
+    const needed = target ?? (name.startsWith(RESERVED_PREFIX) ? undefined : machine.version);
+    const { versions = [FIRST_VERSION] } = this.options;
+    if (needed !== undefined && !versions.includes(needed)) throw new VersionMissingError(machine.name, needed);
+    return target;
+  }
+
+  /** Brings the rows to this version; the outcome of the switch. */
+  protected migrate(version: number): CommandOutcome {
+    return switched({ name: kvContract.name, version });
   }
 
   protected execute(command: MergedCommand, overlay: KvOverlay): CommandOutcome {
+    if (command.name === MACHINE_COMMAND) {
+      const decided = switchOf(command.payload, this.machine, command.mergedIndex);
+      if ('outcome' in decided) return decided.outcome;
+    }
     const read = readKvCommand(command);
     return typeof read === 'string' ? { ok: false, message: read } : overlay.execute(read);
   }
@@ -180,10 +221,7 @@ export class MemoryEngine implements StorageEngine {
       if (format !== MEMORY_FORMAT) throw wrongFormat(format, MEMORY_FORMAT);
       const decoder = new StateDecoder(position);
       for await (const chunk of data) decoder.push(chunk);
-      const counted = as?.(this.position);
-      const restored = this.takeOver(decoder);
-      this.position = counted ?? restored;
-      return this.position;
+      return this.takeOverAs(decoder, position, as);
     } finally {
       await abandon({ data });
     }
@@ -196,9 +234,18 @@ export class MemoryEngine implements StorageEngine {
     if (format !== MEMORY_FORMAT) throw wrongFormat(format, MEMORY_FORMAT);
     const decoder = new StateDecoder(position);
     decoder.push(bytes);
+    return this.takeOverAs(decoder, position, as);
+  }
+
+  /** The version that the snapshot was taken with is in force (T12). */
+  private takeOverAs(
+    decoder: StateDecoder,
+    of: EnginePosition,
+    as: ((before: EnginePosition) => EnginePosition) | undefined,
+  ): EnginePosition {
     const counted = as?.(this.position);
     const restored = this.takeOver(decoder);
-    this.position = counted ?? restored;
+    this.position = { ...(counted ?? restored), ...versionField(versionAt(of)) };
     return this.position;
   }
 

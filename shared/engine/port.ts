@@ -2,7 +2,8 @@
  * StorageEngine: what the applier drives. One engine instance holds the materialised state of one server.
  */
 import { type GroupId, type Index, LOG_START, type LogPosition, type ServerId, type Timestamp } from '../raft/entry.js';
-import type { CommandOutcome } from './state-machine.js';
+import type { CommandOutcome, MachineVersion } from './state-machine.js';
+import { FIRST_VERSION } from './switch.js';
 
 /** One command of the merged log, decoded. */
 export interface MergedCommand {
@@ -33,6 +34,18 @@ export interface EnginePosition {
   readonly resultsChecksum: string;
   /** For each group the place, in its log, of its last command up to here; LOG_START, or no element, for none (T6, T10). */
   readonly positions: readonly LogPosition[];
+  /** The version of the state machine that executes what comes next (T12); absent for the first one. */
+  readonly version?: number | undefined;
+}
+
+/** The version in force at a position. */
+export function versionAt({ version = FIRST_VERSION }: Pick<EnginePosition, 'version'>): number {
+  return version;
+}
+
+/** The same as a field of a position. */
+export function versionField(version: number): Pick<EnginePosition, 'version'> {
+  return version === FIRST_VERSION ? {} : { version };
 }
 
 export interface EngineBatch {
@@ -64,6 +77,8 @@ export interface AppliedBatch {
   readonly checkpoints: readonly ResultsCheckpoint[];
   /** The running checksum over the outcomes after the batch. */
   readonly resultsChecksum: string;
+  /** The version in force after the batch, where that is another one than before (T12). */
+  readonly version?: number;
 }
 
 /** A consistent state of an engine as bytes (T10). */
@@ -71,6 +86,8 @@ export interface EngineSnapshot {
   readonly position: EnginePosition;
   /** Which engine and version of its tables the bytes are of; `restore` refuses any other. */
   readonly format: string;
+  /** The state machine whose state it is; absent from snapshots that were taken before states said so. */
+  readonly machine?: string | undefined;
   /** Can be read once. Abandoning it (`return`) frees what it holds. */
   readonly data: AsyncIterable<Uint8Array>;
 }
@@ -98,17 +115,22 @@ export interface RowsCheck {
 export interface StorageEngine {
   /** Why this state counts as different from the other servers'; known once it is open, and kept with the state until `restore`. */
   readonly divergence: string | undefined;
+  /** The state machine whose state this is, and the version that executes what comes next; known once it is open. */
+  readonly machine: MachineVersion;
   /**
    * Prepares the schema and takes the fence: every older instance fails with FencedError at its next batch. May be called again, as after
    * ReplacedError: it gives the position of what is there then.
-   * @throws NondeterministicSchemaError when the machine's tables give other values on every server by themselves.
+   * @throws NondeterministicSchemaError when the machine's tables give other values on every server by themselves; OtherMachineError when
+   * this is the state of another machine.
    */
   open(): Promise<EnginePosition>;
   /**
    * Applies a batch in one transaction together with the new position and the results by id; the promise resolves when it is
    * committed. On any rejection but those below nothing is known to have been applied, and the same batch is to be given
    * again: if the first try did take effect after all, the second one finds that out and returns the same answer.
+   * A `craft.machine` is a batch of its own: the migrations of its version run in the same transaction.
    * @throws FencedError when another instance has taken over: final.
+   * @throws VersionMissingError when the version that is to execute the batch, or that it switches to, is not loaded.
    * @throws ReplacedError when the database was emptied or replaced: open it again.
    * @throws DamagedError when a part of the state is missing: only `restore`, or an emptied database, helps.
    * @throws PositionError when the state is not where the batch begins: go on from where it says.
@@ -127,8 +149,8 @@ export interface StorageEngine {
   /**
    * Replaces the whole state, results by id and position included, in one transaction; nothing has changed when it rejects. `as`: the
    * state counts as that of the position that this gives for the one before, since it goes on in another log; what it throws is thrown.
-   * Tables that are missing are made anew where their migrations can be found. A state that had diverged, or was damaged, is whole again.
-   * @throws SnapshotFormatError when it is of another engine or version, or damaged; FencedError when another instance has taken over.
+   * The version that it was taken with is in force then; tables that are missing, or of another version, are made anew by its migrations. A state that had diverged, or was damaged, is whole again.
+   * @throws SnapshotFormatError when it is of another engine or machine, or damaged; VersionMissingError; FencedError when another instance has taken over.
    */
   restore(snapshot: EngineSnapshot, as?: (before: EnginePosition) => EnginePosition): Promise<EnginePosition>;
   /** Keeps in the state that it differs from the other servers', and why. @throws FencedError when another instance has taken over. */
@@ -138,7 +160,10 @@ export interface StorageEngine {
    * `tables` settles; a second call rejects. `restore` and `close` end it.
    */
   checkRows(): Promise<RowsCheck>;
-  /** Reads it to its end. @throws SnapshotFormatError when `restore` would not take it; the rows themselves only `restore` looks at. */
+  /**
+   * Reads it to its end.
+   * @throws SnapshotFormatError, VersionMissingError when `restore` would not take it; the rows themselves only `restore` looks at.
+   */
   verify(snapshot: EngineSnapshot): Promise<void>;
   close(): Promise<void>;
 }
@@ -176,6 +201,30 @@ export class NondeterministicSchemaError extends Error {
   constructor(message: string) {
     super(message);
     this.name = 'NondeterministicSchemaError';
+  }
+}
+
+/** The state is that of another state machine. Final until the right machine, or another database, is given. */
+export class OtherMachineError extends Error {
+  readonly code = 'OTHER_MACHINE';
+  constructor(found: string, given: string) {
+    super(
+      `this is the state of the state machine ${JSON.stringify(found)}, and CRAFT_STATE_MACHINE has ${JSON.stringify(given)}: ` +
+        'give the machine that the cluster runs, or another database',
+    );
+    this.name = 'OtherMachineError';
+  }
+}
+
+/** The version of the state machine that is needed is not loaded here. Final until the server is started with it, or `restore` leads past. */
+export class VersionMissingError extends Error {
+  readonly code = 'VERSION_MISSING';
+  constructor(name: string, version: number) {
+    super(
+      `version ${version} of the state machine ${JSON.stringify(name)} is needed, and this server has not loaded it: ` +
+        'start it with a module that has this version',
+    );
+    this.name = 'VersionMissingError';
   }
 }
 

@@ -3,13 +3,9 @@
  * validated before anything is appended. On the leader's path of every command.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { ConfigError } from '../config/config.js';
 import { CraftError } from '../wire/errors.js';
 import { RESTORE_COMMAND } from '../wire/restore.js';
 import { JsonTextError, parseJson } from './json-text.js';
-import { kvContract } from './kv/contract.js';
-import { loadModule } from './load-module.js';
-import { shapeProblem } from './shape.js';
 import type { CommandContract, StateMachineContract } from './state-machine.js';
 
 export type { StateMachineContract } from './state-machine.js';
@@ -18,20 +14,6 @@ const encoder = new TextEncoder();
 /** A client gets at most this much of what is wrong with its input (characters, problems). */
 const MESSAGE_LENGTH_MAX = 400;
 const PROBLEMS_MAX = 3;
-
-/**
- * The machine of the module at `path` (its default export; a relative path begins at the working directory), or the built-in
- * key-value machine. Rejects with ConfigError when the module does not load (with file and line) or exports something else.
- */
-export async function loadStateMachine(path: string | undefined): Promise<StateMachineContract> {
-  if (path === undefined) return kvContract;
-  const { default: machine } = await loadModule(path).catch((error: Error) => {
-    throw new ConfigError(`wrong configuration: CRAFT_STATE_MACHINE: ${error.message}`);
-  });
-  const problem = shapeProblem(machine);
-  if (problem === undefined) return machine as StateMachineContract;
-  throw new ConfigError(`wrong configuration: CRAFT_STATE_MACHINE: the default export of ${path} ${problem}`);
-}
 
 /**
  * Checks a command and returns its payload for the log: the client's own bytes when they are JSON, else their JSON form.

@@ -203,6 +203,7 @@ function plainPosition({
   timestamp,
   resultsChecksum,
   positions,
+  version,
 }: EnginePosition): EnginePosition {
   return {
     mergedIndex,
@@ -210,5 +211,6 @@ function plainPosition({
     timestamp,
     resultsChecksum,
     positions: positions.map(({ index, term, timestamp }) => ({ index, term, timestamp })),
+    ...(version === undefined ? {} : { version }),
   };
 }

@@ -57,10 +57,26 @@ export interface QueryContract<Input = unknown> {
 /** What may be asked of a state machine: names and inputs, without the code that answers. */
 export interface StateMachineContract {
   readonly name: string;
+  /**
+   * An integer from 1 (the default) to 2,147,483,647. Give every change of what commands do, or of the tables, a number of its own.
+   */
+  readonly version?: number;
   // biome-ignore lint/suspicious/noExplicitAny: each definition fixes its own input type
   readonly commands: Readonly<Record<string, CommandContract<any>>>;
   // biome-ignore lint/suspicious/noExplicitAny: each definition fixes its own input type
   readonly queries: Readonly<Record<string, QueryContract<any>>>;
+}
+
+/** A state machine's name, and one of its versions. */
+export interface MachineVersion {
+  readonly name: string;
+  readonly version: number;
+}
+
+export const VERSION_MAX = 2_147_483_647;
+
+export function versionOf({ name, version = 1 }: Pick<StateMachineContract, 'name' | 'version'>): MachineVersion {
+  return { name, version };
 }
 
 export interface CommandDefinition<Tx, Input = unknown> extends CommandContract<Input> {
@@ -91,8 +107,13 @@ export interface StateMachine<Tx> extends StateMachineContract {
   readonly commands: Readonly<Record<string, CommandDefinition<Tx, any>>>;
   // biome-ignore lint/suspicious/noExplicitAny: each definition fixes its own input type
   readonly queries: Readonly<Record<string, QueryDefinition<Tx, any>>>;
-  /** Optional: folder with the machine's own drizzle-kit migrations, which run when the applier starts. */
+  /**
+   * Optional: folder with the machine's own drizzle-kit migrations. Those of the first version run when the applier starts, those that a later
+   * version has besides run when the cluster switches to it (T12).
+   */
   readonly migrations?: string;
+  /** Optional: the tag of the last migration of this version, where later versions have theirs in the same folder. */
+  readonly lastMigration?: string;
   /**
    * Optional: executes a run of commands with few statements instead of one handler call each. Must leave the same
    * state and outcomes as the handlers called in order.

@@ -33,6 +33,8 @@ export interface SnapshotInfo {
   readonly version: string;
   /** Engine, and version of its tables. */
   readonly format: string;
+  /** The state machine's name; absent from snapshots of earlier builds. */
+  readonly machine?: string | undefined;
   readonly position: EnginePosition;
   /** Compressed. */
   readonly bytes: number;
@@ -93,13 +95,13 @@ export class SnapshotBucket {
   }
 
   /** Writes a snapshot, which is not confirmed yet; nothing of it is to be seen when this rejects. */
-  async save(server: ServerId, { position, format, data }: EngineSnapshot): Promise<SnapshotInfo> {
+  async save(server: ServerId, { position, format, machine, data }: EngineSnapshot): Promise<SnapshotInfo> {
     const name = `${String(position.mergedIndex).padStart(INDEX_DIGITS, '0')}-${server}`;
     const gzip = createGzip({ level: GZIP_LEVEL });
     const feeding = pipeline(Readable.from(data, { objectMode: false }), gzip);
     // A failure of the engine reaches the object store through the stream, which it destroys.
     feeding.catch(() => undefined);
-    const text = JSON.stringify({ server, version: VERSION, format, position });
+    const text = JSON.stringify({ server, version: VERSION, format, machine, position });
     const stream = Readable.toWeb(gzip) as ReadableStream<Uint8Array>;
     const info = await this.store.put({ name, metadata: { craft: text, [CONFIRMED]: 'false' } }, stream, {
       timeout: PUBLISH_MS_MAX,
@@ -136,8 +138,8 @@ export class SnapshotBucket {
     if (found === null || found.deleted) throw new SnapshotFormatError(`the file ${name} is gone`);
     const about = metadataOf(found, 'file');
     if (about === undefined) throw new SnapshotFormatError(`${name} is no file of a snapshot`);
-    const { position, format } = about;
-    return { position, format, digest: digestOfFile(about, digestOf(found)), data: this.read(found) };
+    const { position, format, machine } = about;
+    return { position, format, machine, digest: digestOfFile(about, digestOf(found)), data: this.read(found) };
   }
 
   /** In order of their merged index. */
@@ -168,8 +170,8 @@ export class SnapshotBucket {
     const found = await this.store.info(name);
     const info = found === null || found.deleted ? undefined : infoOf(found);
     if (found === null || info === undefined) throw new SnapshotFormatError(`snapshot ${name} is gone`);
-    const { position, format } = info;
-    return { position, format, data: this.read(found) };
+    const { position, format, machine } = info;
+    return { position, format, machine, data: this.read(found) };
   }
 
   /** Its bytes as they are stored, with their number and SHA-256 (base64url). */

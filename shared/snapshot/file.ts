@@ -23,12 +23,12 @@ const HEADER_BYTES_MAX = 64 * 1024;
 
 /** Writes the snapshot; the file is there, whole and on the disk, when this resolves, and not at all when it rejects. */
 export async function saveFile(bucket: SnapshotBucket, info: SnapshotInfo, path: string): Promise<void> {
-  const { server, version, format, position, savedAt } = info;
+  const { server, version, format, machine, position, savedAt } = info;
   const { digest, bytes, data } = await bucket.raw(info);
   const part = `${path}.part`;
   const file = await open(part, 'w');
   try {
-    const head = { craft: 'snapshot', server, version, format, position, savedAt, bytes, digest };
+    const head = { craft: 'snapshot', server, version, format, machine, position, savedAt, bytes, digest };
     await file.write(`${JSON.stringify(head)}\n`);
     for await (const chunk of data) await file.write(chunk);
     await file.sync();
@@ -63,8 +63,13 @@ export async function openFile(path: string): Promise<SnapshotFile> {
   }
   const parsed = header.safeParse(json);
   if (!parsed.success) throw new SnapshotFormatError(`${path} is no snapshot: ${z.prettifyError(parsed.error)}`);
-  const { server, version, format, position, bytes, digest } = parsed.data;
-  return { about: { server, version, format, position }, bytes, digest, data: checked(path, begin, bytes, digest) };
+  const { server, version, format, machine, position, bytes, digest } = parsed.data;
+  return {
+    about: { server, version, format, machine, position },
+    bytes,
+    digest,
+    data: checked(path, begin, bytes, digest),
+  };
 }
 
 async function readHeader(path: string): Promise<[text: string, begin: number]> {

@@ -9,11 +9,15 @@ export const snapshotMetadata = z.object({
   version: z.string(),
   /** Engine, and version of its tables. */
   format: z.string(),
+  /** The state machine's name; absent from snapshots of earlier builds. */
+  machine: z.string().optional(),
   position: z.object({
     mergedIndex: count,
     checksum: z.string(),
     timestamp: count,
     resultsChecksum: z.string(),
     positions: z.array(z.object({ index: count, term: count, timestamp: count })),
+    /** Of the state machine, in force there; absent for the first one. */
+    version: z.number().int().positive().optional(),
   }),
 });

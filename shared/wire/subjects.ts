@@ -79,6 +79,14 @@ export class Subjects {
   verify(): string {
     return `${this.cluster}.verify`;
   }
+  /** The leader of group 0 puts a switch of the state machine's version into its log (T12). */
+  machine(): string {
+    return `${this.cluster}.machine`;
+  }
+  /** An applier tells its own server's replica which version of the state machine is in force (T12). */
+  version(server: ServerId): string {
+    return `${this.cluster}.version.${server}`;
+  }
   snapshotBucket(): string {
     return `${this.cluster.toUpperCase()}_SNAPSHOTS`;
   }

@@ -23,7 +23,7 @@ afterAll(async () => {
 });
 
 const handlers = (hear: (message: Msg) => void): LeaderHandlers => {
-  return { take: hear, takeBatch: hear, takeRestore: hear, takeVerify: hear };
+  return { take: hear, takeBatch: hear, takeRestore: hear, takeVerify: hear, takeMachine: hear };
 };
 
 describe('who stops leading in the middle of a burst', () => {
@@ -31,6 +31,7 @@ describe('who stops leading in the middle of a burst', () => {
     ['commands to the group', 'burst-a.group.0.cmd.kv.put', 'burst-a'],
     ['commands to any leader', 'burst-b.cmd.kv.put', 'burst-b'],
     ['files to be restored', 'burst-c.restore', 'burst-c'],
+    ['switches of the machine', 'burst-f.machine', 'burst-f'],
     ['batches to the group', 'burst-d.group.0.batch', 'burst-d'],
     ['batches to any leader', 'burst-e.batch', 'burst-e'],
   ])('hears of everything that NATS has given it: %s', async (_, subject, cluster) => {

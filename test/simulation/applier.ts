@@ -62,6 +62,7 @@ export class SimulatedApplier {
         server: server.name,
         servers: server.index < options.servers ? names.slice(0, options.servers) : [],
         groups: options.groups,
+        machine: { name: 'kv', versions: server.loaded },
         queue: options.applier,
         snapshots: { entries: options.snapshotEvery, bytes: Number.POSITIVE_INFINITY, ageMs: Number.POSITIVE_INFINITY },
         verifyEveryMs: options.verifyEveryMs,
@@ -239,6 +240,9 @@ export class SimulatedApplier {
         return;
       case 'refusal':
       case 'recovered':
+      case 'waiting':
+      case 'version':
+      case 'ask-machine':
         return;
       case 'fatal':
         throw new Violation('assertion', `${server.name} applier: ${effect.error.stack}`);

@@ -11,10 +11,13 @@ import {
   type EnginePosition,
   type MergedCommand,
   ReplacedError,
+  versionAt,
 } from '../../shared/engine/port.js';
 import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
 import type { CommandOutcome } from '../../shared/engine/state-machine.js';
+import { FIRST_VERSION } from '../../shared/engine/switch.js';
 import { LOG_START, type LogPosition } from '../../shared/raft/entry.js';
+import { RESERVED_PREFIX } from '../../shared/wire/restore.js';
 import { placeOf } from './world.js';
 
 /** Longer than any run: ids are not forgotten within one. */
@@ -39,10 +42,42 @@ type Transaction =
   /** Rows are changed by hand: `rows` of them, and with it perhaps the outcomes to come. */
   | { readonly taint: number };
 
-class Machine extends MemoryEngine {
+/** Every version that there ever is: which ones a server has loaded holds up its applier, not its database. */
+export const VERSIONS: readonly number[] = [1, 2, 3];
+
+/** Versions leave traces: a row of the last command that each has executed, and one of each migration. A migration may fail. */
+export class Machine extends MemoryEngine {
+  /** Whose code has executed the last command. */
+  executedBy = FIRST_VERSION;
+
+  constructor() {
+    super({ resultWindowMs: RESULT_WINDOW_MS, versions: VERSIONS });
+  }
+
   protected override execute(command: MergedCommand, overlay: KvOverlay): CommandOutcome {
+    if (!command.name.startsWith(RESERVED_PREFIX)) this.executedBy = this.code();
     if (command.name === FAILING_COMMAND) return { ok: false, message: 'a defect of the handler', failed: true };
-    return super.execute(command, overlay);
+    const outcome = super.execute(command, overlay);
+    if (command.name.startsWith(RESERVED_PREFIX)) return outcome;
+    const { mergedIndex, timestamp } = command;
+    if (this.executedBy > FIRST_VERSION && outcome.ok) {
+      const row = { version: mergedIndex, json: 'null', mergedIndex, timestamp };
+      overlay.writes.set(`executed by ${this.executedBy}`, row);
+    }
+    return outcome;
+  }
+
+  /** The version whose code executes what comes next. */
+  protected code(): number {
+    return this.machine.version;
+  }
+
+  /** It depends on all rows, so one at another place is another one. */
+  protected override migrate(version: number): CommandOutcome {
+    const { size } = this.rows;
+    if (size % 4 === 3) return { ok: false, message: 'a row does not fit', failed: true };
+    this.rows.set(`migrated to ${version}`, { version: size + 1, json: 'null', mergedIndex: 0, timestamp: 0 });
+    return super.migrate(version);
   }
 
   positionNow(): EnginePosition {
@@ -51,7 +86,7 @@ class Machine extends MemoryEngine {
 }
 
 export class SimulatedDatabase {
-  engine = new Machine({ resultWindowMs: RESULT_WINDOW_MS });
+  engine = new Machine();
   /** What survives every crash, and what was committed since. */
   private base: SavedState;
   private since: Transaction[] = [];
@@ -157,7 +192,7 @@ export class SimulatedDatabase {
   /** It is another one, and empty. */
   lose(): void {
     this.generation += 1;
-    this.engine = new Machine({ resultWindowMs: RESULT_WINDOW_MS });
+    this.engine = new Machine();
     this.place = 0;
     this.isTainted = false;
     this.flush();
@@ -172,14 +207,14 @@ export class SimulatedDatabase {
 
   private commitRestored(batch: EngineBatch, { file, digest }: Restored): AppliedBatch {
     const done = restoredBy(batch, digest);
-    this.engine.restoreNow(file, (before) => positionRestored(before, batch, done.resultsChecksum));
+    const restored = this.engine.restoreNow(file, (before) => positionRestored(before, batch, done.resultsChecksum));
     this.isTainted = file.isTainted;
-    return done;
+    return { ...done, version: versionAt(restored) };
   }
 
   private load(state: SavedState): void {
     this.unheard = null;
-    this.engine = new Machine({ resultWindowMs: RESULT_WINDOW_MS });
+    this.engine = new Machine();
     this.engine.restoreNow(state);
     this.place = state.place;
     this.isTainted = state.isTainted;

@@ -15,7 +15,7 @@ import { Outbox } from '../../services/replica/core/outbox.js';
 import { ReplicaCore } from '../../services/replica/core/server.js';
 import { ClockGuard } from '../../shared/clock/guard.js';
 import { MemoryEngine } from '../../shared/engine/memory.js';
-import { ReplacedError } from '../../shared/engine/port.js';
+import { type AppliedBatch, ReplacedError } from '../../shared/engine/port.js';
 import { Merge } from '../../shared/merge/merge.js';
 import { Closing } from '../../shared/raft/closing.js';
 import type { LogEntry, LogPosition, Timestamp } from '../../shared/raft/entry.js';
@@ -23,10 +23,12 @@ import { Group } from '../../shared/raft/group.js';
 import type { Message, MessageBody } from '../../shared/raft/message.js';
 import { GroupState } from '../../shared/raft/state.js';
 import type { InstalledState } from '../../shared/wire/install.js';
+import { MACHINE_COMMAND } from '../../shared/wire/machine.js';
 import { SimulatedApplier } from './applier.js';
-import { SimulatedDatabase } from './database.js';
+import { Machine, SimulatedDatabase } from './database.js';
 import { SimulatedDisk } from './disk.js';
 import type { SimulationRequest } from './options.js';
+import { SimulatedServer } from './server.js';
 import { SimulatedStream } from './stream.js';
 
 interface Plan {
@@ -37,14 +39,14 @@ interface Plan {
   /** One of them that does; the others are tried when it does not any more. */
   readonly foundBy?: number;
   /** Where it is looked for; any cluster unless stated. */
-  readonly shape?: Pick<SimulationRequest, 'servers' | 'spares' | 'groups' | 'skewed' | 'snapshotEvery'>;
+  readonly shape?: Pick<SimulationRequest, 'servers' | 'spares' | 'groups' | 'skewed' | 'snapshotEvery' | 'versions'>;
   /** Puts it in; what is returned takes it out. */
   readonly install: () => () => void;
 }
 
 export type Defect = Plan & {
   readonly within: number;
-  readonly shape: Pick<SimulationRequest, 'servers' | 'spares' | 'groups' | 'skewed' | 'snapshotEvery'>;
+  readonly shape: Pick<SimulationRequest, 'servers' | 'spares' | 'groups' | 'skewed' | 'snapshotEvery' | 'versions'>;
 };
 
 // biome-ignore lint/suspicious/noExplicitAny: methods of any shape are replaced here
@@ -955,9 +957,129 @@ const PLANS: readonly Plan[] = [
     what: 'no group closes on demand (T5)',
     install: () => replace(Group, 'closeUpTo', () => () => {}),
   },
+  {
+    name: 'switch-one-entry-late',
+    foundBy: 3,
+    shape: { versions: true },
+    what: 'the command after a switch is still executed by the version before (T12)',
+    install: () =>
+      replace(
+        MemoryEngine,
+        'applyNow',
+        (original) =>
+          function (batch) {
+            const late = Reflect.get(this, 'late') as number | undefined;
+            const before = this.machine.version as number;
+            const { version, ...done } = original.call(this, batch) as AppliedBatch;
+            const isSwitch = version !== undefined && late === undefined;
+            Reflect.set(this, 'late', isSwitch ? version : undefined);
+            const after = isSwitch ? before : (late ?? version ?? before);
+            this.position = { ...this.position, version: after };
+            return after === before ? done : { ...done, version: after };
+          },
+      ),
+  },
+  {
+    name: 'old-code-after-switch',
+    foundBy: 3,
+    shape: { versions: true },
+    what: 'the code that a state was opened with goes on after a switch (T12)',
+    install: () =>
+      replace(
+        Machine,
+        'code',
+        (original) =>
+          function () {
+            const code = (Reflect.get(this, 'remembered') as number | undefined) ?? original.call(this);
+            Reflect.set(this, 'remembered', code);
+            return code;
+          },
+      ),
+  },
+  {
+    name: 'snapshot-without-its-version',
+    foundBy: 4,
+    shape: { versions: true, snapshotEvery: 10 },
+    what: 'a state that is made from a snapshot goes on with the first version (T12)',
+    install: () =>
+      replace(
+        MemoryEngine,
+        'takeOverAs',
+        (original) =>
+          function (...given) {
+            original.apply(this, given);
+            this.position = { ...this.position, version: undefined };
+            return this.position;
+          },
+      ),
+  },
+  {
+    name: 'migrate-outside-the-entry',
+    foundBy: 1,
+    shape: { versions: true },
+    what: 'a server migrates its rows when it gets a version, and not at the place of the switch (T12)',
+    install: () =>
+      all(
+        replace(
+          Machine,
+          'migrate',
+          (original) =>
+            function (version) {
+              return this.rows.has(`migrated to ${version}`)
+                ? { ok: true, json: JSON.stringify({ name: 'kv', version }) }
+                : original.call(this, version);
+            },
+        ),
+        replace(
+          SimulatedServer,
+          'load',
+          (original) =>
+            function (versions) {
+              for (const version of versions) {
+                if (version > this.database.engine.machine.version) this.database.engine.migrate(version);
+              }
+              return original.call(this, versions);
+            },
+        ),
+      ),
+  },
+  {
+    name: 'go-on-without-the-version',
+    foundBy: 2,
+    shape: { versions: true },
+    what: 'an applier executes what needs a version that it has not (T12)',
+    install: () => replace(ApplierCore, 'hasVersion', () => () => true),
+  },
+  {
+    name: 'switch-within-a-batch',
+    foundBy: 6,
+    shape: { versions: true },
+    what: 'a switch shares a batch with other commands (T12)',
+    install: () =>
+      replace(
+        ApplyQueue,
+        'take',
+        (original) =>
+          function (...given) {
+            const first = original.apply(this, given) as TakenBatch | null;
+            const isBeforeSwitch = this.next?.name === MACHINE_COMMAND && first !== null && first.mark === undefined;
+            if (!isBeforeSwitch || first.batch.commands.some(({ name }) => name.startsWith('craft.'))) return first;
+            const second = original.apply(this, given) as TakenBatch;
+            const commands = [...first.batch.commands, ...second.batch.commands];
+            const checkpoints = [...first.checkpoints, ...second.checkpoints];
+            const bytes = first.bytes + second.bytes;
+            return { ...second, batch: { ...second.batch, commands }, checkpoints, bytes };
+          },
+      ),
+  },
 ];
 
-export const DEFECTS: readonly Defect[] = PLANS.map((plan) => ({ within: 40, shape: {}, ...plan }));
+/** Those of what is older than versions are looked for without them, where they have been found. */
+export const DEFECTS: readonly Defect[] = PLANS.map((plan) => ({
+  within: 40,
+  ...plan,
+  shape: { versions: false, ...plan.shape },
+}));
 
 /** Throws with the list of what there is when there is no such defect. */
 export function findDefect(name: string): Defect {

@@ -4,10 +4,13 @@
  * finished once everything is healed; then all rows are compared once more, and what differs is rebuilt.
  */
 
+import { FIRST_VERSION } from '../../shared/engine/switch.js';
 import { encodeVerify, VERIFY_COMMAND } from '../../shared/engine/verify.js';
 import type { ConfigurationChange } from '../../shared/raft/membership.js';
+import { MACHINE_COMMAND, type MachineInput } from '../../shared/wire/machine.js';
 import { RESTORE_COMMAND, type RestoreInput } from '../../shared/wire/restore.js';
 import { appendByServices } from './applier.js';
+import { VERSIONS } from './database.js';
 import type { Random } from './random.js';
 import type { SimulatedServer } from './server.js';
 import { countFault, type World } from './world.js';
@@ -18,6 +21,8 @@ interface Plan {
 }
 
 const LOOK_US = 40e3;
+/** Between two events of the state machine's versions (microseconds, mean). */
+const VERSION_US = 1e6;
 /** Between two looks at the states (microseconds, mean). */
 const CARE_US = 500e3;
 /** Between two comparisons at the end, and until a rebuild is tried again (microseconds). */
@@ -30,6 +35,7 @@ const LINGER_US = 2e6;
 
 export class Operator {
   private readonly random: Random;
+  private readonly versioning: Random;
   private readonly memberIndexes: Set<number>;
   private plan: Plan | null = null;
   /** Removed, and not switched off yet: what it takes for its cluster may still get into a log. */
@@ -44,12 +50,19 @@ export class Operator {
 
   constructor(private readonly world: World) {
     this.random = world.random.fork(77);
+    this.versioning = world.random.fork(78);
     this.memberIndexes = new Set(Array.from({ length: world.options.servers }, (_, index) => index));
   }
 
   start(): void {
     if (this.world.options.spares > 0) this.next();
     this.nextCare();
+    if (this.world.options.versions) this.nextVersion();
+  }
+
+  /** Everything is to heal: every server has all versions from now on. */
+  loadAll(): void {
+    if (this.world.options.versions) for (const server of this.world.servers) server.load(VERSIONS);
   }
 
   /** Whether some change is under way. */
@@ -93,6 +106,27 @@ export class Operator {
         if (world.options.faults.has('restore') && random.chance(0.05)) this.restore();
       } else this.compareAtLast();
       this.nextCare();
+    });
+  }
+
+  /** Servers get versions one by one and lose old ones; the cluster is switched to what the leader has, whether the others have it or not. */
+  private nextVersion(): void {
+    const { world, versioning } = this;
+    world.queue.after(versioning.exponential(VERSION_US), () => {
+      if (!world.isFaulty) return;
+      const server = versioning.pick(this.members);
+      const newest = Math.min(VERSIONS.length, Math.max(...server.loaded) + versioning.below(2));
+      const oldest = versioning.chance(0.2) ? newest : FIRST_VERSION;
+      if (versioning.chance(0.6)) {
+        countFault(world, 'version');
+        world.note('loads', server.index, () => `versions ${oldest} to ${newest}`);
+        server.load(VERSIONS.filter((version) => version >= oldest && version <= newest));
+      } else if (newest > FIRST_VERSION && server.loaded.includes(newest)) {
+        countFault(world, 'switch');
+        const input: MachineInput = { name: 'kv', version: newest };
+        appendByServices(world, MACHINE_COMMAND, new TextEncoder().encode(JSON.stringify(input)));
+      }
+      this.nextVersion();
     });
   }
 

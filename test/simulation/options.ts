@@ -50,6 +50,8 @@ export interface SimulationRequest {
   readonly skewed?: boolean | undefined;
   /** Only these kinds, of those that the seed has chosen. */
   readonly faults?: readonly FaultKind[] | undefined;
+  /** Servers get further versions of the state machine, and the cluster is switched to them (T12). */
+  readonly versions?: boolean | undefined;
 }
 
 export interface SimulationOptions {
@@ -58,6 +60,7 @@ export interface SimulationOptions {
   /** Servers that may be added while it runs (T11). */
   readonly spares: number;
   readonly groups: number;
+  readonly versions: boolean;
   /** A snapshot is due after so many commands; never when it is infinite (T10). */
   readonly snapshotEvery: number;
   /** Rows are compared this often while commands are applied (milliseconds). */
@@ -136,6 +139,8 @@ export function optionsOf(request: SimulationRequest): SimulationOptions {
     servers: request.servers ?? servers,
     spares: request.spares ?? spares,
     groups: request.groups ?? groups,
+    // From a generator of its own: what the seed has always chosen stays.
+    versions: request.versions ?? false,
     snapshotEvery: request.snapshotEvery ?? snapshotEvery,
     faults: new Set(drawn.filter((kind) => request.faults === undefined || request.faults.includes(kind))),
     verifyEveryMs: random.pick([1_000, 3_000, 10_000]),

@@ -2,6 +2,8 @@
  * One simulated server: its machine (clock, disk, stream, database), which outlives its processes, and the processes
  * (replica, merger, applier), which a crash ends one by one or all at once.
  */
+
+import { FIRST_VERSION } from '../../shared/engine/switch.js';
 import { DirectMergedLog } from '../../shared/link/merged-log.js';
 import type { WriteBatch } from '../../shared/log-store/port.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
@@ -40,6 +42,8 @@ export class SimulatedServer {
   /** What every write takes longer. */
   slowUs = 0;
   isDiskFailing = false;
+  /** Versions of the state machine that its processes are started with (T12). */
+  loaded: readonly number[] = [FIRST_VERSION];
   /** Requests between the processes of this server get lost. */
   isLocalLossy = false;
   /** Sessions at its database break, before or after a commit. */
@@ -134,6 +138,14 @@ export class SimulatedServer {
   crashApplier(): void {
     if (this.applier !== null) this.applier.isAlive = false;
     this.applier = null;
+  }
+
+  /** It is started again with other versions of the state machine. */
+  load(versions: readonly number[]): void {
+    this.loaded = versions;
+    if (this.applier === null) return;
+    this.crashApplier();
+    this.startApplier();
   }
 
   /** A new server, with nothing on its disk. */

@@ -7,6 +7,8 @@ import { simulate } from './simulation.js';
 import { soak } from './soak.js';
 
 const FIXED_SEEDS = 100;
+/** Those with versions. */
+const VERSIONS_SEEDS = 20;
 /** One server: stream, snapshots and the end of the database are lost one after the other; only the log has it all. */
 const LOST_IN_TURN = [175006429, 1803340];
 
@@ -18,6 +20,13 @@ function check(seed: number): void {
 describe('simulation', () => {
   it(`breaks no invariant with seeds 1 to ${FIXED_SEEDS}`, () => {
     for (let seed = 1; seed <= FIXED_SEEDS; seed++) check(seed);
+  }, 300_000);
+
+  it('breaks none while servers get versions of the state machine, and the cluster is switched to them (T12)', () => {
+    for (let seed = 1; seed <= VERSIONS_SEEDS; seed++) {
+      const outcome = simulate({ seed, versions: true });
+      if (outcome.violation !== null) expect.fail(report(outcome, { seed, versions: true }, undefined).join('\n'));
+    }
   }, 300_000);
 
   it('breaks none when everything but the log is lost in turn', () => {

@@ -125,6 +125,7 @@ function drive(world: World, { until = Number.POSITIVE_INFINITY, onMinute }: Run
     advance(world, atUs, until);
     onMinute?.(world);
   }
+  world.operator.loadAll();
   nemesis.heal();
   world.note('heal', -1, () => 'every fault ends, no new operations');
   clients.isStopped = true;

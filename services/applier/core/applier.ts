@@ -13,12 +13,17 @@ import {
   DamagedError,
   type EnginePosition,
   FencedError,
+  type MergedCommand,
   PositionError,
   ReplacedError,
   SnapshotFormatError,
+  versionAt,
 } from '../../../shared/engine/port.js';
+import { switchOf } from '../../../shared/engine/switch.js';
 import type { WindowAnswer } from '../../../shared/merge/window.js';
 import type { Index, ServerId } from '../../../shared/raft/entry.js';
+import { MACHINE_COMMAND } from '../../../shared/wire/machine.js';
+import { RESERVED_PREFIX } from '../../../shared/wire/restore.js';
 import { type CheckpointMessage, Comparison } from './comparison.js';
 import type { Effect, EngineEffect, KnownSnapshot } from './effect.js';
 import { Marks } from './marks.js';
@@ -33,6 +38,8 @@ export interface ApplierOptions {
   /** The voters, until `setVoters` says more. */
   readonly servers: readonly ServerId[];
   readonly groups: number;
+  /** The state machine, and which of its versions this server has loaded (T12). */
+  readonly machine: { readonly name: string; readonly versions: readonly number[] };
   readonly queue: QueueLimits;
   readonly snapshots: SnapshotLimits;
   /** Time between two comparisons of rows while commands are applied (milliseconds). */
@@ -48,7 +55,7 @@ export interface OpenedState {
   readonly divergence: string | undefined;
 }
 
-type Place = Pick<EnginePosition, 'mergedIndex' | 'checksum' | 'resultsChecksum'>;
+type Place = Pick<EnginePosition, 'mergedIndex' | 'checksum' | 'resultsChecksum' | 'version'>;
 
 /** A `craft.verify` that has been applied. `save`: this server takes a snapshot there. */
 interface Mark extends Place {
@@ -58,6 +65,8 @@ interface Mark extends Place {
 /** Between two tries of the engine (milliseconds): doubles from the first to the second. */
 const RETRY_MS = 50;
 const RETRY_MS_MAX = 2_000;
+/** Between two tries to get past a version that is not loaded (milliseconds). */
+const VERSION_MS = 2_000;
 /** How long commands that no client and no read waits for here may collect for one transaction (milliseconds). */
 const PATIENCE_MS = 10;
 
@@ -95,6 +104,10 @@ export class ApplierCore {
   private readonly locating = new Map<number, readonly Index[]>();
   /** The refusal that was told last. */
   private told: string | undefined;
+  /** What is waited for, as it was told last, and when something is done about it again (T12). */
+  private waitingFor: string | undefined;
+  private versionAtMs: number;
+  private toldVersion: number | undefined;
   private isOver = false;
 
   constructor(
@@ -105,13 +118,17 @@ export class ApplierCore {
     const { server, servers, groups, queue, snapshots, verifyEveryMs, random } = options;
     const emit = (effect: Effect) => void this.effects.push(effect);
     this.nowMs = nowMs;
+    // Until the log has been looked at.
+    this.versionAtMs = nowMs + VERSION_MS;
     this.at = position;
     this.queue = new ApplyQueue(position, queue, (command) => command.server === server && command.reply !== '');
     this.reading = new Reading(this.queue, emit, (error) => {
       this.trouble(error, false);
       this.snapshots.need();
     });
-    this.snapshots = new SnapshotPlan({ server, groups, limits: snapshots, emit }, position.mergedIndex, nowMs);
+    const hasVersion = (version: number) => this.hasVersion(version);
+    const plan = { server, groups, limits: snapshots, hasVersion, emit };
+    this.snapshots = new SnapshotPlan(plan, position.mergedIndex, nowMs);
     this.marks = new Marks(verifyEveryMs, random, emit, position.mergedIndex, nowMs);
     this.comparison = new Comparison(server, servers, {
       tell: (message) => emit({ type: 'tell', message }),
@@ -122,6 +139,16 @@ export class ApplierCore {
     });
     if (divergence === undefined) this.compareFromHere();
     else this.distrust(divergence, true);
+  }
+
+  /** The version of the state machine that executes what comes next (T12). */
+  get version(): number {
+    return versionAt(this.at);
+  }
+
+  /** Why nothing is applied now: a version is missing (T12); undefined when none is. */
+  get waiting(): string | undefined {
+    return this.waitingFor;
   }
 
   /** Merged index of the last command applied. */
@@ -163,8 +190,9 @@ export class ApplierCore {
     const { reading, comparison, marks, snapshots, retryAtMs, nowMs } = this;
     const retry = retryAtMs > nowMs ? retryAtMs : Number.POSITIVE_INFINITY;
     const mark = this.mayAsk ? marks.nextWakeMs : Number.POSITIVE_INFINITY;
-    const { queuedAtMs, underWay } = this;
-    const batch = queuedAtMs === null || underWay !== null ? Number.POSITIVE_INFINITY : queuedAtMs + PATIENCE_MS;
+    const { queuedAtMs, underWay, waitingFor } = this;
+    const isHeld = underWay !== null || waitingFor !== undefined;
+    const batch = queuedAtMs === null || isHeld ? Number.POSITIVE_INFINITY : queuedAtMs + PATIENCE_MS;
     // Once a second in any case: ages come due without an event.
     const others = Math.min(reading.nextWakeMs, comparison.nextWakeMs, snapshots.nextWakeMs);
     return Math.min(others, mark, batch, retry, nowMs + 1_000);
@@ -190,6 +218,7 @@ export class ApplierCore {
   run(): Effect[] {
     this.next();
     if (!this.isOver) this.reading.ask();
+    this.tellVersion();
     const { refusal } = this;
     if (refusal !== this.told) {
       this.told = refusal;
@@ -268,6 +297,7 @@ export class ApplierCore {
   opened({ position, divergence }: OpenedState): void {
     this.ended();
     this.mustOpen = false;
+    this.toldVersion = undefined;
     this.trust();
     this.goTo(position);
     if (divergence === undefined) this.compareFromHere();
@@ -286,7 +316,7 @@ export class ApplierCore {
     if (isRestored) this.trust();
     const mergedIndex = commands[commands.length - 1]?.mergedIndex ?? this.at.mergedIndex;
     const { resultsChecksum } = done;
-    this.at = { mergedIndex, checksum, resultsChecksum };
+    this.at = { mergedIndex, checksum, resultsChecksum, version: done.version ?? this.at.version };
     for (const checkpoint of batch.checkpoints) {
       const own = done.checkpoints.find((one) => one.mergedIndex === checkpoint.mergedIndex);
       if (own !== undefined) this.comparison.reached(own.mergedIndex, checkpoint.checksum, own.resultsChecksum);
@@ -296,7 +326,8 @@ export class ApplierCore {
     this.effects.push({ type: 'answer', commands, done, isTrusted: this.refusal === undefined });
     this.snapshots.onApplied(mergedIndex, batch.bytes);
     // A server that comes after this begins with a snapshot of this cluster, and needs no file.
-    if (isRestored) this.snapshots.want();
+    // The same after a switch: who has not got the version before needs one of after it (T12).
+    if (isRestored || done.version !== undefined) this.snapshots.want();
     if (batch.mark !== undefined) this.reachMark(batch.mark.snapshotBy);
   }
 
@@ -474,9 +505,9 @@ export class ApplierCore {
     if (snapshot !== null) return { type: 'install', snapshot };
     if (this.verdict !== undefined && !this.isVerdictKept) return { type: 'mark', reason: this.verdict };
     if (this.mark !== null) return this.begin(this.mark);
-    if (this.batch === null && !this.isBatchDue) return null;
+    if (this.batch === null && (!this.isBatchDue || this.mustWait())) return null;
     try {
-      this.batch ??= this.queue.take();
+      this.batch ??= this.queue.take(!this.hasVersion(this.version));
       this.queuedAtMs = this.queue.length === 0 ? null : this.nowMs;
     } catch (error) {
       this.end(error instanceof Error ? error : new Error(String(error)));
@@ -485,6 +516,50 @@ export class ApplierCore {
     if (this.batch === null) return null;
     const { batch } = this.batch;
     return { type: 'apply', batch, restoring: restoringOf(batch) };
+  }
+
+  private hasVersion(version: number): boolean {
+    return this.options.machine.versions.includes(version);
+  }
+
+  /** T12: what needs a version that this server has not is not applied, and neither is what comes after it. */
+  private mustWait(): boolean {
+    const { next } = this.queue;
+    const missing = next === undefined ? undefined : this.missingVersion(next);
+    const { mergedIndex } = this.at;
+    const reason =
+      missing === undefined
+        ? undefined
+        : `waiting at merged index ${mergedIndex + 1} for version ${missing} of the state machine, which this server has not loaded: ` +
+          'start it with a module that has this version';
+    if (reason !== this.waitingFor) this.effects.push({ type: 'waiting', reason });
+    this.waitingFor = reason;
+    // A snapshot of after the switch leads past what the version before would have to execute.
+    if (missing === this.version && this.nowMs >= this.versionAtMs) {
+      this.versionAtMs = this.nowMs + VERSION_MS;
+      this.snapshots.need();
+    }
+    return missing !== undefined;
+  }
+
+  /** The version that is needed for this command and is not loaded. */
+  private missingVersion({ name, payload, mergedIndex }: MergedCommand): number | undefined {
+    if (name === MACHINE_COMMAND) {
+      const decided = switchOf(payload, { name: this.options.machine.name, version: this.version }, mergedIndex);
+      return 'to' in decided && !this.hasVersion(decided.to) ? decided.to : undefined;
+    }
+    return this.hasVersion(this.version) || name.startsWith(RESERVED_PREFIX) ? undefined : this.version;
+  }
+
+  private tellVersion(): void {
+    const { version } = this;
+    if (version !== this.toldVersion) this.effects.push({ type: 'version', version });
+    this.toldVersion = version;
+    // A new cluster whose machine has no first version any more begins with the newest one.
+    const isStuck = this.at.mergedIndex === 0 && !this.hasVersion(version);
+    if (!isStuck || this.queue.length > 0 || this.nowMs < this.versionAtMs || this.underWay !== null) return;
+    this.versionAtMs = this.nowMs + VERSION_MS;
+    this.effects.push({ type: 'ask-machine', version: Math.max(...this.options.machine.versions) });
   }
 
   /**
@@ -542,6 +617,8 @@ export class ApplierCore {
     this.retryAtMs = 0;
     this.queue.reset(position);
     this.queuedAtMs = null;
+    if (this.waitingFor !== undefined) this.effects.push({ type: 'waiting', reason: undefined });
+    this.waitingFor = undefined;
     this.snapshots.onMoved(position.mergedIndex);
     this.marks.onMoved(position.mergedIndex);
     this.reading.again();

@@ -84,6 +84,12 @@ export type Effect =
   | { readonly type: 'trouble'; readonly error: unknown; readonly isRetry: boolean }
   /** Why nothing may be read from this state any more; undefined: it may again. */
   | { readonly type: 'refusal'; readonly reason: string | undefined }
+  /** The state stands still until this server has the version that is needed next (T12); undefined: it goes on. */
+  | { readonly type: 'waiting'; readonly reason: string | undefined }
+  /** Which version of the state machine executes what comes next, whenever that may have changed. */
+  | { readonly type: 'version'; readonly version: number }
+  /** The leader of group 0 is to put this version into force: nothing is applied yet, and the first one is not loaded. */
+  | { readonly type: 'ask-machine'; readonly version: number }
   /** The state goes on. */
   | { readonly type: 'recovered' }
   /** Servers differ; `isOwn`: this one from a majority. */

@@ -18,7 +18,8 @@ import { CHECKPOINT_INTERVAL, type MergedRun } from '../../../shared/merge/merge
 import type { Index, LogEntry } from '../../../shared/raft/entry.js';
 import { decodeCommand } from '../../../shared/wire/command.js';
 import { entryBody } from '../../../shared/wire/entry-block.js';
-import { RESTORE_COMMAND } from '../../../shared/wire/restore.js';
+import { MACHINE_COMMAND } from '../../../shared/wire/machine.js';
+import { RESERVED_PREFIX, RESTORE_COMMAND } from '../../../shared/wire/restore.js';
 import { WireError } from '../../../shared/wire/wire-error.js';
 
 export interface QueueLimits {
@@ -104,6 +105,11 @@ export class ApplyQueue {
     return this.queue.length - this.head;
   }
 
+  /** The command that the next batch begins with. */
+  get next(): MergedCommand | undefined {
+    return this.queue[this.head]?.command;
+  }
+
   offer(run: MergedRun): Offered {
     const { firstMergedIndex, entries, groups, after } = run;
     if (firstMergedIndex > this.wanted) return 'hole';
@@ -123,11 +129,12 @@ export class ApplyQueue {
   }
 
   /**
-   * The next batch, or null when nothing waits. What replaces the whole state is a batch of its own (T10); one that is to be compared or
-   * saved as it is at a `craft.verify` ends with that.
+   * The next batch, or null when nothing waits. What replaces the whole state (T10), or switches the machine (T12), is a batch of its own; one
+   * that is to be compared or saved as it is at a `craft.verify` ends with that. `isServicesOnly`: it ends before the first command that needs
+   * the state machine's code.
    * @throws LogMismatchError when the entries do not add up to the checksum that the merger gave for them.
    */
-  take(): TakenBatch | null {
+  take(isServicesOnly = false): TakenBatch | null {
     const { batchCommandsMax, batchBytesMax } = this.limits;
     const commands: MergedCommand[] = [];
     const checkpoints: { mergedIndex: Index; checksum: string }[] = [];
@@ -137,8 +144,10 @@ export class ApplyQueue {
       const next = this.queue[this.head];
       if (next === undefined) break;
       const size = next.entry.bytes.length;
-      const isAlone = next.command.name === RESTORE_COMMAND;
+      const { name } = next.command;
+      const isAlone = name === RESTORE_COMMAND || name === MACHINE_COMMAND;
       if (commands.length > 0 && (isAlone || bytes + size > batchBytesMax)) break;
+      if (isServicesOnly && !name.startsWith(RESERVED_PREFIX)) break;
       bytes += size;
       commands.push(next.command);
       if (this.isOwed(next.command)) this.owed -= 1;
@@ -146,7 +155,7 @@ export class ApplyQueue {
       if (next.command.mergedIndex % CHECKPOINT_INTERVAL === 0) {
         checkpoints.push({ mergedIndex: next.command.mergedIndex, checksum: this.checksum.toString() });
       }
-      if (next.command.name === VERIFY_COMMAND) mark = verifyInput(next.command.payload);
+      if (name === VERIFY_COMMAND) mark = verifyInput(next.command.payload);
       if (isAlone || mark !== undefined) {
         this.head++;
         break;

@@ -5,7 +5,7 @@
  * same there: a server that differs spreads nothing. Logs begin at the newest but one that counts: a server that installs the newest
  * finds everything that comes after it, however long that takes.
  */
-import type { EnginePosition } from '../../../shared/engine/port.js';
+import { type EnginePosition, versionAt } from '../../../shared/engine/port.js';
 import { type Index, LOG_START, type LogPosition, type ServerId } from '../../../shared/raft/entry.js';
 import type { Effect, KnownSnapshot } from './effect.js';
 import { type SnapshotLimits, SnapshotPolicy } from './snapshot-policy.js';
@@ -58,6 +58,8 @@ export interface SnapshotPlanOptions {
   readonly server: ServerId;
   readonly groups: number;
   readonly limits: SnapshotLimits;
+  /** Whether this server can go on from a state with this version in force (T12). */
+  readonly hasVersion?: (version: number) => boolean;
   readonly emit: (effect: Effect) => void;
 }
 
@@ -281,7 +283,8 @@ export class SnapshotPlan {
 
   /** The snapshot that is to be installed now, if any. */
   get wanted(): KnownSnapshot | null {
-    const newest = this.known[this.known.length - 1];
+    const { hasVersion = () => true } = this.options;
+    const newest = this.known.findLast(({ position }) => hasVersion(versionAt(position)));
     if (newest === undefined || this.isListOld) return null;
     if (this.rebuild !== null) return newest;
     if (newest.position.mergedIndex <= this.applied) return null;

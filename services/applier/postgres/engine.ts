@@ -9,6 +9,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { asHandler } from '../../../shared/engine/handler-context.js';
 import { kvContract } from '../../../shared/engine/kv/contract.js';
+import type { MigrationSource } from '../../../shared/engine/migrations.js';
 import {
   type AppliedBatch,
   abandon,
@@ -17,30 +18,52 @@ import {
   type EnginePosition,
   type EngineSnapshot,
   FencedError,
+  type MergedCommand,
+  OtherMachineError,
   PositionError,
   positionsAfter,
   ReplacedError,
   type RowsCheck,
   requirePositions,
+  SnapshotFormatError,
   type StorageEngine,
+  VersionMissingError,
+  versionAt,
+  versionField,
 } from '../../../shared/engine/port.js';
 import { validateQuery } from '../../../shared/engine/registry.js';
 import type { SettledBatch } from '../../../shared/engine/results.js';
 import { framesOf, wrongFormat } from '../../../shared/engine/snapshot-frames.js';
-import { rejectOf, type StateMachineContract } from '../../../shared/engine/state-machine.js';
+import {
+  type MachineVersion,
+  rejectOf,
+  type StateMachineContract,
+  versionOf,
+} from '../../../shared/engine/state-machine.js';
+import { FIRST_VERSION } from '../../../shared/engine/switch.js';
 import type { Index } from '../../../shared/raft/entry.js';
 import { CraftError } from '../../../shared/wire/errors.js';
+import { MACHINE_COMMAND } from '../../../shared/wire/machine.js';
+import { RESERVED_PREFIX } from '../../../shared/wire/restore.js';
 import { readCatalog, type Scope } from './catalog.js';
 import { Connection, ConnectionLostError, type Rows, type Statement } from './connection.js';
 import { requireDeterminism } from './determinism.js';
 import { drizzleOf } from './drizzle.js';
-import { applyHandlerBatch, type Machine, type OnFailure } from './handler-batch.js';
+import {
+  applyHandlerBatch,
+  type Execute,
+  executeWith,
+  type HandlerSession,
+  type Machine,
+  type OnFailure,
+} from './handler-batch.js';
 import { type KvSession, planKvBatch, rememberVersions, writeKvBatch } from './kv-batch.js';
 import { kvAnswer, kvStatement } from './kv-query.js';
 import { ENGINE_MIGRATIONS, MACHINE_MIGRATIONS, migrate, migrationsFolder } from './migrate.js';
 import {
   explainPosition,
   type FencedPosition,
+  KEEP_MACHINE,
   LOCK_POSITION,
   MARK_DIVERGED,
   plainPosition,
@@ -52,7 +75,7 @@ import {
 } from './position.js';
 import { QueryPool } from './query-pool.js';
 import { RecentVersions } from './recent-versions.js';
-import { restoreSnapshot } from './restore.js';
+import { formatOf, type RestoreSession, restoreSnapshot } from './restore.js';
 import { ResultStore } from './result-store.js';
 import { RowsChecker } from './rows-check.js';
 import { recordNewSequences } from './sequences.js';
@@ -76,6 +99,9 @@ import {
   mayBeTimeout,
 } from './sqlstate.js';
 import { ensurePosition, kvTableOf, listTablesOnce, requireTables } from './state-tables.js';
+import { type SwitchResult, switchMachine } from './switch.js';
+import type { Transaction } from './transaction.js';
+import { sourceOf } from './version.js';
 
 export interface PostgresEngineOptions {
   /** A pooler in transaction mode is fine, with `?prepare=false` where it knows no prepared statements. */
@@ -85,8 +111,10 @@ export interface PostgresEngineOptions {
   readonly resultWindowMs: number;
   /** How many ids of the window are remembered, unless the default; outcomes of further ones cost more (result-store.ts). */
   readonly idsMax?: number;
-  /** The built-in machine's contract, or a user's machine with handlers. */
+  /** The built-in machine's contract, or a user's machine with handlers: its newest version. */
   readonly machine?: StateMachineContract;
+  /** Other versions of it that are loaded (T12). */
+  readonly earlier?: readonly StateMachineContract[];
   /** Hears of every command whose handler failed. */
   readonly onFailure?: OnFailure;
 }
@@ -96,6 +124,9 @@ const BEGIN_MIGRATING = `begin isolation level read committed; ${NO_TIMEOUTS}; l
 /** Of what waits for a batch, and of what is read from more than one table at once. */
 const BEGIN_PLAIN = `begin isolation level read committed; ${NO_TIMEOUTS}; ${NO_TRANSACTION_TIMEOUT}`;
 const QUERY_CONNECTIONS = 3;
+const NO_COMMANDS: StateMachineContract = { name: '', commands: {}, queries: {} };
+/** How long one statement of a migration may take (milliseconds). */
+const SWITCH_MS_MAX = 3_600_000;
 /** How often after a time-out, before another one is risked. */
 const SENDS_WITHOUT_TIMEOUTS = 10_000;
 /** Failed tries after which the session is given up. */
@@ -113,9 +144,9 @@ interface Attempt {
 export class PostgresEngine implements StorageEngine {
   private readonly connection: Connection;
   private readonly pool: QueryPool;
-  private readonly contract: StateMachineContract;
-  /** Undefined for the built-in machine. */
-  private readonly machine: Machine | undefined;
+  /** By their versions. */
+  private readonly contracts: ReadonlyMap<number, StateMachineContract>;
+  private readonly isBuiltIn: boolean;
   private readonly windowUs: number;
   private epoch = 0;
   private position: EnginePosition | undefined;
@@ -135,6 +166,7 @@ export class PostgresEngine implements StorageEngine {
   private checkUnderWay: RowsChecker | undefined;
   /** What the database says, and the engine's callers may know. */
   private divergedFor: string | undefined;
+  private inForce: MachineVersion;
   /** The state's schemas, as SQL has them. */
   private path = 'public';
   /** The table kv of the built-in machine, qualified. */
@@ -145,9 +177,10 @@ export class PostgresEngine implements StorageEngine {
   private damage: DamagedError | undefined;
 
   constructor(private readonly options: PostgresEngineOptions) {
-    const { databaseUrl: url, server, machine = kvContract } = options;
-    this.contract = machine;
-    this.machine = machine === kvContract ? undefined : (machine as Machine);
+    const { databaseUrl: url, server, machine = kvContract, earlier = [] } = options;
+    this.contracts = new Map([...earlier, machine].map((one) => [versionOf(one).version, one]));
+    this.isBuiltIn = machine === kvContract;
+    this.inForce = { name: machine.name, version: FIRST_VERSION };
     this.windowUs = options.resultWindowMs * 1_000;
     this.connection = new Connection({ url, name: `craft applier ${server}` });
     this.pool = new QueryPool(url, `craft queries ${server}`, QUERY_CONNECTIONS);
@@ -155,6 +188,10 @@ export class PostgresEngine implements StorageEngine {
 
   get divergence(): string | undefined {
     return this.divergedFor;
+  }
+
+  get machine(): MachineVersion {
+    return this.inForce;
   }
 
   /** Not while a batch is being applied. */
@@ -175,19 +212,28 @@ export class PostgresEngine implements StorageEngine {
     return position;
   }
 
+  /** The services' own commands need no machine. @throws VersionMissingError for any other. */
+  private withoutVersion({ commands }: EngineBatch): StateMachineContract {
+    const needsNone = commands.every(({ name }) => name.startsWith(RESERVED_PREFIX));
+    return needsNone ? NO_COMMANDS : this.contractOf(this.inForce.version);
+  }
+
   /** On a session of its own: a migration may leave settings behind. */
   private async migrate(): Promise<void> {
     const { databaseUrl: url, server } = this.options;
     const connection = new Connection({ url, name: `craft migrations ${server}` });
-    const [folder] = this.folders;
+    const engine = { folder: migrationsFolder() };
     try {
-      await migrate(connection, folder, ENGINE_MIGRATIONS);
+      await migrate(connection, engine, ENGINE_MIGRATIONS);
       await connection.transaction(
         `${BEGIN_MIGRATING}; ${NO_TRANSACTION_TIMEOUT}; ${PLAIN_FORMS}; ${PRESET_SCHEMAS}`,
-        (transaction) => ensurePosition(transaction, this.scope, [folder]),
+        async (transaction) => {
+          await ensurePosition(transaction, this.scope, [engine]);
+          await this.keepMachine(transaction);
+        },
       );
-      const migrations = this.machine?.migrations;
-      if (migrations !== undefined) await migrate(connection, migrations, MACHINE_MIGRATIONS);
+      const [, own] = this.sourcesOf(this.inForce.version);
+      if (own !== undefined) await migrate(connection, own, MACHINE_MIGRATIONS);
       await connection.transaction(`${BEGIN_MIGRATING}; ${PLAIN_SETTINGS}`, async (transaction) => {
         const [kept] = await transaction.run(KEEP_SCHEMAS, []);
         this.path = String(kept?.[0] ?? this.path);
@@ -209,10 +255,27 @@ export class PostgresEngine implements StorageEngine {
     }
   }
 
-  /** Where the migrations are: the engine's, and the machine's if it has some. */
-  private get folders(): readonly [string, ...string[]] {
-    const migrations = this.machine?.migrations;
-    return migrations === undefined ? [migrationsFolder()] : [migrationsFolder(), migrations];
+  /** @throws OtherMachineError, before any migration of this one has run. */
+  private async keepMachine(transaction: Transaction): Promise<void> {
+    const { name } = this.inForce;
+    const { machine } = readPosition(await transaction.run(KEEP_MACHINE, [name]));
+    if (machine?.name !== name) throw new OtherMachineError(machine?.name ?? '', name);
+    this.inForce = machine;
+  }
+
+  /** Where the migrations are: the engine's, and those of a version of the machine if it is loaded and has some. */
+  private sourcesOf(version: number): readonly [MigrationSource, ...MigrationSource[]] {
+    const machine = this.isBuiltIn ? undefined : (this.contracts.get(version) as Machine | undefined);
+    const own = machine === undefined ? undefined : sourceOf(machine);
+    const engine = { folder: migrationsFolder() };
+    return own === undefined ? [engine] : [engine, own];
+  }
+
+  /** @throws VersionMissingError */
+  private contractOf(version: number): StateMachineContract {
+    const contract = this.contracts.get(version);
+    if (contract === undefined) throw new VersionMissingError(this.inForce.name, version);
+    return contract;
   }
 
   async apply(batch: EngineBatch): Promise<AppliedBatch> {
@@ -235,9 +298,11 @@ export class PostgresEngine implements StorageEngine {
     }
     try {
       const results = this.results ?? (await this.loadResults(from));
-      const settled = await (this.machine === undefined
+      const settled = await (this.isBuiltIn
         ? this.applyKv(batch, from, results)
-        : this.applyHandlers(batch, from, results, this.machine));
+        : first.name === MACHINE_COMMAND
+          ? this.applySwitch(batch, first, from, results)
+          : this.applyHandlers(batch, from, results));
       if (this.uncertain !== undefined) this.position = this.uncertain.after;
       this.uncertain = undefined;
       this.failedTries = 0;
@@ -251,8 +316,12 @@ export class PostgresEngine implements StorageEngine {
   }
 
   async query(name: string, given: unknown, atLeast: readonly Index[] = []): Promise<unknown> {
-    const input = validateQuery(this.contract, name, given);
-    const { machine } = this;
+    const contract = this.contracts.get(this.inForce.version);
+    if (contract === undefined) {
+      throw new CraftError('UNAVAILABLE', new VersionMissingError(this.inForce.name, this.inForce.version).message);
+    }
+    const input = validateQuery(contract, name, given);
+    const machine = this.isBuiltIn ? undefined : (contract as Machine);
     const require = (rows: Rows) => this.require(readPosition(rows), atLeast);
     try {
       return await this.pool.use(async (connection) => {
@@ -345,14 +414,11 @@ export class PostgresEngine implements StorageEngine {
 
   async verify(snapshot: EngineSnapshot): Promise<void> {
     try {
-      const expected = await this.pool.use((connection) =>
-        connection.transaction(
-          `begin isolation level repeatable read read only; ${NO_TIMEOUTS}; ${PLAIN_SETTINGS}`,
-          async (transaction) => {
-            return (await readCatalog(transaction, this.scope)).format;
-          },
-        ),
-      );
+      this.requireMachine(snapshot);
+      const version = versionAt(snapshot.position);
+      const expected = await (version === this.inForce.version
+        ? this.currentFormat()
+        : formatOf(this.restoring(version)));
       const { format, position, data } = snapshot;
       if (format !== expected) throw wrongFormat(format, expected);
       for await (const _ of framesOf(format, position, data));
@@ -361,10 +427,33 @@ export class PostgresEngine implements StorageEngine {
     }
   }
 
+  private currentFormat(): Promise<string> {
+    const begin = `begin isolation level repeatable read read only; ${NO_TIMEOUTS}; ${PLAIN_SETTINGS}`;
+    return this.pool.use((connection) =>
+      connection.transaction(begin, async (transaction) => (await readCatalog(transaction, this.scope)).format),
+    );
+  }
+
+  /** @throws SnapshotFormatError, VersionMissingError */
+  private requireMachine({ machine, position }: EngineSnapshot): void {
+    const { name } = this.inForce;
+    if (machine !== undefined && machine !== name) {
+      throw new SnapshotFormatError(
+        `the snapshot is of the state machine ${JSON.stringify(machine)}, this is ${JSON.stringify(name)}`,
+      );
+    }
+    this.contractOf(versionAt(position));
+  }
+
+  private restoring(version: number): RestoreSession {
+    const { databaseUrl: url, server } = this.options;
+    const { scope, epoch } = this;
+    return { url, name: `craft restore ${server}`, scope, epoch, sources: this.sourcesOf(version) };
+  }
+
   /** Not while a batch is being applied. */
   async restore(snapshot: EngineSnapshot, as?: (before: EnginePosition) => EnginePosition): Promise<EnginePosition> {
     if (this.position === undefined) throw new Error('the engine is not open');
-    const { databaseUrl, server } = this.options;
     // What counts as expired here may count in the state to come.
     await this.pruning;
     // It would hold up the beginning, and look at what goes.
@@ -372,14 +461,15 @@ export class PostgresEngine implements StorageEngine {
     // Whatever becomes of it: a commit may have happened that nobody has confirmed.
     this.recent = new RecentVersions();
     this.results = undefined;
+    const version = versionAt(snapshot.position);
     let restored = as === undefined ? snapshot.position : undefined;
     const counted = (before: EnginePosition) => {
-      restored ??= as?.(before) ?? snapshot.position;
+      restored ??= { ...(as?.(before) ?? snapshot.position), ...versionField(version) };
       return restored;
     };
     try {
-      const name = `craft restore ${server}`;
-      await restoreSnapshot(databaseUrl, name, this.scope, this.epoch, this.folders, snapshot, counted);
+      this.requireMachine(snapshot);
+      await restoreSnapshot(this.restoring(version), snapshot, counted);
     } catch (error) {
       const isDone = error instanceof ConnectionLostError && restored !== undefined && (await this.isAt(restored));
       if (!isDone) throw await this.explain(error);
@@ -412,7 +502,7 @@ export class PostgresEngine implements StorageEngine {
   }
 
   private get scope(): Scope {
-    return this.machine === undefined ? 'built-in' : 'search-path';
+    return this.isBuiltIn ? 'built-in' : 'search-path';
   }
 
   /** A database that has gone back is applied to from where it is now. */
@@ -432,23 +522,49 @@ export class PostgresEngine implements StorageEngine {
     await Promise.all([this.connection.close(), this.pool.close()]);
   }
 
-  private applyHandlers(
+  private async applyHandlers(batch: EngineBatch, before: EnginePosition, results: ResultStore): Promise<SettledBatch> {
+    const machine = (this.contracts.get(this.inForce.version) ?? this.withoutVersion(batch)) as Machine;
+    const run = executeWith(machine, this.options.onFailure ?? (() => undefined));
+    const session = this.handlerSession(this.connection, before, results);
+    return applyHandlerBatch(batch, { ...session, run, onSettled: (settled) => this.attempt(batch, settled).after });
+  }
+
+  /** On a session of its own: a migration may leave settings behind, and may take long. */
+  private async applySwitch(
     batch: EngineBatch,
+    command: MergedCommand,
     before: EnginePosition,
     results: ResultStore,
-    machine: Machine,
   ): Promise<SettledBatch> {
-    return applyHandlerBatch(batch, {
-      connection: this.connection,
-      machine,
-      epoch: this.epoch,
-      before,
-      windowUs: this.windowUs,
-      path: this.path,
-      results,
-      onSettled: (settled) => this.attempt(batch, settled).after,
-      onFailure: this.options.onFailure ?? (() => undefined),
-    });
+    const { databaseUrl: url, server } = this.options;
+    const connection = new Connection({ url, name: `craft switch ${server}`, stuckMsMax: SWITCH_MS_MAX });
+    let result: SwitchResult | undefined;
+    const run: Execute = async (transaction, [fresh]) => {
+      if (fresh === undefined) return [];
+      result = await switchMachine(transaction, fresh, this.inForce, this.contracts as ReadonlyMap<number, Machine>);
+      return [result.outcome];
+    };
+    const withVersion = (settled: SettledBatch): SettledBatch =>
+      result?.version === undefined ? settled : { ...settled, version: result.version };
+    const onSettled = (settled: SettledBatch) => this.attempt(batch, withVersion(settled)).after;
+    try {
+      const session = this.handlerSession(connection, before, results);
+      const settled = withVersion(await applyHandlerBatch(batch, { ...session, run, onSettled }));
+      if (settled.version !== undefined) this.inForce = { ...this.inForce, version: settled.version };
+      else if (result?.error !== undefined) this.options.onFailure?.(command, result.error);
+      return settled;
+    } finally {
+      await connection.close();
+    }
+  }
+
+  private handlerSession(
+    connection: Connection,
+    before: EnginePosition,
+    results: ResultStore,
+  ): Omit<HandlerSession, 'run' | 'onSettled'> {
+    const { epoch, windowUs, path } = this;
+    return { connection, epoch, before, windowUs, path, results };
   }
 
   private async applyKv(batch: EngineBatch, before: EnginePosition, results: ResultStore): Promise<SettledBatch> {
@@ -494,7 +610,8 @@ export class PostgresEngine implements StorageEngine {
     if (last === undefined) throw new Error('an empty batch');
     const { mergedIndex, timestamp } = last;
     const positions = positionsAfter(this.position?.positions ?? [], commands);
-    const after = { mergedIndex, checksum, timestamp, resultsChecksum: settled.resultsChecksum, positions };
+    const { resultsChecksum, version = this.inForce.version } = settled;
+    const after = { mergedIndex, checksum, timestamp, resultsChecksum, positions, ...versionField(version) };
     this.uncertain = { after, settled };
     return this.uncertain;
   }
@@ -531,6 +648,7 @@ export class PostgresEngine implements StorageEngine {
     if (isSamePlace(found, this.uncertain?.after)) this.results?.stored();
     else if (!isSamePlace(found, this.position)) this.results = undefined;
     this.position = plainPosition(found);
+    this.inForce = { ...this.inForce, version: versionAt(found) };
     return this.position;
   }
 

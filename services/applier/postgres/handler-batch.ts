@@ -57,7 +57,7 @@ export type OnFailure = (command: MergedCommand, error: unknown) => void;
 /** Where and from what a batch is applied. */
 export interface HandlerSession {
   readonly connection: Connection;
-  readonly machine: Machine;
+  readonly run: Execute;
   readonly epoch: number;
   readonly before: EnginePosition;
   readonly windowUs: number;
@@ -66,12 +66,23 @@ export interface HandlerSession {
   readonly results: ResultStore;
   /** Hears the outcomes before they are committed, and gives the position that they lead to. */
   readonly onSettled: (settled: SettledBatch) => EnginePosition;
-  readonly onFailure: OnFailure;
+}
+
+/** Executes the commands that are no duplicates; gives an outcome for each. */
+export type Execute = (
+  transaction: Transaction,
+  commands: readonly MergedCommand[],
+  sequences: BatchSequences,
+) => Promise<CommandOutcome[]>;
+
+/** Executes them with the handlers of a machine. */
+export function executeWith(machine: Machine, onFailure: OnFailure): Execute {
+  return (transaction, commands, sequences) => execute(transaction, machine, commands, sequences, onFailure);
 }
 
 export async function applyHandlerBatch(
   { commands }: EngineBatch,
-  { connection, machine, epoch, before, windowUs, path, results, onSettled, onFailure }: HandlerSession,
+  { connection, run, epoch, before, windowUs, path, results, onSettled }: HandlerSession,
 ): Promise<SettledBatch> {
   return connection.transaction(`${BEGIN}; ${inSchemas(path)}`, async (transaction) => {
     const locked = await transaction.run(LOCK_STATE, [String(epoch), String(before.mergedIndex)]);
@@ -87,7 +98,7 @@ export async function applyHandlerBatch(
     const stored = lookUp.read(answers);
     const origins = originsOf(commands, windowUs, (key) => stored.get(key), keys);
     const fresh = commands.filter((_, at) => origins[at] === 'new');
-    const outcomes = await execute(transaction, machine, fresh, sequences, onFailure);
+    const outcomes = await run(transaction, fresh, sequences);
     if (transaction.missedTable) await requireTables(transaction);
     if (transaction.mayHaveChangedTables) {
       await listTables(transaction, 'search-path');

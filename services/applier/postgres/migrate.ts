@@ -6,13 +6,20 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readMigrationFiles } from 'drizzle-orm/migrator';
 import postgres from 'postgres';
+import {
+  type DoneMigration,
+  type Migration,
+  type MigrationSource,
+  migrationsOf,
+  missingMigrations,
+} from '../../../shared/engine/migrations.js';
 import type { Connection } from './connection.js';
 import { requireDeterminism } from './determinism.js';
 import { CREATE_POSITION } from './position.js';
 import { recordSequences, SET_SEQUENCES } from './sequences.js';
 import { NO_TIMEOUTS, NO_TRANSACTION_TIMEOUT, PRESET_SCHEMAS, STATE_SCHEMAS } from './settings.js';
+import { isEnvironment } from './sqlstate.js';
 import type { Transaction } from './transaction.js';
 
 /** Of the engine's own tables; a user's machine has its own list. */
@@ -32,9 +39,12 @@ export function migrationsFolder(): string {
   }
 }
 
-/** Runs what `folder` has and `table` (in schema craft) does not list yet. */
-export async function migrate(connection: Connection, folder: string, table: string): Promise<void> {
-  const migrations = readMigrationFiles({ migrationsFolder: folder });
+/**
+ * Runs what `source` has and `table` (in schema craft) does not list yet.
+ * @throws MigrationJournalError, MigrationChangedError, and what Postgres says of a statement; nothing has changed then.
+ */
+export async function migrate(connection: Connection, source: MigrationSource, table: string): Promise<void> {
+  const migrations = migrationsOf(source);
   for (let attempt = 1; ; attempt++) {
     try {
       await connection.transaction(
@@ -42,7 +52,7 @@ export async function migrate(connection: Connection, folder: string, table: str
         async (transaction) => {
           await transaction.execute(
             `create schema if not exists craft;
-           create table if not exists craft.${table} (id serial primary key, hash text not null, created_at bigint);
+           ${createTable(table)};
            lock table craft.${table} in exclusive mode`,
           );
           await transaction.execute(table === ENGINE_MIGRATIONS ? PRESET_SCHEMAS : STATE_SCHEMAS);
@@ -57,31 +67,62 @@ export async function migrate(connection: Connection, folder: string, table: str
   }
 }
 
-async function runMissing(
-  transaction: Transaction,
-  migrations: ReturnType<typeof readMigrationFiles>,
-  table: string,
-): Promise<void> {
-  const [last] = await transaction.run(`select max(created_at) from craft.${table}`, []);
-  const newest = Number(last?.[0] ?? 0);
-  const isFirst = table === ENGINE_MIGRATIONS && newest === 0;
-  if ((migrations.at(-1)?.folderMillis ?? 0) <= newest) return;
+function createTable(table: string): string {
+  return `create table if not exists craft.${table} (id serial primary key, hash text not null, created_at bigint)`;
+}
+
+/** A migration that failed, with the statement that did. */
+export class FailedMigrationError extends Error {
+  readonly code = 'FAILED_MIGRATION';
+  constructor(
+    readonly tag: string,
+    readonly statement: string,
+    cause: unknown,
+  ) {
+    super(`migration ${tag} failed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    this.name = 'FailedMigrationError';
+  }
+}
+
+/**
+ * Brings the machine's tables to those of `source` within the transaction of a switch or of a restore (T12, T10), and lists them.
+ * @throws FailedMigrationError, MigrationJournalError, MigrationChangedError, NondeterministicSchemaError
+ */
+export async function migrateMachine(transaction: Transaction, source: MigrationSource): Promise<void> {
+  await transaction.execute(createTable(MACHINE_MIGRATIONS));
+  await runMissing(transaction, migrationsOf(source), MACHINE_MIGRATIONS);
+}
+
+/** What has run of a machine's migrations, in their order. */
+export async function doneMigrations(transaction: Transaction, table: string): Promise<DoneMigration[]> {
+  const rows = await transaction.run(`select created_at::text, hash from craft.${table} order by created_at`, []);
+  return rows.map(([when, hash]) => ({ when: Number(when), hash: String(hash) }));
+}
+
+async function runMissing(transaction: Transaction, migrations: readonly Migration[], table: string): Promise<void> {
+  const done = await doneMigrations(transaction, table);
+  const isOwn = table === ENGINE_MIGRATIONS;
+  const missing = missingMigrations(migrations, done, { isOlder: isOwn });
+  if (missing.length === 0) return;
   // A migration may set a sequence: it begins with what the last command left, and what it leaves is recorded.
-  if (table === MACHINE_MIGRATIONS) await transaction.run(SET_SEQUENCES, []);
-  for (const migration of migrations) {
-    if (migration.folderMillis <= newest) continue;
-    for (const statement of migration.sql) await transaction.execute(statement);
+  if (!isOwn) await transaction.run(SET_SEQUENCES, []);
+  for (const migration of missing) {
+    for (const statement of migration.statements) {
+      await transaction.execute(statement).catch((error: unknown) => {
+        throw isEnvironment(error) ? error : new FailedMigrationError(migration.tag, statement, error);
+      });
+    }
     await transaction.run(`insert into craft.${table} (hash, created_at) values ($1, $2)`, [
       migration.hash,
-      String(migration.folderMillis),
+      String(migration.when),
     ]);
   }
-  if (table === MACHINE_MIGRATIONS) {
+  if (!isOwn) {
     // Here, too, so that migrations that are refused leave nothing behind.
     await requireDeterminism(transaction);
     await recordSequences(transaction);
   }
   // In the same transaction: a position that is missing later was removed, and tables that are missing were not dropped here.
-  if (isFirst) await transaction.run(CREATE_POSITION, []);
+  if (isOwn && done.length === 0) await transaction.run(CREATE_POSITION, []);
   await transaction.execute('update craft.position set tables = null');
 }

@@ -1,15 +1,23 @@
 /** The one row of craft.position: the fence and how far the state is. */
-import { type EnginePosition, FencedError, PositionError, ReplacedError } from '../../../shared/engine/port.js';
+import {
+  type EnginePosition,
+  FencedError,
+  PositionError,
+  ReplacedError,
+  versionField,
+} from '../../../shared/engine/port.js';
 import { EMPTY_RESULTS_CHECKSUM } from '../../../shared/engine/results-checksum.js';
+import type { MachineVersion } from '../../../shared/engine/state-machine.js';
+import { FIRST_VERSION } from '../../../shared/engine/switch.js';
 import { EMPTY_CHECKSUM } from '../../../shared/merge/checksum.js';
 import { LOG_START, type LogPosition } from '../../../shared/raft/entry.js';
 import { integerArray, integersOf } from './array.js';
 import type { Rows } from './connection.js';
 
 const COLUMNS =
-  'epoch, merged_index, checksum, results_checksum, "timestamp", positions::text, terms::text, timestamps::text, divergence';
+  'epoch, merged_index, checksum, results_checksum, "timestamp", positions::text, terms::text, timestamps::text, divergence, machine, version';
 /** How many there are. */
-export const POSITION_COLUMNS = 9;
+export const POSITION_COLUMNS = 11;
 
 /** The row of a state that no engine has opened yet. */
 export const CREATE_POSITION = `insert into craft.position
@@ -50,16 +58,27 @@ export const MOVE_POSITION = `update craft.position
     positions = $7::bigint[], terms = $8::bigint[], timestamps = $9::bigint[]
   where id = 1 and epoch = $1::bigint and merged_index = $2::bigint returning 1`;
 
+/** $1 name. A state that nothing was applied to may become that of another machine; every log begins with the first version (T12). */
+export const KEEP_MACHINE = `update craft.position
+  set machine = case when merged_index = 0 then $1 else coalesce(machine, $1) end, version = coalesce(version, ${FIRST_VERSION})
+  where id = 1 returning ${COLUMNS}`;
+
+/** $1 version: in force for what comes next. For who has the position to itself. */
+export const SET_VERSION = 'update craft.position set version = $1::integer where id = 1';
+
 export interface FencedPosition extends EnginePosition {
   readonly epoch: number;
   readonly divergence: string | undefined;
+  /** In force; undefined before a machine has opened the state. */
+  readonly machine: MachineVersion | undefined;
 }
 
 /** @throws ReplacedError when the row is gone: this is not the database that the engine opened. */
 export function readPosition(rows: Rows): FencedPosition {
   const [row] = rows;
   if (row === undefined) throw new ReplacedError('the position in craft.position is gone: the database was emptied');
-  const [epoch, mergedIndex, checksum, resultsChecksum, timestamp, positions, terms, timestamps, divergence] = row;
+  const [epoch, mergedIndex, checksum, resultsChecksum, timestamp, positions, terms, timestamps, ...others] = row;
+  const [divergence, name, version] = others;
   return {
     epoch: Number(epoch),
     mergedIndex: Number(mergedIndex),
@@ -68,6 +87,8 @@ export function readPosition(rows: Rows): FencedPosition {
     timestamp: Number(timestamp),
     positions: positionsOf(String(positions), String(terms), String(timestamps)),
     divergence: divergence === null ? undefined : String(divergence),
+    machine: name === null ? undefined : { name: String(name), version: Number(version) },
+    ...versionField(version === null ? FIRST_VERSION : Number(version)),
   };
 }
 
@@ -78,8 +99,10 @@ export function plainPosition({
   timestamp,
   resultsChecksum,
   positions,
+  version,
 }: EnginePosition): EnginePosition {
-  return { mergedIndex, checksum, timestamp, resultsChecksum, positions };
+  const position = { mergedIndex, checksum, timestamp, resultsChecksum, positions };
+  return version === undefined ? position : { ...position, version };
 }
 
 function positionsOf(indexes: string, terms: string, timestamps: string): LogPosition[] {

@@ -4,7 +4,13 @@
  *
  * Everything in it can be undone: also the sequences, which get new storage before their value is set.
  */
-import { type EnginePosition, type EngineSnapshot, SnapshotFormatError } from '../../../shared/engine/port.js';
+import type { MigrationSource } from '../../../shared/engine/migrations.js';
+import {
+  type EnginePosition,
+  type EngineSnapshot,
+  SnapshotFormatError,
+  versionAt,
+} from '../../../shared/engine/port.js';
 import { type Frame, framesOf, wrongFormat } from '../../../shared/engine/snapshot-frames.js';
 import { type Catalog, readCatalog, type Scope, type StateTable } from './catalog.js';
 import { Connection } from './connection.js';
@@ -16,12 +22,14 @@ import {
   READ_POSITION,
   readPosition,
   SET_POSITION,
+  SET_VERSION,
 } from './position.js';
 import { replaceSequences, type SequenceValue } from './sequences.js';
 import { NO_TIMEOUTS, PLAIN_SETTINGS } from './settings.js';
 import { isDeterministic } from './sqlstate.js';
 import { createTables, missingTables, requireTables } from './state-tables.js';
 import type { Transaction } from './transaction.js';
+import { alignTables } from './version.js';
 
 /** How long readers and batches under way may hold up the beginning (milliseconds). */
 const LOCK_MS_MAX = 30_000;
@@ -39,17 +47,24 @@ const TRIGGERS = `select t.tgrelid::bigint::text, quote_ident(t.tgname), t.tgena
   where not t.tgisinternal and t.tgenabled <> 'D'`;
 const ENABLING: Readonly<Record<string, string>> = { O: 'enable', A: 'enable always', R: 'enable replica' };
 
+/** Where a state is replaced, and by what. */
+export interface RestoreSession {
+  readonly url: string;
+  /** Shown in pg_stat_activity. */
+  readonly name: string;
+  readonly scope: Scope;
+  readonly epoch: number;
+  /** The engine's migrations, and those of the version that the snapshot was taken with, if it has some. */
+  readonly sources: readonly [MigrationSource, ...MigrationSource[]];
+}
+
 /**
  * Replaces the state of the database at `url` by the snapshot, which counts as of the position that `as` gives for the one before.
- * Tables that are missing are made anew by the migrations in `folders`.
+ * Tables that are missing, or of another version, are made anew by the migrations of `sources`.
  * @throws SnapshotFormatError, FencedError, ReplacedError, DamagedError; ConnectionLostError: look at the position to know what became of it.
  */
 export async function restoreSnapshot(
-  url: string,
-  name: string,
-  scope: Scope,
-  epoch: number,
-  folders: readonly string[],
+  { url, name, scope, epoch, sources }: RestoreSession,
   snapshot: EngineSnapshot,
   as: (before: EnginePosition) => EnginePosition,
 ): Promise<void> {
@@ -59,24 +74,50 @@ export async function restoreSnapshot(
       const found = readPosition(await transaction.run(READ_POSITION, []));
       if (found.epoch !== epoch) explainPosition(found, epoch, found.mergedIndex);
       const position = as(found);
-      await repair(transaction, scope, folders);
+      const [, own] = sources;
+      if (own !== undefined) await alignTables(transaction, own);
+      await repair(transaction, scope, sources);
       const catalog = await readCatalog(transaction, scope);
       if (snapshot.format !== catalog.format) throw wrongFormat(snapshot.format, catalog.format);
       await new Restore(transaction, catalog).run(snapshot);
       await transaction.run(SET_POSITION, positionParameters(position));
+      await transaction.run(SET_VERSION, [String(versionAt(snapshot.position))]);
     });
   } finally {
     await connection.close();
   }
 }
 
+/** Undoes a transaction that was only to find something out. */
+class Undone extends Error {}
+
+/**
+ * The format of a state of another version than the one in force: its tables are made, looked at, and undone. Writers and readers wait meanwhile.
+ */
+export async function formatOf({ url, name, scope, sources: [, own] }: RestoreSession): Promise<string> {
+  const connection = new Connection({ url, name, stuckMsMax: STUCK_MS_MAX });
+  let format = '';
+  try {
+    await connection.transaction(BEGIN, async (transaction) => {
+      if (own !== undefined) await alignTables(transaction, own);
+      ({ format } = await readCatalog(transaction, scope));
+      throw new Undone();
+    });
+  } catch (error) {
+    if (!(error instanceof Undone)) throw error;
+  } finally {
+    await connection.close();
+  }
+  return format;
+}
+
 /** The rows of the others go first: they may not fit keys that are made anew. */
-async function repair(transaction: Transaction, scope: Scope, folders: readonly string[]): Promise<void> {
+async function repair(transaction: Transaction, scope: Scope, sources: readonly MigrationSource[]): Promise<void> {
   const missing = await missingTables(transaction);
   if (missing.length === 0) return;
   const { tables } = await readCatalog(transaction, scope);
   if (tables.length > 0) await transaction.execute(`truncate ${tables.map((table) => table.name).join(', ')}`);
-  await createTables(transaction, missing, folders);
+  await createTables(transaction, missing, sources);
   await requireTables(transaction);
 }
 

@@ -58,6 +58,9 @@ export const position = craft.table(
     tables: text('tables').array(),
     /** Where tables of the state may lie, the default schema first: what role and database preset adds to it, and takes nothing away. */
     schemas: text('schemas').array(),
+    /** The state machine whose state this is, and which of its versions executes what comes next. */
+    machine: text('machine'),
+    version: integer('version'),
   },
   (table) => [check('position_is_one_row', sql`${table.id} = 1`)],
 );

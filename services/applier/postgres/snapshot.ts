@@ -23,6 +23,7 @@ const BEGIN = `begin isolation level repeatable read read only; ${NO_TIMEOUTS}; 
 
 export class PostgresSnapshot implements EngineSnapshot {
   readonly format: string;
+  readonly machine: string | undefined;
   readonly data: AsyncIterable<Uint8Array>;
   /** The one under way. */
   private copy: CopyOut | undefined;
@@ -30,6 +31,7 @@ export class PostgresSnapshot implements EngineSnapshot {
 
   private constructor(
     readonly position: EnginePosition,
+    machine: string | undefined,
     private readonly catalog: Catalog,
     private readonly sequences: readonly SequenceValue[],
     private readonly connection: Connection,
@@ -39,6 +41,7 @@ export class PostgresSnapshot implements EngineSnapshot {
     private readonly onFreed: () => void,
   ) {
     this.format = catalog.format;
+    this.machine = machine;
     const pieces = this.pieces();
     const iterator: AsyncIterator<Uint8Array> = {
       next: () => pieces.next(),
@@ -65,8 +68,18 @@ export class PostgresSnapshot implements EngineSnapshot {
     const connection = new Connection({ url, name });
     try {
       const begun = await begin(connection, scope, require);
-      const { position, catalog, sequences, transaction, backend } = begun;
-      return new PostgresSnapshot(position, catalog, sequences, connection, transaction, backend, pool, onFreed);
+      const { position, machine, catalog, sequences, transaction, backend } = begun;
+      return new PostgresSnapshot(
+        position,
+        machine,
+        catalog,
+        sequences,
+        connection,
+        transaction,
+        backend,
+        pool,
+        onFreed,
+      );
     } catch (error) {
       await connection.close();
       throw error;
@@ -141,6 +154,7 @@ async function* gathered(next: () => Promise<Buffer | undefined>): AsyncGenerato
 
 interface Begun {
   readonly position: EnginePosition;
+  readonly machine: string | undefined;
   readonly catalog: Catalog;
   readonly sequences: readonly SequenceValue[];
   readonly transaction: Transaction;
@@ -155,5 +169,12 @@ async function begin(connection: Connection, scope: Scope, require: (found: Fenc
   const catalog = await readCatalog(transaction, scope);
   const sequences = await readSequences(transaction, catalog.sequences);
   const [process] = await transaction.run('select pg_backend_pid()::text', []);
-  return { position: plainPosition(found), catalog, sequences, transaction, backend: String(process?.[0]) };
+  return {
+    position: plainPosition(found),
+    machine: found.machine?.name,
+    catalog,
+    sequences,
+    transaction,
+    backend: String(process?.[0]),
+  };
 }

@@ -2,7 +2,8 @@
  * Which tables the state must have, so that one that was dropped by hand is damage of this server and no command's outcome; and how they are
  * made anew. The list lies in craft.position: it is written when migrations have run, and by a batch in which a handler changes tables.
  */
-import { readMigrationFiles } from 'drizzle-orm/migrator';
+
+import { type MigrationSource, migrationsOf } from '../../../shared/engine/migrations.js';
 import { DamagedError } from '../../../shared/engine/port.js';
 import { textArray } from './array.js';
 import { readCatalog, type Scope } from './catalog.js';
@@ -61,10 +62,10 @@ export async function listTablesOnce(transaction: Transaction, scope: Scope): Pr
 export async function ensurePosition(
   transaction: Transaction,
   scope: Scope,
-  folders: readonly string[],
+  sources: readonly MigrationSource[],
 ): Promise<void> {
   const [found] = await transaction.run("select to_regclass('craft.position') is not null", []);
-  if (found?.[0] !== true) await createTables(transaction, ['craft.position'], folders);
+  if (found?.[0] !== true) await createTables(transaction, ['craft.position'], sources);
   const [row] = await transaction.run('select exists (select from craft.position where id = 1)', []);
   if (row?.[0] === true) return;
   const { tables } = await readCatalog(transaction, scope);
@@ -82,18 +83,18 @@ export async function ensurePosition(
 const BARE_NAMES = 'select (parse_ident(name))[cardinality(parse_ident(name))] from unnest($1::text[]) as name';
 
 /**
- * Runs again what the migrations in `folders` have about tables of these names; what cannot be done is left out. In a transaction with
+ * Runs again what the migrations of `sources` have about tables of these names; what cannot be done is left out. In a transaction with
  * PLAIN_SETTINGS, which sees afterwards what is still missing.
  */
 export async function createTables(
   transaction: Transaction,
   missing: readonly string[],
-  folders: readonly string[],
+  sources: readonly MigrationSource[],
 ): Promise<void> {
   const names = (await transaction.run(BARE_NAMES, [textArray(missing)])).map(([name]) => wordOf(String(name)));
-  for (const folder of folders) {
-    for (const { sql } of readMigrationFiles({ migrationsFolder: folder })) {
-      for (const statement of sql) {
+  for (const source of sources) {
+    for (const { statements } of migrationsOf(source)) {
+      for (const statement of statements) {
         if (!mayChangeTables(statement) || !names.some((name) => name.test(statement))) continue;
         try {
           await transaction.savepoint(() => transaction.execute(statement));

@@ -63,6 +63,7 @@ function buffer(payload: Uint8Array): Buffer {
 
 export const kvContract: StateMachineContract = {
   name: 'kv',
+  version: 1,
   commands: {
     'kv.put': { input: putInput, isPlain: isPlainPut, fromProtobuf: (payload) => putOf(KvPut.decode(buffer(payload))) },
     'kv.delete': { input: deleteInput, fromProtobuf: (payload) => deleteOf(KvDelete.decode(buffer(payload))) },

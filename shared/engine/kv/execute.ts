@@ -3,8 +3,10 @@
  * and the Postgres engine both run this, the one on its rows, the other on what it has read of them.
  */
 import type { Index, Timestamp } from '../../raft/entry.js';
+import { MACHINE_COMMAND } from '../../wire/machine.js';
 import { readInput } from '../registry.js';
-import { type CommandOutcome, Reject, rejectOf } from '../state-machine.js';
+import { type CommandOutcome, Reject, rejectOf, versionOf } from '../state-machine.js';
+import { switched, switchOf } from '../switch.js';
 import { VERIFY_COMMAND, VERIFY_OUTCOME } from '../verify.js';
 import { kvContract } from './contract.js';
 import type { DeleteInput, OperationInput, PutInput, TxnInput } from './schema.js';
@@ -38,9 +40,18 @@ export function readKvCommand(command: {
 }): KvCommand | string {
   const { name, payload, mergedIndex, timestamp } = command;
   if (name === VERIFY_COMMAND) return { name, operations: [], mergedIndex, timestamp };
+  if (name === MACHINE_COMMAND)
+    return readSwitch(payload, mergedIndex) ?? { name, operations: [], mergedIndex, timestamp };
   const read = readInput(kvContract, name, payload);
   if ('refused' in read) return read.refused;
   return { name, operations: operationsOf(name, read.input), mergedIndex, timestamp };
+}
+
+/** Why the built-in machine is not switched: it has one version only. Undefined when it is in force already. */
+function readSwitch(payload: Uint8Array, mergedIndex: Index): string | undefined {
+  const decided = switchOf(payload, versionOf(kvContract), mergedIndex);
+  if ('to' in decided) return `there is no version ${decided.to} of the built-in machine`;
+  return decided.outcome.ok ? undefined : decided.outcome.message;
 }
 
 function operationsOf(name: string, input: unknown): readonly OperationInput[] {
@@ -58,6 +69,7 @@ export class KvOverlay {
   /** Runs one command; a rejected one leaves no trace. */
   execute(command: KvCommand): CommandOutcome {
     if (command.name === VERIFY_COMMAND) return VERIFY_OUTCOME;
+    if (command.name === MACHINE_COMMAND) return switched(versionOf(kvContract));
     const [first] = command.operations;
     try {
       if (command.name !== 'kv.txn' && first !== undefined) {

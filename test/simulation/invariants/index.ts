@@ -21,6 +21,7 @@ import { ExactlyOnce } from './t8-exactly-once.js';
 import { Refusals } from './t9-refusals.js';
 import { LogBase } from './t10-base.js';
 import { OneChangeAtATime } from './t11-members.js';
+import { Versions } from './t12-versions.js';
 
 export function allInvariants(surroundings: Surroundings): Invariant[] {
   return [
@@ -33,6 +34,7 @@ export function allInvariants(surroundings: Surroundings): Invariant[] {
     new StateMachineSafety(surroundings),
     new LogBase(surroundings),
     new OneChangeAtATime(),
+    new Versions(),
     new TimestampsIncrease(surroundings),
     new ClockBound(surroundings),
     new Promises(surroundings),

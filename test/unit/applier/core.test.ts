@@ -8,6 +8,7 @@ import { Merge, mergeStart } from '../../../shared/merge/merge.js';
 import { EntryKind, type LogEntry } from '../../../shared/raft/entry.js';
 import { encodeCommand } from '../../../shared/wire/command.js';
 import { encodeEntry } from '../../../shared/wire/entry-block.js';
+import { MACHINE_COMMAND, type MachineInput } from '../../../shared/wire/machine.js';
 import { RESTORE_COMMAND } from '../../../shared/wire/restore.js';
 
 const START = { ...mergeStart(1), timestamp: 0, resultsChecksum: '0'.repeat(16), positions: [] };
@@ -24,9 +25,21 @@ function entry(index: number, [name, payload]: Command): LogEntry {
 }
 
 /** A core of server s1 that has been given these commands, and what it has wanted done since then. */
-function given(commands: readonly Command[], divergence?: string): { core: ApplierCore; effects: Effect[] } {
+function given(
+  commands: readonly Command[],
+  divergence?: string,
+  versions: readonly number[] = [1],
+): { core: ApplierCore; effects: Effect[] } {
   const servers = ['s1', 's2', 's3'];
-  const options = { server: 's1', servers, groups: 1, queue: QUEUE, snapshots: SNAPSHOTS, verifyEveryMs: 600_000 };
+  const options = {
+    server: 's1',
+    servers,
+    groups: 1,
+    machine: { name: 'kv', versions },
+    queue: QUEUE,
+    snapshots: SNAPSHOTS,
+    verifyEveryMs: 600_000,
+  };
   const core = new ApplierCore({ ...options, random: () => 0.5 }, { position: START, divergence }, 0);
   core.advance(0);
   const seek = core.run().find(({ type }) => type === 'seek');
@@ -45,14 +58,15 @@ function given(commands: readonly Command[], divergence?: string): { core: Appli
 }
 
 /** The batch that is wanted is applied; what is wanted then. */
-function applied(core: ApplierCore, effects: readonly Effect[]): Effect[] {
+function applied(core: ApplierCore, effects: readonly Effect[], version?: number): Effect[] {
   const apply = effects.find(({ type }) => type === 'apply');
   if (apply?.type !== 'apply') throw new Error(`nothing to apply: ${effects.map(({ type }) => type)}`);
   const outcome = { ok: true, json: 'null' } as const;
   const all = apply.batch.commands.map(({ mergedIndex, group, timestamp }) => {
     return { mergedIndex, group, timestamp, outcome, duplicate: false };
   });
-  core.applied({ applied: all, checkpoints: [], resultsChecksum: '1'.repeat(16) });
+  const switched = version === undefined ? {} : { version };
+  core.applied({ applied: all, checkpoints: [], resultsChecksum: '1'.repeat(16), ...switched });
   return core.run();
 }
 
@@ -135,4 +149,101 @@ it('applies at once what a read waits for', () => {
   expect(types()).toEqual([]);
   core.setAwaited(true);
   expect(types()).toEqual(['apply']);
+});
+
+// Versions of the state machine (T12).
+
+const PUT: Command = ['kv.put', Buffer.from('{}')];
+const switchTo = (version: number, more: Partial<MachineInput> = {}): Command => [
+  MACHINE_COMMAND,
+  Buffer.from(JSON.stringify({ name: 'kv', version, ...more })),
+];
+const placesOf = (effects: readonly Effect[]) =>
+  effects.flatMap((effect) => (effect.type === 'apply' ? [effect.batch.commands.map((one) => one.mergedIndex)] : []));
+const saidOf = (effects: readonly Effect[]) => effects.filter(({ type }) => type === 'waiting' || type === 'version');
+
+it('applies a switch as a batch of its own, says so, and wants a snapshot of after it', () => {
+  const { core, effects } = given([PUT, PUT, switchTo(2), PUT], undefined, [1, 2]);
+  expect(placesOf(effects)).toEqual([[1, 2]]);
+  const second = applied(core, effects);
+  expect(placesOf(second)).toEqual([[3]]);
+  expect(core.version).toBe(1);
+  const third = applied(core, second, 2);
+  expect([core.version, saidOf(third), placesOf(third)]).toEqual([2, [{ type: 'version', version: 2 }], [[4]]]);
+  applied(core, third);
+  core.listed([]);
+  core.run();
+  const asked: Effect[] = [];
+  for (let atMs = 500; atMs <= 20_000; atMs += 500) {
+    core.advance(atMs);
+    asked.push(...core.run());
+  }
+  expect(asked).toContainEqual({ type: 'ask-verify', save: true });
+});
+
+it('waits before a switch to a version that it has not, whatever comes after it, and says for what', () => {
+  const { core, effects } = given([PUT, switchTo(2), PUT, [VERIFY_COMMAND, encodeVerify({})]]);
+  const waiting = applied(core, effects);
+  expect(placesOf(waiting)).toEqual([]);
+  expect(saidOf(waiting)).toEqual([
+    { type: 'waiting', reason: expect.stringMatching(/merged index 2 for version 2/) as unknown },
+  ]);
+  expect(core.waiting).toMatch(/version 2/);
+  for (let atMs = 1_000; atMs < 60_000; atMs += 1_000) {
+    core.advance(atMs);
+    expect(placesOf(core.run())).toEqual([]);
+    // It does not look again and again meanwhile.
+    expect(core.nextWakeMs).toBeGreaterThan(atMs + 100);
+  }
+  expect(core.appliedIndex).toBe(1);
+});
+
+it('does not wait for what every server refuses: backwards, of another name, in force already', () => {
+  const { core, effects } = given([switchTo(1), switchTo(7, { name: 'bank' }), PUT], undefined, [1]);
+  let next = effects;
+  for (const place of [1, 2, 3]) {
+    expect(placesOf(next)).toEqual([[place]]);
+    next = applied(core, next);
+  }
+});
+
+it('goes on from a snapshot of after the switch when it has not got the version before', () => {
+  const { core, effects } = given([[VERIFY_COMMAND, encodeVerify({})], PUT, switchTo(2)], undefined, [2]);
+  // What needs no code of the machine is applied.
+  expect(placesOf(effects)).toEqual([[1]]);
+  core.advance(1);
+  let next = applied(core, effects);
+  core.begun({ ...START, mergedIndex: 1 });
+  core.verified(1, '2'.repeat(16));
+  next = [...next, ...core.run()];
+  expect(placesOf(next)).toEqual([]);
+  expect(core.waiting).toMatch(/merged index 2 for version 1/);
+  const snapshot = (mergedIndex: number, version: number) => ({
+    name: `at ${mergedIndex}`,
+    server: 's2',
+    position: { ...START, mergedIndex, version },
+    confirmed: true,
+  });
+  core.advance(2_001);
+  core.run();
+  // Of one with a version that it has not, either, nothing could go on.
+  core.listed([snapshot(3, 2), snapshot(9, 3)]);
+  const install = core.run().find(({ type }) => type === 'install');
+  expect(install).toMatchObject({ snapshot: { name: 'at 3' } });
+  core.installed({ ...START, mergedIndex: 3, version: 2 });
+  expect(saidOf(core.run())).toEqual([
+    { type: 'waiting', reason: undefined },
+    { type: 'version', version: 2 },
+  ]);
+  expect([core.version, core.waiting]).toEqual([2, undefined]);
+});
+
+it('begins a new log with its newest version when it has not got the first one', () => {
+  const { core, effects } = given([], undefined, [3, 4]);
+  expect(effects.filter(({ type }) => type === 'ask-machine')).toEqual([]);
+  core.advance(3_000);
+  expect(core.run()).toContainEqual({ type: 'ask-machine', version: 4 });
+  const other = given([PUT], undefined, [3, 4]);
+  other.core.advance(3_000);
+  expect(other.core.run().filter(({ type }) => type === 'ask-machine')).toEqual([]);
 });

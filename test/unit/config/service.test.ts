@@ -6,6 +6,7 @@ import { StreamLostError } from '../../../services/merger/stream.js';
 import { DamagedLogError } from '../../../services/replica/damage.js';
 import { ConfigError } from '../../../shared/config/config.js';
 import { exitCodeOf, isFinal, staysDown } from '../../../shared/config/service.js';
+import { MigrationChangedError, MigrationJournalError } from '../../../shared/engine/migrations.js';
 import { FencedError } from '../../../shared/engine/port.js';
 import { MergerReplacedError } from '../../../shared/link/feed.js';
 import * as stores from '../../../shared/log-store/errors.js';
@@ -42,6 +43,8 @@ describe('an error of a service', () => {
       new Error('the NATS connection is closed for good'),
       new DatabaseError('the database does not answer', { cause }),
       new MigrationError('migration 0001 failed', { cause }),
+      new MigrationJournalError('migration 0001 has not run'),
+      new MigrationChangedError('migration 0001 was changed'),
       new ConnectionLostError(cause),
       new LogStoreWriteError('disk full'),
       new StreamLostError('emptied'),

@@ -5,13 +5,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { JsonTextError, parseJson, parseJsonText } from '../../../shared/engine/json-text.js';
 import { kvContract } from '../../../shared/engine/kv/contract.js';
-import {
-  loadStateMachine,
-  prepareCommand,
-  readInput,
-  type StateMachineContract,
-  validateQuery,
-} from '../../../shared/engine/registry.js';
+import { loadStateMachine } from '../../../shared/engine/loading.js';
+import { prepareCommand, readInput, validateQuery } from '../../../shared/engine/registry.js';
+import type { StateMachineContract } from '../../../shared/engine/state-machine.js';
 import { CraftError } from '../../../shared/wire/errors.js';
 import { craft } from '../../../shared/wire/generated/craft.js';
 

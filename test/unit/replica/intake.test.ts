@@ -10,7 +10,8 @@ import {
   WAITING_BYTES_MAX,
   WAITING_MAX,
 } from '../../../services/replica/intake.js';
-import { kvContract } from '../../../shared/engine/kv/contract.js';
+import { Admission } from '../../../shared/engine/admission.js';
+import { loadStateMachine } from '../../../shared/engine/loading.js';
 import { createTracing } from '../../../shared/telemetry/tracing.js';
 import { encodeBatchCommand, encodeCommandBatch } from '../../../shared/wire/command-batch.js';
 import { decodeReplyBatch } from '../../../shared/wire/reply-batch.js';
@@ -152,7 +153,8 @@ describe('an intake', () => {
   });
 });
 
-describe('a command for a group that takes none', () => {
+describe('a command for a group that takes none', async () => {
+  const machine = new Admission(await loadStateMachine(undefined));
   const published: { subject: string; data: Uint8Array }[] = [];
   const connection = {
     publish: (subject: string, data: Uint8Array) => published.push({ subject, data }),
@@ -164,7 +166,7 @@ describe('a command for a group that takes none', () => {
     {
       server: 's1',
       subjects: new Subjects('craft'),
-      contract: kvContract,
+      machine,
       payloadBytesMax: () => 1_000,
       refusal: () => refusal,
       offer: () => {

@@ -1,0 +1,67 @@
+/**
+ * What a leader lets into the log (T12): commands of the version in force, as far as its server knows which one that is. An entry that gets past
+ * another version's validation is recorded as refused at its place in the log; so nothing here has to be certain.
+ */
+import { CraftError } from '../wire/errors.js';
+import type { MachineInput } from '../wire/machine.js';
+import type { LoadedMachine } from './loading.js';
+import { prepareCommand } from './registry.js';
+import { FIRST_VERSION } from './switch.js';
+
+export class Admission {
+  /** As the applier of this server says; undefined before it has said anything. */
+  private inForce: number | undefined;
+
+  constructor(private readonly loaded: LoadedMachine) {}
+
+  onInForce(version: number): void {
+    this.inForce = version;
+  }
+
+  /**
+   * Checks a command and returns its payload for the log.
+   * @throws CraftError UNKNOWN_COMMAND, INVALID_ARGUMENT; UNAVAILABLE while no command can be executed here.
+   */
+  prepare(name: string, payload: Uint8Array, format: 'json' | 'protobuf'): Uint8Array {
+    const { inForce, loaded } = this;
+    if (inForce !== undefined) {
+      const found = loaded.versions.find(({ version }) => version === inForce);
+      if (found !== undefined) return prepareCommand(found.contract, name, payload, format);
+      throw new CraftError(
+        'UNAVAILABLE',
+        `version ${inForce} of the state machine is in force, which this server has not loaded`,
+      );
+    }
+    // A log begins with the first version: where that is not loaded, another one has to be in force.
+    if (loaded.versions[0].version !== FIRST_VERSION) {
+      throw new CraftError(
+        'UNAVAILABLE',
+        'this server does not know yet which version of the state machine is in force',
+      );
+    }
+    return this.prepareByAny(name, payload, format);
+  }
+
+  /** @throws CraftError INVALID_ARGUMENT for a switch that this server could not follow. */
+  requireSwitch({ name, version }: MachineInput): void {
+    const { loaded } = this;
+    if (name !== loaded.name) {
+      throw new CraftError('INVALID_ARGUMENT', `the state machine is ${JSON.stringify(loaded.name)}`);
+    }
+    if (loaded.versions.some((one) => one.version === version)) return;
+    throw new CraftError('INVALID_ARGUMENT', `the leader of group 0 has not loaded version ${version}`);
+  }
+
+  /** What any version takes; for what none does, the newest one says why. */
+  private prepareByAny(name: string, payload: Uint8Array, format: 'json' | 'protobuf'): Uint8Array {
+    const { versions, newest } = this.loaded;
+    for (const { contract } of versions) {
+      try {
+        return prepareCommand(contract, name, payload, format);
+      } catch (error) {
+        if (!(error instanceof CraftError) || contract === newest.contract) throw error;
+      }
+    }
+    throw new CraftError('UNKNOWN_COMMAND', 'there is no such command');
+  }
+}

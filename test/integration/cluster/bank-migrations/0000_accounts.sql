@@ -1,0 +1,1 @@
+create table account (name text primary key, balance bigint not null);

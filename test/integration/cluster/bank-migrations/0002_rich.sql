@@ -1,0 +1,1 @@
+alter table account add constraint rich check (balance >= 1000000);
