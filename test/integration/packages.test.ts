@@ -109,9 +109,9 @@ it('the example is compiled against the packages, and runs; the server has copie
   await compile(project);
 
   const testDatabase = { TEST_DATABASE_URL: database.url('bank_test') };
-  expect(await run(project, process.execPath, ['--test', '--test-reporter=tap', 'dist/'], testDatabase)).toMatch(
-    /^# pass 2$/m,
-  );
+  expect(
+    await run(project, process.execPath, ['--test', '--test-reporter=tap', 'dist/machine.test.js'], testDatabase),
+  ).toMatch(/^# pass 2$/m);
 
   // Two copies of craft and of drizzle-orm: one runs the services, the other one defines the machine.
   await cp(join(project, 'node_modules'), at('server/node_modules'), { recursive: true, verbatimSymlinks: true });
