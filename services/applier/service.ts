@@ -26,7 +26,7 @@ import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { type Answers, answersOver } from '../../shared/wire/answers.js';
 import { parseJson } from '../../shared/wire/json.js';
-import type { MachineInput } from '../../shared/wire/machine.js';
+import type { MachineInput, VersionNotice } from '../../shared/wire/machine.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { answer } from './answers.js';
 import { AppliedPositions } from './applied.js';
@@ -280,7 +280,9 @@ export class ApplierService implements Service {
 
   /** To the replica of this server, which lets in what this version takes. */
   private tellVersion(): void {
-    this.publish(this.subjects.version(this.config.server), JSON.stringify({ version: this.executor.core.version }));
+    const { version, appliedIndex: mergedIndex } = this.executor.core;
+    const notice: VersionNotice = { version, mergedIndex };
+    this.publish(this.subjects.version(this.config.server), JSON.stringify(notice));
   }
 
   private publish(subject: string, data: string | Uint8Array): void {

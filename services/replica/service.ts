@@ -245,7 +245,7 @@ export class ReplicaService implements Service {
       if (message.reply) this.barriers.add(undefined, (positions) => message.respond(encodeBarrierReply(positions)));
     });
     this.listen(subjects.version(config.server), (message) => {
-      this.admission.onInForce(parseJson(message.data, versionNotice).version);
+      this.admission.onInForce(parseJson(message.data, versionNotice));
     });
     for (const subject of [subjects.admin('status'), subjects.admin('status', config.server)]) {
       this.listen(subject, (message) => {

@@ -2,8 +2,10 @@
  * What a leader lets into the log (T12): commands of the version in force, as far as its server knows which one that is. An entry that gets past
  * another version's validation is recorded as refused at its place in the log; so nothing here has to be certain.
  */
+
+import type { Index } from '../raft/entry.js';
 import { CraftError } from '../wire/errors.js';
-import type { MachineInput } from '../wire/machine.js';
+import type { MachineInput, VersionNotice } from '../wire/machine.js';
 import type { LoadedMachine } from './loading.js';
 import { prepareCommand } from './registry.js';
 import { FIRST_VERSION } from './switch.js';
@@ -11,10 +13,15 @@ import { FIRST_VERSION } from './switch.js';
 export class Admission {
   /** As the applier of this server says; undefined before it has said anything. */
   private inForce: number | undefined;
+  /** The merged index that this was said of. */
+  private toldAt: Index = 0;
 
   constructor(private readonly loaded: LoadedMachine) {}
 
-  onInForce(version: number): void {
+  /** A state that has gone back (its database was emptied) says nothing of what is in force where the log ends. */
+  onInForce({ version, mergedIndex }: VersionNotice): void {
+    if (mergedIndex < this.toldAt) return;
+    this.toldAt = mergedIndex;
     this.inForce = version;
   }
 

@@ -16,5 +16,6 @@ export const machineInput = z.object({
 });
 export type MachineInput = z.output<typeof machineInput>;
 
-/** What an applier tells its own server's replica, `<c>.version.<server>`: the version in force. */
-export const versionNotice = z.object({ version: machineInput.shape.version });
+/** What an applier tells its own server's replica, `<c>.version.<server>`: the version in force behind a merged index. */
+export const versionNotice = z.object({ version: machineInput.shape.version, mergedIndex: z.number().int().min(0) });
+export type VersionNotice = z.output<typeof versionNotice>;

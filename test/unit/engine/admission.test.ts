@@ -28,12 +28,21 @@ const prepare = (admission: Admission, name: string, n: number) => {
 
 it('is what the version in force takes, once it is known', () => {
   const admission = new Admission(loaded(1, 2));
-  admission.onInForce(1);
+  admission.onInForce({ version: 1, mergedIndex: 10 });
   expect([prepare(admission, 'both', 1), prepare(admission, 'both', 2)]).toEqual([true, 'INVALID_ARGUMENT']);
   expect([prepare(admission, 'only1', 1), prepare(admission, 'only2', 2)]).toEqual([true, 'UNKNOWN_COMMAND']);
-  admission.onInForce(2);
+  admission.onInForce({ version: 2, mergedIndex: 20 });
   expect([prepare(admission, 'both', 1), prepare(admission, 'both', 2)]).toEqual(['INVALID_ARGUMENT', true]);
   expect([prepare(admission, 'only1', 1), prepare(admission, 'only2', 2)]).toEqual(['UNKNOWN_COMMAND', true]);
+});
+
+it('does not go back with a state that is made again, but with one that a backup has replaced', () => {
+  const admission = new Admission(loaded(1, 2));
+  admission.onInForce({ version: 2, mergedIndex: 20 });
+  admission.onInForce({ version: 1, mergedIndex: 0 });
+  expect(prepare(admission, 'only2', 2)).toBe(true);
+  admission.onInForce({ version: 1, mergedIndex: 21 });
+  expect([prepare(admission, 'only1', 1), prepare(admission, 'only2', 2)]).toEqual([true, 'UNKNOWN_COMMAND']);
 });
 
 it('is what any version takes before', () => {
@@ -49,9 +58,9 @@ it('is what any version takes before', () => {
 it('is nothing while the version that would execute it is not loaded, or may not be', () => {
   const late = new Admission(loaded(2));
   expect(prepare(late, 'both', 2)).toBe('UNAVAILABLE');
-  late.onInForce(1);
+  late.onInForce({ version: 1, mergedIndex: 30 });
   expect(prepare(late, 'both', 2)).toBe('UNAVAILABLE');
-  late.onInForce(2);
+  late.onInForce({ version: 2, mergedIndex: 40 });
   expect(prepare(late, 'both', 2)).toBe(true);
 });
 
