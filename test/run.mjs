@@ -17,7 +17,7 @@ const report = mkdtempSync(join(tmpdir(), 'craft-test-'));
 /** A check that is a command: it counts as one, passed when it exits with 0. */
 const command = (name, line, minutes = 5) => ({ name, line, minutes });
 /** A folder of vitest files: each test counts. */
-const tests = (name, folder, minutes = 10) => {
+const tests = (name, folder, minutes = 14) => {
   const file = join(report, `${name}.json`);
   const line = `npx vitest run ${folder} --reporter=default --reporter=json --outputFile.json=${file}`;
   return { name, line, minutes, file };

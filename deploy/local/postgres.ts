@@ -29,6 +29,8 @@ export interface LocalPostgresOptions {
   readonly port: number;
   readonly pidFolder?: PidFolder;
   readonly print?: boolean;
+  /** What it has written survives its own end, but not that of the machine: for tests, which then begin again (default false). */
+  readonly isVolatile?: boolean;
 }
 
 const INIT_TIMEOUT_MS = 120_000;
@@ -46,6 +48,8 @@ const SETTINGS = {
   checkpoint_timeout: '15min',
   log_min_messages: 'warning',
 };
+
+const VOLATILE = { fsync: 'off', full_page_writes: 'off' };
 
 /** Address of one database of the local server. */
 export function localDatabaseUrl(port: number, database: string): string {
@@ -74,7 +78,7 @@ export async function startPostgres(options: LocalPostgresOptions): Promise<Mana
     const server = await ManagedProcess.start({
       name: 'postgres',
       command: join(binaries, 'bin', 'postgres'),
-      args: ['-D', dataDir, '-p', String(options.port), ...settings()],
+      args: ['-D', dataDir, '-p', String(options.port), ...settings(options.isVolatile === true ? VOLATILE : {})],
       ...(user && { uid: user.uid, gid: user.gid }),
       environment: serverEnvironment(),
       cwd: '/',
@@ -110,8 +114,8 @@ export async function createDatabases(url: string, names: readonly string[]): Pr
   }
 }
 
-function settings(): string[] {
-  return Object.entries(SETTINGS).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+function settings(more: Readonly<Record<string, string>>): string[] {
+  return Object.entries({ ...SETTINGS, ...more }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 }
 
 /** Nothing of the launcher's own environment may change how the server behaves. */

@@ -39,7 +39,9 @@ export async function startTestNats(
 
 /** A Postgres server; takes about three seconds, so share one in a file. */
 export async function startTestPostgres(databases: readonly string[] = []): Promise<TestPostgres> {
-  const { port, server } = await startTestServer('postgres', (dataDir, port) => startPostgres({ dataDir, port }));
+  const { port, server } = await startTestServer('postgres', (dataDir, port) =>
+    startPostgres({ dataDir, port, isVolatile: true }),
+  );
   const create = (names: readonly string[]): Promise<void> =>
     createDatabases(localDatabaseUrl(port, 'postgres'), names);
   await create(databases);
