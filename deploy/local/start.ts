@@ -36,7 +36,7 @@ function printCommands(cluster: LocalCluster): void {
   print(`${craft} status`);
 }
 
-/** A state machine that was changed and started again with the next version goes on with it: nobody else is to be asked here (T12). */
+/** Puts a newer version into force when all servers have it (T12): on a developer's machine there is nobody to wait for. */
 async function switchIfNewer(cluster: LocalCluster): Promise<void> {
   const connection = await connect({ ...natsAddress(cluster.natsUrl), name: 'craft start' });
   try {

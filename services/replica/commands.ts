@@ -109,8 +109,9 @@ export class Ingress {
 
   /** Takes the commands of a batch for the given group; returns how many there are. */
   takeBatch(message: Msg, group: GroupId): number {
-    const refusal = this.options.refusal(group, 'committed');
-    if (refusal !== null) {
+    const refusal = this.options.refusal(group, 'applied');
+    const isBehind = refusal === 'behind';
+    if (refusal !== null && !isBehind) {
       this.refuseBatch(message, refusalError(refusal));
       return 0;
     }
@@ -120,7 +121,6 @@ export class Ingress {
     const reply = batch.inbox === '' ? (message.reply ?? '') : batch.inbox;
     const stampedAtUs = this.tracing.enabled ? spanTimeUs() : 0;
     const accepted: ClientCommand[] = [];
-    const isBehind = this.options.refusal(group, 'applied') !== null;
     for (const [at, command] of commands.entries()) {
       const to: ReplyAddress = { reply, replyFormat: 'protobuf', replyNumber: firstNumber + at };
       try {
@@ -135,16 +135,17 @@ export class Ingress {
 
   /** Refuses a message unread: too many wait to be read. */
   shed(message: Msg): void {
-    const reply = message.reply ?? '';
-    const error = refusalError('overloaded');
+    let replyFormat: ReplyFormat = 'json';
     try {
-      const headers = message.headers === undefined ? undefined : new RequestHeaders(message.headers);
-      this.fail({ reply, replyFormat: formatOf(headers), replyNumber: 0 }, error);
-    } catch {
-      this.fail({ reply, replyFormat: 'json', replyNumber: 0 }, error);
+      if (message.headers !== undefined) replyFormat = formatOf(new RequestHeaders(message.headers));
+    } catch (error) {
+      // A content type that there is not: it would have been refused for that.
+      if (!(error instanceof CraftError)) throw error;
     }
+    this.fail({ reply: message.reply ?? '', replyFormat, replyNumber: 0 }, refusalError('overloaded'));
   }
 
+  /** The same for a batch. */
   shedBatch(message: Msg): void {
     this.refuseBatch(message, refusalError('overloaded'));
   }

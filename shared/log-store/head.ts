@@ -42,6 +42,13 @@ export class LogStoreUsageError extends Error {
   }
 }
 
+/** @throws LogStoreUsageError when the batch writes to a group that there is not. */
+export function demandGroups(batch: WriteBatch, groups: number): void {
+  for (const { group } of batch.groups) {
+    demand(Number.isInteger(group) && group >= 0 && group < groups, `there is no group ${group}`);
+  }
+}
+
 /**
  * The heads of all groups that `batch` writes, as they are after it.
  * @throws LogStoreUsageError when the batch does not fit what is stored.

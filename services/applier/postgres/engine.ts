@@ -644,7 +644,7 @@ export class PostgresEngine implements StorageEngine {
   /** The state has been found there: also after a try that has failed, whatever became of it. */
   private moveTo(found: EnginePosition): EnginePosition {
     this.recent = new RecentVersions();
-    // Elsewhere than where its batches lead, it may have results that nobody here has heard of.
+    // A state that this engine's batches did not lead to may have results that `results` does not know.
     if (isSamePlace(found, this.uncertain?.after)) this.results?.stored();
     else if (!isSamePlace(found, this.position)) this.results = undefined;
     this.position = plainPosition(found);

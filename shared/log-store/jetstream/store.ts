@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { GroupId, Index, LogEntry, Timestamp } from '../../raft/entry.js';
 import { LogStoreFencedError, type LogStoreIdentity } from '../errors.js';
-import { demand, EMPTY_HEAD, type GroupHead, headOnBase, headsAfter, termOf } from '../head.js';
+import { demand, demandGroups, EMPTY_HEAD, type GroupHead, headOnBase, headsAfter, termOf } from '../head.js';
 import { loadGroups } from '../loading.js';
 import { type LoadedState, type LogStore, LogStoreCorruptError, LogStoreWriteError, type WriteBatch } from '../port.js';
 import { Cleaning, type Move } from './cleaning.js';
@@ -112,9 +112,7 @@ export class JetStreamLogStore implements LogStore {
   write(batch: WriteBatch): Promise<void> {
     demand(this.#state === 'loaded', this.#state === 'closed' ? 'the store is closed' : 'the store is not loaded');
     demand(this.#writing === undefined, 'a write is in flight');
-    for (const { group } of batch.groups) {
-      demand(Number.isInteger(group) && group >= 0 && group < this.identity.groups, `there is no group ${group}`);
-    }
+    demandGroups(batch, this.identity.groups);
     const heads = headsAfter(batch, this.#promiseLimit, (group) => this.#headOf(group));
     if (heads.size === 0 && batch.promiseLimit === undefined) return Promise.resolve();
     const writing = this.#commit(batch, heads).finally(() => {

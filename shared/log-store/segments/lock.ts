@@ -4,7 +4,7 @@
  * (Not between machines: a folder on a network file system must not be given to two.)
  *
  * Each process makes a socket under a name of its own, and only then looks for others. Of two processes one has made its socket before
- * the other looks, so they never both find nobody. A socket that does not answer belongs to a process that is gone; its
+ * the other looks, so at least one sees the other. A socket that does not answer belongs to a process that is gone; its
  * name is never used again, so removing it removes nothing else.
  */
 import { randomBytes, randomInt } from 'node:crypto';

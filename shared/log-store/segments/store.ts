@@ -20,7 +20,7 @@
  */
 import type { GroupId, Index, LogEntry } from '../../raft/entry.js';
 import { LogStoreLegacyError } from '../errors.js';
-import { demand, type GroupHead, headsAfter, termOf } from '../head.js';
+import { demand, demandGroups, type GroupHead, headsAfter, termOf } from '../head.js';
 import { loadGroups } from '../loading.js';
 import { type LoadedState, type LogStore, LogStoreCorruptError, type WriteBatch } from '../port.js';
 import { BatchBuffer } from './batch.js';
@@ -119,9 +119,7 @@ export class SegmentLogStore implements LogStore {
   write(batch: WriteBatch): Promise<void> {
     demand(this.#phase === 'loaded', this.#phase === 'closed' ? 'the store is closed' : 'the store is not loaded');
     demand(this.#writing === undefined, 'a write is in flight');
-    for (const { group } of batch.groups) {
-      demand(Number.isInteger(group) && group >= 0 && group < this.options.groups, `there is no group ${group}`);
-    }
+    demandGroups(batch, this.options.groups);
     const heads = headsAfter(batch, this.state.promiseLimit, (group) => this.state.headOf(group));
     if (heads.size === 0 && batch.promiseLimit === undefined) return Promise.resolve();
     const writing = this.#commit(batch, heads).finally(() => {

@@ -1,7 +1,8 @@
 /** What clients send takes little of a round of the event loop, waits in bounded room, and is shed unread beyond that. */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Ingress } from '../../../services/replica/commands.js';
+import { type ClientCommand, Ingress } from '../../../services/replica/commands.js';
+import type { Acknowledgement, CommandRefusal } from '../../../services/replica/core/effect.js';
 import {
   BUDGET_MS,
   Intake,
@@ -161,16 +162,19 @@ describe('a command for a group that takes none', async () => {
     info: { max_payload: 1_048_576 },
   } as unknown as NatsConnection;
   const message = (data: string | Uint8Array) => ({ data: Buffer.from(data), reply: '_INBOX.x' }) as unknown as Msg;
-  let refusal: 'overloaded' | 'not-leader' = 'overloaded';
+  let refusal: CommandRefusal = 'overloaded';
+  let offered: readonly ClientCommand[] = [];
   const ingress = new Ingress(
     {
       server: 's1',
       subjects: new Subjects('craft'),
       machine,
       payloadBytesMax: () => 1_000,
-      refusal: () => refusal,
-      offer: () => {
-        throw new Error('offered');
+      refusal: (_, acknowledgement) => (refusal !== 'behind' || acknowledgement === 'applied' ? refusal : null),
+      offer: (_, commands) => {
+        if (refusal !== 'behind') throw new Error('offered');
+        offered = commands;
+        return commands.map(() => null);
       },
       onFailure: (what, error) => {
         throw new Error(what, { cause: error });
@@ -192,19 +196,33 @@ describe('a command for a group that takes none', async () => {
     expect(decodeReplyBatch(published.at(-1)?.data ?? new Uint8Array()).error).toMatchObject({ code });
   });
 
+  const put = (acknowledgement: Acknowledgement) =>
+    encodeBatchCommand({
+      name: 'kv.put',
+      payload: Buffer.from('{"key":"a","value":1}'),
+      id: '',
+      acknowledgement,
+      after: 0,
+      traceparent: '',
+      payloadFormat: 'json',
+    });
+
+  it('is refused where its client waits for a state that is behind; others of the batch are taken', async () => {
+    refusal = 'behind';
+    const batch = encodeCommandBatch(1, '_INBOX.x', [put('applied'), put('committed'), put('ordered')]);
+    expect(ingress.takeBatch(message(batch), 0)).toBe(3);
+    expect(offered.map(({ acknowledgement }) => acknowledgement)).toEqual(['committed', 'ordered']);
+    // Answers leave at the end of the turn.
+    await Promise.resolve();
+    const { replies } = decodeReplyBatch(published.at(-1)?.data ?? new Uint8Array());
+    expect(replies).toMatchObject([{ number: 1, error: { code: 'OVERLOADED' } }]);
+  });
+
   it('is shed with OVERLOADED, alone or in a batch', () => {
     refusal = 'not-leader';
     ingress.shed(message('no JSON'));
     expect(lastAnswer()).toMatchObject({ ok: false, error: { code: 'OVERLOADED' } });
-    const command = {
-      name: 'kv.put',
-      payload: Buffer.from('{}'),
-      id: '',
-      acknowledgement: 'applied',
-      after: 0,
-    } as const;
-    const frame = encodeBatchCommand({ ...command, traceparent: '', payloadFormat: 'json' });
-    ingress.shedBatch(message(encodeCommandBatch(1, '_INBOX.x', [frame])));
+    ingress.shedBatch(message(encodeCommandBatch(1, '_INBOX.x', [put('applied')])));
     expect(decodeReplyBatch(published.at(-1)?.data ?? new Uint8Array()).error).toMatchObject({ code: 'OVERLOADED' });
   });
 });
