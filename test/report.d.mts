@@ -18,4 +18,4 @@ export function summarize(report: Report): Summary;
 export function afterSecondTry(
   first: Summary,
   second: Report,
-): { readonly passed: number; readonly failed: number; readonly flaky: string[] };
+): { readonly passed: number; readonly failed: number; readonly names: string[]; readonly flaky: string[] };

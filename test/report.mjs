@@ -24,7 +24,7 @@ export function summarize(report) {
 /**
  * @param first summary of the whole run
  * @param second report of the run of `first.files` only
- * @returns counts in which a test that passed the second time has passed, and the names of those
+ * @returns counts in which a test that passed the second time has passed, the names of those, and the names of what failed for good
  */
 export function afterSecondTry(first, second) {
   const again = summarize(second);
@@ -35,6 +35,6 @@ export function afterSecondTry(first, second) {
     ]),
   );
   const flaky = first.names.filter((name) => ran.has(name) && !again.names.includes(name));
-  const failed = new Set([...first.names.filter((name) => !flaky.includes(name)), ...again.names]);
-  return { passed: first.passed + flaky.length, failed: failed.size, flaky };
+  const names = [...new Set([...first.names.filter((name) => !flaky.includes(name)), ...again.names])];
+  return { passed: first.passed + flaky.length, failed: names.length, names, flaky };
 }

@@ -3,7 +3,12 @@
 import type { ManagedProcess } from '../../deploy/local/managed-process.js';
 import { type LocalNatsOptions, startNats } from '../../deploy/local/nats.js';
 import { freePort } from '../../deploy/local/ports.js';
-import { createDatabases, localDatabaseUrl, startPostgres } from '../../deploy/local/postgres.js';
+import {
+  createDatabases,
+  type LocalPostgresOptions,
+  localDatabaseUrl,
+  startPostgres,
+} from '../../deploy/local/postgres.js';
 import { temporaryFolder } from './folder.js';
 
 export { freePort, freePorts } from '../../deploy/local/ports.js';
@@ -37,10 +42,13 @@ export async function startTestNats(
   return Object.assign(server, { url: `nats://127.0.0.1:${port}`, port });
 }
 
-/** A Postgres server; takes about three seconds, so share one in a file. */
-export async function startTestPostgres(databases: readonly string[] = []): Promise<TestPostgres> {
+/** A Postgres server, which does not wait for the disk; takes about three seconds, so share one in a file. */
+export async function startTestPostgres(
+  databases: readonly string[] = [],
+  options: Pick<LocalPostgresOptions, 'isVolatile'> = { isVolatile: true },
+): Promise<TestPostgres> {
   const { port, server } = await startTestServer('postgres', (dataDir, port) =>
-    startPostgres({ dataDir, port, isVolatile: true }),
+    startPostgres({ ...options, dataDir, port }),
   );
   const create = (names: readonly string[]): Promise<void> =>
     createDatabases(localDatabaseUrl(port, 'postgres'), names);

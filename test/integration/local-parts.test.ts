@@ -189,7 +189,7 @@ describe('the configuration of a NATS cluster node', () => {
 describe('Postgres', () => {
   let server: TestPostgres;
   beforeAll(async () => {
-    server = await startTestPostgres(['craft_s1', 'craft_s2']);
+    server = await startTestPostgres(['craft_s1', 'craft_s2'], {});
   });
   afterAll(() => server?.stop());
 

@@ -6,6 +6,9 @@ import { KNOWN_SEEDS } from './known-seeds.js';
 import { simulate } from './simulation.js';
 import { soak } from './soak.js';
 
+// `npm test` leaves it only what other tests do not need of the processors.
+vi.setConfig({ testTimeout: 600_000 });
+
 const FIXED_SEEDS = 100;
 /** Those with versions. */
 const VERSIONS_SEEDS = 20;
@@ -20,14 +23,14 @@ function check(seed: number): void {
 describe('simulation', () => {
   it(`breaks no invariant with seeds 1 to ${FIXED_SEEDS}`, () => {
     for (let seed = 1; seed <= FIXED_SEEDS; seed++) check(seed);
-  }, 300_000);
+  });
 
   it('breaks none while servers get versions of the state machine, and the cluster is switched to them (T12)', () => {
     for (let seed = 1; seed <= VERSIONS_SEEDS; seed++) {
       const outcome = simulate({ seed, versions: true });
       if (outcome.violation !== null) expect.fail(report(outcome, { seed, versions: true }, undefined).join('\n'));
     }
-  }, 300_000);
+  });
 
   it('breaks none when everything but the log is lost in turn', () => {
     for (const seed of LOST_IN_TURN) check(seed);
@@ -70,5 +73,5 @@ describe('simulation', () => {
     } finally {
       compact.mockRestore();
     }
-  }, 120_000);
+  });
 });
