@@ -138,6 +138,10 @@ it('goes from version 1 to 2 under load, with a kill -9 in the middle: nothing i
   await saveSnapshot(session(), join(test.folder, 'version-1'), WAIT_MS, nothing);
   const loading = load('upgrade');
   await restartWith('s1', moduleOf(2));
+  await eventually('s1 has loaded version 2', async () => {
+    const state = (await client.status()).find(({ server }) => server === 's1')?.state;
+    return state?.machine?.loaded.some(({ version }) => version === 2);
+  });
   await expect(switchMachine(session(), 2, WAIT_MS, nothing)).rejects.toMatchObject({
     code: 'REJECTED',
     message: expect.stringMatching(/not every member has loaded version 2: s2, s3/) as unknown,
