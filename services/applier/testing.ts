@@ -6,26 +6,25 @@
 import { errorOf } from '../../shared/client/errors.js';
 import type { InputOf, MachineTypes, NameOf, ResultOf } from '../../shared/client/machine.js';
 import type { EnginePosition } from '../../shared/engine/port.js';
-import { prepareCommand } from '../../shared/engine/registry.js';
 import type { StateMachineContract } from '../../shared/engine/state-machine.js';
 import { RunningChecksum } from '../../shared/merge/checksum.js';
 import { PostgresEngine } from './postgres/engine.js';
+import { batchOf, type TestCommandOptions, TestLog } from './testing/log.js';
 
-/** Of the first command, unless the test says otherwise (microseconds since the Unix epoch). */
-const FIRST_TIMESTAMP = 1_800_000_000_000_000;
+export {
+  checkDeterminism,
+  type DeterminismOptions,
+  NondeterminismError,
+  type TestCommand,
+} from './testing/determinism.js';
+export type { TestCommandOptions } from './testing/log.js';
+
 /** How long a command's id is remembered (milliseconds): the default of a server. */
 const RESULT_WINDOW_MS = 600_000;
 
 export interface TestOptions {
   /** A Postgres database for this test alone. The machine's migrations run in it; what earlier tests left there is kept. */
   readonly databaseUrl: string;
-}
-
-export interface TestCommandOptions {
-  /** Idempotency id: of all commands with one id the first takes effect. Default: none. */
-  readonly id?: string;
-  /** What handlers get as `context.timestamp`; later than that of the command before. Default: a microsecond later. */
-  readonly timestamp?: number;
 }
 
 /** Opens `machine` on a database. Rejects when that cannot be reached, when a migration fails, or when its tables are not deterministic. */
@@ -53,9 +52,7 @@ export async function openMachine<M extends StateMachineContract & MachineTypes>
 
 export class TestMachine<M extends StateMachineContract & MachineTypes> {
   private readonly checksum: RunningChecksum;
-  private mergedIndex: number;
-  private timestamp: number;
-  private groupIndex: number;
+  private readonly log: TestLog;
   /** Commands run one after the other, as in the log. */
   private last: Promise<unknown> = Promise.resolve();
 
@@ -68,9 +65,7 @@ export class TestMachine<M extends StateMachineContract & MachineTypes> {
     private readonly failures: { error?: unknown },
   ) {
     this.checksum = new RunningChecksum(position.checksum);
-    this.mergedIndex = position.mergedIndex;
-    this.timestamp = Math.max(position.timestamp, FIRST_TIMESTAMP - 1);
-    this.groupIndex = position.positions[0]?.index ?? 0;
+    this.log = new TestLog(position);
   }
 
   /**
@@ -103,24 +98,10 @@ export class TestMachine<M extends StateMachineContract & MachineTypes> {
     await this.engine.close();
   }
 
-  private async run(name: string, input: unknown, { id = '', timestamp }: TestCommandOptions): Promise<unknown> {
-    const given = new TextEncoder().encode(JSON.stringify(input) ?? '');
-    const payload = await asClient(async () => prepareCommand(this.machine, name, given, 'json'));
-    const next = timestamp ?? this.timestamp + 1;
-    if (!Number.isSafeInteger(next) || next <= this.timestamp) {
-      throw new RangeError(`timestamp ${next} is not an integer later than ${this.timestamp}`);
-    }
-    this.timestamp = next;
-    this.mergedIndex += 1;
-    this.groupIndex += 1;
-    this.checksum.add(0, this.groupIndex, payload);
-    const { mergedIndex, groupIndex: index } = this;
-    const place = { mergedIndex, group: 0, index, term: 1, timestamp: next };
-    const client = { name, payload, id, server: 'test', reply: '', traceparent: '', replyFormat: 'json' as const };
-    const { applied } = await this.engine.apply({
-      commands: [{ ...place, ...client }],
-      checksum: this.checksum.toString(),
-    });
+  private async run(name: string, input: unknown, options: TestCommandOptions): Promise<unknown> {
+    const { id = '' } = options;
+    const command = await asClient(async () => this.log.append(this.machine, name, input, options));
+    const { applied } = await this.engine.apply(batchOf([command], this.checksum));
     const outcome = applied[0]?.outcome;
     if (outcome === undefined) throw new Error('the engine gave no outcome');
     if (outcome.ok) return JSON.parse(outcome.json);

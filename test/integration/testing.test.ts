@@ -1,10 +1,11 @@
 /** `craft/testing` on a real database. */
-import { sql } from 'drizzle-orm';
-import { afterAll, beforeAll, expect, expectTypeOf, it } from 'vitest';
+import { randomUUID } from 'node:crypto';
+import { type SQL, sql } from 'drizzle-orm';
+import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from 'vitest';
 import { z } from 'zod';
-import { openMachine, type TestMachine } from '../../services/applier/testing.js';
+import { checkDeterminism, openMachine, type TestMachine } from '../../services/applier/testing.js';
 import { InternalError, InvalidArgumentError, RejectedError, UnknownCommandError } from '../../shared/client/index.js';
-import { defineMachine, Reject } from '../../shared/engine/index.js';
+import { type CommandContext, defineMachine, Reject, type Transaction } from '../../shared/engine/index.js';
 import { startTestPostgres, type TestPostgres } from '../harness/index.js';
 
 const nothing = z.strictObject({});
@@ -81,4 +82,111 @@ it('rejects when there is no database', async () => {
   await expect(openMachine(machine, { databaseUrl: 'postgres://craft@127.0.0.1:1/none' })).rejects.toThrow(
     /ECONNREFUSED|lost/i,
   );
+});
+
+describe('two servers', () => {
+  type Handle = (tx: Transaction, context: CommandContext) => Promise<unknown>;
+  const write = (tx: Transaction, at: unknown): Promise<unknown> =>
+    tx.execute(sql`insert into seen (at) values (${at})`);
+
+  /** Has one handler run for three commands, over the table seen (id serial, at text) or what `columns` says. */
+  async function checked(handle: Handle, columns: SQL = sql`id serial primary key, at text`): Promise<void> {
+    const names = ['one', 'other'].map((name) => `${name}_${randomUUID()}`) as [string, string];
+    await database.createDatabases(names);
+    const input = z.strictObject({});
+    const tested = defineMachine({
+      name: 'tested',
+      commands: {
+        'seen.setup': { input, handle: async (tx) => void (await tx.execute(sql`create table seen (${columns})`)) },
+        'seen.add': { input, handle: (tx, _, context) => handle(tx, context) },
+      },
+      queries: {},
+    });
+    await checkDeterminism(tested, {
+      databaseUrls: [database.url(names[0]), database.url(names[1])],
+      commands: [
+        ['seen.setup', {}],
+        ['seen.add', {}],
+        ['seen.add', {}, { id: 'second' }],
+        ['seen.add', {}],
+        ['seen.add', {}, { id: 'second' }],
+      ],
+    });
+  }
+
+  const differ = (message: RegExp) => ({ code: 'NONDETERMINISM', message: expect.stringMatching(message) as unknown });
+
+  it('come to the same, with sequences, rejections, random numbers of the context, and rows in a stated order', async () => {
+    const { Date: date } = globalThis;
+    const [random, zone, env] = [Math.random, process.env['TZ'], process.env];
+    await checked(async (tx, { random: number, timestamp, index }) => {
+      await write(tx, `${number()} ${timestamp} ${new Date(timestamp / 1_000).toISOString()}`);
+      if (index === 3) throw new Reject('not the third');
+      return [...(await tx.execute(sql`select at from seen order by id`))];
+    });
+    expect([globalThis.Date, Math.random, process.env['TZ'], process.env]).toEqual([date, random, zone, env]);
+  });
+
+  it.each<[string, Handle, RegExp]>([
+    ['a clock', (tx) => write(tx, Date.now()), /^seen\.add wrote different rows: seen\.at; use context\.timestamp$/],
+    ['a date', (tx) => write(tx, new Date().getFullYear()), /^seen\.add wrote different rows: seen\.at; /],
+    ['a time zone', (tx) => write(tx, new Date(0).getHours()), /seen\.at; a handler may depend on/],
+    ['random numbers', (tx) => write(tx, Math.random() < 0.5), /seen\.at; a handler may depend on/],
+    ['random ids', (tx) => write(tx, randomUUID()), /seen\.at/],
+    ['the environment', (tx) => write(tx, process.env['CRAFT_BONUS'] ?? 'none'), /seen\.at/],
+    ['a default of the environment', (tx) => write(tx, process.env['PATH'] ?? 'none'), /seen\.at/],
+    [
+      'rows in any order',
+      async (tx) => {
+        const [first] = await tx.execute<{ id: number }>(sql`select id from seen limit 1`);
+        return write(tx, first?.id ?? 0);
+      },
+      /seen\.at/,
+    ],
+    [
+      'a result of its own',
+      async () => ({ id: randomUUID() }),
+      /^seen\.add gave different results: .*"id".* and .*"id"/,
+    ],
+    [
+      'a number of rows',
+      async (tx) => {
+        if (Math.random() < 0.5) await write(tx, 1);
+      },
+      /^seen\.add wrote different rows: \d in seen of one server, 0 of the other; /,
+    ],
+  ])('do not, with %s', async (_, handle, message) => {
+    await expect(checked(handle)).rejects.toMatchObject(differ(message));
+  });
+
+  it('do not, with something that a handler keeps in memory, since a batch may be tried again', async () => {
+    let calls = 0;
+    await expect(checked((tx) => write(tx, calls++))).rejects.toMatchObject(differ(/seen\.at/));
+  });
+
+  it('do not, with columns of types that tell what to use', async () => {
+    const at = sql`at timestamptz`;
+    const now: Handle = (tx) => write(tx, new Date().toISOString());
+    await expect(checked(now, at)).rejects.toMatchObject(differ(/seen\.at; use context\.timestamp$/));
+    await expect(checked((tx) => write(tx, randomUUID()), sql`at uuid`)).rejects.toMatchObject(
+      differ(/seen\.at; use context\.random or an id in the input$/),
+    );
+    const byDefault = sql`at text, made timestamptz default now()`;
+    await expect(checked((tx) => write(tx, ''), byDefault)).rejects.toMatchObject(
+      differ(/seen\.made; use context\.timestamp$/),
+    );
+  });
+
+  it('are not compared when a handler has a defect, or when the databases are not equal at the beginning', async () => {
+    const broken: Handle = async () => {
+      throw new Error('a defect');
+    };
+    await expect(checked(broken)).rejects.toThrow('seen.add failed: a defect');
+    const databaseUrls = [database.url('notes'), database.url('notes_again')] as const;
+    await database.createDatabases(['notes_again']);
+    await expect(checkDeterminism(machine, { databaseUrls, commands: [['add', { note: 'b' }]] })).rejects.toThrow(
+      'different rows in notes before the first command',
+    );
+    await expect(checkDeterminism(machine, { databaseUrls, commands: [] })).rejects.toThrow(RangeError);
+  });
 });

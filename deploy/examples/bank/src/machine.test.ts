@@ -1,26 +1,47 @@
-/** Commands as a server runs them, on a database of the test's own: no NATS and no cluster. */
+/** Commands as a server runs them, on databases of the test's own: no NATS and no cluster. */
 import assert from 'node:assert/strict';
-import { after, before, it } from 'node:test';
-import { openMachine, type TestMachine } from 'craft/testing';
+import { after, before, describe, it } from 'node:test';
+import { checkDeterminism, openMachine, type TestMachine } from 'craft/testing';
 import machine from './machine.js';
 
-let bank: TestMachine<typeof machine>;
-before(async () => {
-  bank = await openMachine(machine, {
-    databaseUrl: process.env['TEST_DATABASE_URL'] ?? 'postgres://127.0.0.1/bank_test',
+/** Empty ones. */
+const databaseUrls = [
+  process.env['TEST_DATABASE_URL'] ?? 'postgres://127.0.0.1/bank_test',
+  process.env['TEST_DATABASE_URL_2'] ?? 'postgres://127.0.0.1/bank_test_2',
+] as const;
+
+describe('two servers', () => {
+  it('come to the same rows and results', async () => {
+    await checkDeterminism(machine, {
+      databaseUrls,
+      commands: [
+        ['bank.open', { account: 'cat', cents: 100 }],
+        ['bank.open', { account: 'dog', cents: 50 }],
+        ['bank.transfer', { from: 'cat', to: 'dog', cents: 30 }],
+        ['bank.transfer', { from: 'dog', to: 'nobody', cents: 30 }],
+        ['bank.open', { account: 'cat', cents: 1 }],
+      ],
+    });
   });
-  await bank.command('bank.open', { account: 'ann', cents: 100 }, { id: 'open ann' });
-  await bank.command('bank.open', { account: 'bob', cents: 100 }, { id: 'open bob' });
-});
-after(() => bank?.close());
-
-it('moves money', async () => {
-  assert.deepEqual(await bank.command('bank.transfer', { from: 'ann', to: 'bob', cents: 30 }), { from: 70, to: 130 });
 });
 
-it('refuses to move what is not there, and moves nothing then', async () => {
-  const before = await bank.query('bank.balance', { account: 'ann' });
-  const moving = bank.command('bank.transfer', { from: 'ann', to: 'bob', cents: 1_000 });
-  await assert.rejects(moving, { code: 'REJECTED', message: 'ann has less than 1000 cents' });
-  assert.deepEqual(await bank.query('bank.balance', { account: 'ann' }), before);
+describe('a bank', () => {
+  let bank: TestMachine<typeof machine>;
+  before(async () => {
+    bank = await openMachine(machine, { databaseUrl: databaseUrls[0] });
+    await bank.command('bank.open', { account: 'ann', cents: 100 }, { id: 'open ann' });
+    await bank.command('bank.open', { account: 'bob', cents: 100 }, { id: 'open bob' });
+  });
+  after(() => bank?.close());
+
+  it('moves money', async () => {
+    assert.deepEqual(await bank.command('bank.transfer', { from: 'ann', to: 'bob', cents: 30 }), { from: 70, to: 130 });
+  });
+
+  it('refuses to move what is not there, and moves nothing then', async () => {
+    const before = await bank.query('bank.balance', { account: 'ann' });
+    const moving = bank.command('bank.transfer', { from: 'ann', to: 'bob', cents: 1_000 });
+    await assert.rejects(moving, { code: 'REJECTED', message: 'ann has less than 1000 cents' });
+    assert.deepEqual(await bank.query('bank.balance', { account: 'ann' }), before);
+  });
 });

@@ -1,0 +1,53 @@
+/** The merged log of a test: commands get consecutive places in it, and one group has appended them all. */
+import type { EngineBatch, EnginePosition, MergedCommand } from '../../../shared/engine/port.js';
+import { prepareCommand } from '../../../shared/engine/registry.js';
+import type { StateMachineContract } from '../../../shared/engine/state-machine.js';
+import type { RunningChecksum } from '../../../shared/merge/checksum.js';
+
+/** Of the first command, unless the test says otherwise (microseconds since the Unix epoch). */
+const FIRST_TIMESTAMP = 1_800_000_000_000_000;
+
+export interface TestCommandOptions {
+  /** Idempotency id: of all commands with one id the first takes effect. Default: none. */
+  readonly id?: string;
+  /** What handlers get as `context.timestamp`; later than that of the command before. Default: a microsecond later. */
+  readonly timestamp?: number;
+}
+
+export class TestLog {
+  private mergedIndex: number;
+  private timestamp: number;
+  private groupIndex: number;
+
+  /** Goes on after `position`. */
+  constructor(position: EnginePosition) {
+    this.mergedIndex = position.mergedIndex;
+    this.timestamp = Math.max(position.timestamp, FIRST_TIMESTAMP - 1);
+    this.groupIndex = position.positions[0]?.index ?? 0;
+  }
+
+  /**
+   * The next command of the log, checked as a leader checks it.
+   * @throws InvalidArgumentError, UnknownCommandError, RangeError for a timestamp that is not later; nothing is appended then
+   */
+  append(machine: StateMachineContract, name: string, input: unknown, options: TestCommandOptions): MergedCommand {
+    const given = new TextEncoder().encode(JSON.stringify(input) ?? '');
+    const payload = prepareCommand(machine, name, given, 'json');
+    const { id = '', timestamp = this.timestamp + 1 } = options;
+    if (!Number.isSafeInteger(timestamp) || timestamp <= this.timestamp) {
+      throw new RangeError(`timestamp ${timestamp} is not an integer later than ${this.timestamp}`);
+    }
+    this.timestamp = timestamp;
+    this.mergedIndex += 1;
+    this.groupIndex += 1;
+    const { mergedIndex, groupIndex: index } = this;
+    const place = { mergedIndex, group: 0, index, term: 1, timestamp };
+    return { ...place, name, payload, id, server: 'test', reply: '', traceparent: '', replyFormat: 'json' };
+  }
+}
+
+/** The commands as one batch, after what `checksum` covers until now. */
+export function batchOf(commands: readonly MergedCommand[], checksum: RunningChecksum): EngineBatch {
+  for (const { group, index, payload } of commands) checksum.add(group, index, payload);
+  return { commands, checksum: checksum.toString() };
+}
