@@ -1,14 +1,9 @@
 /** The merged log of one server, read from its stream. Positions are merged indexes; stream sequences mean nothing outside this file. */
-import {
-  DeliverPolicy,
-  JetStreamApiError,
-  type JetStreamManager,
-  jetstream,
-  jetstreamManager,
-} from '@nats-io/jetstream';
-import type { NatsConnection } from 'nats';
+import { DeliverPolicy, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
+import { type NatsConnection, PermissionViolationError } from 'nats';
 import { decodeCommand } from '../../shared/wire/command.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
+import { isStreamNotFound } from '../../shared/wire/jetstream-errors.js';
 import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
 
 export interface LogRange {
@@ -98,14 +93,26 @@ function entriesOf(bytes: Uint8Array): LogLine[] {
   });
 }
 
-/** How far the merged log of a stream is: its last merged index, 0 when it is empty or missing. */
-export async function mergedIndexOf(connection: NatsConnection, stream: string, subject: string): Promise<number> {
+/**
+ * How far the merged log of a stream is: its last merged index, 0 when it is empty or missing; undefined when it may not be read with these
+ * credentials. Rejects when JetStream does not answer, and when the last message is not of a merged log.
+ */
+export async function mergedIndexOf(
+  connection: NatsConnection,
+  stream: string,
+  subject: string,
+): Promise<number | undefined> {
   try {
-    const manager = await jetstreamManager(connection);
+    const manager = await jetstreamManager(connection, { checkAPI: false });
     const last = await manager.streams.getMessage(stream, { last_by_subj: subject });
     return last === null ? 0 : decodeMergedBatch(last.data).after.mergedIndex;
   } catch (error) {
-    if (error instanceof JetStreamApiError) return 0;
+    if (isStreamNotFound(error)) return 0;
+    if (isRefused(error)) return undefined;
     throw error;
   }
+}
+
+function isRefused(error: unknown): boolean {
+  return error instanceof Error && (error instanceof PermissionViolationError || isRefused(error.cause));
 }

@@ -1,23 +1,29 @@
 #!/usr/bin/env node
 /**
  * `craft`: the command line client. Exit codes: 0 done, 1 refused or unavailable (nothing was executed), 2 wrong usage, 3 the outcome is
- * unknown (repeat with the same --id).
+ * unknown (repeat with the same --id). Those of `craft status` say how healthy the cluster is.
  */
 import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { connect, credsAuthenticator, type NatsConnection } from 'nats';
 import { type CraftClient, CraftError, connectCraft, OutcomeUnknownError } from '../../shared/client/index.js';
 import { LOG_STORE_SYNCS, LOG_STORES, type LogStoreKind, type LogStoreSync } from '../../shared/config/config.js';
 import { natsAddress } from '../../shared/wire/connection.js';
 import { Subjects } from '../../shared/wire/subjects.js';
+import { assess, LEVELS, type StatusLine } from './health.js';
 import { mergedIndexOf, printLog } from './log.js';
 import { machineStatus, switchMachine } from './machine.js';
 import { MembersAdmin } from './members.js';
 import { rebuild } from './rebuild.js';
 import { recover } from './recover.js';
 import { listSnapshots, restoreSnapshot, saveSnapshot, takeSnapshot } from './snapshots.js';
-import { statusTable } from './status.js';
+import { statusJson, statusTable } from './status.js';
 import { verify } from './verify.js';
+
+/** Between two looks of `craft status --watch` (milliseconds). */
+const WATCH_MS = 2_000;
+const CLEAR_SCREEN = '\u001b[2J\u001b[H';
 
 const EXIT = { done: 0, refused: 1, usage: 2, unknown: 3 } as const;
 
@@ -73,6 +79,19 @@ async function withSession(program: Command, work: (session: Session) => Promise
   }
 }
 
+async function statusLines({ connection, client, subjects }: Session): Promise<StatusLine[]> {
+  return await Promise.all(
+    (await client.status()).map(async (status) => {
+      const [stream, subject] = [subjects.logStream(status.server), subjects.logSubject(status.server)];
+      try {
+        return { ...status, mergedIndex: await mergedIndexOf(connection, stream, subject) };
+      } catch (error) {
+        return { ...status, streamError: error instanceof Error ? error.message : String(error) };
+      }
+    }),
+  );
+}
+
 function createProgram(): Command {
   const program = new Command('craft');
   program
@@ -110,22 +129,24 @@ function createProgram(): Command {
 
   program
     .command('status')
-    .description('what every server says about itself')
+    .description('whether the cluster is healthy, what is wrong, and how far every server is')
     .option('--json', 'as JSON')
-    .action((options: { json?: boolean }) =>
-      withSession(program, async ({ connection, client, subjects }) => {
-        const servers = await Promise.all(
-          (await client.status()).map(async (status) => ({
-            ...status,
-            mergedIndex: await mergedIndexOf(
-              connection,
-              subjects.logStream(status.server),
-              subjects.logSubject(status.server),
-            ),
-          })),
-        );
-        if (servers.length === 0) throw new CraftError('UNAVAILABLE', 'no server answers');
-        print(options.json === true ? JSON.stringify(servers) : statusTable(servers));
+    .option('--watch [seconds]', 'again and again, until Ctrl-C', integer(1))
+    .addHelpText(
+      'after',
+      '\nExit code: 0 healthy, 1 degraded (something is wrong, and all is served), 2 not serving (or wrong usage).',
+    )
+    .action(({ json: asJson = false, watch }: { json?: boolean; watch?: number | true }) =>
+      withSession(program, async (session) => {
+        for (;;) {
+          const servers = await statusLines(session);
+          const health = assess(servers);
+          if (watch !== undefined && process.stdout.isTTY) process.stdout.write(CLEAR_SCREEN);
+          print(asJson ? statusJson(servers, health) : statusTable(servers, health));
+          process.exitCode = LEVELS[health.level];
+          if (watch === undefined) return;
+          await delay(watch === true ? WATCH_MS : watch * 1_000);
+        }
       }),
     );
 
@@ -337,4 +358,5 @@ async function main(): Promise<number> {
 
 // A reader that has seen enough (`craft log | head`) closes the pipe.
 process.stdout.on('error', () => process.exit(EXIT.done));
-process.exitCode = await main();
+const exitCode = await main();
+if (exitCode !== EXIT.done) process.exitCode = exitCode;

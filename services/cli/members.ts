@@ -33,6 +33,8 @@ type Change = 'add' | 'promote' | 'demote' | 'remove';
 
 const REQUEST_MS_MAX = 2_000;
 const RETRY_MS = 200;
+/** A server that was just started answers within this time (milliseconds). */
+const STARTING_MS_MAX = 5_000;
 
 export interface MembersOptions {
   readonly connection: NatsConnection;
@@ -55,8 +57,12 @@ export class MembersAdmin {
     return Promise.all(this.allGroups().map((group) => this.settled(group, null, '')));
   }
 
-  /** Learner first, then, once it has caught up, voter: group by group. */
+  /**
+   * Learner first, then, once it has caught up, voter: group by group.
+   * @throws CraftError REJECTED when that server does not answer; nothing has changed then. A learner that never comes would be left behind.
+   */
   async add(server: string): Promise<void> {
+    await this.requireStarted(server);
     for (const group of this.allGroups()) {
       const { voters } = await this.settled(group, null, server);
       if (!voters.includes(server)) {
@@ -68,8 +74,12 @@ export class MembersAdmin {
     }
   }
 
-  /** Out of the voters, leadership moved away first, then out of the group: group by group. */
+  /**
+   * Out of the voters, leadership moved away first, then out of the group: group by group.
+   * @throws CraftError REJECTED for a server that is no member, and never was one that may come again
+   */
   async remove(server: string): Promise<void> {
+    await this.requireKnown(server);
     for (const group of this.allGroups()) {
       const before = await this.settled(group, null, server);
       if (before.voters.includes(server)) await this.settled(group, 'demote', server);
@@ -79,6 +89,31 @@ export class MembersAdmin {
     // Its name may come again, with an empty log store.
     const { connection, subjects } = this.options;
     await (await StoreRegister.open(connection, subjects)).remove(server);
+  }
+
+  private async requireStarted(server: string): Promise<void> {
+    const { connection, subjects } = this.options;
+    const untilMs = Math.min(performance.now() + STARTING_MS_MAX, this.deadlineMs);
+    do {
+      try {
+        await connection.request(subjects.admin('status', server), '{}', { timeout: REQUEST_MS_MAX });
+        return;
+      } catch (error) {
+        if (!isNobodyThere(error)) throw error;
+      }
+      await delay(RETRY_MS);
+    } while (performance.now() < untilMs);
+    throw new CraftError('REJECTED', `${server} does not answer: start its services with CRAFT_JOIN=true first`);
+  }
+
+  private async requireKnown(server: string): Promise<void> {
+    const groups = await this.list();
+    const members = new Set(groups.flatMap(({ voters, learners }) => [...voters, ...learners]));
+    if (members.has(server)) return;
+    // A removal that was broken off at its last step may be given again.
+    const { connection, subjects } = this.options;
+    if (await (await StoreRegister.open(connection, subjects)).has(server)) return;
+    throw new CraftError('REJECTED', `${server} is no member; members are ${[...members].sort().join(', ')}`);
   }
 
   private allGroups(): number[] {

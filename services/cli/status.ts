@@ -1,74 +1,54 @@
-/** The status of a cluster as a table, a line for each server and group; below it a line for each thing that keeps a server from going on. */
-import type { ServerStatus } from '../../shared/client/index.js';
-import { machineProblems } from './machine.js';
+/**
+ * The status of a cluster for people, in 80 columns: a verdict, a line for each thing that is wrong, a table of the servers and one of the
+ * groups.
+ */
+import { assess, type GroupHealth, type Health, offsetMs, type StatusLine } from './health.js';
 
-const HEADINGS = [
-  'server',
-  'group',
-  'role',
-  'leader',
-  'term',
-  'last',
-  'commit',
-  'watermark',
-  'clock',
-  'merged',
-  'applied',
-];
-
-/** What every server says, and how far its stream of the merged log reaches. */
-export type StatusLine = ServerStatus & { readonly mergedIndex: number | undefined };
-
-export function statusTable(servers: readonly StatusLine[]): string {
-  const rows = servers.flatMap((server) =>
-    server.groups.map((group) => [
-      server.server,
-      String(group.group),
-      group.role,
-      group.leader ?? '-',
-      String(group.term),
-      String(group.lastIndex),
-      String(group.commitIndex),
-      group.watermark === undefined ? '-' : String(group.watermark),
-      clock(server),
-      server.mergedIndex === undefined ? '-' : String(server.mergedIndex),
-      server.state === undefined ? '-' : String(server.state.appliedIndex),
-    ]),
-  );
-  const table = [HEADINGS, ...rows];
-  const widths = HEADINGS.map((_heading, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
-  const lines = table.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
-  return [...lines, ...servers.flatMap(trouble), ...machineProblems(servers)].join('\n');
+export function statusTable(servers: readonly StatusLine[], health: Health = assess(servers)): string {
+  const parts = [
+    [health.verdict, ...health.problems].join('\n'),
+    table(['server', 'leads', 'clock', 'merged', 'applied', 'machine'], serverRows(servers, health)),
+    table(
+      ['group', 'leader', 'term', 'last', 'commit', 'watermark', 'others lack'],
+      health.groups.map((group) => groupRow(group, health)),
+    ),
+  ];
+  return parts.join('\n\n');
 }
 
-function trouble({ server, logStore, state }: StatusLine): string[] {
-  const lines: string[] = [];
-  if (logStore !== undefined && !logStore.ok) {
-    lines.push(
-      `${server} cannot write its log store since ${logStore.since}, and leads nothing until it can: ${logStore.error}`,
-    );
-  }
-  if (state === undefined) lines.push(`${server} has no applier that answers: its database stands still`);
-  else if (state.divergence !== undefined) {
-    const [what] = state.divergence.split(';');
-    lines.push(
-      `${server} differs, and nothing is read from it since ${state.since}: ${what}; see why, then run: craft rebuild ${server}`,
-    );
-  } else if (state.trusted === false) {
-    lines.push(
-      `nothing is read from ${server} since ${state.since}: ${state.error}; see in what they differ: craft verify`,
-    );
-  } else if (!state.ok) lines.push(`${server} cannot apply the merged log since ${state.since}: ${state.error}`);
-  return lines;
+/** The same for programs. */
+export function statusJson(servers: readonly StatusLine[], { level, verdict, problems, missing }: Health): object {
+  return { level, verdict, problems, missing, servers };
 }
 
-/** Distance from the cluster's reference time in milliseconds; `!` when it is too far to lead. */
-function clock(server: ServerStatus): string {
-  if (server.clock === undefined) return '-';
-  return `${(server.clock.offsetUs / 1000).toFixed(1)} ms${server.clock.ok ? '' : ' !'}`;
+function serverRows(servers: readonly StatusLine[], { groups, missing }: Health): string[][] {
+  const rows = servers.map(({ server, clock, mergedIndex, state }) => [
+    server,
+    groups.flatMap(({ leader, group }) => (leader === server ? [group] : [])).join(',') || '-',
+    clock === undefined ? '-' : offsetMs(clock),
+    cell(mergedIndex),
+    cell(state?.appliedIndex),
+    state?.machine === undefined ? '-' : `${state.machine.name} ${state.machine.version}`,
+  ]);
+  return [...rows, ...missing.map((server) => [server, 'missing'])].sort(([a = ''], [b = '']) => (a < b ? -1 : 1));
+}
+
+function groupRow({ group, led, leader, behind, learners }: GroupHealth, { groups }: Health): string[] {
+  const others = [...behind].map(([server, by]) => `${server} ${by}${learners.includes(server) ? ' (learner)' : ''}`);
+  if (led === undefined) return [String(group), 'none'];
+  const { term, lastIndex, commitIndex, watermark } = led;
+  const newest = Math.max(...groups.map((one) => one.led?.watermark ?? 0));
+  // Against the newest one: the merged log waits for the group whose watermark is the oldest (T3).
+  const age = watermark === undefined ? '-' : `${((watermark - newest) / 1_000).toFixed(0)} ms`;
+  return [String(group), leader ?? '-', String(term), String(lastIndex), String(commitIndex), age, others.join(' ')];
+}
+
+const cell = (value: number | undefined): string => (value === undefined ? '-' : String(value));
+
+function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [headings, ...rows];
+  const widths = headings.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
+  const line = (row: readonly string[]): string =>
+    row.map((text, column) => text.padEnd(widths[column] ?? 0)).join('  ');
+  return all.map((row) => line(row).trimEnd()).join('\n');
 }

@@ -28,6 +28,7 @@ import { startPostgres } from '../../deploy/local/postgres.js';
 import { projectRoot } from '../../deploy/local/project.js';
 import { findJaeger } from '../../deploy/local/tools/jaeger.js';
 import { findNatsServer } from '../../deploy/local/tools/nats-server.js';
+import { mergedIndexOf } from '../../services/cli/log.js';
 import { connectNats } from '../../shared/wire/connection.js';
 import {
   eventually,
@@ -178,6 +179,10 @@ describe('the configuration of a NATS cluster node', () => {
     const message = await eventually('the batch', () => manager.streams.getMessage('CRAFT_LOG_s1', { seq: 1 }));
     expect(message.string()).toBe('batch');
     await expect(manager.streams.delete('CRAFT_LOG_s1')).rejects.toThrow(/[Pp]ermission/);
+    // Clients may ask for the status, and the command line then leaves out what they may not read.
+    const client = await as('client');
+    expect(await mergedIndexOf(client, 'CRAFT_LOG_s1', 'craft.log.s1')).toBeUndefined();
+    await client.close();
     await Promise.all([services.close(), reader.close()]);
   });
 

@@ -59,35 +59,34 @@ describe('clients', () => {
     }
   });
 
-  it('craft status shows every group of every server', async () => {
-    const table = lines((await craft('status')).stdout).map((line) => line.split(/\s{2,}/));
-    expect(table[0]).toEqual([
-      'server',
-      'group',
-      'role',
-      'leader',
-      'term',
-      'last',
-      'commit',
-      'watermark',
-      'clock',
-      'merged',
-      'applied',
-    ]);
-    expect(table.slice(1).map(([server, group]) => `${server}/${group}`)).toEqual(
-      ['s1', 's2', 's3'].flatMap((server) => [0, 1, 2].map((group) => `${server}/${group}`)),
-    );
-    expect(table.filter(([, , role]) => role === 'leader')).toHaveLength(3);
-    const servers = JSON.parse((await craft('status', '--json')).stdout);
+  it('craft status says that all is well, shows every server and every group, and fits into 80 columns', async () => {
+    const { stdout, exitCode } = await craft('status');
+    const [verdict, servers = [], groups = []] = stdout.split('\n\n').map((part) => lines(part));
+    expect(verdict).toEqual([expect.stringMatching(/^healthy: 3 of 3 servers, 3 of 3 groups led, behind by \d+$/)]);
+    expect(exitCode).toBe(0);
+    const columns = (line: string) => line.split(/\s{2,}/);
+    expect(columns(servers[0] ?? '')).toEqual(['server', 'leads', 'clock', 'merged', 'applied', 'machine']);
+    expect(servers.slice(1).map((line) => columns(line)[0])).toEqual(['s1', 's2', 's3']);
+    expect(groups.slice(1).map((line) => columns(line)[0])).toEqual(['0', '1', '2']);
+    expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([]);
+  });
+
+  it('craft status --json says the same to programs', async () => {
+    const said = JSON.parse((await craft('status', '--json')).stdout);
+    expect(said).toMatchObject({ level: 'healthy', problems: [], missing: [] });
     const state = { appliedIndex: expect.any(Number), ok: true };
-    expect(servers).toMatchObject(
+    expect(said.servers).toMatchObject(
       ['s1', 's2', 's3'].map((server) => ({ server, mergedIndex: expect.any(Number), state })),
     );
-    for (const {
-      mergedIndex,
-      state: { appliedIndex },
-    } of servers)
-      expect(Math.min(mergedIndex, appliedIndex)).toBeGreaterThanOrEqual(2);
+    for (const { mergedIndex, state: applied } of said.servers) {
+      expect(Math.min(mergedIndex, applied.appliedIndex)).toBeGreaterThanOrEqual(2);
+    }
+  });
+
+  it('craft status of a cluster that does not answer is not serving: exit code 2', async () => {
+    const { stdout, exitCode } = await craft('--cluster', 'nobody', 'status');
+    expect(stdout).toMatch(/^not serving: no server answers/);
+    expect(exitCode).toBe(2);
   });
 
   it('craft log prints the merged log, from any index on, and follows it', async () => {

@@ -2,7 +2,7 @@
  * What a service says, and how it ends, when its disk, its data or a second copy of it is wrong; and that the others go on meanwhile. On real
  * processes, one for each service.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -142,10 +142,11 @@ async function endCopy(copy: ChildProcess): Promise<void> {
   expect(await exit).toEqual([0, null]);
 }
 
-function craft(...args: string[]): string {
+/** What the command line prints, and its exit code. */
+function craft(...args: string[]): { stdout: string; status: number | null } {
   const program = join(projectRoot(), 'dist/services/cli/main.js');
   const env = { ...process.env, CRAFT_NATS_URL: test.cluster.natsUrl };
-  return execFileSync(process.execPath, [program, ...args], { env, encoding: 'utf8' });
+  return spawnSync(process.execPath, [program, ...args], { env, encoding: 'utf8' });
 }
 
 describe('a second copy of a service, with the environment of the first', () => {
@@ -222,7 +223,7 @@ describe('a database that differs', () => {
 
     // Word for word.
     expect(reason).toMatch(/repair it, then run: craft rebuild s3$/);
-    expect(craft('rebuild', 's3')).toContain('"server":"s3"');
+    expect(craft('rebuild', 's3').stdout).toContain('"server":"s3"');
     await put(2);
     expect(cluster.pids).toEqual(pids);
     await expectWhole();
@@ -255,12 +256,15 @@ describe.skipIf(process.platform !== 'linux')('a log store that cannot be writte
       });
       expect(status.groups.filter(({ role }) => role === 'leader')).toEqual([]);
       expect(status.logStore?.error).toMatch(/(write failed|cannot be made): .*s1\/log/);
-      expect(craft('status')).toMatch(
-        /^s1 cannot write its log store since \d{4}-.*, and leads nothing until it can: /m,
+      const said = craft('status');
+      expect(said.stdout).toMatch(/^degraded: 3 of 3 servers, 3 of 3 groups led/);
+      expect(said.stdout).toMatch(/^s1 cannot write its log store since \d{4}-.*, and leads nothing until it can: /m);
+      expect(said.status).toBe(1);
+      const logged = (await logOf('s1.replica')).map(({ msg }) => msg);
+      expect(logged).toContain(
+        'log store failed; this server leads nothing and acknowledges nothing until it recovers',
       );
-      const said = (await logOf('s1.replica')).map(({ msg }) => msg);
-      expect(said).toContain('log store failed; this server leads nothing and acknowledges nothing until it recovers');
-      expect(said.filter((msg) => msg === 'the log store takes writes again')).toEqual([]);
+      expect(logged.filter((msg) => msg === 'the log store takes writes again')).toEqual([]);
 
       limitFiles(pid, 'unlimited');
       await eventually('s1 writes again', async () => {

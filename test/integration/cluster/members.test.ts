@@ -94,7 +94,18 @@ it('pitfall: two of three servers replaced at once: what would leave no quorum o
   });
   expect(await ask({ type: 'remove', server: 's3' })).toMatchObject({ ok: false, error: { code: 'INVALID_ARGUMENT' } });
   expect(await ask({ type: 'grow' })).toMatchObject({ ok: false, error: { code: 'INVALID_ARGUMENT' } });
-  expect(await votersOf()).toEqual(Array(3).fill(['s3', 's4', 's5']));
+  await expect(adminOf(500).add('s9')).rejects.toMatchObject({
+    code: 'REJECTED',
+    message: expect.stringMatching(/^s9 does not answer/),
+  });
+  await expect(adminOf().remove('s9')).rejects.toMatchObject({
+    code: 'REJECTED',
+    message: 's9 is no member; members are s3, s4, s5',
+  });
+  const members = await adminOf(10_000).list();
+  expect(members.map(({ voters, learners }) => [[...voters].sort(), learners])).toEqual(
+    Array(3).fill([['s3', 's4', 's5'], []]),
+  );
 }, 120_000);
 
 it('after the quorum is lost for good, the survivor goes on alone, and grows again', async () => {
