@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readMigrationFiles } from 'drizzle-orm/migrator';
 import { z } from 'zod';
+import { transactionControlIn } from './migration-text.js';
 
 /** One file of drizzle-kit. */
 export interface Migration {
@@ -42,6 +43,15 @@ export class MigrationChangedError extends Error {
   }
 }
 
+/** A migration would begin or end the transaction that all of them run in. */
+export class MigrationTransactionError extends Error {
+  readonly code = 'MIGRATION_TRANSACTION';
+  constructor(message: string) {
+    super(message);
+    this.name = 'MigrationTransactionError';
+  }
+}
+
 const journal = z.object({ entries: z.array(z.object({ tag: z.string(), when: z.number().int().positive() })) });
 
 /** Where the migrations of one version are: those of a folder, up to the one with this tag, or all. */
@@ -52,7 +62,8 @@ export interface MigrationSource {
 
 /**
  * In their order.
- * @throws MigrationJournalError when the folder has none, or not the last one, or when a later one has no larger `when`.
+ * @throws MigrationJournalError when the folder has none, or not the last one, or when a later one has no larger `when`;
+ * MigrationTransactionError when one of them would begin or end a transaction.
  */
 export function migrationsOf({ folder, last }: MigrationSource): Migration[] {
   const all = readMigrations(folder);
@@ -64,8 +75,22 @@ export function migrationsOf({ folder, last }: MigrationSource): Migration[] {
   );
 }
 
-/** All of a folder. @throws MigrationJournalError */
+/** All of a folder. @throws MigrationJournalError, MigrationTransactionError */
 export function readMigrations(folder: string): Migration[] {
+  const migrations = readFiles(folder);
+  for (const { tag, statements } of migrations) {
+    for (const statement of statements) {
+      const word = transactionControlIn(statement);
+      if (word === undefined) continue;
+      throw new MigrationTransactionError(
+        `migration ${tag} of ${folder} has the statement "${word}": take it out, since all migrations of a version run in one transaction`,
+      );
+    }
+  }
+  return migrations;
+}
+
+function readFiles(folder: string): Migration[] {
   const { entries } = readJournal(folder);
   for (const [at, { tag, when }] of entries.entries()) {
     const before = entries[at - 1];

@@ -143,6 +143,14 @@ it('are refused when a file is missing, or the journal is none', async () => {
   expect(() => readMigrations(folder.path)).toThrow(/_journal.json is no journal/);
 });
 
+it('are refused before anything runs when one would end the transaction that all of them run in', async () => {
+  await expect(open(ACCOUNTS, { ...BALANCE, sql: `${BALANCE.sql}; commit` })).rejects.toMatchObject({
+    code: 'MIGRATION_TRANSACTION',
+    message: expect.stringMatching(/^migration 0001_balance of .* has the statement "commit": take it out/) as unknown,
+  });
+  expect((await layout()).ran).toEqual([]);
+});
+
 it('leave nothing behind when one of them fails', async () => {
   await open(ACCOUNTS);
   const before = await layout();
