@@ -38,15 +38,14 @@ const CHECKS = [
   command('layers', 'npm run --silent layers'),
   tests('unit', 'test/unit'),
   { ...tests('contract', 'test/contract/log-store test/contract/public'), mayTryAgain: true },
-  // Mostly Postgres, which is another process.
-  { ...tests('engine', 'test/contract/engine'), mayTryAgain: true, beside: 'contract' },
   {
     ...tests('parts', "test/integration '--exclude=test/integration/cluster/**'"),
     mayTryAgain: true,
     beside: 'contract',
   },
-  // Clusters mostly wait, and their times count: nothing else has a claim to the processors meanwhile.
-  { ...tests('clusters', 'test/integration/cluster', 12), mayTryAgain: true },
+  // Clusters mostly wait, and their times count: what runs beside them takes what they leave of the processors.
+  { ...tests('clusters', 'test/integration/cluster', 14), mayTryAgain: true },
+  { ...spare(tests('engine', 'test/contract/engine', 20)), mayTryAgain: true, beside: 'clusters' },
   // One thread that waits for nothing: it takes what all others leave of the processors.
   { ...spare(tests('simulation', 'test/simulation', 25)), beside: 'unit' },
   command('quick-start', 'npm run --silent demo'),

@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { z } from 'zod';
 import type { PostgresTransaction } from '../../../services/applier/postgres/drizzle.js';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
+import { isEnvironment } from '../../../services/applier/postgres/sqlstate.js';
 import type { EngineSnapshot } from '../../../shared/engine/port.js';
 import type { StateMachine } from '../../../shared/engine/state-machine.js';
 import { startTestPostgres, type TestPostgres } from '../../harness/index.js';
@@ -105,17 +106,28 @@ async function open(of?: StateMachine<PostgresTransaction>, database = name): Pr
   const options = { databaseUrl: server.url(database), server: 's1', resultWindowMs: WINDOW_MS };
   const engine = new PostgresEngine(of === undefined ? options : { ...options, machine: of });
   opened.push(engine);
-  await engine.open();
+  await again(() => engine.open());
   return engine;
+}
+
+const TRIES_MAX = 5;
+
+/** A time-out may undo a try, as any fault of the environment; the owner of an engine tries again. */
+async function again<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isEnvironment(error) || tries === TRIES_MAX) throw error;
+    }
+  }
 }
 
 async function apply(engine: PostgresEngine, run: ReturnType<typeof command>[]) {
   const all = [];
   for (const batch of batches(run, [1])) {
     const checksum = (batch.commands[0]?.mergedIndex ?? 0).toString(16).padStart(16, '0');
-    // A time-out may undo a first try, as any fault of the environment.
-    const attempt = () => engine.apply({ ...batch, checksum });
-    all.push(...(await attempt().catch(attempt)).applied);
+    all.push(...(await again(() => engine.apply({ ...batch, checksum }))).applied);
   }
   return all;
 }
@@ -140,13 +152,14 @@ async function course(
     of === undefined
       ? command(mergedIndex, 'kv.put', { key: `k${mergedIndex}`, value: [0.1, 'x', null] }, { id: `id ${mergedIndex}` })
       : command(mergedIndex, 'put', {}, { id: `id ${mergedIndex}` });
-  const ask = (engine: PostgresEngine) => (of === undefined ? engine.query('kv.list', {}) : engine.query('told', {}));
+  const ask = (engine: PostgresEngine) =>
+    again(() => (of === undefined ? engine.query('kv.list', {}) : engine.query('told', {})));
   const first = await open(of);
   const before = await apply(first, [at(1), at(2)]);
   const kept = await keep(await first.snapshot());
   const engine = await change(first);
   const after = await apply(engine, [at(3), at(4)]);
-  await engine.markDiverged('x');
+  await again(() => engine.markDiverged('x'));
   const seen = await ask(engine);
   const tables = await (await engine.checkRows()).tables;
   const { format } = await keep(await engine.snapshot());
