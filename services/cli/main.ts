@@ -4,11 +4,13 @@
  * unknown (repeat with the same --id). Those of `craft status` say how healthy the cluster is.
  */
 import { readFile } from 'node:fs/promises';
+import { buffer } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { connect, credsAuthenticator, type NatsConnection } from 'nats';
 import { type CraftClient, CraftError, connectCraft, OutcomeUnknownError } from '../../shared/client/index.js';
 import { LOG_STORE_SYNCS, LOG_STORES, type LogStoreKind, type LogStoreSync } from '../../shared/config/config.js';
+import { VERSION } from '../../shared/config/version.js';
 import { natsAddress } from '../../shared/wire/connection.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { assess, LEVELS, type StatusLine } from './health.js';
@@ -27,6 +29,13 @@ const CLEAR_SCREEN = '\u001b[2J\u001b[H';
 
 const EXIT = { done: 0, refused: 1, usage: 2, unknown: 3 } as const;
 
+const EXIT_CODES = `Exit codes:
+  0  done
+  1  refused or unavailable: nothing was executed
+  2  wrong usage
+  3  the outcome is unknown: repeat with the same --id
+Those of craft status say how healthy the cluster is: craft status --help`;
+
 interface GlobalOptions {
   readonly nats: string;
   readonly creds?: string;
@@ -40,20 +49,31 @@ interface Session {
   readonly subjects: Subjects;
 }
 
-function json(text: string): unknown {
+/** The JSON value that an argument gives: itself, `@file`, or `-` for standard input. Ends with wrong usage when it is none. */
+async function inputOf(given: string, program: Command): Promise<unknown> {
+  let text = given;
   try {
+    if (given === '-') text = (await buffer(process.stdin)).toString();
+    else if (given.startsWith('@')) text = await readFile(given.slice(1), 'utf8');
     return JSON.parse(text);
-  } catch {
-    throw new InvalidArgumentError('not JSON');
+  } catch (error) {
+    const why = error instanceof SyntaxError ? `not JSON: ${error.message}` : String(error);
+    return program.error(`error: the input is ${given === text ? '' : `(${given}) `}${why}`);
   }
 }
 
 function integer(min: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (!Number.isSafeInteger(value) || value < min) throw new InvalidArgumentError(`not an integer >= ${min}`);
+    if (!Number.isSafeInteger(value) || value < min) {
+      throw new InvalidArgumentError(`not an integer from ${min} to ${Number.MAX_SAFE_INTEGER}`);
+    }
     return value;
   };
+}
+
+function examples(...lines: string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  ${line}`).join('\n')}`;
 }
 
 function waitOption(what: string, defaultMs: number): Option {
@@ -96,36 +116,54 @@ function createProgram(): Command {
   const program = new Command('craft');
   program
     .description('A client for a craft cluster')
+    .version(VERSION)
     .addOption(new Option('--nats <urls>', 'NATS servers').env('CRAFT_NATS_URL').default('nats://127.0.0.1:4222'))
     .addOption(new Option('--creds <file>', 'NATS credentials file').env('CRAFT_NATS_CREDS'))
     .addOption(new Option('--cluster <name>', 'name of the cluster').env('CRAFT_CLUSTER').default('craft'))
     .option('--timeout <ms>', 'for the whole call, retries included (milliseconds)', integer(1), 10_000)
+    .addHelpText(
+      'after',
+      `\n${EXIT_CODES}\n${examples('craft status', 'craft cmd kv.put \'{"key":"a","value":1}\'', 'craft log --follow')}`,
+    )
     .exitOverride();
 
   program
     .command('cmd')
     .description('run a command and print its reply')
     .argument('<name>', 'for example kv.put')
-    .argument('<json>', 'the input', json)
+    .argument('<json>', 'the input; @FILE: of a file, -: from standard input')
     .option('--group <g>', "through this group's leader", integer(0))
     .option('--id <id>', 'idempotency id: commands of one id take effect once')
     .addOption(new Option('--ack <when>', 'when to answer').choices(['applied', 'ordered', 'committed']))
     .option('--after <timestamp>', 'be ordered after this timestamp (microseconds)', integer(1))
-    .action((name: string, input: unknown, options: object) =>
-      withSession(program, async ({ client }) => print(await client.command(name, input, options))),
-    );
+    .addHelpText(
+      'after',
+      examples(
+        'craft cmd kv.put \'{"key":"a","value":{"n":1}}\' --id order-17',
+        'craft cmd kv.txn @changes.json --ack committed',
+      ),
+    )
+    .action(async (name: string, given: string, options: object) => {
+      const input = await inputOf(given, program);
+      await withSession(program, async ({ client }) => print(await client.command(name, input, options)));
+    });
 
   program
     .command('query')
     .description('read, and print the result')
     .argument('<name>', 'for example kv.get')
-    .argument('<json>', 'the input', json)
+    .argument('<json>', 'the input; @FILE: of a file, -: from standard input')
     .addOption(new Option('--consistency <which>', 'what to see').choices(['linearizable', 'local']))
-    .action((name: string, input: unknown, options: object) =>
-      withSession(program, async ({ client }) =>
+    .addHelpText(
+      'after',
+      examples('craft query kv.get \'{"key":"a"}\'', 'craft query kv.list \'{"prefix":"order-"}\' --consistency local'),
+    )
+    .action(async (name: string, given: string, options: object) => {
+      const input = await inputOf(given, program);
+      await withSession(program, async ({ client }) =>
         print(JSON.stringify((await client.query(name, input, options)) ?? null)),
-      ),
-    );
+      );
+    });
 
   program
     .command('status')
@@ -134,7 +172,7 @@ function createProgram(): Command {
     .option('--watch [seconds]', 'again and again, until Ctrl-C', integer(1))
     .addHelpText(
       'after',
-      '\nExit code: 0 healthy, 1 degraded (something is wrong, and all is served), 2 not serving (or wrong usage).',
+      '\nExit code: 0 healthy; 1 degraded: something is wrong, and all is served;\n2 not serving, or wrong usage.',
     )
     .action(({ json: asJson = false, watch }: { json?: boolean; watch?: number | true }) =>
       withSession(program, async (session) => {
@@ -156,6 +194,7 @@ function createProgram(): Command {
     .option('--server <name>', 'whose copy; default: the first one that answers')
     .option('--from <n>', 'the first merged index', integer(1), 1)
     .option('--follow', 'go on with what is still to come')
+    .addHelpText('after', examples('craft log --from 1000 | head', 'craft log --server s2 --follow'))
     .action((options: { server?: string; from: number; follow?: boolean }) =>
       withSession(program, async ({ connection, client, subjects }) => {
         const server = options.server ?? (await client.status())[0]?.server;
@@ -258,7 +297,8 @@ const SWITCH_MS = 600_000;
 function addMachine(program: Command): void {
   const machine = program
     .command('machine')
-    .description('versions of the state machine: what the servers have, and the switch');
+    .description('versions of the state machine: what the servers have, and the switch')
+    .addHelpText('after', examples('craft machine status', 'craft machine switch 2'));
   machine
     .command('status')
     .description(
@@ -277,7 +317,10 @@ function addMachine(program: Command): void {
 }
 
 function addMembers(program: Command): void {
-  const members = program.command('members').description('who belongs to the cluster; add and remove servers');
+  const members = program
+    .command('members')
+    .description('who belongs to the cluster; add and remove servers')
+    .addHelpText('after', examples('craft members list', 'craft members add s4', 'craft members remove s1'));
   const wait = () => waitOption('for the whole change', MEMBERS_MS);
   const admin = (work: (admin: MembersAdmin) => Promise<void>, timeoutMs: number) =>
     withSession(program, async ({ connection, client, subjects }) => {
@@ -311,7 +354,8 @@ function addMembers(program: Command): void {
 function addSnapshots(program: Command): void {
   const snapshot = program
     .command('snapshot')
-    .description('snapshots of the state, in the object store of the cluster');
+    .description('snapshots of the state, in the object store of the cluster')
+    .addHelpText('after', examples('craft snapshot save backup', 'craft snapshot restore backup'));
   snapshot
     .command('list')
     .description('what there is, oldest first, a snapshot a line, as JSON')

@@ -24,7 +24,13 @@ import { encodeBatchCommand } from '../wire/command-batch.js';
 import { natsAddress } from '../wire/connection.js';
 import { Subjects } from '../wire/subjects.js';
 import { Attempts } from './attempts.js';
-import { InvalidArgumentError, OutcomeUnknownError, PayloadTooLargeError, UnavailableError } from './errors.js';
+import {
+  InvalidArgumentError,
+  OutcomeUnknownError,
+  PayloadTooLargeError,
+  UnavailableError,
+  UnknownCommandError,
+} from './errors.js';
 import { Kv } from './kv.js';
 import {
   type CommandCalls,
@@ -117,6 +123,7 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
   }
 
   private async run(name: string, input: unknown, options: CommandOptions = {}): Promise<CommandReply> {
+    requireName(name);
     const acknowledgement = options.ack ?? 'applied';
     const isCommitted = acknowledgement === 'committed';
     const id = options.id || randomUUID();
@@ -151,6 +158,7 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
   }
 
   private async ask(name: string, input: unknown, options: QueryOptions = {}): Promise<unknown> {
+    requireName(name);
     const header = options.consistency === undefined ? undefined : headers();
     header?.set('Craft-Consistency', options.consistency ?? '');
     return (await this.call(this.subjects.query(name), input, header, options)).result;
@@ -242,6 +250,16 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
   private see(timestamp: number): void {
     if (timestamp > this.newest) this.newest = timestamp;
   }
+}
+
+/** What NATS takes as the end of a subject. */
+const NAME = /^[^\s.*>]+(?:\.[^\s.*>]+)*$/;
+
+function requireName(name: string): void {
+  if (NAME.test(name)) return;
+  throw new UnknownCommandError(
+    `${JSON.stringify(name)} is no name: names are words with dots between them, like kv.put`,
+  );
 }
 
 /** Throws InvalidArgumentError for what has no form in JSON. */

@@ -1,10 +1,12 @@
 /** The command line client and the TypeScript client against three real servers. */
 import { execFile, spawn } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { projectRoot } from '../../../deploy/local/project.js';
 import { type CraftClient, connectCraft, RejectedError } from '../../../shared/client/index.js';
+import { VERSION } from '../../../shared/config/version.js';
 import { startTestCluster, type TestCluster } from '../../harness/index.js';
 
 interface Run {
@@ -28,13 +30,16 @@ describe('clients', () => {
   });
 
   const environment = () => ({ ...process.env, CRAFT_NATS_URL: test.cluster.natsUrl });
-  function craft(...args: string[]): Promise<Run> {
+  function craftGiven(input: string, ...args: string[]): Promise<Run> {
     return new Promise((resolve) => {
-      execFile(process.execPath, [program, ...args], { env: environment() }, (error, stdout, stderr) => {
+      const child = execFile(process.execPath, [program, ...args], { env: environment() }, (error, stdout, stderr) => {
         resolve({ exitCode: error === null ? 0 : Number(error.code), stdout, stderr });
       });
+      // It may end before it has read.
+      child.stdin?.on('error', () => undefined).end(input);
     });
   }
+  const craft = (...args: string[]) => craftGiven('', ...args);
   const lines = (text: string) => text.trimEnd().split('\n');
 
   it('craft cmd prints the reply; the same id again prints the same', async () => {
@@ -57,6 +62,32 @@ describe('clients', () => {
     for (const wrong of [['cmd', 'kv.put', 'no json'], ['cmd'], ['fly'], ['cmd', 'kv.put', '{}', '--ack', 'maybe']]) {
       expect((await craft(...wrong)).exitCode, wrong.join(' ')).toBe(2);
     }
+  });
+
+  it('craft cmd and craft query take the input from a file or from standard input', async () => {
+    const file = join(test.folder, 'input.json');
+    await writeFile(file, '{"key":"from a file","value":1}');
+    expect(JSON.parse((await craft('cmd', 'kv.put', `@${file}`)).stdout)).toMatchObject({ result: { version: 1 } });
+    const { stdout } = await craftGiven('{"key":"from a file"}', 'query', 'kv.get', '-');
+    expect(JSON.parse(stdout)).toMatchObject({ value: 1 });
+    for (const wrong of [`@${file}.none`, '-', '{']) {
+      const { exitCode, stderr } = await craftGiven('no json', 'query', 'kv.get', wrong);
+      expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/^error: the input is /)]);
+    }
+  });
+
+  it('craft --version and --help say what one looks for; what is mistyped is told in words', async () => {
+    expect((await craft('--version')).stdout).toBe(`${VERSION}\n`);
+    for (const command of [[], ['cmd'], ['query'], ['status'], ['log'], ['members'], ['machine'], ['snapshot']]) {
+      const { stdout, exitCode } = await craft(...command, '--help');
+      expect([exitCode, stdout], command.join()).toEqual([0, expect.stringMatching(/^(Examples:|Exit code)/m)]);
+    }
+    expect((await craft('statsu')).stderr).toContain('Did you mean status?');
+    expect((await craft('cmd', 'kv put', '{}')).stderr).toMatch(/^craft: UNKNOWN_COMMAND: "kv put" is no name/);
+    expect((await craft('query', '', '{}')).stderr).toMatch(/^craft: UNKNOWN_COMMAND: "" is no name/);
+    expect((await craft('cmd', 'kv.put', '{}', '--after', '99999999999999999')).stderr).toMatch(
+      /not an integer from 1 to 9007199254740991/,
+    );
   });
 
   it('craft status says that all is well, shows every server and every group, and fits into 80 columns', async () => {
