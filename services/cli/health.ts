@@ -77,6 +77,18 @@ export function assess(servers: readonly StatusLine[]): Health {
   return { level, verdict: `${level}: ${counts.join(', ')}`, problems, missing, groups };
 }
 
+/** For when nobody can be asked, since NATS is away or lets nobody in. @param why in words, without secrets */
+export function unreachable(why: string): Health {
+  return nothing(
+    'the cluster cannot be asked',
+    `${why}: see whether NATS runs, and whether address and credentials are right`,
+  );
+}
+
+function nothing(what: string, problem: string): Health {
+  return { level: 'not serving', verdict: `not serving: ${what}`, problems: [problem], missing: [], groups: [] };
+}
+
 /** What the newest term knows of a group; a server that was cut off remembers an older leader and older members. */
 function newest(servers: readonly ServerStatus[], group: number): GroupStatus | undefined {
   const all = servers.flatMap(({ groups }) => groups.filter((one) => one.group === group));

@@ -13,7 +13,7 @@ import { LOG_STORE_SYNCS, LOG_STORES, type LogStoreKind, type LogStoreSync } fro
 import { VERSION } from '../../shared/config/version.js';
 import { natsAddress } from '../../shared/wire/connection.js';
 import { Subjects } from '../../shared/wire/subjects.js';
-import { assess, LEVELS, type StatusLine } from './health.js';
+import { assess, type Health, LEVELS, type StatusLine, unreachable } from './health.js';
 import { mergedIndexOf, printLog } from './log.js';
 import { machineStatus, switchMachine } from './machine.js';
 import { MembersAdmin } from './members.js';
@@ -174,19 +174,25 @@ function createProgram(): Command {
       'after',
       '\nExit code: 0 healthy; 1 degraded: something is wrong, and all is served;\n2 not serving, or wrong usage.',
     )
-    .action(({ json: asJson = false, watch }: { json?: boolean; watch?: number | true }) =>
-      withSession(program, async (session) => {
-        for (;;) {
-          const servers = await statusLines(session);
-          const health = assess(servers);
-          if (watch !== undefined && process.stdout.isTTY) process.stdout.write(CLEAR_SCREEN);
-          print(asJson ? statusJson(servers, health) : statusTable(servers, health));
-          process.exitCode = LEVELS[health.level];
-          if (watch === undefined) return;
-          await delay(watch === true ? WATCH_MS : watch * 1_000);
-        }
-      }),
-    );
+    .action(async ({ json: asJson = false, watch }: { json?: boolean; watch?: number | true }) => {
+      const show = (servers: readonly StatusLine[], health: Health): void => {
+        if (watch !== undefined && process.stdout.isTTY) process.stdout.write(CLEAR_SCREEN);
+        print(asJson ? statusJson(servers, health) : statusTable(servers, health));
+        process.exitCode = LEVELS[health.level];
+      };
+      try {
+        await withSession(program, async (session) => {
+          for (;;) {
+            const servers = await statusLines(session);
+            show(servers, assess(servers));
+            if (watch === undefined) return;
+            await delay(watch === true ? WATCH_MS : watch * 1_000);
+          }
+        });
+      } catch (error) {
+        show([], unreachable(error instanceof Error ? error.message : String(error)));
+      }
+    });
 
   program
     .command('log')

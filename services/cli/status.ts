@@ -5,8 +5,10 @@
 import { assess, type GroupHealth, type Health, offsetMs, type StatusLine } from './health.js';
 
 export function statusTable(servers: readonly StatusLine[], health: Health = assess(servers)): string {
+  const said = [health.verdict, ...health.problems].join('\n');
+  if (servers.length === 0) return said;
   const parts = [
-    [health.verdict, ...health.problems].join('\n'),
+    said,
     table(['server', 'leads', 'clock', 'merged', 'applied', 'machine'], serverRows(servers, health)),
     table(
       ['group', 'leader', 'term', 'last', 'commit', 'watermark', 'others lack'],
