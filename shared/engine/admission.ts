@@ -6,7 +6,7 @@
 import type { Index } from '../raft/entry.js';
 import { CraftError } from '../wire/errors.js';
 import type { MachineInput, VersionNotice } from '../wire/machine.js';
-import type { LoadedMachine } from './loading.js';
+import type { LoadedMachine, LoadedVersion } from './loading.js';
 import { prepareCommand } from './registry.js';
 import { FIRST_VERSION } from './switch.js';
 
@@ -27,13 +27,14 @@ export class Admission {
 
   /**
    * Checks a command and returns its payload for the log.
-   * @throws CraftError UNKNOWN_COMMAND, INVALID_ARGUMENT; UNAVAILABLE while no command can be executed here.
+   * @throws CraftError UNKNOWN_COMMAND, INVALID_ARGUMENT: neither the version in force nor a newer one takes it. UNAVAILABLE: a newer one
+   *   does; or the version in force is not loaded, or not known.
    */
   prepare(name: string, payload: Uint8Array, format: 'json' | 'protobuf'): Uint8Array {
     const { inForce, loaded } = this;
     if (inForce !== undefined) {
       const found = loaded.versions.find(({ version }) => version === inForce);
-      if (found !== undefined) return prepareCommand(found.contract, name, payload, format);
+      if (found !== undefined) return this.prepareBy(found, name, payload, format);
       throw new CraftError(
         'UNAVAILABLE',
         `version ${inForce} of the state machine is in force, which this server has not loaded`,
@@ -59,6 +60,26 @@ export class Admission {
     throw new CraftError('INVALID_ARGUMENT', `the leader of group 0 has not loaded version ${version}`);
   }
 
+  /** What a newer version takes is not refused for good: the log may be past the switch to it, and this state only behind. */
+  private prepareBy(
+    { version, contract }: LoadedVersion,
+    name: string,
+    payload: Uint8Array,
+    format: 'json' | 'protobuf',
+  ): Uint8Array {
+    try {
+      return prepareCommand(contract, name, payload, format);
+    } catch (error) {
+      const newer = this.loaded.versions.find((one) => one.version > version && takes(one, name, payload, format));
+      if (!(error instanceof CraftError) || newer === undefined) throw error;
+      throw new CraftError(
+        'UNAVAILABLE',
+        `version ${newer.version} of the state machine takes this; version ${version} is in force at this server`,
+        { cause: error },
+      );
+    }
+  }
+
   /** What any version takes; for what none does, the newest one says why. */
   private prepareByAny(name: string, payload: Uint8Array, format: 'json' | 'protobuf'): Uint8Array {
     const { versions, newest } = this.loaded;
@@ -70,5 +91,15 @@ export class Admission {
       }
     }
     throw new CraftError('UNKNOWN_COMMAND', 'there is no such command');
+  }
+}
+
+function takes({ contract }: LoadedVersion, name: string, payload: Uint8Array, format: 'json' | 'protobuf'): boolean {
+  try {
+    prepareCommand(contract, name, payload, format);
+    return true;
+  } catch (error) {
+    if (error instanceof CraftError) return false;
+    throw error;
   }
 }

@@ -29,11 +29,24 @@ const prepare = (admission: Admission, name: string, n: number) => {
 it('is what the version in force takes, once it is known', () => {
   const admission = new Admission(loaded(1, 2));
   admission.onInForce({ version: 1, mergedIndex: 10 });
-  expect([prepare(admission, 'both', 1), prepare(admission, 'both', 2)]).toEqual([true, 'INVALID_ARGUMENT']);
-  expect([prepare(admission, 'only1', 1), prepare(admission, 'only2', 2)]).toEqual([true, 'UNKNOWN_COMMAND']);
+  expect([prepare(admission, 'both', 1), prepare(admission, 'both', 3)]).toEqual([true, 'INVALID_ARGUMENT']);
+  expect([prepare(admission, 'only1', 1), prepare(admission, 'only3', 3)]).toEqual([true, 'UNKNOWN_COMMAND']);
   admission.onInForce({ version: 2, mergedIndex: 20 });
   expect([prepare(admission, 'both', 1), prepare(admission, 'both', 2)]).toEqual(['INVALID_ARGUMENT', true]);
   expect([prepare(admission, 'only1', 1), prepare(admission, 'only2', 2)]).toEqual(['UNKNOWN_COMMAND', true]);
+});
+
+it('refuses nothing for good that a newer version takes: the log may be past the switch to it already', () => {
+  const admission = new Admission(loaded(1, 2));
+  // A state that was made empty, of a process that has just started: the log is far beyond it.
+  admission.onInForce({ version: 1, mergedIndex: 0 });
+  expect([prepare(admission, 'only2', 2), prepare(admission, 'both', 2)]).toEqual(['UNAVAILABLE', 'UNAVAILABLE']);
+  expect([prepare(admission, 'only3', 3), prepare(admission, 'both', 3)]).toEqual([
+    'UNKNOWN_COMMAND',
+    'INVALID_ARGUMENT',
+  ]);
+  admission.onInForce({ version: 2, mergedIndex: 20 });
+  expect(prepare(admission, 'only2', 2)).toBe(true);
 });
 
 it('does not go back with a state that is made again, but with one that a backup has replaced', () => {
@@ -42,7 +55,7 @@ it('does not go back with a state that is made again, but with one that a backup
   admission.onInForce({ version: 1, mergedIndex: 0 });
   expect(prepare(admission, 'only2', 2)).toBe(true);
   admission.onInForce({ version: 1, mergedIndex: 21 });
-  expect([prepare(admission, 'only1', 1), prepare(admission, 'only2', 2)]).toEqual([true, 'UNKNOWN_COMMAND']);
+  expect([prepare(admission, 'only1', 1), prepare(admission, 'only2', 2)]).toEqual([true, 'UNAVAILABLE']);
 });
 
 it('is what any version takes before', () => {
