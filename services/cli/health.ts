@@ -3,6 +3,7 @@
  * what to do. Pure.
  */
 import type { ServerStatus } from '../../shared/client/index.js';
+import { readable } from '../../shared/wire/protocol.js';
 import { machineProblems } from './machine.js';
 
 /** What a server says, and how far its stream of the merged log reaches. */
@@ -144,8 +145,16 @@ function slowestDatabase(servers: readonly StatusLine[]): number | undefined {
   return Math.max(...known) - Math.min(...applied);
 }
 
-function troubles({ server, logStore, clock, state, streamError }: StatusLine): string[] {
+function troubles({ server, protocol, logStore, clock, state, streamError }: StatusLine): string[] {
   const lines: string[] = [];
+  if (protocol !== undefined) {
+    const reads = readable(protocol);
+    for (const peer of protocol.refused) {
+      lines.push(
+        `${server} cannot read what ${peer.server} sends since ${peer.since}: it reads protocol ${reads}, and ${peer.server} writes ${peer.protocol}; run neighbouring releases of craft`,
+      );
+    }
+  }
   if (streamError !== undefined)
     lines.push(`the stream of ${server} cannot be read: ${streamError}; see nats stream report`);
   if (logStore?.ok === false) {

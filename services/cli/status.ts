@@ -9,7 +9,7 @@ export function statusTable(servers: readonly StatusLine[], health: Health = ass
   if (servers.length === 0) return said;
   const parts = [
     said,
-    table(['server', 'leads', 'clock', 'merged', 'applied', 'machine'], serverRows(servers, health)),
+    table(['server', 'leads', 'clock', 'merged', 'applied', 'machine', 'craft'], serverRows(servers, health)),
     table(
       ['group', 'leader', 'term', 'last', 'commit', 'watermark', 'others lack'],
       health.groups.map((group) => groupRow(group, health)),
@@ -24,13 +24,14 @@ export function statusJson(servers: readonly StatusLine[], { level, verdict, pro
 }
 
 function serverRows(servers: readonly StatusLine[], { groups, missing }: Health): string[][] {
-  const rows = servers.map(({ server, clock, mergedIndex, state }) => [
+  const rows = servers.map(({ server, clock, mergedIndex, state, version }) => [
     server,
     groups.flatMap(({ leader, group }) => (leader === server ? [group] : [])).join(',') || '-',
     clock === undefined ? '-' : offsetMs(clock),
     cell(mergedIndex),
     cell(state?.appliedIndex),
     state?.machine === undefined ? '-' : `${state.machine.name} ${state.machine.version}`,
+    version ?? '-',
   ]);
   return [...rows, ...missing.map((server) => [server, 'missing'])].sort(([a = ''], [b = '']) => (a < b ? -1 : 1));
 }

@@ -1,7 +1,19 @@
 /** The feed of a replica in another process: a request on `<c>.feed.<server>`. */
 import { type Msg, type NatsConnection, TimeoutError } from '@nats-io/nats-core';
-import { type FeedSource, FeedUnavailableError, MergerReplacedError } from '../../shared/link/feed.js';
-import { decodeFeedReply, encodeFeedRequest, MERGER_HEADER, mergerHeader } from '../../shared/wire/feed.js';
+import {
+  type FeedSource,
+  FeedUnavailableError,
+  MergerReplacedError,
+  OtherProtocolError,
+} from '../../shared/link/feed.js';
+import {
+  decodeFeedReply,
+  encodeFeedRequest,
+  MERGER_HEADER,
+  mergerHeader,
+  PROTOCOL_HEADER,
+} from '../../shared/wire/feed.js';
+import { PROTOCOL } from '../../shared/wire/protocol.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 
 export interface NatsFeedOptions {
@@ -26,6 +38,8 @@ export function natsFeed(connection: NatsConnection, { cluster, server, groups, 
       }
       const newer = reply.headers?.get(MERGER_HEADER);
       if (newer) throw new MergerReplacedError(server, merger, newer);
+      const reads = reply.headers?.get(PROTOCOL_HEADER);
+      if (reads) throw new OtherProtocolError(server, PROTOCOL.writes, reads);
       return decodeFeedReply(reply.data, groups);
     },
   };

@@ -17,16 +17,19 @@ import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { encodeBarrierReply } from '../../shared/wire/barrier.js';
 import { onCarriedBytes } from '../../shared/wire/connection.js';
-import { decodeEnvelope, encodeEnvelope } from '../../shared/wire/envelope.js';
+import { decodeEnvelope, type Envelope, encodeEnvelope } from '../../shared/wire/envelope.js';
 import {
   decodeFeedRequest,
   encodeFeedReply,
   type FeedReply,
+  type FeedRequestFields,
   MERGER_HEADER,
   mergerHeader,
+  protocolHeader,
 } from '../../shared/wire/feed.js';
 import { parseJson } from '../../shared/wire/json.js';
 import { versionNotice } from '../../shared/wire/machine.js';
+import { PROTOCOL, ProtocolError } from '../../shared/wire/protocol.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 import { type ClientCommand, Ingress } from './commands.js';
@@ -37,6 +40,7 @@ import { withWayOut } from './damage.js';
 import type { Outside } from './executor.js';
 import { Intake } from './intake.js';
 import { Mergers } from './mergers.js';
+import { Peers } from './peers.js';
 import { Probes } from './probes.js';
 import { ReplicaRequests } from './requests.js';
 import { type Clocks, Runner } from './runner.js';
@@ -63,6 +67,7 @@ export class ReplicaService implements Service {
   private readonly barriers: Waiting<undefined, readonly Index[]>;
   private endFeed: () => void = () => undefined;
   private readonly mergers = new Mergers();
+  private readonly peers = new Peers();
   private readonly probes: Probes;
   private readonly requests: ReplicaRequests;
   private readonly spans: ReplicaTracing;
@@ -224,13 +229,13 @@ export class ReplicaService implements Service {
   private subscribe(): void {
     const { connection, subjects, config } = this;
     this.listen(subjects.rpc(config.server), (message) => {
-      const envelope = decodeEnvelope(message.data, config.server);
+      const envelope = this.read(message.data);
       this.runner.happen((core) => {
         if (!core.receive(envelope)) this.drop('an envelope of another shape of cluster', envelope.from);
       });
     });
     this.listen(subjects.feed(config.server), (message) => {
-      const request = decodeFeedRequest(message.data, config.groups);
+      const request = this.readFeedRequest(message);
       const newer = this.mergers.newerThan(message.headers?.get(MERGER_HEADER) ?? '');
       if (newer !== undefined) message.respond(NO_DATA, { headers: mergerHeader(newer) });
       else if (message.reply) this.feed.add(request, (reply) => message.respond(encodeFeedReply(reply)));
@@ -251,11 +256,33 @@ export class ReplicaService implements Service {
       this.listen(subject, (message) => {
         const { server, cluster } = config;
         const { logStore, malformed } = this;
-        const about = { server, cluster, version: VERSION, logStore, malformed: malformed.value };
+        const protocol = { ...PROTOCOL, refused: this.peers.refused };
+        const about = { server, cluster, version: VERSION, protocol, logStore, malformed: malformed.value };
         message.respond(JSON.stringify(serverStatus(this.core, about)));
       });
     }
     this.logger.info({ nats: connection.getServer(), groups: config.groups }, 'replica started');
+  }
+
+  private read(data: Uint8Array): Envelope {
+    try {
+      const envelope = decodeEnvelope(data, this.config.server);
+      this.peers.understand(envelope.from);
+      return envelope;
+    } catch (error) {
+      if (error instanceof ProtocolError) this.peers.refuse(error.from, error.protocol);
+      throw error;
+    }
+  }
+
+  /** A merger of another build is told why it gets nothing. */
+  private readFeedRequest(message: Msg): FeedRequestFields {
+    try {
+      return decodeFeedRequest(message.data, this.config.groups);
+    } catch (error) {
+      if (error instanceof ProtocolError && message.reply) message.respond(NO_DATA, { headers: protocolHeader() });
+      throw error;
+    }
   }
 
   /** Whatever arrives on a subject that anybody may publish to: nothing of it may throw out of the callback. */

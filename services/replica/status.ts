@@ -1,7 +1,9 @@
 /** What `<c>.admin.status` says of one server. */
 import type { Group } from '../../shared/raft/group.js';
+import type { Protocol } from '../../shared/wire/protocol.js';
 import type { QueuedCommand } from './core/effect.js';
 import type { ReplicaCore } from './core/server.js';
+import type { RefusedPeer } from './peers.js';
 
 export interface GroupStatus {
   readonly group: number;
@@ -24,6 +26,8 @@ export interface ServerStatus {
   readonly server: string;
   readonly cluster: string;
   readonly version: string;
+  /** What this build writes and reads, and the servers whose messages it cannot read. */
+  readonly protocol: Protocol & { readonly refused: readonly RefusedPeer[] };
   readonly groups: readonly GroupStatus[];
   readonly clock: {
     /** Reference time minus this server's clock (microseconds). */
@@ -43,12 +47,13 @@ export type LogStoreStatus =
 
 export function serverStatus<C extends QueuedCommand>(
   core: ReplicaCore<C>,
-  about: { server: string; cluster: string; version: string; logStore: LogStoreStatus; malformed: number },
+  about: Pick<ServerStatus, 'server' | 'cluster' | 'version' | 'protocol' | 'logStore' | 'malformed'>,
 ): ServerStatus {
   return {
     server: about.server,
     cluster: about.cluster,
     version: about.version,
+    protocol: about.protocol,
     groups: core.groups.map(groupStatus),
     clock: { offsetUs: Math.round(core.clock.offsetUs()), ok: core.clock.mayLead() },
     logStore: about.logStore,

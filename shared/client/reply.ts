@@ -91,6 +91,18 @@ export type StateStatus = z.output<typeof stateStatus>;
 export const serverStatus = z.looseObject({
   server: z.string(),
   version: z.string().optional(),
+  /**
+   * The versions of the protocol between servers that it writes and reads, and the servers whose messages it cannot read. Absent from servers
+   * of older versions.
+   */
+  protocol: z
+    .looseObject({
+      writes: z.number(),
+      oldest: z.number(),
+      newest: z.number(),
+      refused: z.array(z.looseObject({ server: z.string(), protocol: z.number(), since: z.string() })),
+    })
+    .optional(),
   groups: z.array(groupStatus),
   clock: z.looseObject({ offsetUs: z.number(), ok: z.boolean() }).optional(),
   /** Whether the log store takes writes, and since when and why not. */

@@ -13,6 +13,17 @@ export class MergerReplacedError extends Error {
   }
 }
 
+/** The replica of this server is of another build of craft, which cannot read what this merger writes. */
+export class OtherProtocolError extends Error {
+  readonly code = 'OTHER_PROTOCOL';
+  constructor(server: string, writes: number, reads: string) {
+    super(
+      `this merger writes protocol ${writes}, and the replica of ${server} reads ${reads}: run one version of craft at a server`,
+    );
+    this.name = 'OtherProtocolError';
+  }
+}
+
 /** There is no replica that answers. Ask again. */
 export class FeedUnavailableError extends Error {
   readonly code = 'FEED_UNAVAILABLE';
@@ -21,7 +32,7 @@ export class FeedUnavailableError extends Error {
 export interface FeedSource {
   /**
    * Resolves when the merge can go on: a long poll. Null: nothing has come for `timeoutMs`.
-   * @throws MergerReplacedError, FeedUnavailableError
+   * @throws MergerReplacedError, OtherProtocolError, FeedUnavailableError
    */
   poll(request: FeedRequestFields, timeoutMs: number): Promise<FeedReply | null>;
 }

@@ -8,6 +8,7 @@ import type { AppendEntries, Closed, Message, MessageBody, Refusal, SnapshotNoti
 import { concatBlock, decodeBlock } from './entry-block.js';
 import './protobuf.js';
 import { craft } from './generated/craft.js';
+import { PROTOCOL, requireReadable } from './protocol.js';
 import { WireError } from './wire-error.js';
 
 /** All messages of one turn for one peer, with what a round-trip clock sample needs. */
@@ -67,6 +68,7 @@ export function encodeEnvelope(envelope: Envelope): Uint8Array {
     barrierAsks: [...envelope.barrierAsks],
     barrierAnswers: envelope.barrierAnswers.map(encodeBarrierAnswer),
     closeUpTo: envelope.closeUpTo,
+    protocol: PROTOCOL.writes,
   }).finish();
 }
 
@@ -119,11 +121,15 @@ function encodeBarrierAnswer({ id, timestamp, configurations }: BarrierAnswer): 
   };
 }
 
-/** Throws WireError. `to`: the server that received it. */
+/**
+ * @param to the server that received it
+ * @throws WireError; ProtocolError when it is in a version that this build cannot read.
+ */
 export function decodeEnvelope(bytes: Uint8Array, to: string): Envelope {
   const decoded = decode(bytes);
   if (decoded.from === '') throw new WireError('an envelope without a sender');
   const { from } = decoded;
+  requireReadable(from, decoded.protocol);
   return {
     from,
     groups: decoded.groups,

@@ -4,14 +4,24 @@ import type { GroupId, Index, LogEntry, Timestamp } from '../raft/entry.js';
 import { concatBlock, decodeBlock } from './entry-block.js';
 import './protobuf.js';
 import { craft } from './generated/craft.js';
+import { PROTOCOL, readable, requireReadable } from './protocol.js';
 import { WireError } from './wire-error.js';
 
 /** In a request the merger that asks; in an answer, which has no data then, the one that has replaced it. */
 export const MERGER_HEADER = 'Craft-Merger';
 
+/** In an answer without data: the versions of the protocol that the replica reads, when that of the request is none of them. */
+export const PROTOCOL_HEADER = 'Craft-Protocol';
+
 export function mergerHeader(merger: string): MsgHdrs {
   const header = headers();
   header.set(MERGER_HEADER, merger);
+  return header;
+}
+
+export function protocolHeader(): MsgHdrs {
+  const header = headers();
+  header.set(PROTOCOL_HEADER, readable(PROTOCOL));
   return header;
 }
 
@@ -34,12 +44,15 @@ export function encodeFeedRequest(request: FeedRequestFields): Uint8Array {
     watermarks: [...request.watermarks],
     waitingFor: request.waitingFor,
     bytesMax: request.bytesMax,
+    protocol: PROTOCOL.writes,
   }).finish();
 }
 
-/** Throws WireError, also when it is not about `groups` groups. */
+/** @throws WireError, also when it is not about `groups` groups; ProtocolError. */
 export function decodeFeedRequest(bytes: Uint8Array, groups: number): FeedRequestFields {
-  const { positions, watermarks, waitingFor, bytesMax } = decode(() => craft.v1.FeedRequest.decode(bytes));
+  const request = decode(() => craft.v1.FeedRequest.decode(bytes));
+  requireReadable('', request.protocol);
+  const { positions, watermarks, waitingFor, bytesMax } = request;
   if (positions.length !== groups || watermarks.length !== groups) {
     throw new WireError(`a feed request for ${positions.length} groups instead of ${groups}`);
   }
@@ -56,6 +69,7 @@ export interface FeedReply {
 
 export function encodeFeedReply({ groups, bases }: FeedReply): Uint8Array {
   return craft.v1.FeedReply.encode({
+    protocol: PROTOCOL.writes,
     bases: bases === null ? [] : [...bases],
     groups: groups.map(({ group, entries, watermark }) =>
       entries.length === 0
@@ -65,9 +79,10 @@ export function encodeFeedReply({ groups, bases }: FeedReply): Uint8Array {
   }).finish();
 }
 
-/** Throws WireError. */
+/** @throws WireError; ProtocolError. */
 export function decodeFeedReply(bytes: Uint8Array, groups: number): FeedReply {
   const reply = decode(() => craft.v1.FeedReply.decode(bytes));
+  requireReadable('', reply.protocol);
   const { bases } = reply;
   if ((bases.length !== 0 && bases.length !== groups) || !bases.every(Number.isSafeInteger)) {
     throw new WireError('a feed reply of another shape');

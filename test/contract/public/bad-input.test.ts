@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ErrorCode } from '../../../shared/wire/errors.js';
-import { startTestCluster, type TestCluster } from '../../harness/index.js';
+import { craft } from '../../../shared/wire/generated/craft.js';
+import { eventually, startTestCluster, type TestCluster } from '../../harness/index.js';
 import { PlainClient } from './plain-client.js';
 import { NatsSocket } from './socket.js';
 
@@ -225,6 +226,20 @@ describe('bad input', () => {
     // On a busy machine a follower may miss heartbeats while it reads all this; it then finds the same leader again.
     await expect.poll(() => client.logs(), { timeout: 10_000 }).toEqual(before);
     expect(test.cluster.pids).toEqual(processes);
+  });
+
+  it('a message in another version of the protocol is refused with the reason, which status tells', async () => {
+    const from = (server: string, protocol: number) => craft.v1.Envelope.encode({ from: server, groups: 3, protocol });
+    const refused = async () =>
+      (await client.status()).flatMap(({ server, protocol }) => (server === 's1' ? (protocol?.refused ?? []) : []));
+    client.nats.publish(`${cluster}.rpc.s1`, from('s9', 7).finish());
+    await eventually('the refusal', async () => (await refused()).length === 1);
+    expect(await refused()).toEqual([{ server: 's9', protocol: 7, since: expect.any(String) }]);
+    client.nats.publish(`${cluster}.rpc.s1`, from('s9', 1).finish());
+    await eventually('the end of the refusal', async () => (await refused()).length === 0);
+    const request = craft.v1.FeedRequest.encode({ positions: [1, 1, 1], watermarks: [0, 0, 0], protocol: 7 }).finish();
+    const reply = await client.nats.request(`${cluster}.feed.s1`, request, { timeout: 5_000 });
+    expect(reply.headers?.get('Craft-Protocol')).toBe('1');
   });
 
   it('and after all this every group still takes commands', async () => {

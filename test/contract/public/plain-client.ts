@@ -20,6 +20,7 @@ export interface KvRow {
 interface Status {
   readonly server: string;
   readonly groups: { group: number; role: string; leader: string | null; term: number; lastIndex: number }[];
+  readonly protocol?: { readonly refused: readonly { server: string; protocol: number; since: string }[] };
   readonly malformed?: number;
 }
 

@@ -29,7 +29,7 @@ function server(name: string, given: Given = {}): StatusLine {
     watermark: 1_000_000 - group * 3_000,
   }));
   const state = { server: name, appliedIndex: applied, ok: true };
-  return { server: name, groups, clock: { offsetUs: 120, ok: true }, state, mergedIndex: applied };
+  return { server: name, version: '0.1.0', groups, clock: { offsetUs: 120, ok: true }, state, mergedIndex: applied };
 }
 
 const healthy = [server('s1', { leads: [0] }), server('s2', { leads: [1] }), server('s3')];
@@ -101,6 +101,19 @@ describe('the verdict', () => {
       's3 has no applier that answers: its database stands still',
     ]);
   });
+
+  it('names servers whose releases of craft do not understand each other', () => {
+    const [s1, ...others] = healthy as [StatusLine, ...StatusLine[]];
+    const refused = [{ server: 's2', protocol: 3, since: '2026-01-01' }];
+    const { level, problems } = assess([
+      { ...s1, protocol: { writes: 1, oldest: 1, newest: 2, refused } },
+      ...others.map((one) => ({ ...one, protocol: { writes: 3, oldest: 1, newest: 3, refused: [] } })),
+    ]);
+    expect(level).toBe('degraded');
+    expect(problems).toEqual([
+      's1 cannot read what s2 sends since 2026-01-01: it reads protocol 1 to 2, and s2 writes 3; run neighbouring releases of craft',
+    ]);
+  });
 });
 
 describe('the tables', () => {
@@ -116,11 +129,11 @@ describe('the tables', () => {
       [
         'healthy: 4 of 4 servers, 2 of 2 groups led, behind by 16',
         '',
-        'server  leads  clock   merged  applied  machine',
-        's1      0      0.1 ms  20      20       -',
-        's2      1      0.1 ms  20      20       -',
-        's3      -      0.1 ms  20      20       -',
-        's4      -      0.1 ms  4       4        -',
+        'server  leads  clock   merged  applied  machine  craft',
+        's1      0      0.1 ms  20      20       -        0.1.0',
+        's2      1      0.1 ms  20      20       -        0.1.0',
+        's3      -      0.1 ms  20      20       -        0.1.0',
+        's4      -      0.1 ms  4       4        -        0.1.0',
         '',
         'group  leader  term  last  commit  watermark  others lack',
         '0      s1      2     9     9       0 ms       s2 1 s3 2 s4 7 (learner)',

@@ -12,6 +12,7 @@ import { decodeEnvelope, type Envelope, encodeEnvelope } from '../../../shared/w
 import { decodeFeedReply, decodeFeedRequest, encodeFeedReply, encodeFeedRequest } from '../../../shared/wire/feed.js';
 import { craft } from '../../../shared/wire/generated/craft.js';
 import { decodeMergedBatch, encodeMergedBatch } from '../../../shared/wire/merged-batch.js';
+import { ProtocolError } from '../../../shared/wire/protocol.js';
 import { WireError } from '../../../shared/wire/wire-error.js';
 
 const safe = fc.maxSafeNat();
@@ -131,6 +132,27 @@ function plain(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, plain(one)]));
 }
+
+/** A message in another version of the protocol: whatever else it has, fields that nobody here knows among them. */
+const inProtocol = (field: number, protocol: number, ...rest: number[]): Uint8Array =>
+  Uint8Array.of(...rest, 8 * field, protocol, 0xc2, 0x3e, 1, 0);
+
+describe('the version of the protocol', () => {
+  it('is looked at before anything else, and a version that cannot be read is named with its sender', () => {
+    const from = [0x0a, 2, 0x73, 0x32];
+    expect(() => decodeEnvelope(inProtocol(12, 7, ...from), 's1')).toThrow(
+      expect.objectContaining({ name: 'ProtocolError', from: 's2', protocol: 7 }) as Error,
+    );
+    expect(() => decodeFeedRequest(inProtocol(5, 7), 3)).toThrow(ProtocolError);
+    expect(() => decodeFeedReply(inProtocol(3, 7), 3)).toThrow(
+      'a service of this server writes protocol 7, and this build of craft reads 1',
+    );
+  });
+
+  it('is 1 in a message of before there was a number', () => {
+    expect(decodeEnvelope(Uint8Array.of(0x0a, 2, 0x73, 0x32), 's1')).toMatchObject({ from: 's2', groups: 0 });
+  });
+});
 
 describe('envelopes', () => {
   it('come out as they went in', () => {
