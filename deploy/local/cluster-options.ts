@@ -35,6 +35,8 @@ export interface LocalClusterOptions {
   readonly environment?: NodeJS.ProcessEnv;
   /** And more for one server, asked for at each of its starts; they win over those. */
   readonly environmentOf?: (server: string) => NodeJS.ProcessEnv;
+  /** Another build of services/main.js for one server, asked for at each of its starts; undefined: that of this project. */
+  readonly programOf?: (server: string) => string | undefined;
   /** Arguments for Node itself before the services' program. */
   readonly nodeArguments?: readonly string[];
   /** Write what the services log to standard output as well. */

@@ -305,11 +305,11 @@ export class LocalCluster {
         processIndex: one.index + this.parts.size,
         more: { ...this.options.environment, ...besides },
       });
-      const { nodeArguments = [], print = false, supervise = false, environmentOf } = this.options;
+      const { nodeArguments = [], print = false, supervise = false, environmentOf, programOf } = this.options;
       const logFile = join(this.dataDir, one.server, `${one.name}.log`);
       const launch = (): Promise<ManagedProcess> =>
         startServerProcess(one, {
-          program,
+          program: programOf?.(one.server) ?? program,
           nodeArguments,
           environment: { ...environment, ...environmentOf?.(one.server) },
           logFile,
