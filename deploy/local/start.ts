@@ -2,9 +2,10 @@
  * `npm start`: a cluster of three servers on this machine that keeps its data. Settings: local-config.ts. Ends with everything that it
  * started at Ctrl-C.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from 'nats';
 import { newerVersion, switchMachine } from '../../services/cli/machine.js';
-import { connectCraft } from '../../shared/client/index.js';
+import { type CraftClient, connectCraft, type ServerStatus } from '../../shared/client/index.js';
 import { natsAddress } from '../../shared/wire/connection.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { LocalCluster, StoppedError } from './cluster.js';
@@ -13,6 +14,9 @@ import { stopOnSignal } from './until-signal.js';
 
 /** The migrations of a developer's database (milliseconds). */
 const SWITCH_MS_MAX = 120_000;
+/** Until all appliers have said which versions they have loaded, and between two looks (milliseconds). */
+const LOADED_MS_MAX = 30_000;
+const LOADED_LOOK_MS = 100;
 
 function print(line = ''): void {
   process.stdout.write(`${line}\n`);
@@ -42,7 +46,7 @@ async function switchIfNewer(cluster: LocalCluster): Promise<void> {
   try {
     const client = await connectCraft({ connection, cluster: cluster.cluster });
     const session = { connection, client, subjects: new Subjects(cluster.cluster) };
-    const version = newerVersion(await client.status());
+    const version = newerVersion(await statusOfAll(client, cluster.servers));
     if (version === undefined) return;
     await switchMachine(session, version, SWITCH_MS_MAX, () =>
       print(`the state machine is switched to version ${version}`),
@@ -52,6 +56,19 @@ async function switchIfNewer(cluster: LocalCluster): Promise<void> {
     print(`the state machine is not switched: ${error instanceof Error ? error.message : String(error)}`);
   } finally {
     await connection.close();
+  }
+}
+
+/** Resolves when every server says what its applier has loaded. @throws Error naming those that do not. */
+async function statusOfAll(client: CraftClient, servers: readonly string[]): Promise<ServerStatus[]> {
+  const deadlineMs = performance.now() + LOADED_MS_MAX;
+  for (;;) {
+    const statuses = await client.status();
+    const known = statuses.filter(({ state }) => state?.machine !== undefined).map(({ server }) => server);
+    const silent = servers.filter((server) => !known.includes(server));
+    if (silent.length === 0) return statuses;
+    if (performance.now() > deadlineMs) throw new Error(`no applier of ${silent.join(', ')} answers`);
+    await delay(LOADED_LOOK_MS);
   }
 }
 

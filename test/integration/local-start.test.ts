@@ -71,6 +71,7 @@ describe('npm start', () => {
       CRAFT_NATS_PORT: String(natsPort),
       CRAFT_POSTGRES_PORT: String(postgresPort),
       CRAFT_JAEGER: 'none',
+      CRAFT_STATE_MACHINE: bank(1),
     };
   });
   afterEach(async () => {
@@ -94,18 +95,22 @@ describe('npm start', () => {
     return alive;
   }
 
-  async function put(id: string, key: string): Promise<Record<string, unknown>> {
+  const bank = (version: number) => join(projectRoot(), `dist/test/integration/cluster/bank-${version}.js`);
+
+  async function command(id: string, name: string, input: object): Promise<Record<string, unknown>> {
     const connection = await connect({ servers: `nats://127.0.0.1:${natsPort}` });
     try {
       const header = headers();
       header.set('Nats-Msg-Id', id);
-      const payload = JSON.stringify({ key, value: { n: 1 } });
-      const reply = await connection.request('craft.cmd.kv.put', payload, { headers: header, timeout: 10_000 });
+      const options = { headers: header, timeout: 10_000 };
+      const reply = await connection.request(`craft.cmd.${name}`, JSON.stringify(input), options);
       return reply.json();
     } finally {
       await connection.close();
     }
   }
+
+  const open = (id: string, name: string) => command(id, 'open', { name, balance: 7 });
 
   async function start(): Promise<Program> {
     program = Program.run('start', environment);
@@ -124,7 +129,7 @@ describe('npm start', () => {
     expect((await startedProcesses()).map(({ name }) => name).sort()).toEqual(
       ['launcher', 'nats', 'postgres', 's1', 's2', 's3'].sort(),
     );
-    expect(await put('first', 'kept')).toMatchObject({ ok: true, index: 1, result: { version: 1 } });
+    expect(await open('first', 'kept')).toMatchObject({ ok: true, index: 1, result: { version: 1 } });
     program.kill('SIGINT');
     expect(await program.end()).toBe(0);
     expect(readdirSync(join(folder.path, 'run'))).toEqual([]);
@@ -132,13 +137,19 @@ describe('npm start', () => {
     await requireFreePort(postgresPort, 'Postgres', 'CRAFT_POSTGRES_PORT');
   });
 
-  it('finds the data again', async () => {
+  it('finds the data again, and switches to a newer version of the state machine', async () => {
+    environment['CRAFT_STATE_MACHINE'] = bank(2);
     await start();
-    expect(await put('first', 'kept')).toMatchObject({ ok: true, index: 1, result: { version: 1 } });
+    expect(program.output).toMatch(/^the state machine is switched to version 2$/m);
+    expect(await open('first', 'kept')).toMatchObject({ ok: true, index: 1, result: { version: 1 } });
     const sql = postgres(`postgres://craft:craft@127.0.0.1:${postgresPort}/craft_s3`, { max: 1 });
-    const rows = await sql`select key, value, merged_index::int as index from kv`;
+    const rows = await sql`select name, balance::int, credit::int from account`;
     await sql.end();
-    expect([...rows]).toEqual([{ key: 'kept', value: { n: 1 }, index: 1 }]);
+    expect([...rows]).toEqual([{ name: 'kept', balance: 7, credit: 0 }]);
+    expect(await command('fee', 'charge', { name: 'kept', fee: 1 })).toMatchObject({
+      ok: true,
+      result: { version: 2 },
+    });
     program.kill('SIGTERM');
     expect(await program.end()).toBe(0);
   });
@@ -153,12 +164,12 @@ describe('npm start', () => {
       return now !== undefined && now.pid !== before?.pid;
     });
     // Asked again with the same id until the groups that s2 may have led have leaders again.
-    await eventually('an answer', async () => (await put('after', 'after'))['ok'], { timeoutMs: 20_000 });
+    await eventually('an answer', async () => (await open('after', 'after'))['ok'], { timeoutMs: 20_000 });
     program.kill('SIGKILL');
     expect(await program.end()).toBe('SIGKILL');
     await eventually('the end of all processes', async () => (await startedProcesses()).length === 0);
     await start();
-    expect(await put('after', 'after')).toMatchObject({ ok: true, result: { version: 1 } });
+    expect(await open('after', 'after')).toMatchObject({ ok: true, result: { version: 1 } });
     program.kill('SIGINT');
     expect(await program.end()).toBe(0);
   });
@@ -187,7 +198,7 @@ describe('npm start', () => {
     expect(await wrong.end()).toBe(1);
     expect(wrong.output).toContain('CRAFT_POSTGRES_PORT');
     // None of them has touched the one that runs.
-    expect(await put('still', 'still')).toMatchObject({ ok: true });
+    expect(await open('still', 'still')).toMatchObject({ ok: true });
     taken.kill('SIGINT');
     expect(await taken.end()).toBe(0);
   });

@@ -209,6 +209,33 @@ it('a backup of version 1 comes back with version 1, and is switched from there'
   expect(await equalRows(index)).toEqual({ total: ACCOUNTS * BALANCE - 1, columns: 'name,balance,credit' });
 }, 180_000);
 
+it('a backup of version 1 is restored into a new cluster, and is switched from there', async () => {
+  const other = await startTestCluster({
+    servers: ['n1'],
+    cluster: 'other',
+    environment: { CRAFT_STATE_MACHINE: moduleOf(3) },
+  });
+  const theirs = await connect({ servers: other.cluster.natsUrl });
+  const sql = postgres(other.cluster.databaseUrl('n1'), { max: 1, onnotice: nothing });
+  try {
+    const one = await connectCraft({ connection: theirs, cluster: 'other', timeoutMs: 30_000 });
+    const there = { connection: theirs, client: one, subjects: new Subjects('other') };
+    await restoreSnapshot(there, join(test.folder, 'version-1'), { replace: false, timeoutMs: WAIT_MS }, nothing);
+    const inForce = async () => (await one.status()).map(({ state }) => state?.machine?.version);
+    expect(await inForce()).toEqual([1]);
+    await switchMachine(there, 2, WAIT_MS, nothing);
+    expect(await inForce()).toEqual([2]);
+    expect((await one.command('charge', { name: 'a0', fee: 1 })).result).toEqual({ version: 2 });
+    const [row] =
+      await sql`select sum(balance)::int as total, count(*)::int as accounts, max(credit)::int as credit from account`;
+    expect(row).toEqual({ total: ACCOUNTS * BALANCE - 1, accounts: ACCOUNTS, credit: 100 });
+  } finally {
+    await sql.end();
+    await theirs.close();
+    await other.stop();
+  }
+}, 120_000);
+
 it('one server with other code under the same number is told in status', async () => {
   const module = join(test.folder, 'other.mjs');
   const bank = JSON.stringify(moduleOf(3));
