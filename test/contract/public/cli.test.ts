@@ -96,7 +96,7 @@ describe('clients', () => {
     expect(verdict).toEqual([expect.stringMatching(/^healthy: 3 of 3 servers, 3 of 3 groups led, behind by \d+$/)]);
     expect(exitCode).toBe(0);
     const columns = (line: string) => line.split(/\s{2,}/);
-    expect(columns(servers[0] ?? '')).toEqual(['server', 'leads', 'clock', 'merged', 'applied', 'machine']);
+    expect(columns(servers[0] ?? '')).toEqual(['server', 'leads', 'clock', 'merged', 'applied', 'machine', 'craft']);
     expect(servers.slice(1).map((line) => columns(line)[0])).toEqual(['s1', 's2', 's3']);
     expect(groups.slice(1).map((line) => columns(line)[0])).toEqual(['0', '1', '2']);
     expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([]);
@@ -112,6 +112,18 @@ describe('clients', () => {
     for (const { mergedIndex, state: applied } of said.servers) {
       expect(Math.min(mergedIndex, applied.appliedIndex)).toBeGreaterThanOrEqual(2);
     }
+  });
+
+  it('craft machine tells what is loaded, and switches only to what every member has', async () => {
+    const { stdout, exitCode } = await craft('machine', 'status');
+    const said = lines(stdout).map((line) => JSON.parse(line));
+    expect(said).toMatchObject(
+      ['s1', 's2', 's3'].map((server) => ({ server, name: 'kv', version: 1, loaded: [{ version: 1 }] })),
+    );
+    expect(exitCode).toBe(0);
+    const refused = await craft('machine', 'switch', '2');
+    expect(refused).toMatchObject({ exitCode: 1, stdout: '' });
+    expect(refused.stderr).toMatch(/^craft: REJECTED: not every member has loaded version 2: s1, s2, s3/);
   });
 
   it('craft status of a cluster that does not answer is not serving: exit code 2', async () => {

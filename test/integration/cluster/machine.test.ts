@@ -12,6 +12,7 @@ import { projectRoot } from '../../../deploy/local/project.js';
 import { machineProblems, machineStatus, switchMachine } from '../../../services/cli/machine.js';
 import { MembersAdmin } from '../../../services/cli/members.js';
 import { restoreSnapshot, saveSnapshot } from '../../../services/cli/snapshots.js';
+import { verify } from '../../../services/cli/verify.js';
 import { type CraftClient, connectCraft, RejectedError } from '../../../shared/client/index.js';
 import { Subjects } from '../../../shared/wire/subjects.js';
 import { eventually, startTestCluster, type TestCluster } from '../../harness/index.js';
@@ -236,14 +237,26 @@ it('a backup of version 1 is restored into a new cluster, and is switched from t
   }
 }, 120_000);
 
-it('one server with other code under the same number is told in status', async () => {
+it('one server with other code under the same number is told in status, and by the comparison of rows', async () => {
   const module = join(test.folder, 'other.mjs');
-  const bank = JSON.stringify(moduleOf(3));
-  await writeFile(module, `import bank from ${bank}; export { earlier } from ${bank}; export default { ...bank };`);
+  const bank = JSON.stringify(moduleOf(2));
+  await writeFile(
+    module,
+    `import bank, { earlier } from ${bank};
+     const charge = { ...bank.commands.charge };
+     const { handle } = charge;
+     charge.handle = (tx, input, context) => handle(tx, { ...input, fee: 2 * input.fee }, context);
+     export { earlier };
+     export default { ...bank, commands: { ...bank.commands, charge } };`,
+  );
   await restartWith('s1', module);
   await eventually(
-    'two builds of version 3',
-    async () => machineProblems(await client.status()).find((one) => one.startsWith('version 3 of bank')),
+    'two builds of version 2',
+    async () => machineProblems(await client.status()).find((one) => one.startsWith('version 2 of bank')),
     { timeoutMs: 5_000 },
   );
+  await client.command('charge', { name: 'a0', fee: 1 });
+  await expect(verify(session(), WAIT_MS, nothing)).rejects.toThrow(/s1 .*differ/);
+  const differs = (await client.status()).flatMap(({ server, state }) => (state?.trusted === false ? [server] : []));
+  expect(differs).toEqual(['s1']);
 }, 60_000);
