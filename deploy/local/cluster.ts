@@ -284,7 +284,7 @@ export class LocalCluster {
       this.otlp = undefined;
       const reason =
         error instanceof ToolUnavailableError ? 'it is not installed and could not be fetched' : String(error);
-      this.notice(`no Jaeger, so no traces are kept: ${reason} (see CRAFT_JAEGER in the README)`);
+      this.notice(`no Jaeger, so no traces are kept: ${reason} (see CRAFT_JAEGER in deploy/README.md)`);
     }
   }
 

@@ -234,7 +234,9 @@ function createProgram(): Command {
 function addRecover(program: Command): void {
   program
     .command('recover')
-    .description('after a quorum is lost for good: tell a stopped survivor who is left (README, Operations)')
+    .description(
+      'after a quorum is lost for good: tell a stopped survivor who is left (deploy/README.md, "A quorum is lost for good")',
+    )
     .requiredOption('--server <name>', 'this survivor')
     .requiredOption('--survivors <names>', 'all that are left, separated by commas')
     .addOption(

@@ -54,7 +54,7 @@ export class LogStoreLegacyError extends Error {
   constructor(readonly folder: string) {
     super(
       `the log store in ${folder} is LevelDB's, which this version does not read. Let this server begin with an empty folder, as a new member ` +
-        '(README.md, "Operations", "Replace a server"); or, to change all servers at once, save the state with the version that wrote it ' +
+        '(deploy/README.md, "Replace a server"); or, to change all servers at once, save the state with the version that wrote it ' +
         '(craft snapshot save), begin a new cluster with empty folders, databases and streams, and restore it there (craft snapshot restore)',
     );
     this.name = 'LogStoreLegacyError';

@@ -350,12 +350,9 @@ describe('a damaged record of a log store', () => {
     const reason = await reasonOfEnd('s3.replica');
     expect(reason).toContain(`the log store of server s3 is damaged`);
     expect(reason).toContain(`${file} at byte `);
-    expect(reason).toMatch(
-      /Replace the server \(README\.md, "Operations", "Replace a server"\): craft members remove s3/,
-    );
-    const readme = await readFile(join(projectRoot(), 'README.md'), 'utf8');
-    expect(readme).toMatch(/^## Operations$/m);
-    expect(readme).toContain('**Replace a server**');
+    expect(reason).toMatch(/Replace the server \(deploy\/README\.md, "Replace a server"\): craft members remove s3/);
+    const guide = await readFile(join(projectRoot(), 'deploy/README.md'), 'utf8');
+    expect(guide).toMatch(/^### Replace a server$/m);
 
     expect((await readFile(file)).equals(damaged)).toBe(true);
     await cluster.waitReady({ servers: ['s1', 's2'] });
