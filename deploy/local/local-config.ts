@@ -6,24 +6,32 @@ import type { LocalClusterOptions } from './cluster.js';
 const port = z.coerce.number().int().min(1).max(65_535);
 
 const fields = z.object({
-  /** Everything that is kept, and the logs. */
-  CRAFT_DATA_DIR: z.string().default('.craft'),
-  CRAFT_NATS_PORT: port.default(4222),
-  CRAFT_POSTGRES_PORT: port.default(54_320),
-  /** Jaeger's pages. */
-  CRAFT_JAEGER_PORT: port.default(16_686),
-  /** Where Jaeger takes spans (OTLP over HTTP). */
-  CRAFT_OTLP_PORT: port.default(4318),
-  /** `none`; `installed`: when it is there; `find`: fetched as well; `build`: built with Go when there is no other way. */
-  CRAFT_JAEGER: z.enum(['none', 'installed', 'find', 'build']).default('find'),
-  CRAFT_CLUSTER: z.string().default('craft'),
-  CRAFT_SERVERS: z.string().default('s1,s2,s3'),
-  CRAFT_GROUPS: z.coerce.number().int().min(1).max(64).default(3),
-  /** A Postgres server that runs already. */
-  DATABASE_URL: z.string().optional(),
-  /** A collector that runs already. */
-  OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
+  CRAFT_DATA_DIR: z.string().default('.craft').describe('Folder of all data and logs.'),
+  CRAFT_NATS_PORT: port.default(4222).describe('Port of NATS.'),
+  CRAFT_POSTGRES_PORT: port.default(54_320).describe('Port of Postgres.'),
+  CRAFT_JAEGER_PORT: port.default(16_686).describe("Port of Jaeger's pages."),
+  CRAFT_OTLP_PORT: port.default(4318).describe('Port where Jaeger takes spans (OTLP over HTTP).'),
+  CRAFT_JAEGER: z
+    .enum(['none', 'installed', 'find', 'build'])
+    .default('find')
+    .describe(
+      '`find`: use Jaeger, or download it. `installed`: use it when it is there. `build`: build it with Go (minutes, once) when nothing else works. `none`: no Jaeger.',
+    ),
+  CRAFT_CLUSTER: z.string().default('craft').describe('Name of the cluster.'),
+  CRAFT_SERVERS: z.string().default('s1,s2,s3').describe('Names of the servers, separated by commas.'),
+  CRAFT_GROUPS: z.coerce.number().int().min(1).max(64).default(3).describe('Number of Raft groups.'),
+  DATABASE_URL: z
+    .string()
+    .optional()
+    .describe('A Postgres server that runs already. Its user must be allowed to create databases.'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z
+    .string()
+    .optional()
+    .describe('A collector that runs already. Then no Jaeger is started.'),
 });
+
+/** By variable, for the documentation. */
+export const LOCAL_SETTINGS = fields.shape;
 
 /** Throws ConfigError, which names each wrong variable. */
 export function localConfig(environment: NodeJS.ProcessEnv = process.env): LocalClusterOptions {

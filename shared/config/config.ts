@@ -9,40 +9,73 @@ const name = z.string().regex(/^[A-Za-z0-9_-]{1,32}$/, 'letters, digits, _ and -
 const milliseconds = z.coerce.number().int().min(1).max(3_600_000);
 const bytes = z.coerce.number().int().min(1024);
 
+// `npm run docs` makes the tables of settings in deploy/README.md of these: descriptions are Markdown, names end with the unit.
 const commonFields = {
-  /** Name of the cluster: the first token of every subject; streams carry it in capitals. */
-  CRAFT_CLUSTER: name.default('craft'),
-  /** Name of this server, one of CRAFT_SERVERS. */
-  CRAFT_SERVER: name,
-  /** The servers that the cluster starts with, in order: group i prefers server i mod N as its leader. */
+  CRAFT_CLUSTER: name
+    .default('craft')
+    .describe('Name of the cluster: the first token of every subject. Streams have it in capitals.'),
+  CRAFT_SERVER: name.describe('Name of this server: one of `CRAFT_SERVERS`.'),
   CRAFT_SERVERS: z
     .string()
     .transform((text) => text.split(',').map((part) => part.trim()))
     .pipe(z.array(name).min(1).max(9))
-    .refine((list) => new Set(list).size === list.length, 'names a server twice'),
-  /** This server joins a cluster that exists: it has no say until it has been added (`craft members add`). */
-  CRAFT_JOIN: z.enum(['true', 'false']).default('false'),
-  /** Number of Raft groups; fixed for the life of the cluster. */
-  CRAFT_GROUPS: z.coerce.number().int().min(1).max(64).default(3),
-  /** NATS servers, separated by commas. Credentials may be part of the URL. */
-  CRAFT_NATS_URL: z.string().min(1).default('nats://127.0.0.1:4222'),
-  /**
-   * Which of several NATS servers a connection is made to: `random`; or `listed`: the first of CRAFT_NATS_URL, the next ones when
-   * it is away (each server of craft can have a NATS server of its own next to it then).
-   */
-  CRAFT_NATS_ORDER: z.enum(['random', 'listed']).default('random'),
-  /** A NATS credentials file, where the server wants one. */
-  CRAFT_NATS_CREDS: z.string().optional(),
-  /** Level of the logs on standard output: trace, debug, info, warn, error or silent. */
-  CRAFT_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
-  /** Port of the Prometheus metrics on 127.0.0.1 at /metrics; unset: none. */
-  CRAFT_METRICS_PORT: z.coerce.number().int().min(1).max(65_535).optional(),
-  /** The user's state machine module (its default export); unset: the built-in key-value machine. */
-  CRAFT_STATE_MACHINE: z.string().optional(),
+    .refine((list) => new Set(list).size === list.length, 'names a server twice')
+    .describe(
+      'The servers that the cluster starts with, in order, for example `s1,s2,s3`. Group i prefers server i mod N as its leader.',
+    ),
+  CRAFT_JOIN: z
+    .enum(['true', 'false'])
+    .default('false')
+    .describe(
+      '`true`: this server joins an existing cluster. It starts as a non-member and cannot vote until `craft members add`.',
+    ),
+  CRAFT_GROUPS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(64)
+    .default(3)
+    .describe('Number of Raft groups; fixed for the life of the cluster.'),
+  CRAFT_NATS_URL: z
+    .string()
+    .min(1)
+    .default('nats://127.0.0.1:4222')
+    .describe('NATS servers, separated by commas. A URL may contain user and password.'),
+  CRAFT_NATS_ORDER: z
+    .enum(['random', 'listed'])
+    .default('random')
+    .describe(
+      'Which NATS server a connection uses. `listed`: the first one of `CRAFT_NATS_URL` that answers, for a NATS server next to each server of craft.',
+    ),
+  CRAFT_NATS_CREDS: z.string().optional().describe('A NATS credentials file.'),
+  CRAFT_LOG_LEVEL: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+    .default('info')
+    .describe(
+      'Level of the JSON logs on standard output: `trace`, `debug`, `info`, `warn`, `error`, `fatal` or `silent`.',
+    ),
+  CRAFT_METRICS_PORT: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(65_535)
+    .optional()
+    .describe('Port of the Prometheus metrics, on 127.0.0.1 at `/metrics`. Unset: no metrics.'),
+  CRAFT_STATE_MACHINE: z
+    .string()
+    .optional()
+    .describe('Module of your own state machine (its default export). Unset: the built-in key-value machine.'),
 };
 
-/** Replicas of the snapshots' bucket and of the register of log stores, for who makes them: as many as there are NATS servers, up to 5. */
-const replicas = z.coerce.number().int().min(1).max(5).default(1);
+const replicas = z.coerce
+  .number()
+  .int()
+  .min(1)
+  .max(5)
+  .default(1)
+  .describe(
+    'Replicas of the object store of snapshots and of the register of log stores: as many as there are NATS servers, up to 5.',
+  );
 
 export const LOG_STORES = ['segments', 'jetstream'] as const;
 export type LogStoreKind = (typeof LOG_STORES)[number];
@@ -50,46 +83,86 @@ export const LOG_STORE_SYNCS = ['verify', 'vouched'] as const;
 export type LogStoreSync = (typeof LOG_STORE_SYNCS)[number];
 
 const replicaFields = {
-  /** Folder of the log store, when that is `segments`. */
-  CRAFT_DATA_DIR: z.string().default('.craft'),
-  /** Where the groups' logs are: `segments`, files in CRAFT_DATA_DIR, or `jetstream`, a stream of a NATS server with `sync_interval: always`. */
-  CRAFT_LOG_STORE: z.enum(LOG_STORES).default('segments'),
-  /** Whether craft looks at the NATS server's `sync_interval` (`verify`), or the operator says that it is right (`vouched`). */
-  CRAFT_LOG_STORE_SYNC: z.enum(LOG_STORE_SYNCS).default('verify'),
-  /** Monitoring addresses (`http_port`) of the NATS servers, separated by commas: where `sync_interval` can be seen. */
+  CRAFT_DATA_DIR: z.string().default('.craft').describe('Folder of the log store, when that is `segments`.'),
+  CRAFT_LOG_STORE: z
+    .enum(LOG_STORES)
+    .default('segments')
+    .describe(
+      'Where the logs of the groups are. `segments`: append-only files in `CRAFT_DATA_DIR`, on a local disk. `jetstream`: a stream of a NATS server with `sync_interval: always`, for hosts without a local disk.',
+    ),
+  CRAFT_LOG_STORE_SYNC: z
+    .enum(LOG_STORE_SYNCS)
+    .default('verify')
+    .describe(
+      'For `jetstream`. `verify`: check `sync_interval` of the NATS server at the start. `vouched`: skip the check.',
+    ),
   CRAFT_NATS_MONITOR_URL: z
     .string()
     .transform((text) => text.split(',').map((part) => part.trim()))
     .pipe(z.array(z.url({ protocol: /^https?$/ })))
-    .optional(),
-  /** A follower that has not heard from a leader for one to two times this stands for election (milliseconds). */
-  CRAFT_ELECTION_TIMEOUT_MS: milliseconds.default(1_000),
-  /** A leader with nothing to say still says so this often (milliseconds). */
-  CRAFT_HEARTBEAT_MS: milliseconds.default(100),
-  /** Largest command payload (bytes). */
-  CRAFT_PAYLOAD_BYTES_MAX: bytes.default(256 * 1024),
-  /** Uncommitted bytes a group may hold before its leader answers OVERLOADED. */
-  CRAFT_UNCOMMITTED_BYTES_MAX: bytes.default(16 * 1024 * 1024),
-  /** Largest distance of this server's clock from the cluster's reference time before it stops leading (milliseconds). */
-  CRAFT_CLOCK_OFFSET_MAX_MS: milliseconds.default(500),
+    .optional()
+    .describe('For `verify`: monitoring addresses (`http_port`) of the NATS servers, separated by commas.'),
+  CRAFT_ELECTION_TIMEOUT_MS: milliseconds
+    .default(1_000)
+    .describe(
+      'A follower that has not heard from a leader for one to two times this stands for election. At least three times `CRAFT_HEARTBEAT_MS`.',
+    ),
+  CRAFT_HEARTBEAT_MS: milliseconds
+    .default(100)
+    .describe('How often an idle leader sends a heartbeat. A leader that was killed is replaced after about four.'),
+  CRAFT_PAYLOAD_BYTES_MAX: bytes.default(256 * 1024).describe('Largest payload of a command.'),
+  CRAFT_UNCOMMITTED_BYTES_MAX: bytes
+    .default(16 * 1024 * 1024)
+    .describe('Uncommitted bytes that a group may hold. Beyond it, its leader answers `OVERLOADED`.'),
+  CRAFT_CLOCK_OFFSET_MAX_MS: milliseconds
+    .default(500)
+    .describe("Largest distance of this server's clock from the cluster's reference time with which it leads."),
   CRAFT_SNAPSHOT_REPLICAS: replicas,
 };
 
 const applierFields = {
-  /** The Postgres database of this server. */
-  CRAFT_DATABASE_URL: z.string().min(1),
-  /** Most commands in one Postgres transaction. */
-  CRAFT_APPLY_COMMANDS_MAX: z.coerce.number().int().min(1).max(10_000).default(512),
-  /** A snapshot is due after so many commands, so many bytes of their entries, or at this age (milliseconds) with anything new (T10). */
-  CRAFT_SNAPSHOT_ENTRIES: z.coerce.number().int().min(1).default(100_000),
-  CRAFT_SNAPSHOT_BYTES: bytes.default(64 * 1024 * 1024),
-  CRAFT_SNAPSHOT_AGE_MS: z.coerce.number().int().min(1_000).default(3_600_000),
+  CRAFT_DATABASE_URL: z.string().min(1).describe('The Postgres database of this server.'),
+  CRAFT_APPLY_COMMANDS_MAX: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(512)
+    .describe('Most commands in one Postgres transaction.'),
+  CRAFT_SNAPSHOT_ENTRIES: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(100_000)
+    .describe('A snapshot is due after so many commands.'),
+  CRAFT_SNAPSHOT_BYTES: bytes.default(64 * 1024 * 1024).describe('A snapshot is due after so many bytes of commands.'),
+  CRAFT_SNAPSHOT_AGE_MS: z.coerce
+    .number()
+    .int()
+    .min(1_000)
+    .default(3_600_000)
+    .describe('A snapshot is due at this age of the last one, when there are newer commands.'),
   CRAFT_SNAPSHOT_REPLICAS: replicas,
-  /** All servers compare their rows this often while commands are applied (milliseconds). */
-  CRAFT_VERIFY_MS: z.coerce.number().int().min(1_000).default(600_000),
-  /** How long results are kept for duplicates, in entry time (milliseconds). */
-  CRAFT_RESULT_WINDOW_MS: z.coerce.number().int().min(1_000).default(600_000),
+  CRAFT_VERIFY_MS: z.coerce
+    .number()
+    .int()
+    .min(1_000)
+    .default(600_000)
+    .describe('How often all servers compare their rows, while commands are applied.'),
+  CRAFT_RESULT_WINDOW_MS: z.coerce
+    .number()
+    .int()
+    .min(1_000)
+    .default(600_000)
+    .describe('How long results are kept for duplicates, in entry time.'),
 };
+
+/** The settings of each part, by variable, for the documentation. */
+export const SETTINGS = {
+  'every service': commonFields,
+  'the replica': replicaFields,
+  'the applier': applierFields,
+} as const;
 
 /** Wrong or missing configuration; the message names each variable. */
 export class ConfigError extends Error {
