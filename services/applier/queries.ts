@@ -1,5 +1,6 @@
 /** Reads from clients: `<c>.query.<name>` at any applier, `<c>.sync.<server>` at this one. */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { DESCRIBE_QUERY, type MachineDescription } from '../../shared/engine/describe.js';
 import { JsonTextError, parseJson } from '../../shared/engine/json-text.js';
 import { type EnginePosition, PositionError, type StorageEngine } from '../../shared/engine/port.js';
 import type { Index } from '../../shared/raft/entry.js';
@@ -21,6 +22,8 @@ export interface QueriesOptions {
   readonly server: string;
   readonly engine: Pick<StorageEngine, 'query' | 'locate'>;
   readonly barrier: ReadBarrier;
+  /** The version in force; undefined while it is not loaded. */
+  readonly describe: () => MachineDescription | undefined;
   /** Why nothing may be read from this state; undefined when it may. */
   readonly refusal: () => string | undefined;
   /** Why the state does not come nearer to what was acknowledged; undefined when it does. */
@@ -80,11 +83,18 @@ export class Queries {
 
   private async query(message: Msg, name: string): Promise<string> {
     const input = parse(message.data);
+    if (name === DESCRIBE_QUERY) return answerOf(this.describe());
     const { engine } = this.options;
     const result = isLinearizable(message)
       ? await this.upToDate((positions) => engine.query(name, input, positions))
       : await engine.query(name, input);
-    return `{"ok":true,"result":${JSON.stringify(result ?? null)}}`;
+    return answerOf(result);
+  }
+
+  private describe(): MachineDescription {
+    const description = this.options.describe();
+    if (description === undefined) throw new CraftError('UNAVAILABLE', 'the version in force is not loaded here');
+    return description;
   }
 
   private async sync(): Promise<string> {
@@ -121,6 +131,8 @@ export class Queries {
     }
   }
 }
+
+const answerOf = (result: unknown): string => `{"ok":true,"result":${JSON.stringify(result ?? null)}}`;
 
 function isLinearizable(message: Msg): boolean {
   const { headers } = message;

@@ -9,6 +9,7 @@
 import { ConnectionError, type NatsConnection } from '@nats-io/nats-core';
 import type { ApplierConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
+import { describeMachine } from '../../shared/engine/describe.js';
 import type { LoadedMachine } from '../../shared/engine/loading.js';
 import {
   type AppliedBatch,
@@ -188,6 +189,10 @@ export class ApplierService implements Service {
       server,
       engine,
       barrier: new ReadBarrier(connection, subjects.barrier(server), config.groups, this.positions),
+      describe: () => {
+        const inForce = loaded.versions.find(({ version }) => version === core.version);
+        return inForce && describeMachine(inForce.contract);
+      },
       refusal,
       waiting: () => core.waiting,
       onBehind: (found) => executor.happen((one) => one.foundAt(found)),

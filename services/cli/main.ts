@@ -13,6 +13,7 @@ import { LOG_STORE_SYNCS, LOG_STORES, type LogStoreKind, type LogStoreSync } fro
 import { VERSION } from '../../shared/config/version.js';
 import { natsAddress } from '../../shared/wire/connection.js';
 import { Subjects } from '../../shared/wire/subjects.js';
+import { commandsTable, inputSchema } from './commands.js';
 import { assess, type Health, LEVELS, type StatusLine, unreachable } from './health.js';
 import { mergedIndexOf, printLog } from './log.js';
 import { machineStatus, switchMachine } from './machine.js';
@@ -164,6 +165,20 @@ function createProgram(): Command {
         print(JSON.stringify((await client.query(name, input, options)) ?? null)),
       );
     });
+
+  program
+    .command('commands')
+    .description('what the cluster offers: commands and queries, with their inputs')
+    .argument('[name]', 'only this one: the JSON Schema of its input')
+    .option('--json', 'all, as JSON with JSON Schemas')
+    .addHelpText('after', examples('craft commands', 'craft commands kv.put'))
+    .action((name: string | undefined, { json: asJson = false }: { json?: boolean }) =>
+      withSession(program, async ({ client }) => {
+        const description = await client.describe();
+        if (name !== undefined) print(JSON.stringify(inputSchema(description, name), undefined, 2));
+        else print(asJson ? description : commandsTable(description));
+      }),
+    );
 
   program
     .command('status')

@@ -43,7 +43,15 @@ import {
   type ResultOf,
 } from './machine.js';
 import type { CallOptions, CommandOptions, CommandReply, CraftOptions, QueryOptions } from './options.js';
-import { type ServerStatus, type Success, serverStatus, stateStatus, syncReply } from './reply.js';
+import {
+  type MachineDescription,
+  machineDescription,
+  type ServerStatus,
+  type Success,
+  serverStatus,
+  stateStatus,
+  syncReply,
+} from './reply.js';
 import { Requester } from './requester.js';
 import { call } from './retry.js';
 import { CommandSender } from './sender.js';
@@ -172,6 +180,14 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     const reply = syncReply.safeParse(await this.call(this.subjects.sync(server), {}, undefined, options));
     if (!reply.success) throw new UnavailableError(`malformed reply of ${server}`, { cause: reply.error });
     return { index: reply.data.index, timestamp: reply.data.timestamp };
+  }
+
+  /** The commands and queries of the cluster, as any server has them. Throws UnavailableError; UnknownCommandError of older servers. */
+  async describe(options: CallOptions = {}): Promise<MachineDescription> {
+    const { result } = await this.call(this.subjects.query('craft.describe'), {}, undefined, options);
+    const description = machineDescription.safeParse(result);
+    if (!description.success) throw new UnavailableError('malformed description', { cause: description.error });
+    return description.data;
   }
 
   /** What every server that answers within `timeoutMs` (default 1,000 ms) says about itself, in order of name. */

@@ -87,6 +87,20 @@ export const stateStatus = z.looseObject({
 });
 export type StateStatus = z.output<typeof stateStatus>;
 
+const calls = z.record(z.string(), z.object({ input: z.record(z.string(), z.unknown()).optional() }));
+
+/**
+ * What the state machine offers: its version in force, and for each command and query the JSON Schema (draft 2020-12) of its input, as far as
+ * the library of the schema can tell.
+ */
+export const machineDescription = z.object({
+  name: z.string(),
+  version: z.number(),
+  commands: calls,
+  queries: calls,
+});
+export type MachineDescription = z.output<typeof machineDescription>;
+
 /** What one server says about itself on `<c>.admin.status`. Times in microseconds. */
 export const serverStatus = z.looseObject({
   server: z.string(),

@@ -13,9 +13,10 @@ export function shapeProblem(value: unknown): string | undefined {
       if (problem !== undefined) return `has a wrong definition: ${kind}[${JSON.stringify(called)}] ${problem}`;
     }
   }
-  const reserved = Object.keys(commands as object).find((one) => one.startsWith(RESERVED_PREFIX));
+  const names = [...Object.keys(commands as object), ...Object.keys(queries as object)];
+  const reserved = names.find((one) => one.startsWith(RESERVED_PREFIX));
   if (reserved === undefined) return undefined;
-  return `has a command ${JSON.stringify(reserved)}: names that begin with ${RESERVED_PREFIX} are reserved`;
+  return `has ${JSON.stringify(reserved)}: names that begin with ${RESERVED_PREFIX} are reserved`;
 }
 
 function definitionProblem({ input, handle }: Record<string, unknown>): string | undefined {

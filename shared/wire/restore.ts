@@ -5,7 +5,7 @@
 import { z } from 'zod';
 
 export const RESTORE_COMMAND = 'craft.restore';
-/** What no state machine's command may be called. */
+/** What no state machine's command or query may be called. */
 export const RESERVED_PREFIX = 'craft.';
 
 /** The input of the command, and of the request for it to the leader of group 0. */

@@ -86,6 +86,7 @@ it.each([
   ["{ name: 'm', commands: { a: { input } }, queries: {} }", 'commands["a"] has no function "handle"'],
   ["{ name: 'm', commands: {}, queries: { b: { input, handle: 1 } } }", 'queries["b"] has no function "handle"'],
   ["{ name: 'm', commands: { 'craft.restore': { input, handle } }, queries: {} }", 'begin with craft. are reserved'],
+  ["{ name: 'm', commands: {}, queries: { 'craft.describe': { input, handle } } }", 'begin with craft. are reserved'],
 ])('a default export that is no state machine: %s', async (machine, problem) => {
   const input = "const input = { '~standard': { validate() {} } }, handle = () => {};";
   expect(await refusalOf(`shape${shapes++}.mjs`, [input, `export default ${machine};`])).toContain(problem);

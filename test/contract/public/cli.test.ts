@@ -76,6 +76,20 @@ describe('clients', () => {
     }
   });
 
+  it('craft commands says what the cluster offers', async () => {
+    const { stdout, exitCode } = await craft('commands');
+    expect([exitCode, lines(stdout)]).toEqual([
+      0,
+      expect.arrayContaining(['kv, version 1', 'kv.put     {key: string, value: any, ifVersion?: integer}']),
+    ]);
+    const schema = JSON.parse((await craft('commands', 'kv.get')).stdout);
+    expect(schema).toMatchObject({ type: 'object', required: ['key'], additionalProperties: false });
+    expect(JSON.parse((await craft('commands', '--json')).stdout)).toMatchObject({
+      queries: { 'kv.get': { input: schema } },
+    });
+    expect(await craft('commands', 'kv.fly')).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('kv.txn') });
+  });
+
   it('craft --version and --help say what one looks for; what is mistyped is told in words', async () => {
     expect((await craft('--version')).stdout).toBe(`${VERSION}\n`);
     for (const command of [[], ['cmd'], ['query'], ['status'], ['log'], ['members'], ['machine'], ['snapshot']]) {
