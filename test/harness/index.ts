@@ -3,3 +3,4 @@ export * from './cluster.js';
 export * from './eventually.js';
 export * from './folder.js';
 export * from './servers.js';
+export * from './shell.js';

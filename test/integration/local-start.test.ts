@@ -10,7 +10,14 @@ import { startOf } from '../../deploy/local/pid-file.js';
 import { requireFreePort } from '../../deploy/local/ports.js';
 import { projectRoot } from '../../deploy/local/project.js';
 import { findNatsServer } from '../../deploy/local/tools/nats-server.js';
-import { eventually, freePorts, type TemporaryFolder, temporaryFolder } from '../harness/index.js';
+import {
+  eventually,
+  freePorts,
+  runBlock,
+  shellBlocks,
+  type TemporaryFolder,
+  temporaryFolder,
+} from '../harness/index.js';
 
 class Program {
   output = '';
@@ -150,6 +157,18 @@ describe('npm start', () => {
       ok: true,
       result: { version: 2 },
     });
+    // The guide's own commands; what is in force already is switched to again.
+    const [first = '', second = '', ...others] = await shellBlocks('shared/engine/README.md', 'For operators');
+    expect(others).toEqual([]);
+    const at = { CRAFT_NATS_URL: `nats://127.0.0.1:${natsPort}` };
+    const status = await runBlock(first, folder.path, at);
+    const switched = await runBlock(second, folder.path, at);
+    expect(status.map((line) => JSON.parse(line))).toMatchObject(
+      ['s1', 's2', 's3'].map((server) => ({ server, name: 'bank', version: 2 })),
+    );
+    expect(switched.map((line) => JSON.parse(line))).toMatchObject([
+      { name: 'bank', version: 2, servers: ['s1', 's2', 's3'] },
+    ]);
     program.kill('SIGTERM');
     expect(await program.end()).toBe(0);
   });

@@ -1,13 +1,14 @@
 /** The command line client and the TypeScript client against three real servers. */
 import { execFile, spawn } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { projectRoot } from '../../../deploy/local/project.js';
 import { type CraftClient, connectCraft, RejectedError } from '../../../shared/client/index.js';
 import { VERSION } from '../../../shared/config/version.js';
-import { startTestCluster, type TestCluster } from '../../harness/index.js';
+import { runBlock, shellBlocks, startTestCluster, type TestCluster } from '../../harness/index.js';
 
 interface Run {
   readonly exitCode: number;
@@ -114,6 +115,29 @@ describe('clients', () => {
     expect(servers.slice(1).map((line) => columns(line)[0])).toEqual(['s1', 's2', 's3']);
     expect(groups.slice(1).map((line) => columns(line)[0])).toEqual(['0', '1', '2']);
     expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([]);
+    // The guide shows the same columns.
+    const guide = lines(await readFile(join(projectRoot(), 'deploy/README.md'), 'utf8')).map((line) => columns(line));
+    for (const [headings = ''] of [servers, groups]) expect(guide).toContainEqual(columns(headings));
+  });
+
+  it('the commands of README.md, "Use it", run as they stand', async () => {
+    const [commands = '', sql = '', ...others] = await shellBlocks('README.md', 'Use it');
+    expect(others).toEqual([]);
+    const [put = '', got = '', status] = await runBlock(commands, test.folder, environment());
+    const { version } = JSON.parse(put).result;
+    expect(JSON.parse(got)).toEqual({ value: { n: 1 }, version });
+    expect(status).toMatch(/^healthy: 3 of 3 servers/);
+
+    // psql may not be there: its statement goes through another client, to the same address but for the port.
+    const [, given = '', statement = ''] = /^psql (\S+) -c '([^']+)'\n$/.exec(sql) ?? [];
+    const url = new URL(given);
+    url.port = new URL(test.cluster.databaseUrl('s2')).port;
+    expect(url.href).toBe(test.cluster.databaseUrl('s2'));
+    await client.sync('s2');
+    const database = postgres(url.href, { max: 1 });
+    const rows = await database.unsafe(statement);
+    await database.end();
+    expect(rows).toContainEqual(expect.objectContaining({ key: 'a', value: { n: 1 } }));
   });
 
   it('craft status --json says the same to programs', async () => {

@@ -1,25 +1,14 @@
 /** Every relative link and every anchor of every page leads somewhere: in the project, and in the package. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, normalize, posix } from 'node:path';
+import { existsSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { projectRoot } from '../../../deploy/local/project.js';
+import { filesIn, read } from './files.js';
 import { anchorsOf, linksOf } from './markdown.js';
 
 const root = projectRoot();
-const NOT_OURS = new Set(['node_modules', 'dist', '.git', '.craft', 'coverage', 'results']);
-
-/** Paths of all files with this ending, from the folder of the project. */
-function filesIn(folder: string, ending: string): string[] {
-  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
-    const path = posix.join(folder, entry.name);
-    if (entry.isDirectory()) return NOT_OURS.has(entry.name) ? [] : filesIn(path, ending);
-    return path.endsWith(ending) ? [path] : [];
-  });
-}
-
 const pages = filesIn('', '.md');
-const read = (page: string) => readFileSync(join(root, page), 'utf8');
 
 interface Target {
   /** From the folder of the project. */
