@@ -1,6 +1,8 @@
 /**
- * `craft/testing`: a state machine on a database, without NATS and without a cluster. Commands pass the same checks and the same engine as
- * at a server: migrations, schemas, savepoints, results by id, rejections.
+ * A state machine on a database, without NATS and without a cluster. Commands pass the same checks and the same engine as at a server:
+ * migrations, schemas, savepoints, results by id, rejections.
+ *
+ * @module craft/testing
  */
 
 import { errorOf } from '../../shared/client/errors.js';
@@ -22,6 +24,7 @@ export type { TestCommandOptions } from './testing/log.js';
 /** How long a command's id is remembered (milliseconds): the default of a server. */
 const RESULT_WINDOW_MS = 600_000;
 
+/** Where a machine is tested. */
 export interface TestOptions {
   /** A Postgres database for this test alone. The machine's migrations run in it; what earlier tests left there is kept. */
   readonly databaseUrl: string;
@@ -50,13 +53,14 @@ export async function openMachine<M extends StateMachineContract & MachineTypes>
   }
 }
 
+/** A state machine on a database of its own. `openMachine` gives one. */
 export class TestMachine<M extends StateMachineContract & MachineTypes> {
   private readonly checksum: RunningChecksum;
   private readonly log: TestLog;
   /** Commands run one after the other, as in the log. */
   private last: Promise<unknown> = Promise.resolve();
 
-  /** Use `openMachine`. */
+  /** @internal Use `openMachine`. */
   constructor(
     private readonly machine: M,
     private readonly engine: PostgresEngine,

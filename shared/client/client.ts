@@ -95,7 +95,7 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
   /** The largest timestamp that was acknowledged as committed and that no later acknowledgement is known to be ordered after. */
   private unordered = 0;
 
-  /** Use `connectCraft`. */
+  /** @internal Use `connectCraft`. */
   constructor(
     readonly connection: NatsConnection,
     private readonly options: CraftOptions,

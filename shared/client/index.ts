@@ -1,3 +1,8 @@
+/**
+ * The client: the package `craft-client`, and `craft/client` of the package `craft`.
+ *
+ * @module craft/client
+ */
 export * from './client.js';
 export * from './errors.js';
 export type { Json, KvDelete, KvOperation, KvPut, KvValue } from './kv.js';

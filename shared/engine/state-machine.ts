@@ -38,6 +38,7 @@ export function rejectOf(error: unknown): Error | undefined {
   return undefined;
 }
 
+/** What may be asked of a command: its input, without the code that executes it. */
 export interface CommandContract<Input = unknown> {
   /** Of zod, or of another library of the Standard Schema interface that validates synchronously. */
   readonly input: StandardSchemaV1<unknown, Input>;
@@ -50,6 +51,7 @@ export interface CommandContract<Input = unknown> {
   readonly isPlain?: (value: unknown) => boolean;
 }
 
+/** What may be asked of a query: its input, without the code that reads. */
 export interface QueryContract<Input = unknown> {
   readonly input: StandardSchemaV1<unknown, Input>;
 }
@@ -79,12 +81,15 @@ export function versionOf({ name, version = 1 }: Pick<StateMachineContract, 'nam
   return { name, version };
 }
 
+/** A command: its input, and the handler that executes it. */
 export interface CommandDefinition<Tx, Input = unknown> extends CommandContract<Input> {
   /** Runs inside a savepoint of the batch's transaction. The result must be a JSON value. */
   readonly handle: (tx: Tx, input: Input, context: CommandContext) => Promise<unknown>;
 }
 
+/** A query: its input, and the handler that reads. */
 export interface QueryDefinition<Tx, Input = unknown> extends QueryContract<Input> {
+  /** Reads only. The result must be a JSON value. */
   readonly handle: (tx: Tx, input: Input) => Promise<unknown>;
 }
 
@@ -96,6 +101,7 @@ export type CommandOutcome =
   | { readonly ok: true; readonly json: string }
   | { readonly ok: false; readonly message: string; readonly failed?: true };
 
+/** One command of a run that `applyBatch` executes. */
 export interface BatchCommand {
   readonly name: string;
   readonly input: unknown;

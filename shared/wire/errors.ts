@@ -27,6 +27,7 @@ export class CraftError extends Error {
     super(message, options);
     this.name = 'CraftError';
   }
+  /** Whether the same call may succeed later. */
   get retryable(): boolean {
     return ErrorCode[this.code].retryable;
   }

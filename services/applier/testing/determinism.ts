@@ -31,6 +31,7 @@ export type TestCommand<M extends StateMachineContract & MachineTypes> = {
   ];
 }[NameOf<M['commands']>];
 
+/** What `checkDeterminism` runs, and where. */
 export interface DeterminismOptions<M extends StateMachineContract & MachineTypes> {
   /** Two Postgres databases with equal tables: two empty ones, say. The machine's migrations run in both. Rows stay. */
   readonly databaseUrls: readonly [string, string];

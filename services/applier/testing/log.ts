@@ -7,6 +7,7 @@ import type { RunningChecksum } from '../../../shared/merge/checksum.js';
 /** Of the first command, unless the test says otherwise (microseconds since the Unix epoch). */
 const FIRST_TIMESTAMP = 1_800_000_000_000_000;
 
+/** What a client may give besides the input, and the time. */
 export interface TestCommandOptions {
   /** Idempotency id: of all commands with one id the first takes effect. Default: none. */
   readonly id?: string;
