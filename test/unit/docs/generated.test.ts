@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { withParts } from '../../../deploy/docs/generated.js';
+import { metricsTable } from '../../../deploy/docs/metrics.js';
 import { GENERATED } from '../../../deploy/docs/parts.js';
 import { settingsTable } from '../../../deploy/docs/settings.js';
 import { projectRoot } from '../../../deploy/local/project.js';
@@ -35,6 +36,28 @@ describe('a table of settings', () => {
 
   it('refuses a setting without a description', () => {
     expect(() => settingsTable({ PORT: z.coerce.number() })).toThrow('PORT has no description');
+  });
+});
+
+describe('the table of metrics', () => {
+  it('has a row for each call that opens one', () => {
+    const text =
+      "metrics.counter('a_total', 'How often');\nthis.b = options.metrics.gauge(\n  'b', 'How much', () => 1);";
+    const rows = metricsTable([{ path: 'services/replica/service.ts', text }])
+      .split('\n')
+      .slice(2);
+    expect(rows).toEqual([
+      '| replica | `craft_a_total` | counter | How often |',
+      '| replica | `craft_b` | gauge | How much |',
+    ]);
+    expect(metricsTable([{ path: 'services/main.ts', text }])).toContain('| every | `craft_a_total`');
+  });
+
+  it('refuses a call that it cannot read', () => {
+    const text = 'metrics.counter(NAME, HELP)';
+    expect(() => metricsTable([{ path: 'services/x.ts', text }])).toThrow(
+      'services/x.ts opens 1 metrics, of which 0 can be read',
+    );
   });
 });
 
