@@ -3,6 +3,7 @@ import { execFile, spawn } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { projectRoot } from '../../../deploy/local/project.js';
@@ -89,6 +90,28 @@ describe('clients', () => {
       queries: { 'kv.get': { input: schema } },
     });
     expect(await craft('commands', 'kv.fly')).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('kv.txn') });
+  });
+
+  it('craft completion bash completes commands, options and what the cluster offers', async () => {
+    const script = `craft() { '${process.execPath}' '${program}' "$@"; }
+      source <(craft completion bash)
+      try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _craft; echo "\${COMPREPLY[@]}"; }
+      try craft sna; try craft cmd --ack o; try craft cmd kv.; try craft query kv.l`;
+    const { stdout } = await promisify(execFile)('bash', ['-c', script], { env: environment() });
+    expect(lines(stdout)).toEqual(['snapshot', 'ordered', 'kv.delete kv.put kv.txn', 'kv.list']);
+  });
+
+  it('craft context keeps an address, which an option wins over', async () => {
+    const { CRAFT_NATS_URL: address = '', ...rest } = environment();
+    const own = { ...rest, XDG_CONFIG_HOME: test.folder };
+    const run = (...args: string[]) =>
+      promisify(execFile)(process.execPath, [program, ...args], { env: own }).then(({ stdout }) => stdout);
+    await run('context', 'add', 'here', '--nats', address, '--cluster', 'nobody', '--select');
+    expect(await run('context', 'list')).toBe(`* here  ${address}  nobody\n`);
+    const silent = { code: 2, stdout: expect.stringMatching(/^not serving: no server answers/) };
+    await expect(run('status')).rejects.toMatchObject(silent);
+    expect(await run('--cluster', test.cluster.cluster, 'status')).toMatch(/^healthy/);
+    await expect(run('--context', 'there', 'status')).rejects.toMatchObject({ code: 2 });
   });
 
   it('craft --version and --help say what one looks for; what is mistyped is told in words', async () => {

@@ -1,7 +1,7 @@
 /** How the inputs of commands are written for people. */
 import { expect, it } from 'vitest';
 import { z } from 'zod';
-import { commandsTable, inputText } from '../../../services/cli/commands.js';
+import { commandsTable, inputText } from '../../../services/cli/description.js';
 import { describeMachine } from '../../../shared/engine/describe.js';
 import { kvContract } from '../../../shared/engine/kv/contract.js';
 

@@ -1,0 +1,92 @@
+/** `craft status`, `log`, `verify`, `rebuild`: the cluster as a whole. */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Command } from 'commander';
+import { CraftError } from '../../../shared/client/index.js';
+import { assess, type Health, LEVELS, type StatusLine, unreachable } from '../health.js';
+import { examples, integer, print, type Session, waitOption, withSession } from '../kit.js';
+import { mergedIndexOf, printLog } from '../log.js';
+import { rebuild } from '../rebuild.js';
+import { statusJson, statusTable } from '../status.js';
+import { verify } from '../verify.js';
+
+/** Between two looks of `craft status --watch` (milliseconds). */
+const WATCH_MS = 2_000;
+const CLEAR_SCREEN = '\u001b[2J\u001b[H';
+/** Every server reads all its rows (milliseconds). */
+const VERIFY_MS = 600_000;
+/** A server says after two minutes that there is no snapshot; to install a large one takes longer (milliseconds). */
+const REBUILD_MS = 600_000;
+
+export function addCluster(program: Command): void {
+  program
+    .command('status')
+    .description('whether the cluster is healthy, what is wrong, and how far every server is')
+    .option('--json', 'as JSON')
+    .option('--watch [seconds]', 'again and again, until Ctrl-C', integer(1))
+    .addHelpText(
+      'after',
+      '\nExit code: 0 healthy; 1 degraded: something is wrong, and all is served;\n2 not serving, or wrong usage.',
+    )
+    .action(async ({ json: asJson = false, watch }: { json?: boolean; watch?: number | true }) => {
+      const show = (servers: readonly StatusLine[], health: Health): void => {
+        if (watch !== undefined && process.stdout.isTTY) process.stdout.write(CLEAR_SCREEN);
+        print(asJson ? statusJson(servers, health) : statusTable(servers, health));
+        process.exitCode = LEVELS[health.level];
+      };
+      try {
+        await withSession(program, async (session) => {
+          for (;;) {
+            const servers = await statusLines(session);
+            show(servers, assess(servers));
+            if (watch === undefined) return;
+            await delay(watch === true ? WATCH_MS : watch * 1_000);
+          }
+        });
+      } catch (error) {
+        show([], unreachable(error instanceof Error ? error.message : String(error)));
+      }
+    });
+
+  program
+    .command('log')
+    .description('the merged log, an entry a line, as JSON')
+    .option('--server <name>', 'whose copy; default: the first one that answers')
+    .option('--from <n>', 'the first merged index', integer(1), 1)
+    .option('--follow', 'go on with what is still to come')
+    .addHelpText('after', examples('craft log --from 1000 | head', 'craft log --server s2 --follow'))
+    .action((options: { server?: string; from: number; follow?: boolean }) =>
+      withSession(program, async ({ connection, client, subjects }) => {
+        const server = options.server ?? (await client.status())[0]?.server;
+        if (server === undefined) throw new CraftError('UNAVAILABLE', 'no server answers');
+        const stream = subjects.logStream(server);
+        await printLog(connection, stream, { from: options.from, follow: options.follow === true }, print);
+      }),
+    );
+
+  program
+    .command('verify')
+    .description('have all servers compare their rows; prints a server a line, as JSON')
+    .addOption(waitOption('for all of it', VERIFY_MS))
+    .action((options: { wait: number }) => withSession(program, (session) => verify(session, options.wait, print)));
+  program
+    .command('rebuild')
+    .description('make the state of a server that differs again, from a snapshot that a majority has confirmed')
+    .argument('<server>')
+    .addOption(waitOption('for all of it', REBUILD_MS))
+    .action((server: string, options: { wait: number }) =>
+      withSession(program, (session) => rebuild(session, server, options.wait, print)),
+    );
+}
+
+async function statusLines({ connection, client, subjects }: Session): Promise<StatusLine[]> {
+  return await Promise.all(
+    (await client.status()).map(async (status) => {
+      const [stream, subject] = [subjects.logStream(status.server), subjects.logSubject(status.server)];
+      try {
+        return { ...status, mergedIndex: await mergedIndexOf(connection, stream, subject) };
+      } catch (error) {
+        return { ...status, streamError: error instanceof Error ? error.message : String(error) };
+      }
+    }),
+  );
+}

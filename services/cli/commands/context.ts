@@ -1,0 +1,85 @@
+/** `craft context`, and what a context does: its settings take the place of defaults. */
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { CONTEXT_KEYS, type Context, Contexts } from '../contexts.js';
+import { examples, print } from '../kit.js';
+
+export function addContext(program: Command): void {
+  const context = program
+    .command('context')
+    .description('named connection settings, so that they need not be repeated')
+    .addHelpText(
+      'after',
+      `\nAn option wins over the environment, that over the context, that over the default.\n${examples(
+        'craft context add production --nats nats://n1,nats://n2 --creds ~/ops.creds --select',
+        'craft --context production status',
+      )}`,
+    );
+  context
+    .command('list')
+    .description('all contexts; the selected one has an asterisk')
+    .action(async () => {
+      const contexts = await Contexts.read();
+      for (const name of contexts.names) {
+        const { nats = '-', cluster = 'craft' } = contexts.get(name);
+        print(`${name === contexts.selected ? '*' : ' '} ${name}  ${withoutPassword(nats)}  ${cluster}`);
+      }
+    });
+  context
+    .command('show')
+    .description('the settings of a context, without passwords, as JSON')
+    .argument('<name>')
+    .action(async (name: string) => {
+      const { nats, ...others } = (await Contexts.read()).get(name);
+      print({ ...(nats !== undefined && { nats: withoutPassword(nats) }), ...others });
+    });
+  context
+    .command('add')
+    .description('keep the options --nats, --creds, --cluster and --timeout of this call under a name')
+    .argument('<name>')
+    .option('--select', 'use it from now on', false)
+    .action(async (name: string, { select }: { select: boolean }) => {
+      const contexts = await Contexts.read();
+      await contexts.put(name, given(program));
+      if (select) await contexts.select(name);
+    });
+  context
+    .command('select')
+    .description('use a context from now on')
+    .argument('<name>')
+    .action(async (name: string) => (await Contexts.read()).select(name));
+  context
+    .command('remove')
+    .description('forget a context')
+    .argument('<name>')
+    .action(async (name: string) => (await Contexts.read()).remove(name));
+  program.hook('preAction', async (_program, action) => {
+    if (action.parent !== context) await applyContext(program);
+  });
+}
+
+/** The options that the command line itself gives. */
+function given(program: Command): Context {
+  const options = program.opts<Context>();
+  const keys = CONTEXT_KEYS.filter((key) => program.getOptionValueSource(key) === 'cli');
+  const { creds } = options;
+  // Contexts are used in any folder.
+  return Object.fromEntries(keys.map((key) => [key, key === 'creds' && creds ? resolve(creds) : options[key]]));
+}
+
+/** Settings of the context that is named, or else selected, where neither an option nor the environment has one. */
+async function applyContext(program: Command): Promise<void> {
+  const named = program.opts<{ context?: string }>().context;
+  const contexts = await Contexts.read();
+  const name = named ?? contexts.selected;
+  if (name === undefined) return;
+  for (const [key, value] of Object.entries(contexts.get(name))) {
+    const source = program.getOptionValueSource(key);
+    if (source === undefined || source === 'default') program.setOptionValueWithSource(key, value, 'context');
+  }
+}
+
+/** Addresses for the eyes of others. */
+function withoutPassword(nats: string): string {
+  return nats.replaceAll(/\/\/[^@/,]*@/g, '//…@');
+}

@@ -1,0 +1,42 @@
+/** `craft members`. */
+import type { Command } from 'commander';
+import { CraftError } from '../../../shared/client/index.js';
+import { examples, type GlobalOptions, print, waitOption, withSession } from '../kit.js';
+import { MembersAdmin } from '../members.js';
+
+/** Changes of members take as long as a new server needs to catch up (milliseconds). */
+const MEMBERS_MS = 600_000;
+
+export function addMembers(program: Command): void {
+  const members = program
+    .command('members')
+    .description('who belongs to the cluster; add and remove servers')
+    .addHelpText('after', examples('craft members list', 'craft members add s4', 'craft members remove s1'));
+  const wait = () => waitOption('for the whole change', MEMBERS_MS);
+  const admin = (work: (admin: MembersAdmin) => Promise<void>, timeoutMs: number) =>
+    withSession(program, async ({ connection, client, subjects }) => {
+      const groups = (await client.status())[0]?.groups.length;
+      if (groups === undefined) throw new CraftError('UNAVAILABLE', 'no server answers');
+      await work(new MembersAdmin({ connection, subjects, groups, timeoutMs, print }));
+    });
+  members
+    .command('list')
+    .description('the voters and learners of every group, a group a line, as JSON')
+    .action(() =>
+      admin(async (one) => {
+        for (const group of await one.list()) print(group);
+      }, program.opts<GlobalOptions>().timeout),
+    );
+  members
+    .command('add')
+    .description('add a server that has been started with CRAFT_JOIN=true')
+    .argument('<server>')
+    .addOption(wait())
+    .action((server: string, options: { wait: number }) => admin((one) => one.add(server), options.wait));
+  members
+    .command('remove')
+    .description('take a server out; stop it afterwards')
+    .argument('<server>')
+    .addOption(wait())
+    .action((server: string, options: { wait: number }) => admin((one) => one.remove(server), options.wait));
+}

@@ -1,0 +1,116 @@
+/**
+ * `craft context`: named connection settings, so that a person with several clusters need not repeat them. They are kept in one file of the
+ * user, with mode 0600 since an address may have a password.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { z } from 'zod';
+
+/** What a context may set. An option or a variable of the environment that is given wins over it. */
+const context = z.strictObject({
+  nats: z.string().min(1).optional(),
+  creds: z.string().min(1).optional(),
+  cluster: z.string().min(1).optional(),
+  timeout: z.int().min(1).optional(),
+});
+export type Context = z.output<typeof context>;
+export const CONTEXT_KEYS = context.keyof().options;
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const contextsFile = z.strictObject({
+  selected: z.string().optional(),
+  contexts: z.record(z.string().regex(NAME), context),
+});
+type ContextsFile = z.output<typeof contextsFile>;
+
+/** Wrong use of `craft context`, or a file that is none; the message says what to do. */
+export class ContextError extends Error {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'ContextError';
+  }
+}
+
+/** Where the file lies: in the folder that the platform has for settings. */
+export function contextsPath(environment: NodeJS.ProcessEnv = process.env): string {
+  const folder =
+    environment['XDG_CONFIG_HOME'] ||
+    (process.platform === 'win32' && environment['APPDATA']) ||
+    join(environment['HOME'] || homedir(), '.config');
+  return join(folder, 'craft', 'contexts.json');
+}
+
+export class Contexts {
+  private constructor(
+    private readonly path: string,
+    private readonly file: ContextsFile,
+  ) {}
+
+  /** Reads the file; without one there is no context. @throws ContextError when it cannot be read, or is something else. */
+  static async read(path: string = contextsPath()): Promise<Contexts> {
+    let text: string;
+    try {
+      text = await readFile(path, 'utf8');
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return new Contexts(path, { contexts: {} });
+      throw new ContextError(`${path} cannot be read: ${(cause as Error).message}`, { cause });
+    }
+    try {
+      return new Contexts(path, contextsFile.parse(JSON.parse(text)));
+    } catch (cause) {
+      const why = cause instanceof z.ZodError ? z.prettifyError(cause) : (cause as Error).message;
+      throw new ContextError(`${path} is no file of contexts: ${why}`, { cause });
+    }
+  }
+
+  get selected(): string | undefined {
+    return this.file.selected;
+  }
+
+  get names(): readonly string[] {
+    return Object.keys(this.file.contexts).sort();
+  }
+
+  /** @throws ContextError when there is no such context. */
+  get(name: string): Context {
+    const found = Object.hasOwn(this.file.contexts, name) ? this.file.contexts[name] : undefined;
+    if (found !== undefined) return found;
+    const others = this.names.length === 0 ? 'there is none yet' : `there are ${this.names.join(', ')}`;
+    throw new ContextError(`there is no context ${JSON.stringify(name)}; ${others}`);
+  }
+
+  /** Adds a context, or replaces it. @throws ContextError for a name that is none. */
+  async put(name: string, given: Context): Promise<void> {
+    if (!NAME.test(name)) {
+      throw new ContextError(`${JSON.stringify(name)} is no name: letters, digits, ".", "_" and "-", at most 64`);
+    }
+    await this.write({ ...this.file, contexts: { ...this.file.contexts, [name]: given } });
+  }
+
+  async select(name: string): Promise<void> {
+    this.get(name);
+    await this.write({ ...this.file, selected: name });
+  }
+
+  async remove(name: string): Promise<void> {
+    this.get(name);
+    const { [name]: _removed, ...contexts } = this.file.contexts;
+    const { selected, ...rest } = this.file;
+    await this.write({ ...rest, ...(selected !== undefined && selected !== name && { selected }), contexts });
+  }
+
+  /** Whole or not at all. */
+  private async write(file: ContextsFile): Promise<void> {
+    const next = `${this.path}.${randomUUID()}`;
+    try {
+      await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
+      await writeFile(next, `${JSON.stringify(file, undefined, 2)}\n`, { mode: 0o600 });
+      await rename(next, this.path);
+    } catch (cause) {
+      throw new ContextError(`${this.path} cannot be written: ${(cause as Error).message}`, { cause });
+    }
+    Object.assign(this.file, { selected: undefined }, file);
+  }
+}

@@ -1,0 +1,72 @@
+/** What all commands of the command line share: options, input, output, the session with the cluster. */
+import { readFile } from 'node:fs/promises';
+import { buffer } from 'node:stream/consumers';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { connect, credsAuthenticator, type NatsConnection } from 'nats';
+import { type CraftClient, connectCraft } from '../../shared/client/index.js';
+import { natsAddress } from '../../shared/wire/connection.js';
+import { Subjects } from '../../shared/wire/subjects.js';
+
+/** Options of every command. */
+export interface GlobalOptions {
+  readonly nats: string;
+  readonly creds?: string;
+  readonly cluster: string;
+  readonly timeout: number;
+}
+
+export interface Session {
+  readonly connection: NatsConnection;
+  readonly client: CraftClient;
+  readonly subjects: Subjects;
+}
+
+/** The JSON value that an argument gives: itself, `@file`, or `-` for standard input. Ends with wrong usage when it is none. */
+export async function inputOf(given: string, program: Command): Promise<unknown> {
+  let text = given;
+  try {
+    if (given === '-') text = (await buffer(process.stdin)).toString();
+    else if (given.startsWith('@')) text = await readFile(given.slice(1), 'utf8');
+    return JSON.parse(text);
+  } catch (error) {
+    const why = error instanceof SyntaxError ? `not JSON: ${error.message}` : String(error);
+    return program.error(`error: the input is ${given === text ? '' : `(${given}) `}${why}`);
+  }
+}
+
+export function integer(min: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isSafeInteger(value) || value < min) {
+      throw new InvalidArgumentError(`not an integer from ${min} to ${Number.MAX_SAFE_INTEGER}`);
+    }
+    return value;
+  };
+}
+
+export function examples(...lines: string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  ${line}`).join('\n')}`;
+}
+
+export function waitOption(what: string, defaultMs: number): Option {
+  return new Option('--wait <ms>', `${what} (milliseconds)`).argParser(integer(1)).default(defaultMs);
+}
+
+export function print(value: unknown): void {
+  process.stdout.write(`${typeof value === 'string' ? value : JSON.stringify(value)}\n`);
+}
+
+export async function withSession(program: Command, work: (session: Session) => Promise<void>): Promise<void> {
+  const options = program.opts<GlobalOptions>();
+  const connection = await connect({
+    ...natsAddress(options.nats),
+    name: 'craft cli',
+    ...(options.creds === undefined ? {} : { authenticator: credsAuthenticator(await readFile(options.creds)) }),
+  });
+  try {
+    const client = await connectCraft({ connection, cluster: options.cluster, timeoutMs: options.timeout });
+    await work({ connection, client, subjects: new Subjects(options.cluster) });
+  } finally {
+    await connection.close();
+  }
+}
