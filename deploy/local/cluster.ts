@@ -210,6 +210,11 @@ export class LocalCluster {
     return logStore ?? environment['CRAFT_LOG_STORE'] ?? process.env['CRAFT_LOG_STORE'];
   }
 
+  /** The log of a server, or of one of its processes. */
+  logOf(server: string, name: string = server): string {
+    return join(this.dataDir, server, `${name}.log`);
+  }
+
   private isRunning(server: string): boolean {
     return this.partsOf(server).every((part) => part.process !== undefined);
   }
@@ -306,7 +311,7 @@ export class LocalCluster {
         more: { ...this.options.environment, ...besides },
       });
       const { nodeArguments = [], print = false, supervise = false, environmentOf, programOf } = this.options;
-      const logFile = join(this.dataDir, one.server, `${one.name}.log`);
+      const logFile = this.logOf(one.server, one.name);
       const launch = (): Promise<ManagedProcess> =>
         startServerProcess(one, {
           program: programOf?.(one.server) ?? program,

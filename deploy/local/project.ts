@@ -1,6 +1,6 @@
 /** Where this project's files are, whether this runs from its sources or from what was built of them. */
 import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The folder with package.json. */
@@ -12,6 +12,11 @@ export function projectRoot(): string {
     folder = parent;
   }
   return folder;
+}
+
+/** Whether this runs as a package of another project, not from a clone. */
+export function isInstalled(): boolean {
+  return basename(dirname(projectRoot())) === 'node_modules';
 }
 
 /** The built program of the services. Throws when the project has not been built. */

@@ -1,6 +1,8 @@
 /**
- * `npm start`: a cluster of three servers on this machine that keeps its data. Settings: local-config.ts. Ends with everything that it
- * started at Ctrl-C.
+ * `npm start` and `craft dev`: a cluster of three servers on this machine that keeps its data. Settings: local-config.ts. Ends with
+ * everything that it started at Ctrl-C.
+ *
+ *     node start.js [--watch]      --watch: the servers start again after a change of the state machine's files
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from 'nats';
@@ -10,6 +12,9 @@ import { natsAddress } from '../../shared/wire/connection.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { LocalCluster, StoppedError } from './cluster.js';
 import { localConfig } from './local-config.js';
+import { newestError } from './log-errors.js';
+import { type CheckedMachine, checkMachine, watchPaths } from './machine-watch.js';
+import { isInstalled } from './project.js';
 import { stopOnSignal } from './until-signal.js';
 
 /** The migrations of a developer's database (milliseconds). */
@@ -17,6 +22,8 @@ const SWITCH_MS_MAX = 120_000;
 /** Until all appliers have said which versions they have loaded, and between two looks (milliseconds). */
 const LOADED_MS_MAX = 30_000;
 const LOADED_LOOK_MS = 100;
+/** An error that a service gets over by itself is gone by then (milliseconds). */
+const TRANSIENT_MS = 3_000;
 
 function print(line = ''): void {
   process.stdout.write(`${line}\n`);
@@ -33,9 +40,10 @@ function printAddresses(cluster: LocalCluster): void {
 function printCommands(cluster: LocalCluster): void {
   const elsewhere = cluster.natsUrl === 'nats://127.0.0.1:4222' ? '' : `CRAFT_NATS_URL=${cluster.natsUrl} `;
   const named = cluster.cluster === 'craft' ? '' : `CRAFT_CLUSTER=${cluster.cluster} `;
-  const craft = `  ${elsewhere}${named}npm run --silent craft --`;
+  const craft = `  ${elsewhere}${named}${isInstalled() ? 'npx craft' : 'npm run --silent craft --'}`;
+  const hasOwnMachine = (process.env['CRAFT_STATE_MACHINE'] ?? '') !== '';
   print('Try, in another terminal:');
-  print(`${craft} cmd kv.put '{"key":"a","value":{"n":1}}'`);
+  print(hasOwnMachine ? `${craft} commands` : `${craft} cmd kv.put '{"key":"a","value":{"n":1}}'`);
   print(`${craft} log`);
   print(`${craft} status`);
 }
@@ -46,7 +54,7 @@ async function switchIfNewer(cluster: LocalCluster): Promise<void> {
   try {
     const client = await connectCraft({ connection, cluster: cluster.cluster });
     const session = { connection, client, subjects: new Subjects(cluster.cluster) };
-    const version = newerVersion(await statusOfAll(client, cluster.servers));
+    const version = newerVersion(await statusOfAll(client, cluster));
     if (version === undefined) return;
     await switchMachine(session, version, SWITCH_MS_MAX, () =>
       print(`the state machine is switched to version ${version}`),
@@ -59,20 +67,73 @@ async function switchIfNewer(cluster: LocalCluster): Promise<void> {
   }
 }
 
-/** Resolves when every server says what its applier has loaded. @throws Error naming those that do not. */
-async function statusOfAll(client: CraftClient, servers: readonly string[]): Promise<ServerStatus[]> {
-  const deadlineMs = performance.now() + LOADED_MS_MAX;
+/** Resolves when every server says what its applier has loaded. @throws Error naming those that do not, and why when their logs know. */
+async function statusOfAll(client: CraftClient, cluster: LocalCluster): Promise<ServerStatus[]> {
+  const startMs = performance.now();
+  const sinceMs = Date.now() - LOADED_MS_MAX;
   for (;;) {
     const statuses = await client.status();
     const known = statuses.filter(({ state }) => state?.machine !== undefined).map(({ server }) => server);
-    const silent = servers.filter((server) => !known.includes(server));
-    if (silent.length === 0) return statuses;
-    if (performance.now() > deadlineMs) throw new Error(`no applier of ${silent.join(', ')} answers`);
+    const [silent, ...others] = cluster.servers.filter((server) => !known.includes(server));
+    if (silent === undefined) return statuses;
+    const waitedMs = performance.now() - startMs;
+    const why = waitedMs > TRANSIENT_MS ? await newestError(cluster.logOf(silent), sinceMs) : undefined;
+    if (why !== undefined || waitedMs > LOADED_MS_MAX) {
+      throw new Error(`the database of ${[silent, ...others].join(', ')} does not go on${why ? `: ${why}` : ''}`);
+    }
     await delay(LOADED_LOOK_MS);
   }
 }
 
+/** All servers go on with the module as it is now. */
+async function restartServers(cluster: LocalCluster): Promise<void> {
+  await Promise.all(
+    cluster.servers.map(async (server) => {
+      // What they have acknowledged is on the disk.
+      await cluster.kill(server, 'SIGKILL');
+      await cluster.restart(server);
+    }),
+  );
+  await cluster.waitReady();
+  await switchIfNewer(cluster);
+}
+
+/** Starts the servers again after each change with which the machine loads. Until then, the ones before go on. */
+async function watchMachine(cluster: LocalCluster, path: string, first: CheckedMachine): Promise<never> {
+  let machine = first;
+  const onChange = async (): Promise<void> => {
+    try {
+      const before = machine;
+      machine = await checkMachine(path);
+      const { name, version, fingerprints } = machine;
+      if (JSON.stringify(fingerprints) === JSON.stringify(before.fingerprints)) return;
+      print(`${name} has changed; the servers start again …`);
+      if (before.fingerprints[version] !== undefined) {
+        print(
+          `  what version ${version} has executed stays as it was; give a change a version of its own before it counts`,
+        );
+      }
+      await restartServers(cluster);
+      print(`${name} ${version} is ready`);
+    } catch (error) {
+      if (error instanceof StoppedError) return;
+      print(error instanceof Error ? error.message : String(error));
+    }
+  };
+  await watchPaths(() => machine.paths, onChange, new AbortController().signal);
+  throw new Error('the watch has ended');
+}
+
+/** What is to be watched: the module of CRAFT_STATE_MACHINE. @throws Error when it does not load, or when there is none. */
+async function watched(): Promise<{ path: string; machine: CheckedMachine } | undefined> {
+  if (!process.argv.includes('--watch')) return undefined;
+  const path = process.env['CRAFT_STATE_MACHINE'];
+  if (path === undefined || path === '') throw new Error('--watch: set CRAFT_STATE_MACHINE to a module');
+  return { path, machine: await checkMachine(path) };
+}
+
 async function main(): Promise<void> {
+  const watching = await watched();
   const cluster = new LocalCluster({ ...localConfig(), supervise: true, onNotice: (line) => print(`craft: ${line}`) });
   stopOnSignal(async () => {
     print('stopping …');
@@ -93,6 +154,7 @@ async function main(): Promise<void> {
   print();
   const led = leaders.map((leader, group) => `group ${group} by ${leader}`).join(', ');
   print(`craft is ready (${led}); Ctrl-C stops it`);
+  if (watching !== undefined) await watchMachine(cluster, watching.path, watching.machine);
 }
 
 main().catch((error: unknown) => {

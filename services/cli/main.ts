@@ -10,11 +10,14 @@ import { addCalls } from './commands/calls.js';
 import { addCluster } from './commands/cluster.js';
 import { addCompletion } from './commands/completion.js';
 import { addContext } from './commands/context.js';
+import { addDev } from './commands/dev.js';
+import { addInit } from './commands/init.js';
 import { addMachine } from './commands/machine.js';
 import { addMembers } from './commands/members.js';
 import { addRecover } from './commands/recover.js';
 import { addSnapshots } from './commands/snapshots.js';
 import { ContextError } from './contexts.js';
+import { InitError } from './init.js';
 import { examples, integer } from './kit.js';
 
 const EXIT = { done: 0, refused: 1, usage: 2, unknown: 3 } as const;
@@ -26,7 +29,18 @@ const EXIT_CODES = `Exit codes:
   3  the outcome is unknown: repeat with the same --id
 Those of craft status say how healthy the cluster is: craft status --help`;
 
-const ADDS = [addCalls, addCluster, addRecover, addMachine, addMembers, addSnapshots, addContext, addCompletion];
+const ADDS = [
+  addCalls,
+  addCluster,
+  addRecover,
+  addMachine,
+  addMembers,
+  addSnapshots,
+  addContext,
+  addCompletion,
+  addDev,
+  addInit,
+];
 
 function createProgram(): Command {
   const program = new Command('craft');
@@ -63,7 +77,7 @@ async function main(): Promise<number> {
     const code = error instanceof CraftError ? `${error.code}: ` : '';
     const id = error instanceof OutcomeUnknownError && error.id !== '' ? ` (id ${error.id})` : '';
     process.stderr.write(`craft: ${code}${error instanceof Error ? error.message : String(error)}${id}\n`);
-    if (error instanceof ContextError) return EXIT.usage;
+    if (error instanceof ContextError || error instanceof InitError) return EXIT.usage;
     return error instanceof OutcomeUnknownError ? EXIT.unknown : EXIT.refused;
   }
 }

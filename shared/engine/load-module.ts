@@ -1,6 +1,6 @@
 /** Importing a module of the user's, so that what is wrong with it is told with file and line. */
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -20,10 +20,24 @@ export async function loadModule(path: string): Promise<{ readonly default?: unk
     const why = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
     const [line = ''] = why.split('\n');
     const place = placeOf(cause, url);
-    throw new Error(`${path} does not load: ${place === undefined ? '' : `${place}: `}${line}`, { cause });
+    const hint = hintFor(cause);
+    throw new Error(`${path} does not load: ${place === undefined ? '' : `${place}: `}${line}${hint}`, { cause });
   } finally {
     process.setSourceMapsEnabled(false);
   }
+}
+
+/** For TypeScript, which Node.js runs without a compiler since 22.18: it only leaves the types out. */
+function hintFor(error: unknown): string {
+  if (!(error instanceof Error)) return '';
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'ERR_UNKNOWN_FILE_EXTENSION' && /\.ts\b/.test(error.message)) {
+    return '; Node.js runs TypeScript from 22.18 on: compile it, or use a newer Node.js';
+  }
+  const [, missing = ''] = /^Cannot find module '(.+)\.js' imported from .+\.ts$/.exec(error.message) ?? [];
+  return missing !== '' && existsSync(`${missing}.ts`)
+    ? `; there is ${basename(missing)}.ts: where no compiler runs, an import names the file as it is`
+    : '';
 }
 
 /** `file:line` of an error that importing `url` has thrown. */

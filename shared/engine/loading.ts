@@ -111,7 +111,7 @@ async function fingerprints(
   contracts: readonly StateMachineContract[],
 ): Promise<Map<StateMachineContract, string>> {
   const homes = new Map<unknown, string>();
-  for (const one of contracts.length === 1 ? [] : filesOf(file)) {
+  for (const one of contracts.length === 1 ? [] : moduleFiles(file)) {
     // Imported by the module already: nothing runs twice. Of files that pass it on, the last one is where it is made.
     const module: { default?: unknown } = await import(pathToFileURL(one).href).catch(() => ({}));
     homes.set(module.default, one);
@@ -121,7 +121,7 @@ async function fingerprints(
 
 function fingerprintOf(file: string, contract: StateMachineContract): string {
   const hash = createHash('sha256');
-  for (const one of filesOf(file)) hash.update(createHash('sha256').update(readFileSync(one)).digest());
+  for (const one of moduleFiles(file)) hash.update(createHash('sha256').update(readFileSync(one)).digest());
   const { migrations, lastMigration } = contract as { migrations?: unknown; lastMigration?: unknown };
   const last = typeof lastMigration === 'string' ? lastMigration : undefined;
   if (typeof migrations === 'string') hash.update(migrationsText({ folder: migrations, last }));
@@ -140,8 +140,8 @@ function migrationsText(source: MigrationSource): string {
 /** Of what runs with the module; what it may import later is not known to. */
 const RELATIVE_IMPORT = /(?:from|import)\s*['"](\.{1,2}\/[^'"]+)['"]/g;
 
-/** The file and those that it imports by a relative path, in the order in which they are met. */
-function filesOf(file: string): string[] {
+/** A module's file and those that it imports by a relative path, in the order in which they are met. */
+export function moduleFiles(file: string): string[] {
   const found = new Set<string>();
   const visit = (path: string): void => {
     if (found.has(path) || !existsSync(path)) return;

@@ -54,6 +54,17 @@ it('a syntax error, also of a module that it imports', async () => {
   );
 });
 
+it('TypeScript that Node.js cannot run as it is, with what to do', async () => {
+  await writeFile(join(folder.path, 'schema.ts'), 'export const limit: number = 1;');
+  expect(await refusalOf('typed.ts', ['const a: number = 1;', 'export default (a as any).b.c;'])).toMatch(
+    /: \/typed\.ts:2: TypeError: Cannot read/,
+  );
+  expect(await refusalOf('enum.ts', ['enum Kind { a }', 'export default Kind;'])).toMatch(/: \/enum\.ts:1: .*enum/);
+  expect(await refusalOf('import.ts', ["import { limit } from './schema.js';", 'export default limit;'])).toMatch(
+    /: \/import\.ts:1: .*; there is schema\.ts: where no compiler runs, an import names the file as it is$/,
+  );
+});
+
 it('a module, a package or a name that cannot be found', async () => {
   expect(await refusalOf('module.mjs', ['', "import { a } from './none.mjs';"])).toMatch(
     /: \/module\.mjs:2: .*none\.mjs/,

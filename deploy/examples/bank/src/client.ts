@@ -1,6 +1,6 @@
 /** Opens two accounts and moves money between them. Run it again: the accounts are there, and the money moves again. */
-import { connectCraft, RejectedError } from 'craft-client';
-import type machine from './machine.js';
+import { connectCraft, RejectedError } from 'craft/client';
+import type machine from './machine.ts';
 
 const craft = await connectCraft<typeof machine>({ servers: process.env['CRAFT_NATS_URL'] ?? 'nats://127.0.0.1:4222' });
 

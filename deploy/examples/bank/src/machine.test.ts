@@ -2,18 +2,17 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { checkDeterminism, openMachine, type TestMachine } from 'craft/testing';
-import machine from './machine.js';
+import { startTestDatabases } from 'craft/testing/databases';
+import machine from './machine.ts';
 
-/** Empty ones. */
-const databaseUrls = [
-  process.env['TEST_DATABASE_URL'] ?? 'postgres://127.0.0.1/bank_test',
-  process.env['TEST_DATABASE_URL_2'] ?? 'postgres://127.0.0.1/bank_test_2',
-] as const;
+const databases = await startTestDatabases('one', 'two', 'bank');
+const [one, two, own] = databases.urls;
+after(() => databases.stop());
 
 describe('two servers', () => {
   it('come to the same rows and results', async () => {
     await checkDeterminism(machine, {
-      databaseUrls,
+      databaseUrls: [one, two],
       commands: [
         ['bank.open', { account: 'cat', cents: 100 }],
         ['bank.open', { account: 'dog', cents: 50 }],
@@ -28,7 +27,7 @@ describe('two servers', () => {
 describe('a bank', () => {
   let bank: TestMachine<typeof machine>;
   before(async () => {
-    bank = await openMachine(machine, { databaseUrl: databaseUrls[0] });
+    bank = await openMachine(machine, { databaseUrl: own });
     await bank.command('bank.open', { account: 'ann', cents: 100 }, { id: 'open ann' });
     await bank.command('bank.open', { account: 'bob', cents: 100 }, { id: 'open bob' });
   });

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { defineMachine, Reject, type Transaction } from 'craft/machine';
 import { eq, sql } from 'drizzle-orm';
 import { z } from 'zod';
-import { accounts } from './schema.js';
+import { accounts } from './schema.ts';
 
 const account = z.string().min(1).max(100);
 const cents = z.int().min(1).max(1_000_000_00);

@@ -1,0 +1,43 @@
+/** `craft dev`: the local cluster of `npm start`, for a state machine that is being written. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { examples } from '../kit.js';
+
+export function addDev(program: Command): void {
+  program
+    .command('dev')
+    .description('start a local cluster that keeps its data in .craft, until Ctrl-C')
+    .option('--machine <file>', 'your state machine, in TypeScript or JavaScript; default: CRAFT_STATE_MACHINE')
+    .option('--watch', 'start the servers again when a file of the state machine changes', false)
+    .addHelpText(
+      'after',
+      `\nPorts, folder and more are settings of the environment: CRAFT_NATS_PORT, CRAFT_POSTGRES_PORT, CRAFT_DATA_DIR …\n${examples(
+        'craft dev --machine src/machine.ts --watch',
+      )}`,
+    )
+    .action(async ({ machine, watch }: { machine?: string; watch: boolean }) => {
+      if (machine !== undefined && !existsSync(machine)) program.error(`error: there is no file ${machine}`);
+      process.exitCode = await startLauncher({
+        ...(watch && { given: ['--watch'] }),
+        environment: { ...process.env, ...(machine !== undefined && { CRAFT_STATE_MACHINE: resolve(machine) }) },
+      });
+    });
+}
+
+/** The launcher lies above the services, so it is another program. Resolves with its exit code. */
+async function startLauncher(about: { given?: readonly string[]; environment: NodeJS.ProcessEnv }): Promise<number> {
+  const launcher = fileURLToPath(new URL('../../../deploy/local/start.js', import.meta.url));
+  const child = spawn(process.execPath, [launcher, ...(about.given ?? [])], {
+    env: about.environment,
+    stdio: 'inherit',
+  });
+  // The terminal sends Ctrl-C to both. Whoever asks this process alone to end means the cluster.
+  process.on('SIGINT', () => undefined);
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
+  const [code] = (await once(child, 'exit')) as [number | null];
+  return code ?? 1;
+}
