@@ -36,7 +36,8 @@ const CHECKS = [
   command('lint', 'npm run --silent lint'),
   command('types', 'npm run --silent build:all'),
   command('layers', 'npm run --silent layers'),
-  tests('unit', 'test/unit'),
+  // One process for all: these tests have nothing that outlives them.
+  tests('unit', 'test/unit --isolate=false'),
   { ...tests('contract', 'test/contract/log-store test/contract/public'), mayTryAgain: true },
   {
     ...tests('parts', "test/integration '--exclude=test/integration/cluster/**'"),
