@@ -7,8 +7,8 @@
 
 import { errorOf } from '../../shared/client/errors.js';
 import type { InputOf, MachineTypes, NameOf, ResultOf } from '../../shared/client/machine.js';
-import type { EnginePosition } from '../../shared/engine/port.js';
-import type { StateMachineContract } from '../../shared/engine/state-machine.js';
+import type { EnginePosition, MergedCommand } from '../../shared/engine/port.js';
+import type { CommandOutcome, StateMachineContract } from '../../shared/engine/state-machine.js';
 import { RunningChecksum } from '../../shared/merge/checksum.js';
 import { PostgresEngine } from './postgres/engine.js';
 import { batchOf, type TestCommandOptions, TestLog } from './testing/log.js';
@@ -26,11 +26,17 @@ const RESULT_WINDOW_MS = 600_000;
 
 /** Where a machine is tested. */
 export interface TestOptions {
-  /** A Postgres database for this test alone. The machine's migrations run in it; what earlier tests left there is kept. */
+  /**
+   * A Postgres database for this test alone. The machine's migrations run in it; what earlier tests left there is kept. Where an earlier version
+   * is in force, it is switched to this one first, as a cluster is.
+   */
   readonly databaseUrl: string;
 }
 
-/** Opens `machine` on a database. Rejects when that cannot be reached, when a migration fails, or when its tables are not deterministic. */
+/**
+ * Opens `machine` on a database. Rejects when that cannot be reached, when a migration fails, or when its tables are not deterministic; with
+ * RangeError when a later version of the machine is in force there.
+ */
 export async function openMachine<M extends StateMachineContract & MachineTypes>(
   machine: M,
   { databaseUrl }: TestOptions,
@@ -46,7 +52,9 @@ export async function openMachine<M extends StateMachineContract & MachineTypes>
     },
   });
   try {
-    return new TestMachine(machine, engine, await engine.open(), failures);
+    const opened = new TestMachine(machine, engine, await engine.open(), failures);
+    await opened.begin();
+    return opened;
   } catch (error) {
     await engine.close();
     throw error;
@@ -70,6 +78,14 @@ export class TestMachine<M extends StateMachineContract & MachineTypes> {
   ) {
     this.checksum = new RunningChecksum(position.checksum);
     this.log = new TestLog(position);
+  }
+
+  /** @internal Puts the machine's version in force. `openMachine` does it. */
+  async begin(): Promise<void> {
+    const command = this.log.switchTo(this.machine, this.engine.machine);
+    if (command === undefined) return;
+    const outcome = await this.apply(command);
+    if (!outcome.ok) throw new Error(outcome.message, { cause: this.failures.error });
   }
 
   /**
@@ -105,12 +121,17 @@ export class TestMachine<M extends StateMachineContract & MachineTypes> {
   private async run(name: string, input: unknown, options: TestCommandOptions): Promise<unknown> {
     const { id = '' } = options;
     const command = await asClient(async () => this.log.append(this.machine, name, input, options));
-    const { applied } = await this.engine.apply(batchOf([command], this.checksum));
-    const outcome = applied[0]?.outcome;
-    if (outcome === undefined) throw new Error('the engine gave no outcome');
+    const outcome = await this.apply(command);
     if (outcome.ok) return JSON.parse(outcome.json);
     if (outcome.failed !== true) throw errorOf('REJECTED', outcome.message, id);
     throw Object.assign(errorOf('INTERNAL', outcome.message, id), { cause: this.failures.error });
+  }
+
+  private async apply(command: MergedCommand): Promise<CommandOutcome> {
+    const { applied } = await this.engine.apply(batchOf([command], this.checksum));
+    const outcome = applied[0]?.outcome;
+    if (outcome === undefined) throw new Error('the engine gave no outcome');
+    return outcome;
   }
 }
 

@@ -3,10 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { type SQL, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from 'vitest';
 import { z } from 'zod';
-import { checkDeterminism, openMachine, type TestMachine } from '../../services/applier/testing.js';
+import { checkDeterminism, openMachine, type TestCommand, type TestMachine } from '../../services/applier/testing.js';
 import { InternalError, InvalidArgumentError, RejectedError, UnknownCommandError } from '../../shared/client/index.js';
 import { type CommandContext, defineMachine, Reject, type Transaction } from '../../shared/engine/index.js';
 import { startTestPostgres, type TestPostgres } from '../harness/index.js';
+import bank1 from './cluster/bank-1.js';
+import bank2 from './cluster/bank-2.js';
+import bank3 from './cluster/bank-3.js';
 
 const nothing = z.strictObject({});
 const machine = defineMachine({
@@ -81,6 +84,33 @@ it('runs commands in the order in which they are given, and goes on where an ear
 it('rejects when there is no database', async () => {
   await expect(openMachine(machine, { databaseUrl: 'postgres://craft@127.0.0.1:1/none' })).rejects.toThrow(
     /ECONNREFUSED|lost/i,
+  );
+});
+
+it('switches a database to a later version, with its migrations, and back to no earlier one', async () => {
+  await database.createDatabases(['versions', 'versions_1', 'versions_2']);
+  const databaseUrl = database.url('versions');
+  const openedAndClosed = async (version: Parameters<typeof openMachine>[0]): Promise<void> =>
+    (await openMachine(version, { databaseUrl })).close();
+  const first = await openMachine(bank1, { databaseUrl });
+  await first.command('open', { name: 'ann', balance: 5 });
+  await first.close();
+  const second = await openMachine(bank2, { databaseUrl });
+  // A column and a command that version 2 has.
+  expect(await second.command('charge', { name: 'ann', fee: 7 })).toEqual({ version: 2 });
+  expect(await second.query('total', {})).toBe(-2);
+  await second.close();
+  await expect(openedAndClosed(bank1)).rejects.toThrow(/^the database has version 2 of bank in force: test version 1/);
+  await expect(openedAndClosed(bank3)).rejects.toThrow(/^version 2 stays in force: migration 0002_rich/);
+  await openedAndClosed(bank2);
+
+  // A new database begins with version 1, like a cluster.
+  const databaseUrls = [database.url('versions_1'), database.url('versions_2')] as const;
+  const open: TestCommand<typeof bank2> = ['open', { name: 'ann', balance: 5 }];
+  await checkDeterminism(bank2, { databaseUrls, commands: [open, ['charge', { name: 'ann', fee: 1 }]] });
+  await checkDeterminism(bank2, { databaseUrls, commands: [['charge', { name: 'ann', fee: 1 }]] });
+  await expect(checkDeterminism(bank3, { databaseUrls, commands: [open] })).rejects.toThrow(
+    /^craft\.machine failed: .*0002_rich/,
   );
 });
 

@@ -5,7 +5,7 @@
  */
 import type { InputOf, MachineTypes, NameOf } from '../../../shared/client/machine.js';
 import type { EnginePosition, MergedCommand, StorageEngine } from '../../../shared/engine/port.js';
-import type { CommandOutcome, StateMachineContract } from '../../../shared/engine/state-machine.js';
+import type { CommandOutcome, MachineVersion, StateMachineContract } from '../../../shared/engine/state-machine.js';
 import { RunningChecksum } from '../../../shared/merge/checksum.js';
 import { Connection } from '../postgres/connection.js';
 import { PostgresEngine } from '../postgres/engine.js';
@@ -33,7 +33,10 @@ export type TestCommand<M extends StateMachineContract & MachineTypes> = {
 
 /** What `checkDeterminism` runs, and where. */
 export interface DeterminismOptions<M extends StateMachineContract & MachineTypes> {
-  /** Two Postgres databases with equal tables: two empty ones, say. The machine's migrations run in both. Rows stay. */
+  /**
+   * Two Postgres databases with equal tables: two empty ones, say. The machine's migrations run in both. Where an earlier version is in force,
+   * they are switched to this one first, as a cluster is. Rows stay.
+   */
   readonly databaseUrls: readonly [string, string];
   /** In the order of the log. Ones that are rejected belong to a good test. After each of them all rows are read. */
   readonly commands: readonly TestCommand<M>[];
@@ -86,6 +89,8 @@ async function check<M extends StateMachineContract & MachineTypes>(
     if (begun !== undefined) {
       throw new Error(`the two databases have different rows in ${begun.table.name} before the first command`);
     }
+    const switching = log.switchTo(machine, one.version);
+    if (switching !== undefined) await compare(one, other, [switching]);
     const entries = commands.map(([name, input, options = {}]) => log.append(machine, name, input, options));
     for (const [from, to] of batches(entries.length)) await compare(one, other, entries.slice(from, to));
   } finally {
@@ -203,6 +208,11 @@ class Server {
     const position = await this.engine.open();
     this.checksum = new RunningChecksum(position.checksum);
     return position;
+  }
+
+  /** In force in its database. */
+  get version(): MachineVersion {
+    return this.engine.machine;
   }
 
   tables(): Promise<Tables> {

@@ -1,8 +1,9 @@
 /** The merged log of a test: commands get consecutive places in it, and one group has appended them all. */
 import type { EngineBatch, EnginePosition, MergedCommand } from '../../../shared/engine/port.js';
 import { prepareCommand } from '../../../shared/engine/registry.js';
-import type { StateMachineContract } from '../../../shared/engine/state-machine.js';
+import { type MachineVersion, type StateMachineContract, versionOf } from '../../../shared/engine/state-machine.js';
 import type { RunningChecksum } from '../../../shared/merge/checksum.js';
+import { MACHINE_COMMAND, type MachineInput } from '../../../shared/wire/machine.js';
 
 /** Of the first command, unless the test says otherwise (microseconds since the Unix epoch). */
 const FIRST_TIMESTAMP = 1_800_000_000_000_000;
@@ -38,6 +39,26 @@ export class TestLog {
     if (!Number.isSafeInteger(timestamp) || timestamp <= this.timestamp) {
       throw new RangeError(`timestamp ${timestamp} is not an integer later than ${this.timestamp}`);
     }
+    return this.entry(name, payload, id, timestamp);
+  }
+
+  /**
+   * The command that switches a database to the version of `machine` (T12); undefined when that is in force. A database begins with version 1.
+   * @throws RangeError when a later version is in force; nothing is appended then
+   */
+  switchTo(machine: StateMachineContract, inForce: MachineVersion): MergedCommand | undefined {
+    const { name, version } = versionOf(machine);
+    if (version === inForce.version) return undefined;
+    if (version < inForce.version) {
+      throw new RangeError(
+        `the database has version ${inForce.version} of ${name} in force: test version ${version} on another one`,
+      );
+    }
+    const input: MachineInput = { name, version };
+    return this.entry(MACHINE_COMMAND, new TextEncoder().encode(JSON.stringify(input)), '', this.timestamp + 1);
+  }
+
+  private entry(name: string, payload: Uint8Array, id: string, timestamp: number): MergedCommand {
     this.timestamp = timestamp;
     this.mergedIndex += 1;
     this.groupIndex += 1;
