@@ -9,6 +9,7 @@ import { basename, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { projectRoot } from '../../deploy/local/project.js';
+import { loadStateMachine } from '../../shared/engine/loading.js';
 import {
   eventually,
   freePorts,
@@ -180,6 +181,22 @@ it('craft init takes craft from where it is installed from itself, and leaves a 
     ['.gitignore', 'README.md', 'drizzle.config.ts', 'migrations', 'package.json', 'src', 'tsconfig.json'].sort(),
   );
   await expect(craft('init', '../another')).rejects.toThrow('another is not empty');
+});
+
+it('the example with two versions compiles and passes its test; the second leaves the first what it was', async () => {
+  const project = at('inventory');
+  const filter = (path: string) => !['node_modules', 'dist', 'package-lock.json'].includes(basename(path));
+  await cp(join(root, 'deploy/examples/inventory'), project, { recursive: true, filter });
+  // Installed for the project before.
+  await symlink(at('a project/node_modules'), join(project, 'node_modules'));
+  await compile(project);
+  expect(await run(project, process.execPath, ['--test', '--test-reporter=tap', 'src/machine.test.ts'])).toMatch(
+    /^# pass 7$/m,
+  );
+  const { versions } = await loadStateMachine(join(project, 'dist/machine-2.js'));
+  const alone = await loadStateMachine(join(project, 'dist/machine-1.js'));
+  expect(versions.map(({ version }) => version)).toEqual([1, 2]);
+  expect(versions[0].fingerprint).toBe(alone.newest.fingerprint);
 });
 
 it('craft dev runs the machine, and goes on with a change of it: a new command of version 2', async () => {

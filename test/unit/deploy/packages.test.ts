@@ -25,7 +25,7 @@ it('both packages have one version, licence and range of Node versions, and may 
   expect([server.private, client.private]).toEqual([undefined, undefined]);
 });
 
-it('.nvmrc, README.md, the image and the example name the versions of Node that the packages want', () => {
+it('.nvmrc, README.md, the image and the examples name the versions of Node that the packages want', () => {
   expect(server.engines.node).toBe('>=22');
   expect(read('.nvmrc').trim()).toBe('22');
   expect(read('README.md')).toMatch(/^Needs Node\.js 22 or 24, and npm/m);
@@ -33,9 +33,11 @@ it('.nvmrc, README.md, the image and the example name the versions of Node that 
     'FROM node:22-slim AS build',
     'FROM node:22-slim',
   ]);
-  const example: unknown = JSON.parse(read('deploy', 'examples', 'bank', 'package.json'));
-  // It runs TypeScript as it is.
-  expect(example).toMatchObject({ engines: { node: '>=22.18' } });
+  for (const name of ['bank', 'inventory']) {
+    const example: unknown = JSON.parse(read('deploy', 'examples', name, 'package.json'));
+    // It runs TypeScript as it is.
+    expect(example, name).toMatchObject({ engines: { node: '>=22.18' } });
+  }
 });
 
 it('the client package wants the same dependencies as the server package, in the same versions', () => {

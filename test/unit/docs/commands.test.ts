@@ -41,7 +41,7 @@ function exists(command: string, page: string): boolean {
   if (script !== undefined)
     return [...known, ...writtenScripts].includes(script) || ['ci', 'install', 'pack'].includes(script);
   const file = /^(?:node|docker compose -f) (\S+)/.exec(command)?.[1];
-  return file === undefined ? /^(?:psql|export|cd) /.test(command) : isFile(file);
+  return file === undefined ? /^(?:psql|export|cd|cp) /.test(command) : isFile(file);
 }
 
 const all = filesIn('', '.md').flatMap((page) =>

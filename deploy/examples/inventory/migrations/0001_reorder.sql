@@ -1,0 +1,1 @@
+ALTER TABLE "stock" ADD COLUMN "reorder_below" integer DEFAULT 0 NOT NULL;
