@@ -17,6 +17,30 @@ interface Run {
   readonly stderr: string;
 }
 
+/** Heading of its README, a command that ends well where the client can run, and what that says where something is missing. */
+const OTHER_CLIENTS: readonly (readonly [heading: string, probe: string, isMissing: RegExp])[] = [
+  ['Python', 'python3 -c "import nats, google.protobuf, grpc_tools.protoc"', /not found|No module named/],
+  [
+    'Go',
+    'go -C deploy/examples/clients/go list -deps .',
+    /not found|disabled by GOPROXY=off|requires go >=|not defined: -C/,
+  ],
+  ['Command line of NATS', 'nats --version', /not found/],
+];
+
+/** What is missing on this machine; undefined when nothing is. Rejects when the probe fails for another reason. */
+async function lackOf(probe: string, isMissing: RegExp, env: NodeJS.ProcessEnv): Promise<string | undefined> {
+  try {
+    await promisify(execFile)('sh', ['-c', probe], { env, cwd: projectRoot() });
+    return undefined;
+  } catch (error) {
+    const { stderr } = error as { stderr: string };
+    const lack = stderr.split('\n').find((line) => isMissing.test(line));
+    if (lack === undefined) throw new Error(`${probe} failed: ${stderr}`, { cause: error });
+    return lack.trim();
+  }
+}
+
 describe('clients', () => {
   const program = join(projectRoot(), 'dist/services/cli/main.js');
   let test: TestCluster;
@@ -162,6 +186,35 @@ describe('clients', () => {
     await database.end();
     expect(rows).toContainEqual(expect.objectContaining({ key: 'a', value: { n: 1 } }));
   });
+
+  // A first build of the Go client compiles its modules.
+  const FIRST_BUILD_MS = 240_000;
+  it.for(OTHER_CLIENTS)(
+    'the commands of deploy/examples/clients, "%s", run as they stand',
+    { timeout: FIRST_BUILD_MS },
+    async (other, { skip }) => {
+      const [heading, probe, isMissing] = other;
+      // A test downloads nothing.
+      const own = { ...environment(), GOPROXY: 'off', GOTOOLCHAIN: 'local', TMPDIR: test.folder };
+      const lack = await lackOf(probe, isMissing, own);
+      skip(lack !== undefined, lack);
+
+      const blocks = await shellBlocks('deploy/examples/clients/README.md', heading);
+      const said = await runBlock(blocks.at(-1) ?? '', test.folder, own);
+      const [first, again, refused, read, described, logged, ...more] = said.map((line) => JSON.parse(line));
+      expect(first).toMatchObject({ ok: true, index: expect.any(Number), result: { version: 1 } });
+      expect(again).toEqual(first);
+      expect(refused).toMatchObject({ ok: false, error: { code: 'REJECTED', retryable: false } });
+      expect(read).toEqual({ ok: true, result: { value: { n: 1 }, version: 1 } });
+      expect(described.result).toEqual(await client.describe());
+      const { index, group, timestamp } = first;
+      const key = logged.id;
+      const input = { key, value: { n: 1 }, ifVersion: 0 };
+      expect(logged).toMatchObject({ index, group, timestamp, name: 'kv.put', id: expect.stringMatching(/./), input });
+      expect(await client.kv.get(key)).toEqual({ value: { n: 1 }, version: 1 });
+      expect(more).toEqual([]);
+    },
+  );
 
   it('craft status --json says the same to programs', async () => {
     const said = JSON.parse((await craft('status', '--json')).stdout);

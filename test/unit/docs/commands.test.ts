@@ -1,6 +1,7 @@
 /**
- * Every command of every `sh` block is there: scripts of npm, commands of craft, programs and files. Those of README.md and of the guide for
- * versions also run, against clusters that are there anyway: test/contract/public/cli.test.ts, test/integration/local-start.test.ts.
+ * Every command of every `sh` block is there: scripts of npm, commands of craft, programs and files. Those of README.md, of the guide for
+ * versions and of the clients also run, against clusters that are there anyway: test/contract/public/cli.test.ts,
+ * test/integration/local-start.test.ts.
  */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -40,8 +41,9 @@ function exists(command: string, page: string): boolean {
   const script = /^npm (?:run (?:-s )?)?([a-z:-]+)/.exec(command)?.[1];
   if (script !== undefined)
     return [...known, ...writtenScripts].includes(script) || ['ci', 'install', 'pack'].includes(script);
-  const file = /^(?:node|docker compose -f) (\S+)/.exec(command)?.[1];
-  return file === undefined ? /^(?:psql|export|cd|cp) /.test(command) : isFile(file);
+  const file = /^(?:node|sh|python3(?! -m)|pip install -r|go -C|docker compose -f) (\S+)/.exec(command)?.[1];
+  const isOther = /^(?:psql|export|cd|cp|python3 -m|go install) |^generated=/.test(command);
+  return file === undefined ? isOther : isFile(file);
 }
 
 const all = filesIn('', '.md').flatMap((page) =>
@@ -62,6 +64,9 @@ it('tells what is not there', () => {
     'npx craft members',
     'node dist/none.js',
     'docker compose -f none',
+    'sh none.sh',
+    'python3 none.py',
+    'go -C none run .',
     'fly',
   ];
   expect(wrong.filter((command) => exists(command, 'README.md'))).toEqual([]);

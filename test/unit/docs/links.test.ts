@@ -47,6 +47,7 @@ it('a link to a page of the package leads to a page of the package, unless it is
   expect([...new Set(outside.filter((path) => !inPackage(path)))].sort()).toEqual([
     'CONTRIBUTING.md',
     'deploy/compose/compose.yaml',
+    'deploy/examples/clients/README.md',
     'deploy/examples/inventory/README.md',
     'test/README.md',
   ]);
