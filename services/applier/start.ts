@@ -9,7 +9,7 @@ import type { Links } from '../../shared/link/links.js';
 import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { openMetrics } from '../../shared/telemetry/metrics.js';
 import { createTracing } from '../../shared/telemetry/tracing.js';
-import { connectNats, requireOpen } from '../../shared/wire/connection.js';
+import { connectNats, NO_NATS, requireOpen } from '../../shared/wire/connection.js';
 import { ApplierCore } from './core/applier.js';
 import { explainOpening } from './opening.js';
 import { PostgresEngine } from './postgres/engine.js';
@@ -72,11 +72,13 @@ async function openApplier(
   });
   const { fingerprint } = loaded.newest;
   logger.info({ mergedIndex: position.mergedIndex, machine: engine.machine, fingerprint }, 'applying');
-  const connecting = () => connectNats(config, `craft-applier-${server}`, opened.signal);
+  const warn = warnOccasionally(logger);
+  const { signal } = opened;
+  const connecting = () =>
+    connectNats(config, `craft-applier-${server}`, { signal, onTrouble: (why) => warn(NO_NATS, why) });
   const connection = parts.connection ?? (await opened.open(connecting(), (one) => one.close()));
   const opening = openMetrics({ service: 'applier', server, port: config.metricsPort });
   const metrics = await opened.open(opening, (one) => one.close());
-  const warn = warnOccasionally(logger);
   const onExportError = (error: Error) => warn('span export failed', error);
   const tracing = await opened.open(createTracing({ service: 'applier', server, cluster, onExportError }), (one) =>
     one.stop(),

@@ -12,6 +12,10 @@ import { z } from 'zod';
 const context = z.strictObject({
   nats: z.string().min(1).optional(),
   creds: z.string().min(1).optional(),
+  nkey: z.string().min(1).optional(),
+  tlsCa: z.string().min(1).optional(),
+  tlsCert: z.string().min(1).optional(),
+  tlsKey: z.string().min(1).optional(),
   cluster: z.string().min(1).optional(),
   timeout: z.int().min(1).optional(),
 });

@@ -78,12 +78,9 @@ export function assess(servers: readonly StatusLine[]): Health {
   return { level, verdict: `${level}: ${counts.join(', ')}`, problems, missing, groups };
 }
 
-/** For when nobody can be asked, since NATS is away or lets nobody in. @param why in words, without secrets */
+/** For when nobody can be asked, since NATS is away or lets nobody in. @param why in words, with what to do, without secrets */
 export function unreachable(why: string): Health {
-  return nothing(
-    'the cluster cannot be asked',
-    `${why}: see whether NATS runs, and whether address and credentials are right`,
-  );
+  return nothing('the cluster cannot be asked', why);
 }
 
 function nothing(what: string, problem: string): Health {

@@ -2,8 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { connect, credsAuthenticator, type NatsConnection } from 'nats';
-import { type CraftClient, connectCraft } from '../../shared/client/index.js';
+import { connect, type NatsConnection } from 'nats';
+import { type CraftClient, CraftError, connectCraft } from '../../shared/client/index.js';
+import { accessOptions, type NatsAccess, whyNoConnection } from '../../shared/wire/access.js';
 import { natsAddress } from '../../shared/wire/connection.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 
@@ -11,6 +12,10 @@ import { Subjects } from '../../shared/wire/subjects.js';
 export interface GlobalOptions {
   readonly nats: string;
   readonly creds?: string;
+  readonly nkey?: string;
+  readonly tlsCa?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
   readonly cluster: string;
   readonly timeout: number;
 }
@@ -56,12 +61,24 @@ export function print(value: unknown): void {
   process.stdout.write(`${typeof value === 'string' ? value : JSON.stringify(value)}\n`);
 }
 
+/** A token is no option, since everybody on the machine can see those. */
+export function accessOf({ creds, nkey, tlsCa, tlsCert, tlsKey }: GlobalOptions): NatsAccess {
+  return {
+    natsCreds: creds,
+    natsNkey: nkey,
+    natsToken: process.env['CRAFT_NATS_TOKEN'] || undefined,
+    natsTlsCa: tlsCa,
+    natsTlsCert: tlsCert,
+    natsTlsKey: tlsKey,
+  };
+}
+
 export async function withSession(program: Command, work: (session: Session) => Promise<void>): Promise<void> {
   const options = program.opts<GlobalOptions>();
-  const connection = await connect({
-    ...natsAddress(options.nats),
-    name: 'craft cli',
-    ...(options.creds === undefined ? {} : { authenticator: credsAuthenticator(await readFile(options.creds)) }),
+  const address = natsAddress(options.nats);
+  const access = await accessOptions(accessOf(options), address.servers);
+  const connection = await connect({ ...address, ...access, name: 'craft cli' }).catch((error: unknown) => {
+    throw new CraftError('UNAVAILABLE', whyNoConnection(error), { cause: error });
   });
   try {
     const client = await connectCraft({ connection, cluster: options.cluster, timeoutMs: options.timeout });

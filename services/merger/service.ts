@@ -21,7 +21,7 @@ import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import { createTracing, type Tracing } from '../../shared/telemetry/tracing.js';
 import { traceparentOf } from '../../shared/wire/command.js';
-import { connectNats, onCarriedBytes, requireOpen } from '../../shared/wire/connection.js';
+import { connectNats, NO_NATS, onCarriedBytes, requireOpen } from '../../shared/wire/connection.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
 import { requestInstall } from '../../shared/wire/install.js';
 import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
@@ -50,7 +50,10 @@ export function startMerger(config: CommonConfig, links: Links = {}, signal?: Ab
   const subjects = new Subjects(cluster);
   const warn = warnOccasionally(logger);
   return openAll(async (opened) => {
-    const connecting = connectNats(config, `craft-merger-${server}`, signal);
+    const connecting = connectNats(config, `craft-merger-${server}`, {
+      signal,
+      onTrouble: (why) => warn(NO_NATS, why),
+    });
     const connection = await opened.open(connecting, (one) => one.close());
     const [name, subject] = [subjects.logStream(server), subjects.logSubject(server)];
     const stream = await opened.step(MergedLogStream.open(connection, { name, subject, groups, warn }));

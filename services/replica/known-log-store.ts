@@ -9,7 +9,7 @@ import type { Opened } from '../../shared/config/opened.js';
 import { LogStoreGoneError } from '../../shared/log-store/errors.js';
 import { isInFolder, isInJetStream, openLogStore, placeOf } from '../../shared/log-store/open.js';
 import { type LogStore, LogStoreWriteError } from '../../shared/log-store/port.js';
-import { connectNats } from '../../shared/wire/connection.js';
+import { connectNats, NO_NATS } from '../../shared/wire/connection.js';
 import { StoreRegister } from '../../shared/wire/store-register.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 
@@ -32,7 +32,10 @@ export async function openKnownLogStore(
   const { server, registerReplicas } = config;
   // What is wrong with a log that is there is told also while NATS is away.
   const early = (await isInFolder(config)) ? await opened.open(openLogStore(config), closeStore) : undefined;
-  const connecting = connectNats(config, `craft-replica-${server}`, opened.signal);
+  const connecting = connectNats(config, `craft-replica-${server}`, {
+    signal: opened.signal,
+    onTrouble: (why) => warn(NO_NATS, why),
+  });
   const connection = await opened.open(connecting, (one) => one.close());
   const register = await opened.step(StoreRegister.open(connection, new Subjects(config.cluster)));
   if (early !== undefined) {

@@ -70,6 +70,7 @@ export async function connectCraft<M extends MachineTypes = MachineTypes>(
       name: 'craft client',
       maxReconnectAttempts: -1,
       noAsyncTraces: true,
+      ...options.nats,
     }));
   return new CraftClient<M>(connection, options);
 }

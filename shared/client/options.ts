@@ -1,5 +1,5 @@
 /** What callers may ask for, and what a command gives back. */
-import type { NatsConnection } from 'nats';
+import type { ConnectionOptions, NatsConnection } from 'nats';
 
 /**
  * When a command is answered (T7). `applied`: executed, with its result. `ordered`: its place in the total order is final. `committed`: durable on a quorum,
@@ -10,6 +10,8 @@ export type Ack = 'applied' | 'ordered' | 'committed';
 export interface CraftOptions {
   /** NATS servers, `nats://host:port`; ignored with `connection`. Default `nats://127.0.0.1:4222`. */
   readonly servers?: string | string[];
+  /** More for the connection to `servers`: `authenticator`, `tls` and what else the package `nats` takes. */
+  readonly nats?: ConnectionOptions;
   /** A connection of the caller's, which `close` leaves open. */
   readonly connection?: NatsConnection;
   /** Name of the cluster; default `craft`. */

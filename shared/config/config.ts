@@ -4,6 +4,7 @@
  * the variable; nothing is started then.
  */
 import { z } from 'zod';
+import type { NatsAccess } from '../wire/access.js';
 
 const name = z.string().regex(/^[A-Za-z0-9_-]{1,32}$/, 'letters, digits, _ and -, at most 32');
 const milliseconds = z.coerce.number().int().min(1).max(3_600_000);
@@ -48,6 +49,19 @@ const commonFields = {
       'Which NATS server a connection uses. `listed`: the first one of `CRAFT_NATS_URL` that answers, for a NATS server next to each server of craft.',
     ),
   CRAFT_NATS_CREDS: z.string().optional().describe('A NATS credentials file.'),
+  CRAFT_NATS_NKEY: z.string().optional().describe('A file with the seed of a NATS NKey.'),
+  CRAFT_NATS_TOKEN: z.string().optional().describe('A NATS token.'),
+  CRAFT_NATS_TLS_CA: z
+    .string()
+    .optional()
+    .describe(
+      'PEM file of the authority that has signed the certificates of the NATS servers. Unset: those of Node.js.',
+    ),
+  CRAFT_NATS_TLS_CERT: z
+    .string()
+    .optional()
+    .describe('PEM file of a certificate of its own, where NATS verifies those.'),
+  CRAFT_NATS_TLS_KEY: z.string().optional().describe('PEM file of the key of `CRAFT_NATS_TLS_CERT`.'),
   CRAFT_LOG_LEVEL: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
     .default('info')
@@ -183,7 +197,7 @@ function parse<S extends z.ZodRawShape>(fields: S, environment: Environment): z.
   throw new ConfigError(`wrong configuration: ${problems.join('; ')}`);
 }
 
-export interface CommonConfig {
+export interface CommonConfig extends NatsAccess {
   readonly cluster: string;
   readonly server: string;
   readonly servers: readonly string[];
@@ -192,7 +206,6 @@ export interface CommonConfig {
   readonly groups: number;
   readonly natsUrl: string;
   readonly natsOrder: 'random' | 'listed';
-  readonly natsCreds: string | undefined;
   readonly logLevel: string;
   readonly metricsPort: number | undefined;
   readonly stateMachine: string | undefined;
@@ -231,6 +244,9 @@ export function commonConfig(environment: Environment = process.env): CommonConf
   if (!join && !value.CRAFT_SERVERS.includes(value.CRAFT_SERVER)) {
     throw new ConfigError(`wrong configuration: CRAFT_SERVER: ${value.CRAFT_SERVER} is not one of CRAFT_SERVERS`);
   }
+  if ((value.CRAFT_NATS_TLS_CERT === undefined) !== (value.CRAFT_NATS_TLS_KEY === undefined)) {
+    throw new ConfigError('wrong configuration: CRAFT_NATS_TLS_CERT and CRAFT_NATS_TLS_KEY belong together');
+  }
   return {
     cluster: value.CRAFT_CLUSTER,
     server: value.CRAFT_SERVER,
@@ -240,6 +256,11 @@ export function commonConfig(environment: Environment = process.env): CommonConf
     natsUrl: value.CRAFT_NATS_URL,
     natsOrder: value.CRAFT_NATS_ORDER,
     natsCreds: value.CRAFT_NATS_CREDS,
+    natsNkey: value.CRAFT_NATS_NKEY,
+    natsToken: value.CRAFT_NATS_TOKEN,
+    natsTlsCa: value.CRAFT_NATS_TLS_CA,
+    natsTlsCert: value.CRAFT_NATS_TLS_CERT,
+    natsTlsKey: value.CRAFT_NATS_TLS_KEY,
     logLevel: value.CRAFT_LOG_LEVEL,
     metricsPort: value.CRAFT_METRICS_PORT,
     stateMachine: value.CRAFT_STATE_MACHINE,

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { jetstreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { ReplicaConfig } from '../config/config.js';
+import type { NatsAccess } from '../wire/access.js';
 import { connectNats } from '../wire/connection.js';
 import { isStreamNotFound } from '../wire/jetstream-errors.js';
 import { Subjects } from '../wire/subjects.js';
@@ -12,19 +13,19 @@ import type { LogStore } from './port.js';
 import { holdsStore } from './segments/segment.js';
 import { SegmentLogStore } from './segments/store.js';
 
-export type LogStoreConfig = Pick<
-  ReplicaConfig,
-  | 'logStore'
-  | 'logStoreSync'
-  | 'dataDir'
-  | 'cluster'
-  | 'server'
-  | 'groups'
-  | 'natsUrl'
-  | 'natsOrder'
-  | 'natsCreds'
-  | 'natsMonitorUrls'
->;
+export type LogStoreConfig = NatsAccess &
+  Pick<
+    ReplicaConfig,
+    | 'logStore'
+    | 'logStoreSync'
+    | 'dataDir'
+    | 'cluster'
+    | 'server'
+    | 'groups'
+    | 'natsUrl'
+    | 'natsOrder'
+    | 'natsMonitorUrls'
+  >;
 
 /** The folder or stream, for messages. */
 export function placeOf({ logStore, dataDir, cluster, server }: LogStoreConfig): string {
@@ -67,7 +68,7 @@ export async function openLogStore(config: LogStoreConfig, signal?: AbortSignal)
 /** On a connection of its own, so that a write never waits behind what the services send. */
 async function openInJetStream(config: LogStoreConfig, signal: AbortSignal | undefined): Promise<LogStore> {
   const { cluster, server, groups } = config;
-  const connection = await connectNats(config, `craft-log-store-${server}`, signal);
+  const connection = await connectNats(config, `craft-log-store-${server}`, { signal });
   try {
     const store = await JetStreamLogStore.open({
       connection,

@@ -1,20 +1,27 @@
 /** How every service connects to NATS. */
-import { readFile } from 'node:fs/promises';
-import {
-  type ConnectionOptions,
-  connect,
-  credsAuthenticator,
-  type NatsConnection,
-  type ReconnectToServerHandler,
-  type Server,
-} from 'nats';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type ConnectionOptions, connect, type NatsConnection, type ReconnectToServerHandler, type Server } from 'nats';
+import { accessOptions, type NatsAccess, whyNoConnection } from './access.js';
 
-export interface NatsOptions {
+export interface NatsOptions extends NatsAccess {
   readonly natsUrl: string;
   /** Default `random`. */
   readonly natsOrder?: 'random' | 'listed';
-  readonly natsCreds: string | undefined;
 }
+
+export interface Connecting {
+  /** Gives the connection up while there is none, after a dial that is under way. */
+  readonly signal?: AbortSignal | undefined;
+  /** Told within five seconds why there is no connection yet, and again while that lasts. */
+  readonly onTrouble?: (why: string) => void;
+}
+
+/** Until somebody asks why there is no connection, and between two such looks (milliseconds). */
+const TROUBLE_MS = 1_000;
+const TROUBLE_AGAIN_MS = 5_000;
+
+/** What services log of `onTrouble`. */
+export const NO_NATS = 'NATS cannot be reached; trying again';
 
 /** A server that takes a connection and does not greet is passed over after this (milliseconds); the library's own 20 s are long for a service. */
 const DIAL_MS_MAX = 3_000;
@@ -33,13 +40,19 @@ const REDIAL_JITTER_MS = 100;
 
 /**
  * Connects, and keeps trying for ever, also afterwards: a server of a NATS cluster that is gone must not stop a service.
- * `name` is shown by the NATS server's own monitoring. Rejects when the NATS servers refuse, or when `signal` aborts before there is a
- * connection: after a dial that is under way.
+ * `name` is shown by the NATS server's own monitoring. Rejects when a file of the credentials cannot be read, when the NATS servers
+ * refuse, or when `signal` aborts.
  */
-export async function connectNats(options: NatsOptions, name: string, signal?: AbortSignal): Promise<NatsConnection> {
+export async function connectNats(
+  options: NatsOptions,
+  name: string,
+  { signal, onTrouble }: Connecting = {},
+): Promise<NatsConnection> {
   let isConnected = false;
+  const address = natsAddress(options.natsUrl);
   const settings: ConnectionOptions = {
-    ...natsAddress(options.natsUrl),
+    ...address,
+    ...(await accessOptions(options, address.servers)),
     ...(options.natsOrder === 'listed' && { noRandomize: true, reconnectToServer: firstListed(options.natsUrl) }),
     name,
     maxReconnectAttempts: -1,
@@ -55,12 +68,36 @@ export async function connectNats(options: NatsOptions, name: string, signal?: A
     // A stack trace for every request, in case it fails, costs more than the request.
     noAsyncTraces: true,
   };
-  if (options.natsCreds !== undefined) {
-    settings.authenticator = credsAuthenticator(await readFile(options.natsCreds));
+  const ended = new AbortController();
+  if (onTrouble !== undefined) void tellTrouble(settings, onTrouble, ended.signal);
+  try {
+    const connection = await connect(settings);
+    isConnected = true;
+    return connection;
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Error(whyNoConnection(error), { cause: error });
+  } finally {
+    ended.abort();
   }
-  const connection = await connect(settings);
-  isConnected = true;
-  return connection;
+}
+
+/** The client says nothing while it tries for ever, so a second one tries once: what it is told is the reason. */
+async function tellTrouble(
+  settings: ConnectionOptions,
+  onTrouble: (why: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const once = { ...settings, waitOnFirstConnect: false, reconnect: false, noRandomize: false };
+  for (let waitMs = TROUBLE_MS; ; waitMs = TROUBLE_AGAIN_MS) {
+    await delay(waitMs, undefined, { signal, ref: false }).catch(() => undefined);
+    if (signal.aborted) return;
+    try {
+      await (await connect(once)).close();
+    } catch (error) {
+      if (!signal.aborted) onTrouble(whyNoConnection(error));
+    }
+  }
 }
 
 /** What subscribes next would throw in the middle of it. @throws Error when the connection is closed. */

@@ -4,6 +4,8 @@ import type { Command } from 'commander';
 import { CONTEXT_KEYS, type Context, Contexts } from '../contexts.js';
 import { examples, print } from '../kit.js';
 
+const FILES: ReadonlySet<keyof Context> = new Set(['creds', 'nkey', 'tlsCa', 'tlsCert', 'tlsKey']);
+
 export function addContext(program: Command): void {
   const context = program
     .command('context')
@@ -35,7 +37,7 @@ export function addContext(program: Command): void {
     });
   context
     .command('add')
-    .description('keep the options --nats, --creds, --cluster and --timeout of this call under a name')
+    .description('keep the address, the cluster and the credentials of this call under a name')
     .argument('<name>')
     .option('--select', 'use it from now on', false)
     .action(async (name: string, { select }: { select: boolean }) => {
@@ -62,9 +64,12 @@ export function addContext(program: Command): void {
 function given(program: Command): Context {
   const options = program.opts<Context>();
   const keys = CONTEXT_KEYS.filter((key) => program.getOptionValueSource(key) === 'cli');
-  const { creds } = options;
-  // Contexts are used in any folder.
-  return Object.fromEntries(keys.map((key) => [key, key === 'creds' && creds ? resolve(creds) : options[key]]));
+  return Object.fromEntries(keys.map((key) => [key, absolute(key, options[key])]));
+}
+
+/** Contexts are used in any folder. */
+function absolute<V>(key: keyof Context, value: V): V | string {
+  return FILES.has(key) && typeof value === 'string' ? resolve(value) : value;
 }
 
 /** Settings of the context that is named, or else selected, where neither an option nor the environment has one. */

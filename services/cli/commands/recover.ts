@@ -1,7 +1,7 @@
 /** `craft recover`. */
 import { type Command, Option } from 'commander';
 import { LOG_STORE_SYNCS, LOG_STORES, type LogStoreKind, type LogStoreSync } from '../../../shared/config/config.js';
-import { type GlobalOptions, integer, print } from '../kit.js';
+import { accessOf, type GlobalOptions, integer, print } from '../kit.js';
 import { recover } from '../recover.js';
 
 /** Says where the log store is in the words of the replica's configuration, and takes that for a default. */
@@ -32,7 +32,7 @@ export function addRecover(program: Command): void {
     .option('--groups <n>', 'number of groups', integer(1), 3)
     .option('--confirm <cluster>', 'the name of the cluster: really do it')
     .action(async (options: RecoverArguments) => {
-      const { cluster, nats, creds } = program.opts<GlobalOptions>();
+      const { cluster, nats } = program.opts<GlobalOptions>();
       const { server, groups, dataDir, logStore, logStoreSync, confirm } = options;
       const list = (text: string) =>
         text
@@ -44,7 +44,7 @@ export function addRecover(program: Command): void {
         ...{
           natsUrl: nats,
           natsOrder: 'random' as const,
-          natsCreds: creds,
+          ...accessOf(program.opts<GlobalOptions>()),
           natsMonitorUrls: list(options.natsMonitor),
         },
       };
