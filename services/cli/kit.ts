@@ -7,6 +7,7 @@ import { type CraftClient, CraftError, connectCraft } from '../../shared/client/
 import { accessOptions, type NatsAccess, whyNoConnection } from '../../shared/wire/access.js';
 import { natsAddress } from '../../shared/wire/connection.js';
 import { Subjects } from '../../shared/wire/subjects.js';
+import { clearProgress } from './progress.js';
 
 /** Options of every command. */
 export interface GlobalOptions {
@@ -53,11 +54,31 @@ export function examples(...lines: string[]): string {
   return `\nExamples:\n${lines.map((line) => `  ${line}`).join('\n')}`;
 }
 
+export function jsonOption(): Option {
+  return new Option('--json', 'for programs: a line for each, as JSON').default(false);
+}
+
+/** Collects what `work` prints, and prints it at the end: a line each as JSON, or one table. Also when `work` fails. */
+export async function printAll<Line>(
+  asJson: boolean,
+  tableOf: (lines: readonly Line[]) => string,
+  work: (print: (line: unknown) => void) => Promise<void>,
+): Promise<void> {
+  const lines: Line[] = [];
+  try {
+    await work((line) => void lines.push(line as Line));
+  } finally {
+    if (asJson) lines.forEach(print);
+    else if (lines.length > 0) print(tableOf(lines));
+  }
+}
+
 export function waitOption(what: string, defaultMs: number): Option {
   return new Option('--wait <ms>', `${what} (milliseconds)`).argParser(integer(1)).default(defaultMs);
 }
 
 export function print(value: unknown): void {
+  clearProgress();
   process.stdout.write(`${typeof value === 'string' ? value : JSON.stringify(value)}\n`);
 }
 

@@ -3,6 +3,7 @@
  * groups.
  */
 import { assess, type GroupHealth, type Health, offsetMs, type StatusLine } from './health.js';
+import { table } from './table.js';
 
 export function statusTable(servers: readonly StatusLine[], health: Health = assess(servers)): string {
   const said = [health.verdict, ...health.problems].join('\n');
@@ -47,11 +48,3 @@ function groupRow({ group, led, leader, behind, learners }: GroupHealth, { group
 }
 
 const cell = (value: number | undefined): string => (value === undefined ? '-' : String(value));
-
-function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [headings, ...rows];
-  const widths = headings.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-  const line = (row: readonly string[]): string =>
-    row.map((text, column) => text.padEnd(widths[column] ?? 0)).join('  ');
-  return all.map((row) => line(row).trimEnd()).join('\n');
-}

@@ -43,7 +43,7 @@ const sequencesTable = (oid: unknown): StateTable => ({
 export class RowsChecker {
   private readonly connection: Connection;
   private backend: string | undefined;
-  private isOver = false;
+  private finished: Promise<void> | undefined;
 
   /** `onOver` is called once: when all is computed, or it has failed. */
   constructor(
@@ -85,8 +85,7 @@ export class RowsChecker {
   /** Ends it, wherever it is. */
   async end(): Promise<void> {
     const { backend } = this;
-    if (this.isOver) return;
-    if (backend !== undefined) {
+    if (this.finished === undefined && backend !== undefined) {
       const ending = this.pool.use((other) => other.run('select pg_terminate_backend($1::integer)', [backend]));
       await Promise.race([
         ending.catch(() => undefined),
@@ -118,11 +117,10 @@ export class RowsChecker {
     if (row?.[0] === true) await this.end();
   }
 
-  private async finish(): Promise<void> {
-    if (this.isOver) return;
-    this.isOver = true;
-    await this.connection.close();
-    this.onOver();
+  /** Once, whoever asks first; everybody waits until it is done, so that what they tell comes after it. */
+  private finish(): Promise<void> {
+    this.finished ??= this.connection.close().finally(() => this.onOver());
+    return this.finished;
   }
 }
 

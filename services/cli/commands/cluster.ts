@@ -5,6 +5,7 @@ import { CraftError } from '../../../shared/client/index.js';
 import { assess, type Health, LEVELS, type StatusLine, unreachable } from '../health.js';
 import { examples, integer, print, type Session, waitOption, withSession } from '../kit.js';
 import { mergedIndexOf, printLog } from '../log.js';
+import { withProgress } from '../progress.js';
 import { rebuild } from '../rebuild.js';
 import { statusJson, statusTable } from '../status.js';
 import { verify } from '../verify.js';
@@ -67,14 +68,18 @@ export function addCluster(program: Command): void {
     .command('verify')
     .description('have all servers compare their rows; prints a server a line, as JSON')
     .addOption(waitOption('for all of it', VERIFY_MS))
-    .action((options: { wait: number }) => withSession(program, (session) => verify(session, options.wait, print)));
+    .action((options: { wait: number }) =>
+      withSession(program, (session) => withProgress('comparing all rows', () => verify(session, options.wait, print))),
+    );
   program
     .command('rebuild')
     .description('make the state of a server that differs again, from a snapshot that a majority has confirmed')
     .argument('<server>')
     .addOption(waitOption('for all of it', REBUILD_MS))
     .action((server: string, options: { wait: number }) =>
-      withSession(program, (session) => rebuild(session, server, options.wait, print)),
+      withSession(program, (session) =>
+        withProgress(`rebuilding ${server}`, () => rebuild(session, server, options.wait, print)),
+      ),
     );
 }
 

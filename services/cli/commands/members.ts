@@ -1,8 +1,10 @@
 /** `craft members`. */
 import type { Command } from 'commander';
 import { CraftError } from '../../../shared/client/index.js';
-import { examples, type GlobalOptions, print, waitOption, withSession } from '../kit.js';
+import { examples, type GlobalOptions, jsonOption, print, printAll, waitOption, withSession } from '../kit.js';
 import { MembersAdmin } from '../members.js';
+import { withProgress } from '../progress.js';
+import { membersTable } from '../table.js';
 
 /** Changes of members take as long as a new server needs to catch up (milliseconds). */
 const MEMBERS_MS = 600_000;
@@ -21,22 +23,28 @@ export function addMembers(program: Command): void {
     });
   members
     .command('list')
-    .description('the voters and learners of every group, a group a line, as JSON')
-    .action(() =>
-      admin(async (one) => {
-        for (const group of await one.list()) print(group);
-      }, program.opts<GlobalOptions>().timeout),
+    .description('the voters and learners of every group')
+    .addOption(jsonOption())
+    .action(({ json }: { json: boolean }) =>
+      admin(
+        (one) => printAll(json, membersTable, async (show) => (await one.list()).forEach(show)),
+        program.opts<GlobalOptions>().timeout,
+      ),
     );
   members
     .command('add')
     .description('add a server that has been started with CRAFT_JOIN=true')
     .argument('<server>')
     .addOption(wait())
-    .action((server: string, options: { wait: number }) => admin((one) => one.add(server), options.wait));
+    .action((server: string, options: { wait: number }) =>
+      admin((one) => withProgress(`adding ${server}`, () => one.add(server)), options.wait),
+    );
   members
     .command('remove')
     .description('take a server out; stop it afterwards')
     .argument('<server>')
     .addOption(wait())
-    .action((server: string, options: { wait: number }) => admin((one) => one.remove(server), options.wait));
+    .action((server: string, options: { wait: number }) =>
+      admin((one) => withProgress(`removing ${server}`, () => one.remove(server)), options.wait),
+    );
 }

@@ -1,7 +1,9 @@
 /** `craft snapshot`. */
 import type { Command } from 'commander';
-import { examples, type GlobalOptions, print, waitOption, withSession } from '../kit.js';
+import { examples, type GlobalOptions, jsonOption, print, printAll, waitOption, withSession } from '../kit.js';
+import { withProgress } from '../progress.js';
 import { listSnapshots, restoreSnapshot, saveSnapshot, takeSnapshot } from '../snapshots.js';
+import { snapshotsTable } from '../table.js';
 
 /** A large state takes a while to be read and written everywhere (milliseconds). */
 const RESTORE_MS = 600_000;
@@ -13,13 +15,18 @@ export function addSnapshots(program: Command): void {
     .addHelpText('after', examples('craft snapshot save backup', 'craft snapshot restore backup'));
   snapshot
     .command('list')
-    .description('what there is, oldest first, a snapshot a line, as JSON')
-    .action(() => withSession(program, async (session) => listSnapshots(session, print)));
+    .description('what there is, oldest first')
+    .addOption(jsonOption())
+    .action(({ json }: { json: boolean }) =>
+      withSession(program, (session) => printAll(json, snapshotsTable, (show) => listSnapshots(session, show))),
+    );
   snapshot
     .command('take')
     .description('take one now; prints what it is')
     .action(() =>
-      withSession(program, async (session) => takeSnapshot(session, program.opts<GlobalOptions>().timeout, print)),
+      withSession(program, async (session) =>
+        withProgress('taking a snapshot', () => takeSnapshot(session, program.opts<GlobalOptions>().timeout, print)),
+      ),
     );
   snapshot
     .command('save')
@@ -27,7 +34,7 @@ export function addSnapshots(program: Command): void {
     .argument('<file>')
     .action((file: string) =>
       withSession(program, async (session) =>
-        saveSnapshot(session, file, program.opts<GlobalOptions>().timeout, print),
+        withProgress(`saving ${file}`, () => saveSnapshot(session, file, program.opts<GlobalOptions>().timeout, print)),
       ),
     );
   snapshot
@@ -37,6 +44,8 @@ export function addSnapshots(program: Command): void {
     .option('--replace', 'although there is a state, which is lost', false)
     .addOption(waitOption('for all of it', RESTORE_MS))
     .action((file: string, { replace, wait }: { replace: boolean; wait: number }) =>
-      withSession(program, (session) => restoreSnapshot(session, file, { replace, timeoutMs: wait }, print)),
+      withSession(program, (session) =>
+        withProgress(`restoring ${file}`, () => restoreSnapshot(session, file, { replace, timeoutMs: wait }, print)),
+      ),
     );
 }

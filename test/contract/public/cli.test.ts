@@ -229,12 +229,20 @@ describe('clients', () => {
   });
 
   it('craft machine tells what is loaded, and switches only to what every member has', async () => {
-    const { stdout, exitCode } = await craft('machine', 'status');
+    const { stdout, exitCode } = await craft('machine', 'status', '--json');
     const said = lines(stdout).map((line) => JSON.parse(line));
     expect(said).toMatchObject(
       ['s1', 's2', 's3'].map((server) => ({ server, name: 'kv', version: 1, loaded: [{ version: 1 }] })),
     );
     expect(exitCode).toBe(0);
+    expect(lines((await craft('machine', 'status')).stdout)[0]).toBe('server  in force  applied  loaded');
+    expect(lines((await craft('members', 'list')).stdout)).toEqual([
+      'group  voters      learners  committed',
+      ...['0', '1', '2'].map((group) => `${group}      s1, s2, s3  -         yes`),
+    ]);
+    expect(JSON.parse(lines((await craft('members', 'list', '--json')).stdout)[2] ?? '')).toEqual({
+      ...{ group: 2, voters: ['s1', 's2', 's3'], learners: [], committed: true },
+    });
     const refused = await craft('machine', 'switch', '2');
     expect(refused).toMatchObject({ exitCode: 1, stdout: '' });
     expect(refused.stderr).toMatch(/^craft: REJECTED: not every member has loaded version 2: s1, s2, s3/);
@@ -306,7 +314,7 @@ describe('clients', () => {
     const rebuilt = await craft('rebuild', 's2');
     expect(rebuilt).toMatchObject({ exitCode: 0, stderr: '' });
     expect(JSON.parse(rebuilt.stdout)).toEqual({ server: 's2', mergedIndex: expect.any(Number) });
-    const listed = lines((await craft('snapshot', 'list')).stdout).map((line) => JSON.parse(line));
+    const listed = lines((await craft('snapshot', 'list', '--json')).stdout).map((line) => JSON.parse(line));
     // A newer one may be under way, which no other server has confirmed yet.
     expect(listed).toContainEqual(expect.objectContaining({ confirmed: true }));
     await client.sync('s2');
