@@ -1,10 +1,11 @@
 /** `craft snapshot`: what the appliers say of the cluster's snapshots (T10). */
+import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import { type CraftClient, CraftError, OutcomeUnknownError } from '../../shared/client/index.js';
 import { SnapshotBucket } from '../../shared/snapshot/bucket.js';
-import { openFile, saveFile } from '../../shared/snapshot/file.js';
+import { openFile, SnapshotFileExistsError, saveFile } from '../../shared/snapshot/file.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import { parseReply } from './replies.js';
 
@@ -36,6 +37,8 @@ export async function saveSnapshot(
   print: (value: unknown) => void,
 ): Promise<void> {
   const { connection, subjects, client } = session;
+  // Before a snapshot is taken for it; `saveFile` looks again.
+  if (existsSync(path)) throw new SnapshotFileExistsError(path);
   const server = await anyServer(session);
   // Its database shows everything that was acknowledged before now (T6).
   await client.sync(server);

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { SnapshotFormatError } from '../engine/port.js';
 import type { SnapshotBucket, SnapshotInfo } from './bucket.js';
@@ -21,22 +21,33 @@ const header = snapshotMetadata.extend({
 /** A header is much smaller. */
 const HEADER_BYTES_MAX = 64 * 1024;
 
-/** Writes the snapshot; the file is there, whole and on the disk, when this resolves, and not at all when it rejects. */
+/** There is something of that name already, which may be the only backup. */
+export class SnapshotFileExistsError extends Error {
+  constructor(path: string, options?: { cause?: unknown }) {
+    super(`${path} exists already: give another name, or remove it`, options);
+    this.name = 'SnapshotFileExistsError';
+  }
+}
+
+/**
+ * Writes the snapshot into a new file that only its owner may read: all rows are in it. The file is there, whole and on the disk, when this
+ * resolves, and not at all when it rejects. @throws SnapshotFileExistsError, also for a symbolic link.
+ */
 export async function saveFile(bucket: SnapshotBucket, info: SnapshotInfo, path: string): Promise<void> {
   const { server, version, format, machine, position, savedAt } = info;
-  const { digest, bytes, data } = await bucket.raw(info);
-  const part = `${path}.part`;
-  const file = await open(part, 'w');
+  const file = await open(path, 'wx', 0o600).catch((cause: NodeJS.ErrnoException) => {
+    throw cause.code === 'EEXIST' ? new SnapshotFileExistsError(path, { cause }) : cause;
+  });
   try {
+    const { digest, bytes, data } = await bucket.raw(info);
     const head = { craft: 'snapshot', server, version, format, machine, position, savedAt, bytes, digest };
     await file.write(`${JSON.stringify(head)}\n`);
     for await (const chunk of data) await file.write(chunk);
     await file.sync();
     await file.close();
-    await rename(part, path);
   } catch (error) {
     await file.close().catch(() => undefined);
-    await rm(part, { force: true });
+    await rm(path, { force: true });
     throw error;
   }
 }

@@ -1,4 +1,5 @@
 /** The object store of snapshots on a real NATS server: what it leaves behind, and what it keeps for whoever reads. */
+import { readdir, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from 'nats';
@@ -76,6 +77,12 @@ it('keeps a file that is to be restored until every kept snapshot is an hour you
     if (oldest === undefined) throw new Error('no snapshot');
     const path = join(folder.path, 'one.snapshot');
     await saveFile(bucket, oldest, path);
+    // All rows are in it. What is there already, also a link to elsewhere, stays what it is.
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    const link = join(folder.path, 'link');
+    await symlink(join(folder.path, 'elsewhere'), link);
+    for (const taken of [path, link]) await expect(saveFile(bucket, oldest, taken)).rejects.toThrow('exists already');
+    expect((await readdir(folder.path)).sort()).toEqual(['link', 'one.snapshot']);
     const file = await bucket.saveFile(await openFile(path));
     // The same file again takes no more room.
     const { messages } = await stateOf();
