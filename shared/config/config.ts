@@ -134,8 +134,17 @@ const replicaFields = {
   CRAFT_SNAPSHOT_REPLICAS: replicas,
 };
 
+/** Of several hosts, with commas between, only the first one is looked at. What is wrong with it is not said: it has a password. */
+function isPostgresUrl(text: string): boolean {
+  return /^postgres(?:ql)?:\/\//.test(text) && URL.canParse(text.replace(/,[^/?]*/, ''));
+}
+
 const applierFields = {
-  CRAFT_DATABASE_URL: z.string().min(1).describe('The Postgres database of this server.'),
+  CRAFT_DATABASE_URL: z
+    .string()
+    .min(1)
+    .refine(isPostgresUrl, 'is no address like postgres://user:password@host:5432/database')
+    .describe('The Postgres database of this server.'),
   CRAFT_APPLY_COMMANDS_MAX: z.coerce
     .number()
     .int()

@@ -1,5 +1,5 @@
 /** Logs: JSON lines on standard output, each with the service and the server that wrote it. */
-import { type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, pino } from 'pino';
 
 export type { Logger };
 
@@ -9,15 +9,22 @@ export interface LoggerOptions {
   readonly server: string;
   /** CRAFT_LOG_LEVEL: trace, debug, info, warn, error, fatal or silent. */
   readonly level: string;
+  /** Instead of standard output. */
+  readonly destination?: DestinationStream;
 }
 
 /** A logger whose every line carries `service` and `server`. */
 export function createLogger(options: LoggerOptions): Logger {
-  return pino({
-    level: options.level,
-    base: { service: options.service, server: options.server },
-    timestamp: pino.stdTimeFunctions.isoTime,
-  });
+  return pino(
+    {
+      level: options.level,
+      base: { service: options.service, server: options.server },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      // Node keeps an address that it cannot read in the error, with the password.
+      redact: { paths: ['err.input', 'err.cause.input', 'detail.input'], remove: true },
+    },
+    options.destination,
+  );
 }
 
 /** Says that something of this kind happened; `detail` of the first occurrence since the last line is logged. */

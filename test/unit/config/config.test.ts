@@ -44,6 +44,23 @@ describe('configuration', () => {
 
   it('wants a database for the applier', () => {
     expect(() => applierConfig(minimal)).toThrow(/CRAFT_DATABASE_URL/);
+    for (const wrong of [
+      'ann:secret@host/db',
+      'http://ann:secret@host',
+      'postgres://ann:secret@h:99999/x',
+      'postgres://ann:secret@[::z]',
+    ]) {
+      const act = () => applierConfig({ ...minimal, CRAFT_DATABASE_URL: wrong });
+      expect(act).toThrow(/CRAFT_DATABASE_URL: is no address like postgres:/);
+      expect(act, 'no secret').not.toThrow(/secret/);
+    }
+    for (const right of [
+      'postgres://u:p@h/db',
+      'postgresql://h1:1,h2:2/db?sslmode=require',
+      'postgres:///db?host=/run',
+    ]) {
+      expect(applierConfig({ ...minimal, CRAFT_DATABASE_URL: right }).databaseUrl).toBe(right);
+    }
   });
 
   it('knows the version of the package', () => {

@@ -1,5 +1,25 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type Logger, warnOccasionally } from '../../../shared/telemetry/log.js';
+import { createLogger, type Logger, warnOccasionally } from '../../../shared/telemetry/log.js';
+
+it('does not log the address that an error has in it', () => {
+  const lines: string[] = [];
+  const destination = { write: (line: string) => void lines.push(line) };
+  const logger = createLogger({ service: 'applier', server: 's1', level: 'trace', destination });
+  const error = (() => {
+    try {
+      return new URL('postgres://ann:secret@[::z]/db');
+    } catch (thrown) {
+      return thrown as Error;
+    }
+  })();
+  logger.error({ err: error }, 'no database');
+  logger.warn({ detail: error }, 'no database');
+  logger.warn({ err: new Error('no database', { cause: error }) }, 'no database');
+  const text = lines.join('');
+  expect(lines).toHaveLength(3);
+  expect(text).toContain('Invalid URL');
+  expect(text).not.toContain('secret');
+});
 
 describe('warnOccasionally', () => {
   beforeEach(() => {
