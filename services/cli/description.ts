@@ -18,7 +18,8 @@ export function commandsTable({ name, version, commands, queries }: MachineDescr
 
 /** The JSON Schema of a command's or a query's input. @throws UnknownCommandError */
 export function inputSchema({ commands, queries }: MachineDescription, name: string): Schema {
-  const found = commands[name] ?? queries[name];
+  const calls = [commands, queries].find((one) => Object.hasOwn(one, name));
+  const found = calls?.[name];
   if (found === undefined) {
     throw new UnknownCommandError(
       `there is no ${name}; there are ${Object.keys({ ...commands, ...queries }).join(', ')}`,

@@ -1,7 +1,7 @@
 /** How the inputs of commands are written for people. */
 import { expect, it } from 'vitest';
 import { z } from 'zod';
-import { commandsTable, inputText } from '../../../services/cli/description.js';
+import { commandsTable, inputSchema, inputText } from '../../../services/cli/description.js';
 import { describeMachine } from '../../../shared/engine/describe.js';
 import { kvContract } from '../../../shared/engine/kv/contract.js';
 
@@ -51,4 +51,12 @@ it('is a table of 80 columns', () => {
     'kv.list    {prefix?: string, limit?: integer, after?: string}',
   ]);
   expect(text.split('\n').filter((line) => line.length > 80)).toEqual([]);
+});
+
+it('takes no name that every object has for a command', () => {
+  const machine = describeMachine(kvContract);
+  expect(inputSchema(machine, 'kv.put')).toHaveProperty('type', 'object');
+  for (const name of ['constructor', 'toString', '__proto__']) {
+    expect(() => inputSchema(machine, name)).toThrow(`there is no ${name}; there are kv.`);
+  }
 });
