@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { moduleFiles } from '../../shared/engine/loading.js';
 
 /** A state machine as it loads now. */
 export interface CheckedMachine {
@@ -31,6 +32,19 @@ export async function checkMachine(path: string): Promise<CheckedMachine> {
   } catch (cause) {
     const { stderr = '' } = cause as { stderr?: string };
     throw new Error(stderr.trim() || `${path} does not load within ${CHECK_MS_MAX / 1_000} s`, { cause });
+  }
+}
+
+/**
+ * What a look has to cover: the files and folders of the machine that loaded last, and the files that the module imports now. A module that
+ * does not load can be mended in a file that it did not import before.
+ */
+export function watchedPaths({ paths }: Pick<CheckedMachine, 'paths'>, path: string): readonly string[] {
+  try {
+    return [...new Set([...paths, ...moduleFiles(path)])];
+  } catch {
+    // A file is being replaced; the next look finds it.
+    return paths;
   }
 }
 

@@ -13,7 +13,7 @@ import { Subjects } from '../../shared/wire/subjects.js';
 import { LocalCluster, StoppedError } from './cluster.js';
 import { localConfig } from './local-config.js';
 import { newestError } from './log-errors.js';
-import { type CheckedMachine, checkMachine, watchPaths } from './machine-watch.js';
+import { type CheckedMachine, checkMachine, watchedPaths, watchPaths } from './machine-watch.js';
 import { isInstalled } from './project.js';
 import { stopOnSignal } from './until-signal.js';
 
@@ -120,7 +120,7 @@ async function watchMachine(cluster: LocalCluster, path: string, first: CheckedM
       print(error instanceof Error ? error.message : String(error));
     }
   };
-  await watchPaths(() => machine.paths, onChange, new AbortController().signal);
+  await watchPaths(() => watchedPaths(machine, path), onChange, new AbortController().signal);
   throw new Error('the watch has ended');
 }
 
