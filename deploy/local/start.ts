@@ -48,20 +48,25 @@ function printCommands(cluster: LocalCluster): void {
   print(`${craft} status`);
 }
 
-/** Puts a newer version into force when all servers have it (T12): on a developer's machine there is nobody to wait for. */
-async function switchIfNewer(cluster: LocalCluster): Promise<void> {
+/**
+ * Puts a newer version into force when all servers have it (T12): on a developer's machine there is nobody to wait for. Resolves with whether
+ * the newest version is in force; otherwise the reason is printed.
+ */
+async function switchIfNewer(cluster: LocalCluster): Promise<boolean> {
   const connection = await connect({ ...natsAddress(cluster.natsUrl), name: 'craft start' });
   try {
     const client = await connectCraft({ connection, cluster: cluster.cluster });
     const session = { connection, client, subjects: new Subjects(cluster.cluster) };
     const version = newerVersion(await statusOfAll(client, cluster));
-    if (version === undefined) return;
+    if (version === undefined) return true;
     await switchMachine(session, version, SWITCH_MS_MAX, () =>
       print(`the state machine is switched to version ${version}`),
     );
+    return true;
   } catch (error) {
     // The version before goes on: the cluster is of use, and the reason is worth reading.
     print(`the state machine is not switched: ${error instanceof Error ? error.message : String(error)}`);
+    return false;
   } finally {
     await connection.close();
   }
@@ -85,8 +90,8 @@ async function statusOfAll(client: CraftClient, cluster: LocalCluster): Promise<
   }
 }
 
-/** All servers go on with the module as it is now. */
-async function restartServers(cluster: LocalCluster): Promise<void> {
+/** All servers go on with the module as it is now. Resolves with whether its newest version is in force. */
+async function restartServers(cluster: LocalCluster): Promise<boolean> {
   await Promise.all(
     cluster.servers.map(async (server) => {
       // What they have acknowledged is on the disk.
@@ -95,7 +100,7 @@ async function restartServers(cluster: LocalCluster): Promise<void> {
     }),
   );
   await cluster.waitReady();
-  await switchIfNewer(cluster);
+  return switchIfNewer(cluster);
 }
 
 /** Starts the servers again after each change with which the machine loads. Until then, the ones before go on. */
@@ -113,8 +118,8 @@ async function watchMachine(cluster: LocalCluster, path: string, first: CheckedM
           `  what version ${version} has executed stays as it was; give a change a version of its own before it counts`,
         );
       }
-      await restartServers(cluster);
-      print(`${name} ${version} is ready`);
+      const isReady = await restartServers(cluster);
+      print(isReady ? `${name} ${version} is ready` : 'the servers start again after the next change');
     } catch (error) {
       if (error instanceof StoppedError) return;
       print(error instanceof Error ? error.message : String(error));
