@@ -60,6 +60,18 @@ async function versions(): Promise<[number, ...number[]][]> {
   return lines.map(({ version = 0, loaded = [] }) => [version, ...loaded.map((one) => one.version)]);
 }
 
+/** A server that was just started has not said yet what it has loaded; a switch is refused until then. */
+function untilLoaded(server: string, wanted: number) {
+  return eventually(
+    `${server} has loaded version ${wanted}`,
+    async () => {
+      const state = (await client.status()).find((one) => one.server === server)?.state;
+      return state?.machine?.loaded.some(({ version }) => version === wanted);
+    },
+    { timeoutMs: WAIT_MS },
+  );
+}
+
 function untilVersions(expected: [number, ...number[]]) {
   return eventually(
     `${expected} at every server`,
@@ -139,10 +151,7 @@ it('goes from version 1 to 2 under load, with a kill -9 in the middle: nothing i
   await saveSnapshot(session(), join(test.folder, 'version-1'), WAIT_MS, nothing);
   const loading = load('upgrade');
   await restartWith('s1', moduleOf(2));
-  await eventually('s1 has loaded version 2', async () => {
-    const state = (await client.status()).find(({ server }) => server === 's1')?.state;
-    return state?.machine?.loaded.some(({ version }) => version === 2);
-  });
+  await untilLoaded('s1', 2);
   await expect(switchMachine(session(), 2, WAIT_MS, nothing)).rejects.toMatchObject({
     code: 'REJECTED',
     message: expect.stringMatching(/not every member has loaded version 2: s2, s3/) as unknown,
@@ -152,14 +161,18 @@ it('goes from version 1 to 2 under load, with a kill -9 in the middle: nothing i
   await untilVersions([1, 1, 2]);
   // Old and new module have the same build of version 1.
   expect(machineProblems(await client.status())).toEqual([]);
-  // One that is killed meanwhile comes to the switch when it is back.
+  // One that is killed meanwhile comes to the switch when it is back; not the one that answers.
+  const { cluster } = test;
+  const [answering] = await cluster.waitReady({ servers: cluster.servers });
+  const victim = answering === 's2' ? 's3' : 's2';
   const { subjects } = session();
   const input = JSON.stringify({ name: 'bank', version: 2 });
   const switching = connection.request(subjects.machine(), input, { timeout: WAIT_MS });
-  await test.cluster.kill('s2', 'SIGKILL');
+  await cluster.kill(victim, 'SIGKILL');
   expect((await switching).json()).toMatchObject({ ok: true, result: { name: 'bank', version: 2 } });
-  await test.cluster.restart('s2');
-  await test.cluster.waitReady({ servers: test.cluster.servers });
+  await cluster.restart(victim);
+  await cluster.waitReady({ servers: cluster.servers });
+  await untilLoaded(victim, 2);
   await switchMachine(session(), 2, WAIT_MS, nothing);
   const { result, index = 0 } = await client.command('charge', { name: 'a0', fee: 10 });
   expect(result).toEqual({ version: 2 });
