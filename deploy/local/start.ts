@@ -113,7 +113,9 @@ async function watchMachine(cluster: LocalCluster, path: string, first: CheckedM
       const { name, version, fingerprints } = machine;
       if (JSON.stringify(fingerprints) === JSON.stringify(before.fingerprints)) return;
       print(`${name} has changed; the servers start again …`);
-      if (before.fingerprints[version] !== undefined) {
+      if (before.name !== name) {
+        print(`  it was called ${before.name}: another machine needs a data folder of its own (CRAFT_DATA_DIR)`);
+      } else if (before.fingerprints[version] !== undefined) {
         print(
           `  what version ${version} has executed stays as it was; give a change a version of its own before it counts`,
         );

@@ -1,7 +1,7 @@
 /** `craft init`: a project with a state machine of its own, from the example that lies in this package. */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -49,19 +49,39 @@ export async function init({ folder, craft, print }: InitOptions): Promise<void>
   if (!NAME.test(name)) {
     throw new InitError(`${JSON.stringify(name)} is no name of a package: small letters, digits, ".", "_" and "-"`);
   }
-  const there = await readdir(target).catch(() => []);
-  if (there.length > 0) throw new InitError(`${target} is not empty`);
+  const there = await readdir(target).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw new InitError(`${target} cannot be used: ${error.message}`);
+  });
+  if (there !== undefined && there.length > 0) throw new InitError(`${target} is not empty`);
+  await mkdir(target, { recursive: true });
+  try {
+    await write(target, name, craft, print);
+  } catch (error) {
+    // So that it can be tried again.
+    for (const made of there === undefined ? [target] : (await readdir(target)).map((one) => join(target, one))) {
+      await rm(made, { recursive: true, force: true });
+    }
+    throw error;
+  }
+  const where = relative(process.cwd(), target) || '.';
+  print(`${name} is written. Now:\n\n  cd ${where}\n  npm install\n  npm test\n  npm run dev\n\nREADME.md says more.`);
+}
+
+async function write(
+  target: string,
+  name: string,
+  craft: string | undefined,
+  print: (line: string) => void,
+): Promise<void> {
   const root = packageRoot();
   const own = await readPackage(root);
-  await mkdir(target, { recursive: true });
   const source = craft ?? (await sourceOf(root, own, target, print));
   await cp(join(root, TEMPLATE), target, { recursive: true, filter: (path) => !LEFT_OUT.has(basename(path)) });
   const template = await readPackage(target);
   const project = projectOf(template, { name, own, source });
   await writeFile(join(target, 'package.json'), `${JSON.stringify(project, undefined, 2)}\n`);
   await writeFile(join(target, '.gitignore'), IGNORED.join('\n'));
-  const where = relative(process.cwd(), target) || '.';
-  print(`${name} is written. Now:\n\n  cd ${where}\n  npm install\n  npm test\n  npm run dev\n\nREADME.md says more.`);
 }
 
 /** The example's package.json, for a project of its own. */

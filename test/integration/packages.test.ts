@@ -181,6 +181,8 @@ it('craft init takes craft from where it is installed from itself, and leaves a 
     ['.gitignore', 'README.md', 'drizzle.config.ts', 'migrations', 'package.json', 'src', 'tsconfig.json'].sort(),
   );
   await expect(craft('init', '../another')).rejects.toThrow('another is not empty');
+  await writeFile(at('taken'), '');
+  await expect(craft('init', '../taken')).rejects.toThrow('taken cannot be used');
 });
 
 it('the example with two versions compiles and passes its test; the second leaves the first what it was', async () => {

@@ -1,10 +1,13 @@
 /** `craft context`, and what a context does: its settings take the place of defaults. */
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { CONTEXT_KEYS, type Context, Contexts } from '../contexts.js';
+import { CONTEXT_KEYS, type Context, ContextError, Contexts } from '../contexts.js';
 import { examples, print } from '../kit.js';
 
 const FILES: ReadonlySet<keyof Context> = new Set(['creds', 'nkey', 'tlsCa', 'tlsCert', 'tlsKey']);
+
+/** They ask no cluster: a file of contexts that is damaged does not keep them from working. */
+const WITHOUT_CLUSTER: ReadonlySet<string> = new Set(['dev', 'init', 'completion']);
 
 export function addContext(program: Command): void {
   const context = program
@@ -41,8 +44,11 @@ export function addContext(program: Command): void {
     .argument('<name>')
     .option('--select', 'use it from now on', false)
     .action(async (name: string, { select }: { select: boolean }) => {
+      const settings = given(program);
+      if (Object.keys(settings).length === 0)
+        throw new ContextError('there is nothing to keep: give --nats, for example');
       const contexts = await Contexts.read();
-      await contexts.put(name, given(program));
+      await contexts.put(name, settings);
       if (select) await contexts.select(name);
     });
   context
@@ -56,14 +62,15 @@ export function addContext(program: Command): void {
     .argument('<name>')
     .action(async (name: string) => (await Contexts.read()).remove(name));
   program.hook('preAction', async (_program, action) => {
-    if (action.parent !== context) await applyContext(program);
+    const isWithoutCluster = action.parent === context || WITHOUT_CLUSTER.has(action.name());
+    if (!isWithoutCluster) await applyContext(program);
   });
 }
 
-/** The options that the command line itself gives. */
+/** The settings of this call: options, and what the environment has. */
 function given(program: Command): Context {
   const options = program.opts<Context>();
-  const keys = CONTEXT_KEYS.filter((key) => program.getOptionValueSource(key) === 'cli');
+  const keys = CONTEXT_KEYS.filter((key) => ['cli', 'env'].includes(program.getOptionValueSource(key) ?? ''));
   return Object.fromEntries(keys.map((key) => [key, absolute(key, options[key])]));
 }
 

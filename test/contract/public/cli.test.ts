@@ -136,6 +136,8 @@ describe('clients', () => {
     await expect(run('status')).rejects.toMatchObject(silent);
     expect(await run('--cluster', test.cluster.cluster, 'status')).toMatch(/^healthy/);
     await expect(run('--context', 'there', 'status')).rejects.toMatchObject({ code: 2 });
+    const nothing = { code: 2, stderr: expect.stringContaining('nothing to keep') };
+    await expect(run('context', 'add', 'empty')).rejects.toMatchObject(nothing);
   });
 
   it('craft --version and --help say what one looks for; what is mistyped is told in words', async () => {
