@@ -49,15 +49,16 @@ function printCommands(cluster: LocalCluster): void {
 }
 
 /**
- * Puts a newer version into force when all servers have it (T12): on a developer's machine there is nobody to wait for. Resolves with whether
- * the newest version is in force; otherwise the reason is printed.
+ * Puts a newer version into force when all servers have it (T12): a developer's cluster needs no operator for that. Resolves with whether the
+ * newest version is in force; otherwise the reason is printed.
+ * @param startedMs when the servers were started (milliseconds since the Unix epoch)
  */
-async function switchIfNewer(cluster: LocalCluster): Promise<boolean> {
+async function switchIfNewer(cluster: LocalCluster, startedMs: number): Promise<boolean> {
   const connection = await connect({ ...natsAddress(cluster.natsUrl), name: 'craft start' });
   try {
     const client = await connectCraft({ connection, cluster: cluster.cluster });
     const session = { connection, client, subjects: new Subjects(cluster.cluster) };
-    const version = newerVersion(await statusOfAll(client, cluster));
+    const version = newerVersion(await statusOfAll(client, cluster, startedMs));
     if (version === undefined) return true;
     await switchMachine(session, version, SWITCH_MS_MAX, () =>
       print(`the state machine is switched to version ${version}`),
@@ -73,16 +74,15 @@ async function switchIfNewer(cluster: LocalCluster): Promise<boolean> {
 }
 
 /** Resolves when every server says what its applier has loaded. @throws Error naming those that do not, and why when their logs know. */
-async function statusOfAll(client: CraftClient, cluster: LocalCluster): Promise<ServerStatus[]> {
+async function statusOfAll(client: CraftClient, cluster: LocalCluster, startedMs: number): Promise<ServerStatus[]> {
   const startMs = performance.now();
-  const sinceMs = Date.now() - LOADED_MS_MAX;
   for (;;) {
     const statuses = await client.status();
     const known = statuses.filter(({ state }) => state?.machine !== undefined).map(({ server }) => server);
     const [silent, ...others] = cluster.servers.filter((server) => !known.includes(server));
     if (silent === undefined) return statuses;
     const waitedMs = performance.now() - startMs;
-    const why = waitedMs > TRANSIENT_MS ? await newestError(cluster.logOf(silent), sinceMs) : undefined;
+    const why = waitedMs > TRANSIENT_MS ? await newestError(cluster.logOf(silent), startedMs) : undefined;
     if (why !== undefined || waitedMs > LOADED_MS_MAX) {
       throw new Error(`the database of ${[silent, ...others].join(', ')} does not go on${why ? `: ${why}` : ''}`);
     }
@@ -92,6 +92,8 @@ async function statusOfAll(client: CraftClient, cluster: LocalCluster): Promise<
 
 /** All servers go on with the module as it is now. Resolves with whether its newest version is in force. */
 async function restartServers(cluster: LocalCluster): Promise<boolean> {
+  // What their logs say from before was the module before.
+  const startedMs = Date.now();
   await Promise.all(
     cluster.servers.map(async (server) => {
       // What they have acknowledged is on the disk.
@@ -100,7 +102,7 @@ async function restartServers(cluster: LocalCluster): Promise<boolean> {
     }),
   );
   await cluster.waitReady();
-  return switchIfNewer(cluster);
+  return switchIfNewer(cluster, startedMs);
 }
 
 /** Starts the servers again after each change with which the machine loads. Until then, the ones before go on. */
@@ -139,6 +141,7 @@ async function ownMachine(): Promise<{ path: string; machine: CheckedMachine } |
 
 async function main(): Promise<void> {
   const own = await ownMachine();
+  const startedMs = Date.now();
   const isWatching = process.argv.includes('--watch');
   if (isWatching && own === undefined) throw new Error('nothing to watch: set CRAFT_STATE_MACHINE to a module');
   const cluster = new LocalCluster({ ...localConfig(), supervise: true, onNotice: (line) => print(`craft: ${line}`) });
@@ -156,7 +159,7 @@ async function main(): Promise<void> {
     await cluster.stop();
     throw error;
   }
-  await switchIfNewer(cluster);
+  await switchIfNewer(cluster, startedMs);
   printCommands(cluster);
   print();
   const led = leaders.map((leader, group) => `group ${group} by ${leader}`).join(', ');

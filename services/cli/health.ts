@@ -78,7 +78,7 @@ export function assess(servers: readonly StatusLine[]): Health {
   return { level, verdict: `${level}: ${counts.join(', ')}`, problems, missing, groups };
 }
 
-/** For when nobody can be asked, since NATS is away or lets nobody in. @param why in words, with what to do, without secrets */
+/** The health of a cluster that cannot be asked: NATS is away, or refuses the credentials. @param why in words, with what to do, without secrets */
 export function unreachable(why: string): Health {
   return nothing('the cluster cannot be asked', why);
 }

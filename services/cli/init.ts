@@ -3,9 +3,9 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { z } from 'zod';
+import { packageRoot } from '../../shared/config/package-root.js';
 
 const TEMPLATE = 'deploy/examples/bank';
 /** What running the example has left there. */
@@ -131,12 +131,6 @@ async function installedFrom(root: string): Promise<string | undefined> {
   } catch {
     return undefined;
   }
-}
-
-function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
-  return folder;
 }
 
 async function readPackage(folder: string): Promise<PackageFile> {

@@ -16,7 +16,7 @@ export interface Connecting {
   readonly onTrouble?: (why: string) => void;
 }
 
-/** Until somebody asks why there is no connection, and between two such looks (milliseconds). */
+/** Until the first look why there is no connection, and between two looks (milliseconds). */
 const TROUBLE_MS = 1_000;
 const TROUBLE_AGAIN_MS = 5_000;
 
@@ -88,7 +88,7 @@ async function tellTrouble(
   onTrouble: (why: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const once = { ...settings, waitOnFirstConnect: false, reconnect: false, noRandomize: false };
+  const once = { ...settings, waitOnFirstConnect: false, reconnect: false };
   for (let waitMs = TROUBLE_MS; ; waitMs = TROUBLE_AGAIN_MS) {
     await delay(waitMs, undefined, { signal, ref: false }).catch(() => undefined);
     if (signal.aborted) return;

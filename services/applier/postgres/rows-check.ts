@@ -117,7 +117,7 @@ export class RowsChecker {
     if (row?.[0] === true) await this.end();
   }
 
-  /** Once, whoever asks first; everybody waits until it is done, so that what they tell comes after it. */
+  /** Closes the connection once. Each caller waits until `onOver` was called: what the caller tells comes after it. */
   private finish(): Promise<void> {
     this.finished ??= this.connection.close().finally(() => this.onOver());
     return this.finished;
