@@ -24,6 +24,7 @@ export interface Outside<C extends QueuedCommand> {
   feed(effect: EffectOf<C, 'feed'>): void;
   barrier(effect: EffectOf<C, 'barrier'>): void;
   snapshotNeeded(effect: EffectOf<C, 'snapshot-needed'>): void;
+  impossible(effect: EffectOf<C, 'impossible'>): void;
   clockRefused(effect: EffectOf<C, 'clock-refused'>): void;
   /** A write begins; what is returned is called when it is durable. For tracing. */
   onWrite(effect: EffectOf<C, 'write'>): (() => void) | undefined;
@@ -95,6 +96,9 @@ export class Executor<C extends QueuedCommand> {
         break;
       case 'snapshot-needed':
         outside.snapshotNeeded(effect);
+        break;
+      case 'impossible':
+        outside.impossible(effect);
         break;
       case 'clock-refused':
         outside.clockRefused(effect);

@@ -354,6 +354,9 @@ export class ReplicaService implements Service {
       feed: (effect) => this.guard('feed', () => this.feed.answer(effect.request, effect)),
       barrier: ({ request, positions }) => this.barriers.answer(request, positions),
       snapshotNeeded: ({ atLeast }) => void this.requests.install(atLeast),
+      impossible: ({ from, group, what }) => {
+        this.drop(`a message that no correct server can have sent to group ${group}`, `${from}: ${what}`);
+      },
       clockRefused: ({ what, group, timestamp }) => {
         this.warn('a clock is too far off', { what, group, timestamp, offsetUs: this.core.clock.offsetUs() });
       },

@@ -48,10 +48,6 @@ function follow(state: GroupState, message: Message, round: number, nowMs: numbe
     reply(state, message, round, { refusal: 'log-mismatch', conflictIndex: state.log.lastIndex + 1 }, 'now');
     return false;
   }
-  assert(
-    !(state.role === 'leader' && message.term === state.term),
-    'election safety: at most one leader a term (Raft section 5.2)',
-  );
   if (message.term > state.term || state.role !== 'follower') state.becomeFollower(message.term, message.from, nowMs);
   state.leader = message.from;
   state.leaderHeardAtMs = nowMs;

@@ -36,6 +36,7 @@ import type {
   Timestamp,
 } from './entry.js';
 import { onAppendEntries, onSnapshotNotice } from './following.js';
+import { whyImpossible } from './impossible.js';
 import {
   mostComplete,
   onAppendReply,
@@ -114,11 +115,19 @@ export class Group {
     onUnreachable(this.state, peer, nowMs);
   }
 
-  /** A message of another replica of this group. Any order, loss and duplication is fine. */
+  /**
+   * A message of another replica of this group. Any order, loss and duplication is fine. One that no correct replica can have sent changes
+   * nothing but that an `impossible` event tells of it.
+   */
   receive(message: Message, nowMs: number): void {
     const { state } = this;
     const { body } = message;
     if (message.to !== state.server || message.group !== state.options.group) return;
+    const what = whyImpossible(state, message);
+    if (what !== null) {
+      state.events.push({ type: 'impossible', from: message.from, what });
+      return;
+    }
     switch (body.type) {
       case 'append':
         onAppendEntries(state, message, body, nowMs);

@@ -106,7 +106,6 @@ export function onAppendReply(state: GroupState, message: Message, reply: Append
   onFollowerPromised(state, leadership, message.from, reply.promised, nowMs);
   switch (reply.refusal) {
     case 'none':
-      assert(reply.matchIndex <= state.log.lastIndex, 'a follower matches only what the leader has');
       onMatch(state, progress, reply.matchIndex);
       maybeCommit(state, leadership, nowMs);
       break;

@@ -76,6 +76,8 @@ export type GroupEvent =
   | { readonly type: 'snapshot-needed'; readonly index: Index }
   /** Entries from .. to are wanted for `to server`; answer with Group.entriesRead. */
   | { readonly type: 'read'; readonly follower: ServerId; readonly from: Index; readonly to: Index }
+  /** A message was dropped that no correct server can have sent. `what` it contradicts. */
+  | { readonly type: 'impossible'; readonly from: ServerId; readonly what: string }
   /** A clock, own or other, is so far off that something was refused. */
   | { readonly type: 'clock-refused'; readonly what: string; readonly timestamp: Timestamp };
 

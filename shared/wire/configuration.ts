@@ -9,11 +9,16 @@ export function encodeConfiguration({ voters, learners }: Configuration): Uint8A
   return craft.v1.Configuration.encode({ voters: [...voters], learners: [...learners] }).finish();
 }
 
-/** Throws WireError when the entry's body is no configuration. */
+/** Throws WireError when the entry's body is no configuration, or one that nobody could ever change again: without voters. */
 export function decodeConfiguration(entry: LogEntry): Configuration {
+  const { voters, learners } = decode(entry);
+  if (voters.length === 0) throw new WireError('a configuration without voters');
+  return { voters, learners };
+}
+
+function decode(entry: LogEntry): craft.v1.Configuration {
   try {
-    const { voters, learners } = craft.v1.Configuration.decode(entryBody(entry));
-    return { voters, learners };
+    return craft.v1.Configuration.decode(entryBody(entry));
   } catch (cause) {
     throw new WireError('not a configuration', { cause });
   }

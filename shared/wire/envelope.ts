@@ -3,8 +3,17 @@
  * and what belongs to no group. Decoding validates everything that the cores take for granted;
  * whatever does not fit is a WireError, never a half-filled object.
  */
-import type { Index, LogEntry, PlacedConfiguration, ServerId, Term, Timestamp } from '../raft/entry.js';
+import {
+  EntryKind,
+  type Index,
+  type LogEntry,
+  type PlacedConfiguration,
+  type ServerId,
+  type Term,
+  type Timestamp,
+} from '../raft/entry.js';
 import type { AppendEntries, Closed, Message, MessageBody, Refusal, SnapshotNotice } from '../raft/message.js';
+import { decodeConfiguration } from './configuration.js';
 import { concatBlock, decodeBlock } from './entry-block.js';
 import './protobuf.js';
 import { craft } from './generated/craft.js';
@@ -199,12 +208,14 @@ function decodeAppend(append: craft.v1.IAppendEntries, term: number): AppendEntr
   const prevTerm = safe(append.prevTerm);
   const entries =
     append.entries && append.entries.length > 0 ? decodeBlock(append.entries, prevIndex + 1) : ([] as LogEntry[]);
-  let lastTerm = prevTerm;
+  // No entry is of term 0.
+  let lastTerm = Math.max(prevTerm, 1);
   let lastTimestamp = 0;
   for (const entry of entries) {
     // What a correct leader cannot send must not reach the core, which would take it for a broken invariant.
     if (entry.term < lastTerm || entry.term > term) throw new WireError(`entry ${entry.index} of term ${entry.term}`);
     if (entry.timestamp <= lastTimestamp) throw new WireError(`timestamp of entry ${entry.index} does not increase`);
+    if (entry.kind === EntryKind.configuration) decodeConfiguration(entry);
     lastTerm = entry.term;
     lastTimestamp = entry.timestamp;
   }
@@ -229,7 +240,8 @@ function decodeNotice({ index, commitIndex, configurations, round }: craft.v1.IS
   // The first is in force at the base; they are in the order of the log.
   const isOrdered = placed.every((one, at) => at === 0 || one.index > (placed[at - 1]?.index ?? 0));
   const first = placed[0]?.index ?? Number.POSITIVE_INFINITY;
-  if (first > safe(index) || !isOrdered || safe(commitIndex) < safe(index)) {
+  const haveVoters = placed.every(({ voters }) => voters.length > 0);
+  if (first > safe(index) || !isOrdered || !haveVoters || safe(commitIndex) < safe(index)) {
     throw new WireError('a snapshot notice whose configurations are not those of its log');
   }
   return {

@@ -230,6 +230,9 @@ export class SimulatedReplica {
       case 'snapshot-needed':
         this.install(effect.atLeast);
         break;
+      case 'impossible':
+        // Every server here runs the real code: one of them has just sent what it never may.
+        throw new Violation('assertion', `${server.name} was sent the impossible by ${effect.from}: ${effect.what}`);
       case 'clock-refused':
         countFault(world, 'clock refusal');
         world.note('clock', server.index, () => `group ${effect.group} ${effect.what} ${effect.timestamp}`);

@@ -60,7 +60,9 @@ export function addCluster(program: Command): void {
         const server = options.server ?? (await client.status())[0]?.server;
         if (server === undefined) throw new CraftError('UNAVAILABLE', 'no server answers');
         const stream = subjects.logStream(server);
-        await printLog(connection, stream, { from: options.from, follow: options.follow === true }, print);
+        await printLog(connection, stream, { from: options.from, follow: options.follow === true }, print, (why) =>
+          process.stderr.write(`${why}\n`),
+        );
       }),
     );
 

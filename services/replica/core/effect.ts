@@ -55,6 +55,8 @@ export type Effect<C extends QueuedCommand> =
    * `installed` with where it is, or with null when that could not be done; it is asked for again (T10).
    */
   | { readonly type: 'snapshot-needed'; readonly atLeast: readonly Index[] }
+  /** A message of `from` was dropped: no correct server can have sent it. */
+  | { readonly type: 'impossible'; readonly group: GroupId; readonly from: ServerId; readonly what: string }
   /** A clock is so far off that something was refused. */
   | { readonly type: 'clock-refused'; readonly group: GroupId; readonly what: string; readonly timestamp: Timestamp };
 

@@ -144,6 +144,7 @@ export class HostedGroup<C extends QueuedCommand> {
       case 'snapshot-needed':
         this.snapshotIndex = event.index;
         break;
+      case 'impossible':
       case 'clock-refused':
         emit({ ...event, group: id });
         break;

@@ -1,6 +1,10 @@
 /** Whatever is sent to whatever subject: a typed error or a counted drop, nothing appended, no leader lost. */
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { EntryKind } from '../../../shared/raft/entry.js';
+import type { MessageBody } from '../../../shared/raft/message.js';
+import { encodeEntry } from '../../../shared/wire/entry-block.js';
+import { encodeEnvelope } from '../../../shared/wire/envelope.js';
 import { ErrorCode } from '../../../shared/wire/errors.js';
 import { craft } from '../../../shared/wire/generated/craft.js';
 import { eventually, startTestCluster, type TestCluster } from '../../harness/index.js';
@@ -224,6 +228,40 @@ describe('bad input', () => {
     await client.nats.flush();
     await expect.poll(() => client.malformed(), { timeout: 5_000 }).toBeGreaterThan(malformedBefore + 100);
     // On a busy machine a follower may miss heartbeats while it reads all this; it then finds the same leader again.
+    await expect.poll(() => client.logs(), { timeout: 10_000 }).toEqual(before);
+    expect(test.cluster.pids).toEqual(processes);
+  });
+
+  it('a well-formed message that no correct server can have sent is counted and dropped', async () => {
+    const before = await client.logs();
+    const malformedBefore = await client.malformed();
+    const processes = test.cluster.pids;
+    const first = { index: 1, term: 9_000, timestamp: 1_790_000_000_000_000, kind: EntryKind.noOp };
+    const entries = [{ ...first, bytes: encodeEntry(first.term, first.timestamp, first.kind, new Uint8Array(0)) }];
+    const append = {
+      type: 'append',
+      prevIndex: 0,
+      prevTerm: 0,
+      commitIndex: 0,
+      closed: null,
+      quorumClosed: null,
+    } as const;
+    const bodies: [term: number, MessageBody][] = [
+      // Another first entry than the one that is committed.
+      [9_000, { ...append, entries, isQuorumOfTwo: false, round: 1 }],
+      [2 ** 45, { type: 'vote', preVote: false, transfer: true, lastIndex: 2 ** 45, lastTerm: 2 ** 44 }],
+    ];
+    const head = { groups: 3, sentAt: Date.now() * 1_000, sentMonotonicUs: 0, echoMonotonicUs: 0, echoHeldUs: 0 };
+    const rest = { barrierAsks: [], barrierAnswers: [], closeUpTo: 0 };
+    for (const [from, to] of [
+      ['s1', 's2'],
+      ['s2', 's3'],
+      ['s3', 's1'],
+    ] as const) {
+      const messages = bodies.flatMap(([term, body]) => [0, 1, 2].map((group) => ({ group, from, to, term, body })));
+      client.nats.publish(`${cluster}.rpc.${to}`, encodeEnvelope({ from, ...head, messages, ...rest }));
+    }
+    await expect.poll(() => client.malformed(), { timeout: 5_000 }).toBe(malformedBefore + 18);
     await expect.poll(() => client.logs(), { timeout: 10_000 }).toEqual(before);
     expect(test.cluster.pids).toEqual(processes);
   });

@@ -309,6 +309,7 @@ function land(disk: Disk, { hardState, base, configurations, truncateFrom, entri
 
 function showEvent(event: GroupEvent): string {
   if (event.type === 'snapshot-needed') return `${event.type} up to ${event.index}`;
+  if (event.type === 'impossible') return `${event.type}, from ${event.from}: ${event.what}`;
   return 'term' in event ? `${event.type} in term ${event.term}` : event.type;
 }
 

@@ -37,9 +37,11 @@ const run = fc
     })),
   }));
 
-const names = fc.array(fc.constantFrom('s1', 's2', 's3', 's4'), { maxLength: 4 });
+const servers = fc.constantFrom('s1', 's2', 's3', 's4');
+const names = fc.array(servers, { maxLength: 4 });
+const voters = fc.array(servers, { minLength: 1, maxLength: 4 });
 const configurations: fc.Arbitrary<PlacedConfiguration[]> = fc
-  .uniqueArray(fc.record({ index: safe, term: safe, voters: names, learners: names }), {
+  .uniqueArray(fc.record({ index: safe, term: safe, voters, learners: names }), {
     minLength: 1,
     maxLength: 3,
     selector: ({ index }) => index,
