@@ -150,8 +150,10 @@ export class Snapshots {
 
   /** A bucket that has been removed is made anew. */
   private async withBucket<T>(work: (bucket: SnapshotBucket) => Promise<T>): Promise<T> {
-    const { connection, subjects, replicas } = this.options;
-    this.bucket ??= SnapshotBucket.open(connection, subjects.snapshotBucket(), replicas);
+    const { connection, subjects, replicas, warn } = this.options;
+    this.bucket ??= SnapshotBucket.open(connection, subjects.snapshotBucket(), replicas, (subject) =>
+      warn('the bucket of the snapshots has an object that is none; it is passed over', { subject }),
+    );
     try {
       return await work(await this.bucket);
     } catch (error) {

@@ -17,7 +17,8 @@ import {
   StorageType,
 } from '@nats-io/jetstream';
 import { type NatsConnection, nanos } from '@nats-io/nats-core';
-import { type ObjectInfo, type ObjectStore, Objm } from '@nats-io/obj';
+import { type ObjectStore, Objm } from '@nats-io/obj';
+import { z } from 'zod';
 import { VERSION } from '../config/version.js';
 import { type EnginePosition, type EngineSnapshot, SnapshotFormatError } from '../engine/port.js';
 import type { ServerId } from '../raft/entry.js';
@@ -49,6 +50,20 @@ export interface StoredFile extends EngineSnapshot {
   readonly digest: string;
 }
 
+/** What the object store says of an object, as far as it is needed here. */
+const storedObject = z.object({
+  name: z.string(),
+  /** A token of the subjects that its chunks are in. */
+  nuid: z.string().regex(/^[A-Za-z0-9_-]+$/),
+  size: z.number().int().nonnegative().default(0),
+  chunks: z.number().int().nonnegative().default(0),
+  digest: z.string().default(''),
+  mtime: z.string().default(''),
+  deleted: z.boolean().default(false),
+  metadata: z.record(z.string(), z.string()).optional(),
+});
+type StoredObject = Readonly<z.output<typeof storedObject>>;
+
 /** Of the metadata: 'true' or 'false'. */
 const CONFIRMED = 'confirmed';
 const INDEX_DIGITS = 16;
@@ -69,10 +84,16 @@ export class SnapshotBucket {
     private readonly store: ObjectStore,
     private readonly client: JetStreamClient,
     private readonly manager: JetStreamManager,
+    private readonly onBadObject: (subject: string) => void,
   ) {}
 
-  /** Opens the bucket, or makes it with so many replicas. */
-  static async open(connection: NatsConnection, name: string, replicas: number): Promise<SnapshotBucket> {
+  /** Opens the bucket, or makes it with so many replicas. `onBadObject` is told of metadata that is none, and passed over. */
+  static async open(
+    connection: NatsConnection,
+    name: string,
+    replicas: number,
+    onBadObject: (subject: string) => void = () => undefined,
+  ): Promise<SnapshotBucket> {
     const client = jetstream(connection);
     const manager = await jetstreamManager(connection);
     const objm = new Objm(client);
@@ -84,14 +105,14 @@ export class SnapshotBucket {
       if (!isStreamNameInUse(error)) throw error;
       store = await objm.open(name);
     }
-    return new SnapshotBucket(name, store, client, manager);
+    return new SnapshotBucket(name, store, client, manager, onBadObject);
   }
 
   /** Opens the bucket that the appliers have made. Rejects when there is none. */
   static async find(connection: NatsConnection, name: string): Promise<SnapshotBucket> {
     const client = jetstream(connection);
     const store = await new Objm(client).open(name);
-    return new SnapshotBucket(name, store, client, await jetstreamManager(connection));
+    return new SnapshotBucket(name, store, client, await jetstreamManager(connection), () => undefined);
   }
 
   /** Writes a snapshot, which is not confirmed yet; nothing of it is to be seen when this rejects. */
@@ -112,13 +133,10 @@ export class SnapshotBucket {
 
   /** The snapshot counts from now on. @throws SnapshotFormatError when it is gone. */
   async confirm(name: string): Promise<void> {
-    const found = await this.store.info(name);
-    if (found === null || found.deleted) throw new SnapshotFormatError(`snapshot ${name} is gone`);
+    const found = await this.find(name, 'snapshot');
     await this.store.update(name, { name, metadata: { ...found.metadata, [CONFIRMED]: 'true' } });
     // The library leaves what the metadata was before.
-    const prefix = `$O.${this.name}.M.`;
-    const filter = (await this.subjects(prefix)).find((subject) => nameOf(subject, prefix) === name);
-    if (filter !== undefined) await this.manager.streams.purge(`OBJ_${this.name}`, { filter, keep: 1 });
+    await this.manager.streams.purge(`OBJ_${this.name}`, { filter: this.subjectOf(name), keep: 1 });
   }
 
   /** Puts a file there, for `openFile`, under a name that tells what is in it; among the snapshots of this cluster it does not count. */
@@ -134,8 +152,7 @@ export class SnapshotBucket {
 
   /** What `saveFile` has put there, to be read once. @throws SnapshotFormatError when it is gone, or something else. */
   async openFile(name: string): Promise<StoredFile> {
-    const found = await this.store.info(name);
-    if (found === null || found.deleted) throw new SnapshotFormatError(`the file ${name} is gone`);
+    const found = await this.find(name, 'the file');
     const about = metadataOf(found, 'file');
     if (about === undefined) throw new SnapshotFormatError(`${name} is no file of a snapshot`);
     const { position, format, machine } = about;
@@ -151,13 +168,35 @@ export class SnapshotBucket {
    * Objects with the subjects of their metadata. Asked for one by one: the library's own list makes a consumer each time, which the NATS
    * server keeps for minutes, and it takes only so many (1,000 by default).
    */
-  private async objects(): Promise<{ subject: string; info: ObjectInfo }[]> {
-    const prefix = `$O.${this.name}.M.`;
-    const found = (await this.subjects(prefix)).map(async (subject) => {
-      const info = await this.store.info(nameOf(subject, prefix));
-      return info === null ? [] : [{ subject, info }];
+  private async objects(): Promise<{ subject: string; info: StoredObject }[]> {
+    const found = (await this.subjects(`$O.${this.name}.M.`)).map(async (subject) => {
+      const info = await this.infoAt(subject);
+      return info === undefined ? [] : [{ subject, info }];
     });
     return (await Promise.all(found)).flat();
+  }
+
+  private async find(name: string, what: string): Promise<StoredObject> {
+    const found = await this.infoAt(this.subjectOf(name));
+    if (found === undefined || found.deleted) throw new SnapshotFormatError(`${what} ${name} is gone`);
+    return found;
+  }
+
+  /** Undefined when nothing is there, or nothing that the library would take for an object: that must not hide all others. */
+  private async infoAt(subject: string): Promise<StoredObject | undefined> {
+    const stored = await this.manager.streams.getMessage(`OBJ_${this.name}`, { last_by_subj: subject });
+    if (stored === null) return undefined;
+    const found = storedObject.safeParse(jsonOf(stored.data)).data;
+    // Its name leads to its metadata: what says another one is a forgery.
+    if (found !== undefined && subject === this.subjectOf(found.name)) return found;
+    this.onBadObject(subject);
+    return undefined;
+  }
+
+  /** Of the metadata of an object: its name in base64url with padding, as the library has it. */
+  private subjectOf(name: string): string {
+    const encoded = Buffer.from(name).toString('base64').replaceAll('+', '-').replaceAll('/', '_');
+    return `$O.${this.name}.M.${encoded}`;
   }
 
   private async subjects(prefix: string): Promise<string[]> {
@@ -167,17 +206,16 @@ export class SnapshotBucket {
 
   /** The snapshot to be read once. Its data ends with an error when it is not what was saved. */
   async open(name: string): Promise<EngineSnapshot> {
-    const found = await this.store.info(name);
-    const info = found === null || found.deleted ? undefined : infoOf(found);
-    if (found === null || info === undefined) throw new SnapshotFormatError(`snapshot ${name} is gone`);
+    const found = await this.find(name, 'snapshot');
+    const info = infoOf(found);
+    if (info === undefined) throw new SnapshotFormatError(`${name} is no snapshot`);
     const { position, format, machine } = info;
     return { position, format, machine, data: this.read(found) };
   }
 
   /** Its bytes as they are stored, with their number and SHA-256 (base64url). */
   async raw(info: SnapshotInfo): Promise<{ digest: string; bytes: number; data: AsyncIterable<Uint8Array> }> {
-    const found = await this.store.info(info.name);
-    if (found === null || found.deleted) throw new SnapshotFormatError(`snapshot ${info.name} is gone`);
+    const found = await this.find(info.name, 'snapshot');
     return { digest: digestOf(found), bytes: found.size, data: this.chunks(found) };
   }
 
@@ -209,7 +247,7 @@ export class SnapshotBucket {
    * Whether something that is no kept snapshot stays all the same. A file is to be restored by every server that applies that command; the logs have
    * gone past it when even the oldest kept snapshot (0 for none) is much younger. By the time of the NATS server: the other one is the operator's.
    */
-  private async isNeeded(subject: string, info: ObjectInfo, oldestMs: number): Promise<boolean> {
+  private async isNeeded(subject: string, info: StoredObject, oldestMs: number): Promise<boolean> {
     if (info.deleted || infoOf(info) !== undefined) return false;
     if (metadataOf(info, 'file') === undefined) return true;
     const stored = await this.manager.streams.getMessage(`OBJ_${this.name}`, { last_by_subj: subject });
@@ -242,7 +280,7 @@ export class SnapshotBucket {
     await this.manager.streams.purge(`OBJ_${this.name}`, { filter: subject });
   }
 
-  private async *read(info: ObjectInfo): AsyncGenerator<Uint8Array> {
+  private async *read(info: StoredObject): AsyncGenerator<Uint8Array> {
     const gunzip = createGunzip();
     const feeding = pipeline(Readable.from(this.chunks(info), { objectMode: false }), gunzip);
     feeding.catch(() => undefined);
@@ -255,7 +293,7 @@ export class SnapshotBucket {
   }
 
   /** The library's own reader holds whatever has come in memory; this one takes as much as is taken from it. */
-  private async *chunks(info: ObjectInfo): AsyncGenerator<Uint8Array> {
+  private async *chunks(info: StoredObject): AsyncGenerator<Uint8Array> {
     const { name, nuid, size, chunks } = info;
     const consumer = await this.client.consumers.get(`OBJ_${this.name}`, {
       filter_subjects: [this.chunksOf(nuid)],
@@ -308,10 +346,6 @@ export class SnapshotBucket {
   }
 }
 
-function nameOf(subject: string, prefix: string): string {
-  return Buffer.from(subject.slice(prefix.length), 'base64url').toString();
-}
-
 function requireWhole(name: string, isWhole: boolean): void {
   if (!isWhole) throw new SnapshotFormatError(`snapshot ${name} is damaged or incomplete`);
 }
@@ -320,8 +354,16 @@ function fail(name: string): never {
   throw new SnapshotFormatError(`snapshot ${name} was not saved as it was given`);
 }
 
+function jsonOf(data: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(data));
+  } catch {
+    return undefined;
+  }
+}
+
 /** It is written `SHA-256=` and base64url with padding. */
-function digestOf({ digest }: ObjectInfo): string {
+function digestOf({ digest }: StoredObject): string {
   return digest.slice(digest.indexOf('=') + 1).replace(/=+$/, '');
 }
 
@@ -333,20 +375,20 @@ function digestOfFile(about: SnapshotFile['about'], digest: string): string {
 }
 
 /** In order of their merged index. */
-function snapshotsOf(objects: readonly { readonly info: ObjectInfo }[]): SnapshotInfo[] {
+function snapshotsOf(objects: readonly { readonly info: StoredObject }[]): SnapshotInfo[] {
   const all = objects.flatMap(({ info }) => infoOf(info) ?? []);
   return all.sort((a, b) => a.position.mergedIndex - b.position.mergedIndex);
 }
 
 /** Undefined for an object that is no snapshot: more than snapshots may be written to the bucket. */
-function infoOf(info: ObjectInfo): SnapshotInfo | undefined {
+function infoOf(info: StoredObject): SnapshotInfo | undefined {
   const about = metadataOf(info, 'craft');
   // Those of versions that knew no confirmation count.
   const confirmed = info.metadata?.[CONFIRMED] !== 'false';
   return about && { name: info.name, ...about, bytes: info.size, savedAt: info.mtime, confirmed };
 }
 
-function metadataOf(info: ObjectInfo, key: 'craft' | 'file'): SnapshotFile['about'] | undefined {
+function metadataOf(info: StoredObject, key: 'craft' | 'file'): SnapshotFile['about'] | undefined {
   let json: unknown;
   try {
     json = JSON.parse(info.metadata?.[key] ?? '');

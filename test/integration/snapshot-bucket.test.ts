@@ -12,10 +12,12 @@ import { startTestNats, type TestNats, temporaryFolder } from '../harness/index.
 let nats: TestNats;
 let connection: NatsConnection;
 let bucket: SnapshotBucket;
+/** Subjects of objects that are none. */
+const bad: string[] = [];
 beforeAll(async () => {
   nats = await startTestNats();
   connection = await connect({ servers: nats.url });
-  bucket = await SnapshotBucket.open(connection, 'TEST_SNAPSHOTS', 1);
+  bucket = await SnapshotBucket.open(connection, 'TEST_SNAPSHOTS', 1, (subject) => bad.push(subject));
 });
 afterAll(async () => {
   await connection?.close();
@@ -159,4 +161,34 @@ it('counts a snapshot only once it is confirmed, and keeps no word of what was n
   await bucket.withdraw('s2', doubtful.name);
   expect(await states()).toHaveLength(2);
   expect((await stateOf()).messages).toBe(4);
+});
+
+it('passes over what is no object, and what says that it is another one: all others are there as before', async () => {
+  const before = (await bucket.list()).map(({ name }) => name);
+  expect(before).toHaveLength(2);
+  const subjectOf = (name: string) => `$O.TEST_SNAPSHOTS.M.${Buffer.from(name).toString('base64')}`;
+  const forged = {
+    name: before[0],
+    nuid: '>',
+    size: 1,
+    chunks: 1,
+    digest: 'SHA-256=x',
+    mtime: new Date(0).toISOString(),
+  };
+  const objects: [subject: string, text: string][] = [
+    [subjectOf('bad'), 'garbage'],
+    [subjectOf('nul'), 'null'],
+    [subjectOf('odd'), '{"name":"odd"}'],
+    // Its chunks would be all there are.
+    [subjectOf('all'), JSON.stringify({ ...forged, name: 'all' })],
+    [subjectOf('one'), JSON.stringify({ ...forged, nuid: 'x' })],
+  ];
+  for (const [subject, text] of objects) connection.publish(subject, text);
+  await connection.flush();
+  expect((await bucket.list()).map(({ name }) => name)).toEqual(before);
+  expect([...new Set(bad)].sort()).toEqual(objects.map(([subject]) => subject).sort());
+  await confirmed('s1', 23);
+  await bucket.prune(2);
+  expect((await bucket.list()).map(({ name }) => name.slice(-5))).toEqual(['21-s1', '23-s1']);
+  await expect(bucket.open('bad')).rejects.toThrow('is gone');
 });

@@ -365,7 +365,9 @@ export class ApplierCore {
       this.verifying = null;
       if (underWay.save) this.snapshots.saveFailed();
     }
-    if (underWay?.type === 'install') this.snapshots.installFailed();
+    if (underWay?.type === 'install') {
+      this.snapshots.installFailed(error instanceof SnapshotFormatError ? underWay.snapshot.name : undefined);
+    }
     if (this.isFinal(error)) return;
     if (error instanceof PositionError) {
       this.trouble(error, false);

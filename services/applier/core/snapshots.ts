@@ -67,6 +67,8 @@ export class SnapshotPlan {
   private readonly policy: SnapshotPolicy;
   /** Those that count, oldest first. */
   private known: readonly KnownSnapshot[] = [];
+  /** Names of those that could not be read, as far as they are still known: any other one is tried first. */
+  private damaged: ReadonlySet<string> = new Set();
   private nowMs: number;
   private listAtMs: number;
   private isListing = false;
@@ -283,13 +285,18 @@ export class SnapshotPlan {
 
   /** The snapshot that is to be installed now, if any. */
   get wanted(): KnownSnapshot | null {
+    if (this.isListOld) return null;
+    const usable = this.known.filter((one) => this.isUsable(one));
+    // What could not be read once may be read later.
+    return usable.findLast(({ name }) => !this.damaged.has(name)) ?? usable.pop() ?? null;
+  }
+
+  private isUsable({ position: { mergedIndex, positions }, position }: KnownSnapshot): boolean {
     const { hasVersion = () => true } = this.options;
-    const newest = this.known.findLast(({ position }) => hasVersion(versionAt(position)));
-    if (newest === undefined || this.isListOld) return null;
-    if (this.rebuild !== null) return newest;
-    if (newest.position.mergedIndex <= this.applied) return null;
-    if (this.isNeeded) return newest;
-    return [...this.installs.values()].some((atLeast) => reaches(newest.position.positions, atLeast)) ? newest : null;
+    if (!hasVersion(versionAt(position))) return false;
+    if (this.rebuild !== null) return true;
+    if (mergedIndex <= this.applied) return false;
+    return this.isNeeded || [...this.installs.values()].some((atLeast) => reaches(positions, atLeast));
   }
 
   installed(position: EnginePosition): void {
@@ -300,8 +307,10 @@ export class SnapshotPlan {
     this.answerRebuild(position);
   }
 
-  installFailed(): void {
+  /** `damaged`: the name of the snapshot that was to be installed, when it could not be read. */
+  installFailed(damaged?: string): void {
     this.isNeeded = false;
+    if (damaged !== undefined) this.damaged = new Set([...this.damaged, damaged]);
     for (const request of this.installs.keys()) this.answerInstall(request, null);
     // It may have been replaced by newer ones.
     this.isListOld = true;
@@ -315,6 +324,8 @@ export class SnapshotPlan {
     if (this.isListingOld) this.listAtMs = this.nowMs;
     else this.isListOld = false;
     this.known = all.filter(({ confirmed }) => confirmed);
+    this.damaged = new Set(this.known.flatMap(({ name }) => (this.damaged.has(name) ? name : [])));
+    if (this.damaged.size === this.known.length) this.damaged = new Set();
     const newest = this.known[this.known.length - 1]?.position.mergedIndex ?? 0;
     this.policy.onNewest(newest, this.nowMs);
     // One that is older than what counts is of no use any more.

@@ -154,3 +154,40 @@ it('takes a snapshot of another place for no snapshot of the mark that is being 
   plan.saved(7, 'of the mark');
   expect(effects).toEqual([{ type: 'confirm', name: 'of the mark' }]);
 });
+
+it('installs an older one while the newest cannot be read, and tries that again when there is no other', () => {
+  const known = (mergedIndex: number) => ({
+    name: `at ${mergedIndex}`,
+    server: 's1',
+    confirmed: true,
+    position: {
+      mergedIndex,
+      timestamp: mergedIndex,
+      checksum: '0'.repeat(16),
+      resultsChecksum: '0'.repeat(16),
+      positions: [1, 2, 3].map((index) => ({ index, term: 1, timestamp: 1 })),
+    },
+  });
+  let nowMs = 0;
+  const list = (...marks: number[]) => {
+    nowMs += 10_000;
+    plan.advance(nowMs, true, false);
+    plan.listed(marks.map(known));
+  };
+  plan.need();
+  list(10, 20);
+  expect(plan.wanted?.name).toBe('at 20');
+  const failed = (name: string, ...marks: number[]) => {
+    plan.installFailed(name);
+    // Until there is a newer list nothing is known.
+    expect(plan.wanted).toBeNull();
+    plan.need();
+    list(...marks);
+    return plan.wanted?.name;
+  };
+  expect(failed('at 20', 10, 20)).toBe('at 10');
+  expect(failed('at 10', 10, 20)).toBe('at 20');
+  expect(failed('at 20', 10, 20, 30)).toBe('at 30');
+  // What is not beyond the own state is of no use.
+  expect(failed('at 30', 4, 30)).toBe('at 30');
+});
