@@ -153,7 +153,7 @@ export class Executor {
           UNREADABLE,
           reader.seek(effect.wanted),
           (place) => (core) => core.placed(effect.id, place),
-          (core) => core.readEnded(effect.id),
+          (core, error) => core.readEnded(effect.id, error),
         );
         return;
       case 'read':
@@ -161,7 +161,7 @@ export class Executor {
           UNREADABLE,
           reader.read(),
           (piece) => (core) => core.read(effect.id, piece),
-          (core) => core.readEnded(effect.id),
+          (core, error) => core.readEnded(effect.id, error),
         );
         return;
       case 'follow':

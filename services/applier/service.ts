@@ -123,7 +123,12 @@ export class ApplierService implements Service {
     telling.unref();
     this.stopping.signal.addEventListener('abort', () => clearInterval(telling));
     this.condition = new Condition({ connection, subjects, server, loaded, engine, core });
-    const reader = new MergedLogReader({ connection, stream: subjects.logStream(server), warn: this.warn });
+    const reader = new MergedLogReader({
+      connection,
+      stream: subjects.logStream(server),
+      subject: subjects.logSubject(server),
+      warn: this.warn,
+    });
     const snapshots = new Snapshots({
       connection,
       subjects,

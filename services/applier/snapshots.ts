@@ -151,7 +151,7 @@ export class Snapshots {
   /** A bucket that has been removed is made anew. */
   private async withBucket<T>(work: (bucket: SnapshotBucket) => Promise<T>): Promise<T> {
     const { connection, subjects, replicas, warn } = this.options;
-    this.bucket ??= SnapshotBucket.open(connection, subjects.snapshotBucket(), replicas, (subject) =>
+    this.bucket ??= SnapshotBucket.open(connection, subjects, replicas, (subject) =>
       warn('the bucket of the snapshots has an object that is none; it is passed over', { subject }),
     );
     try {

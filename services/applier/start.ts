@@ -64,7 +64,7 @@ async function openApplier(
   const engine =
     parts.engine ??
     (await opened.open(
-      new PostgresEngine({ databaseUrl, server, resultWindowMs, machine, earlier, onFailure }),
+      new PostgresEngine({ databaseUrl, server, cluster, resultWindowMs, machine, earlier, onFailure }),
       (one) => one.close(),
     ));
   const position = await opened.step(engine.open()).catch((error: unknown) => {

@@ -10,12 +10,15 @@ import type { Index } from '../../shared/raft/entry.js';
 import type { WarnOccasionally } from '../../shared/telemetry/log.js';
 import { isNoMessage, isStreamNotFound } from '../../shared/wire/jetstream-errors.js';
 import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
+import { requireOwnStream } from '../../shared/wire/own-stream.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 import type { StreamPiece, StreamPlace } from './core/reading.js';
 
 export interface ReaderOptions {
   readonly connection: NatsConnection;
   readonly stream: string;
+  /** That it stores. */
+  readonly subject: string;
   readonly warn: WarnOccasionally;
 }
 
@@ -63,9 +66,8 @@ export class MergedLogReader {
 
   /** Whether the stream has this merged index, or a later one. */
   async reaches(wanted: Index): Promise<boolean> {
-    const { stream } = this.options;
     const manager = await this.open();
-    const info = await infoOf(manager, stream);
+    const info = await this.info(manager);
     if (info === undefined || info.state.messages === 0) return false;
     const { created, state } = info;
     // Another stream of the same name counts from 1 again.
@@ -87,7 +89,7 @@ export class MergedLogReader {
    */
   private async find(wanted: Index): Promise<(StreamPlace & { sequence: number }) | undefined> {
     const manager = await this.open();
-    const state = (await infoOf(manager, this.options.stream))?.state;
+    const state = (await this.info(manager))?.state;
     if (state === undefined) return undefined;
     if (state.messages === 0) return { sequence: state.last_seq + 1, firstMergedIndex: undefined };
     let low = state.first_seq;
@@ -134,18 +136,22 @@ export class MergedLogReader {
     }
   }
 
+  /** Undefined while there is no stream. @throws OtherClusterError */
+  private async info(manager: JetStreamManager): Promise<StreamInfo | undefined> {
+    const { stream, subject } = this.options;
+    try {
+      const info = await manager.streams.info(stream);
+      requireOwnStream(info, subject);
+      return info;
+    } catch (error) {
+      if (isStreamNotFound(error)) return undefined;
+      throw error;
+    }
+  }
+
   /** Asks JetStream for nothing. */
   private open(): Promise<JetStreamManager> {
     this.manager ??= jetstreamManager(this.options.connection, { checkAPI: false });
     return this.manager;
-  }
-}
-
-async function infoOf(manager: JetStreamManager, stream: string): Promise<StreamInfo | undefined> {
-  try {
-    return await manager.streams.info(stream);
-  } catch (error) {
-    if (isStreamNotFound(error)) return undefined;
-    throw error;
   }
 }

@@ -46,7 +46,7 @@ export async function saveSnapshot(
   await takeSnapshot(session, timeoutMs, (taken) => {
     name = (taken as { name: string }).name;
   });
-  const bucket = await SnapshotBucket.find(connection, subjects.snapshotBucket());
+  const bucket = await SnapshotBucket.find(connection, subjects);
   const info = (await bucket.list()).find((one) => one.name === name);
   if (info === undefined) throw new CraftError('UNAVAILABLE', `snapshot ${name} has been replaced already; try again`);
   await saveFile(bucket, info, path);
@@ -84,7 +84,7 @@ export async function restoreSnapshot(
   }
   // Who lists them makes the bucket, with the replicas that it is to have.
   await connection.request(subjects.admin('snapshots', first.server), '', { timeout: left().timeoutMs });
-  const bucket = await SnapshotBucket.find(connection, subjects.snapshotBucket());
+  const bucket = await SnapshotBucket.find(connection, subjects);
   const object = await bucket.saveFile(file);
   const index = await untilRestored(session, first.server, { object, replace }, deadline);
   const shown: string[] = [];

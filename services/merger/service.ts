@@ -10,6 +10,7 @@ import { hostname } from 'node:os';
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { CommonConfig } from '../../shared/config/config.js';
 import { openAll } from '../../shared/config/opened.js';
+import { OtherClusterError } from '../../shared/config/other-cluster.js';
 import type { Service } from '../../shared/config/service.js';
 import { type FeedSource, MergerReplacedError } from '../../shared/link/feed.js';
 import type { Links } from '../../shared/link/links.js';
@@ -150,6 +151,7 @@ class MergerService implements Service {
         position = await this.stream.position();
       } catch (error) {
         if (this.isStopping) return;
+        if (error instanceof OtherClusterError) throw error;
         this.warn('JetStream does not give the merged-log stream; nothing is merged until it does', error);
         await pause(waitMs);
         waitMs = Math.min(2 * waitMs, RETRY_MS_MAX);

@@ -15,6 +15,7 @@ import { type MergePosition, mergeStart } from '../../shared/merge/merge.js';
 import type { WarnOccasionally } from '../../shared/telemetry/log.js';
 import { isStreamNotFound, isWrongLastSequence } from '../../shared/wire/jetstream-errors.js';
 import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
+import { requireOwnStream } from '../../shared/wire/own-stream.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 
 /** Somebody else has published to the stream: another merger of this server is at work. */
@@ -115,7 +116,7 @@ export class MergedLogStream {
 
   private async create(): Promise<void> {
     try {
-      await this.manager.streams.info(this.name);
+      requireOwnStream(await this.manager.streams.info(this.name), this.subject);
       return;
     } catch (error) {
       if (!isStreamNotFound(error)) throw error;

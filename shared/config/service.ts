@@ -16,6 +16,8 @@ const WRONG_CONFIGURATION = 'CONFIG';
  */
 const FINAL: ReadonlySet<unknown> = new Set([
   WRONG_CONFIGURATION,
+  // What it was told to use is another cluster's.
+  'OTHER_CLUSTER',
   // Another instance has taken over, or is there already: of two that started again each would end the other, for ever.
   'FENCED',
   'MERGER_REPLACED',

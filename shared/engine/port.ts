@@ -120,8 +120,8 @@ export interface StorageEngine {
   /**
    * Prepares the schema and takes the fence: every older instance fails with FencedError at its next batch. May be called again, as after
    * ReplacedError: it gives the position of what is there then.
-   * @throws NondeterministicSchemaError when the machine's tables give other values on every server by themselves; OtherMachineError when
-   * this is the state of another machine.
+   * @throws NondeterministicSchemaError when the machine's tables give other values on every server by themselves; OtherMachineError or
+   * OtherClusterError when this is the state of another machine or cluster.
    */
   open(): Promise<EnginePosition>;
   /**

@@ -23,6 +23,7 @@ import { VERSION } from '../config/version.js';
 import { type EnginePosition, type EngineSnapshot, SnapshotFormatError } from '../engine/port.js';
 import type { ServerId } from '../raft/entry.js';
 import { isStreamNameInUse } from '../wire/jetstream-errors.js';
+import type { Subjects } from '../wire/subjects.js';
 import type { SnapshotFile } from './file.js';
 import { snapshotMetadata } from './metadata.js';
 
@@ -32,6 +33,8 @@ export interface SnapshotInfo {
   /** The server that took it, and its version of craft. */
   readonly server: ServerId;
   readonly version: string;
+  /** The cluster whose state it is; absent from snapshots of earlier builds. */
+  readonly cluster?: string | undefined;
   /** Engine, and version of its tables. */
   readonly format: string;
   /** The state machine's name; absent from snapshots of earlier builds. */
@@ -81,6 +84,7 @@ const LEFTOVER_MS = 3_600_000;
 export class SnapshotBucket {
   private constructor(
     readonly name: string,
+    private readonly cluster: string,
     private readonly store: ObjectStore,
     private readonly client: JetStreamClient,
     private readonly manager: JetStreamManager,
@@ -90,12 +94,13 @@ export class SnapshotBucket {
   /** Opens the bucket, or makes it with so many replicas. `onBadObject` is told of metadata that is none, and passed over. */
   static async open(
     connection: NatsConnection,
-    name: string,
+    subjects: Subjects,
     replicas: number,
     onBadObject: (subject: string) => void = () => undefined,
   ): Promise<SnapshotBucket> {
     const client = jetstream(connection);
     const manager = await jetstreamManager(connection);
+    const name = subjects.snapshotBucket();
     const objm = new Objm(client);
     let store: ObjectStore;
     try {
@@ -105,14 +110,16 @@ export class SnapshotBucket {
       if (!isStreamNameInUse(error)) throw error;
       store = await objm.open(name);
     }
-    return new SnapshotBucket(name, store, client, manager, onBadObject);
+    return new SnapshotBucket(name, subjects.cluster, store, client, manager, onBadObject);
   }
 
   /** Opens the bucket that the appliers have made. Rejects when there is none. */
-  static async find(connection: NatsConnection, name: string): Promise<SnapshotBucket> {
+  static async find(connection: NatsConnection, subjects: Subjects): Promise<SnapshotBucket> {
     const client = jetstream(connection);
+    const name = subjects.snapshotBucket();
     const store = await new Objm(client).open(name);
-    return new SnapshotBucket(name, store, client, await jetstreamManager(connection), () => undefined);
+    const manager = await jetstreamManager(connection);
+    return new SnapshotBucket(name, subjects.cluster, store, client, manager, () => undefined);
   }
 
   /** Writes a snapshot, which is not confirmed yet; nothing of it is to be seen when this rejects. */
@@ -122,13 +129,14 @@ export class SnapshotBucket {
     const feeding = pipeline(Readable.from(data, { objectMode: false }), gzip);
     // A failure of the engine reaches the object store through the stream, which it destroys.
     feeding.catch(() => undefined);
-    const text = JSON.stringify({ server, version: VERSION, format, machine, position });
+    const about = { server, version: VERSION, cluster: this.cluster, format, machine, position };
+    const text = JSON.stringify(about);
     const stream = Readable.toWeb(gzip) as ReadableStream<Uint8Array>;
     const info = await this.store.put({ name, metadata: { craft: text, [CONFIRMED]: 'false' } }, stream, {
       timeout: PUBLISH_MS_MAX,
     });
     await feeding;
-    return infoOf(info) ?? fail(name);
+    return this.infoOf(info) ?? fail(name);
   }
 
   /** The snapshot counts from now on. @throws SnapshotFormatError when it is gone. */
@@ -161,7 +169,7 @@ export class SnapshotBucket {
 
   /** In order of their merged index. */
   async list(): Promise<SnapshotInfo[]> {
-    return snapshotsOf(await this.objects());
+    return this.snapshotsOf(await this.objects());
   }
 
   /**
@@ -174,6 +182,21 @@ export class SnapshotBucket {
       return info === undefined ? [] : [{ subject, info }];
     });
     return (await Promise.all(found)).flat();
+  }
+
+  /** In order of their merged index. */
+  private snapshotsOf(objects: readonly { readonly info: StoredObject }[]): SnapshotInfo[] {
+    const all = objects.flatMap(({ info }) => this.infoOf(info) ?? []);
+    return all.sort((a, b) => a.position.mergedIndex - b.position.mergedIndex);
+  }
+
+  /** Undefined for an object that is no snapshot of this cluster: the name of the bucket is the same for names that differ only in case. */
+  private infoOf(info: StoredObject): SnapshotInfo | undefined {
+    const about = metadataOf(info, 'craft');
+    if (about === undefined || (about.cluster ?? this.cluster) !== this.cluster) return undefined;
+    // Those of versions that knew no confirmation count.
+    const confirmed = info.metadata?.[CONFIRMED] !== 'false';
+    return { name: info.name, ...about, bytes: info.size, savedAt: info.mtime, confirmed };
   }
 
   private async find(name: string, what: string): Promise<StoredObject> {
@@ -207,7 +230,7 @@ export class SnapshotBucket {
   /** The snapshot to be read once. Its data ends with an error when it is not what was saved. */
   async open(name: string): Promise<EngineSnapshot> {
     const found = await this.find(name, 'snapshot');
-    const info = infoOf(found);
+    const info = this.infoOf(found);
     if (info === undefined) throw new SnapshotFormatError(`${name} is no snapshot`);
     const { position, format, machine } = info;
     return { position, format, machine, data: this.read(found) };
@@ -226,7 +249,7 @@ export class SnapshotBucket {
    */
   async prune(keep: number): Promise<void> {
     const objects = await this.objects();
-    const all = snapshotsOf(objects);
+    const all = this.snapshotsOf(objects);
     const counting = all.filter(({ confirmed }) => confirmed).slice(-keep);
     const newest = counting[counting.length - 1]?.position.mergedIndex ?? 0;
     const kept = all.filter((one) => counting.includes(one) || one.position.mergedIndex > newest);
@@ -248,7 +271,7 @@ export class SnapshotBucket {
    * gone past it when even the oldest kept snapshot (0 for none) is much younger. By the time of the NATS server: the other one is the operator's.
    */
   private async isNeeded(subject: string, info: StoredObject, oldestMs: number): Promise<boolean> {
-    if (info.deleted || infoOf(info) !== undefined) return false;
+    if (info.deleted || this.infoOf(info) !== undefined) return false;
     if (metadataOf(info, 'file') === undefined) return true;
     const stored = await this.manager.streams.getMessage(`OBJ_${this.name}`, { last_by_subj: subject });
     return stored !== null && stored.time.getTime() > oldestMs - LEFTOVER_MS;
@@ -257,7 +280,7 @@ export class SnapshotBucket {
   /** Removes what one server has taken and is not confirmed: all of it, or the one with this name. */
   async withdraw(server: ServerId, name?: string): Promise<void> {
     for (const { subject, info } of await this.objects()) {
-      const snapshot = infoOf(info);
+      const snapshot = this.infoOf(info);
       if (snapshot?.server !== server || snapshot.confirmed || (name !== undefined && snapshot.name !== name)) continue;
       await this.purge(subject);
       await this.purge(this.chunksOf(info.nuid));
@@ -372,20 +395,6 @@ function digestOfFile(about: SnapshotFile['about'], digest: string): string {
   return createHash('sha256')
     .update(JSON.stringify([about, digest]))
     .digest('base64url');
-}
-
-/** In order of their merged index. */
-function snapshotsOf(objects: readonly { readonly info: StoredObject }[]): SnapshotInfo[] {
-  const all = objects.flatMap(({ info }) => infoOf(info) ?? []);
-  return all.sort((a, b) => a.position.mergedIndex - b.position.mergedIndex);
-}
-
-/** Undefined for an object that is no snapshot: more than snapshots may be written to the bucket. */
-function infoOf(info: StoredObject): SnapshotInfo | undefined {
-  const about = metadataOf(info, 'craft');
-  // Those of versions that knew no confirmation count.
-  const confirmed = info.metadata?.[CONFIRMED] !== 'false';
-  return about && { name: info.name, ...about, bytes: info.size, savedAt: info.mtime, confirmed };
 }
 
 function metadataOf(info: StoredObject, key: 'craft' | 'file'): SnapshotFile['about'] | undefined {

@@ -7,6 +7,8 @@ export const snapshotMetadata = z.object({
   /** The server that took it, and its version of craft. */
   server: z.string(),
   version: z.string(),
+  /** The cluster whose state it is; absent from snapshots of earlier builds. */
+  cluster: z.string().optional(),
   /** Engine, and version of its tables. */
   format: z.string(),
   /** The state machine's name; absent from snapshots of earlier builds. */

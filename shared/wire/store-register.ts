@@ -15,6 +15,7 @@ import {
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { ServerId } from '../raft/entry.js';
 import { isStreamNotFound } from './jetstream-errors.js';
+import { requireOwnStream } from './own-stream.js';
 import type { Subjects } from './subjects.js';
 
 const TIMEOUT_MS = 2_000;
@@ -47,7 +48,7 @@ export class StoreRegister {
   async add(server: ServerId, replicas: number): Promise<void> {
     const { subjects, manager } = this;
     try {
-      await manager.streams.info(subjects.register());
+      requireOwnStream(await manager.streams.info(subjects.register()), subjects.registered(server));
     } catch (error) {
       if (!isStreamNotFound(error)) throw error;
       await manager.streams.add({

@@ -169,7 +169,7 @@ async function main(options: Options): Promise<number> {
   try {
     const perSecond = await fill(client, options.keys);
     console.log(`${options.keys} keys, written in transactions of ${TRANSACTION_OPS}: ${perSecond.toFixed(0)}/s`);
-    const bucket = await SnapshotBucket.open(connection, new Subjects(cluster.cluster).snapshotBucket(), 1);
+    const bucket = await SnapshotBucket.open(connection, new Subjects(cluster.cluster), 1);
     const snapshotMs = await takeSnapshot(connection, bucket);
     const info = (await bucket.list()).at(-1);
     console.log(

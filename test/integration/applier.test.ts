@@ -374,7 +374,7 @@ describe('the applier', () => {
     expect(own).toMatchObject({ server: SERVER, merged_index: 1_501 });
     expect(heard()).toContainEqual(expect.objectContaining({ server: SERVER, merged_index: 1_000 }));
     // Saved, and no majority has the same: it does not count.
-    const bucket = await SnapshotBucket.open(client, subjects.snapshotBucket(), 1);
+    const bucket = await SnapshotBucket.open(client, subjects, 1);
     await eventually('its snapshot', async () => (await bucket.list()).length === 1);
     expect(await bucket.list()).toMatchObject([{ confirmed: false }]);
     const query = async () => {
@@ -418,7 +418,7 @@ describe('the applier', () => {
       await untilVersion(4);
       const take = () => client.request(subjects.admin('snapshot', SERVER), '', { timeout: 10_000 });
       await take();
-      const bucket = await SnapshotBucket.open(client, subjects.snapshotBucket(), 1);
+      const bucket = await SnapshotBucket.open(client, subjects, 1);
       const [taken] = await bucket.list();
       if (taken === undefined) throw new Error('no snapshot');
       const path = join(folder.path, 'file.snapshot');

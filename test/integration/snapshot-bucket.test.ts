@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import type { EngineSnapshot } from '../../shared/engine/port.js';
 import { SnapshotBucket } from '../../shared/snapshot/bucket.js';
 import { openFile, saveFile } from '../../shared/snapshot/file.js';
+import { Subjects } from '../../shared/wire/subjects.js';
 import { startTestNats, type TestNats, temporaryFolder } from '../harness/index.js';
 
 let nats: TestNats;
@@ -17,7 +18,7 @@ const bad: string[] = [];
 beforeAll(async () => {
   nats = await startTestNats();
   connection = await connect({ servers: nats.url });
-  bucket = await SnapshotBucket.open(connection, 'TEST_SNAPSHOTS', 1, (subject) => bad.push(subject));
+  bucket = await SnapshotBucket.open(connection, new Subjects('test'), 1, (subject) => bad.push(subject));
 });
 afterAll(async () => {
   await connection?.close();
@@ -191,4 +192,18 @@ it('passes over what is no object, and what says that it is another one: all oth
   await bucket.prune(2);
   expect((await bucket.list()).map(({ name }) => name.slice(-5))).toEqual(['21-s1', '23-s1']);
   await expect(bucket.open('bad')).rejects.toThrow('is gone');
+});
+
+it('knows whose snapshots they are: names of clusters may differ only in case, and share a bucket', async () => {
+  const before = await bucket.list();
+  const other = await SnapshotBucket.open(connection, new Subjects('Test'), 1);
+  expect(await other.list()).toEqual([]);
+  const { name } = await other.save('s9', snapshot(99));
+  await other.confirm(name);
+  await bucket.prune(2);
+  await bucket.withdraw('s9');
+  expect(await bucket.list()).toEqual(before);
+  expect((await other.list()).map((one) => [one.name, one.cluster])).toEqual([[name, 'Test']]);
+  await other.prune(2);
+  expect(await bucket.list()).toEqual(before);
 });

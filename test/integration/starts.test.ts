@@ -302,3 +302,29 @@ it('starts that are given up close what they have opened, and leave the connecti
   }
   await expectNothingOpen();
 });
+
+it('a cluster whose name differs from that of another one only in case is refused, and the other one goes on', async () => {
+  const first = start(['replica', 'merger', 'applier'], {});
+  await first.said(/applying/);
+  const client = await connectCraft({ servers: nats.url, cluster, timeoutMs: 20_000 });
+  try {
+    await client.kv.put('key', 1);
+    const name = `${cluster}_other`;
+    await database.createDatabases([name]);
+    // One after the other: each finds it out by itself.
+    for (const service of ['merger', 'applier']) {
+      const other = environment({ CRAFT_CLUSTER: cluster.toUpperCase(), CRAFT_DATABASE_URL: database.url(name) });
+      const config = applierConfig({ ...other, CRAFT_LOG_LEVEL: 'silent' });
+      const started = await (service === 'merger' ? startMerger(config) : startApplier(config));
+      expect(await started.failed).toMatchObject({
+        code: 'OTHER_CLUSTER',
+        message: expect.stringMatching(new RegExp(`stream .*"${cluster}".*"${cluster.toUpperCase()}".*case`)),
+      });
+      await started.stop();
+    }
+    expect((await client.kv.put('key', 2)).result).toMatchObject({ version: 2 });
+  } finally {
+    await client.close();
+  }
+  await expectStops(first);
+});

@@ -8,6 +8,7 @@
  * An engine that cannot work is asked again, for ever: no entry is skipped. A state that differs from that of a majority keeps its verdict
  * until it is rebuilt: the log goes on being applied, but nothing that is read from it leaves this server.
  */
+import { OtherClusterError } from '../../../shared/config/other-cluster.js';
 import {
   type AppliedBatch,
   DamagedError,
@@ -250,7 +251,8 @@ export class ApplierCore {
     this.reading.followed(id, answer);
   }
 
-  readEnded(id: number): void {
+  readEnded(id: number, error?: unknown): void {
+    if (error instanceof OtherClusterError) this.end(error);
     this.reading.ended(id);
   }
 
@@ -657,7 +659,7 @@ export class ApplierCore {
 
   /** True when it ends this state's life: for good, or until the database is opened again. */
   private isFinal(error: unknown): boolean {
-    if (error instanceof FencedError) {
+    if (error instanceof FencedError || error instanceof OtherClusterError) {
       this.end(error);
       return true;
     }

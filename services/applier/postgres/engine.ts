@@ -7,6 +7,7 @@
  */
 
 import { setTimeout as delay } from 'node:timers/promises';
+import { OtherClusterError } from '../../../shared/config/other-cluster.js';
 import { asHandler } from '../../../shared/engine/handler-context.js';
 import { kvContract } from '../../../shared/engine/kv/contract.js';
 import type { MigrationSource } from '../../../shared/engine/migrations.js';
@@ -63,7 +64,7 @@ import { ENGINE_MIGRATIONS, MACHINE_MIGRATIONS, migrate, migrationsFolder } from
 import {
   explainPosition,
   type FencedPosition,
-  KEEP_MACHINE,
+  KEEP_OWNERS,
   LOCK_POSITION,
   MARK_DIVERGED,
   plainPosition,
@@ -107,6 +108,8 @@ export interface PostgresEngineOptions {
   /** A pooler in transaction mode is fine, with `?prepare=false` where it knows no prepared statements. */
   readonly databaseUrl: string;
   readonly server: string;
+  /** The name of the cluster: a state of another one is refused. Without it, none is. */
+  readonly cluster?: string;
   /** How long results are kept for duplicates, in entry time (milliseconds). */
   readonly resultWindowMs: number;
   /** How many ids of the window are remembered, unless the default; outcomes of further ones cost more (result-store.ts). */
@@ -229,7 +232,7 @@ export class PostgresEngine implements StorageEngine {
         `${BEGIN_MIGRATING}; ${NO_TRANSACTION_TIMEOUT}; ${PLAIN_FORMS}; ${PRESET_SCHEMAS}`,
         async (transaction) => {
           await ensurePosition(transaction, this.scope, [engine]);
-          await this.keepMachine(transaction);
+          await this.keepOwners(transaction);
         },
       );
       const [, own] = this.sourcesOf(this.inForce.version);
@@ -255,10 +258,15 @@ export class PostgresEngine implements StorageEngine {
     }
   }
 
-  /** @throws OtherMachineError, before any migration of this one has run. */
-  private async keepMachine(transaction: Transaction): Promise<void> {
+  /** @throws OtherClusterError, OtherMachineError; before any migration of the machine has run, and before the fence is taken. */
+  private async keepOwners(transaction: Transaction): Promise<void> {
     const { name } = this.inForce;
-    const { machine } = readPosition(await transaction.run(KEEP_MACHINE, [name]));
+    const { cluster: given = '' } = this.options;
+    const { machine, cluster } = readPosition(await transaction.run(KEEP_OWNERS, [name, given]));
+    if (given !== '' && cluster !== undefined && cluster !== given) {
+      const wayOut = `give another database, or make it this cluster's: update craft.position set cluster = '${given}'`;
+      throw new OtherClusterError('the database', cluster, given, wayOut);
+    }
     if (machine?.name !== name) throw new OtherMachineError(machine?.name ?? '', name);
     this.inForce = machine;
   }

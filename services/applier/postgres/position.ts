@@ -15,9 +15,9 @@ import { integerArray, integersOf } from './array.js';
 import type { Rows } from './connection.js';
 
 const COLUMNS =
-  'epoch, merged_index, checksum, results_checksum, "timestamp", positions::text, terms::text, timestamps::text, divergence, machine, version';
+  'epoch, merged_index, checksum, results_checksum, "timestamp", positions::text, terms::text, timestamps::text, divergence, machine, version, cluster';
 /** How many there are. */
-export const POSITION_COLUMNS = 11;
+export const POSITION_COLUMNS = 12;
 
 /** The row of a state that no engine has opened yet. */
 export const CREATE_POSITION = `insert into craft.position
@@ -58,9 +58,13 @@ export const MOVE_POSITION = `update craft.position
     positions = $7::bigint[], terms = $8::bigint[], timestamps = $9::bigint[]
   where id = 1 and epoch = $1::bigint and merged_index = $2::bigint returning 1`;
 
-/** $1 name. A state that nothing was applied to may become that of another machine; every log begins with the first version (T12). */
-export const KEEP_MACHINE = `update craft.position
-  set machine = case when merged_index = 0 then $1 else coalesce(machine, $1) end, version = coalesce(version, ${FIRST_VERSION})
+/**
+ * $1 name, $2 cluster or ''. A state that nothing was applied to may become that of another machine; every log begins with the first
+ * version (T12).
+ */
+export const KEEP_OWNERS = `update craft.position
+  set machine = case when merged_index = 0 then $1 else coalesce(machine, $1) end, version = coalesce(version, ${FIRST_VERSION}),
+    cluster = coalesce(cluster, nullif($2, ''))
   where id = 1 returning ${COLUMNS}`;
 
 /** $1 version: in force for what comes next. For who has the position to itself. */
@@ -71,6 +75,8 @@ export interface FencedPosition extends EnginePosition {
   readonly divergence: string | undefined;
   /** In force; undefined before a machine has opened the state. */
   readonly machine: MachineVersion | undefined;
+  /** Whose merged log it is; undefined before a cluster has opened the state. */
+  readonly cluster: string | undefined;
 }
 
 /** @throws ReplacedError when the row is gone: this is not the database that the engine opened. */
@@ -78,7 +84,7 @@ export function readPosition(rows: Rows): FencedPosition {
   const [row] = rows;
   if (row === undefined) throw new ReplacedError('the position in craft.position is gone: the database was emptied');
   const [epoch, mergedIndex, checksum, resultsChecksum, timestamp, positions, terms, timestamps, ...others] = row;
-  const [divergence, name, version] = others;
+  const [divergence, name, version, cluster] = others;
   return {
     epoch: Number(epoch),
     mergedIndex: Number(mergedIndex),
@@ -87,6 +93,7 @@ export function readPosition(rows: Rows): FencedPosition {
     timestamp: Number(timestamp),
     positions: positionsOf(String(positions), String(terms), String(timestamps)),
     divergence: divergence === null ? undefined : String(divergence),
+    cluster: cluster === null ? undefined : String(cluster),
     machine: name === null ? undefined : { name: String(name), version: Number(version) },
     ...versionField(version === null ? FIRST_VERSION : Number(version)),
   };

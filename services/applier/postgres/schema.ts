@@ -61,6 +61,8 @@ export const position = craft.table(
     /** The state machine whose state this is, and which of its versions executes what comes next. */
     machine: text('machine'),
     version: integer('version'),
+    /** The cluster whose merged log it is. */
+    cluster: text('cluster'),
   },
   (table) => [check('position_is_one_row', sql`${table.id} = 1`)],
 );

@@ -13,7 +13,9 @@ import {
   type StreamInfo,
 } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
+import { OtherClusterError } from '../../config/other-cluster.js';
 import { isStreamNotFound, isWrongLastSequence } from '../../wire/jetstream-errors.js';
+import { requireOwnStream } from '../../wire/own-stream.js';
 import { LogStoreWriteError } from '../port.js';
 import {
   decodeMessage,
@@ -58,7 +60,7 @@ export class StoreStream {
     this.#client = jetstream(connection);
   }
 
-  /** Opens the stream, or makes it. Rejects with LogStoreWriteError when JetStream cannot be had. */
+  /** Opens the stream, or makes it. Rejects with LogStoreWriteError when JetStream cannot be had, with OtherClusterError. */
   static async open(connection: NatsConnection, name: string, subject: string): Promise<StoreStream> {
     try {
       const manager = await jetstreamManager(connection, { timeout: TIMEOUT_MS });
@@ -66,6 +68,7 @@ export class StoreStream {
       const host = cluster?.leader ?? connection.info?.server_name ?? '';
       return new StoreStream(connection, manager, name, subject, state.first_seq, state.last_seq, host);
     } catch (cause) {
+      if (cause instanceof OtherClusterError) throw cause;
       throw new LogStoreWriteError(`the stream ${name} of the log store cannot be opened: ${reasonOf(cause)}`, {
         cause,
       });
@@ -136,7 +139,9 @@ export class StoreStream {
 
 async function openStream(manager: JetStreamManager, name: string, subject: string): Promise<StreamInfo> {
   try {
-    return await manager.streams.info(name);
+    const info = await manager.streams.info(name);
+    requireOwnStream(info, subject);
+    return info;
   } catch (error) {
     if (!isStreamNotFound(error)) throw error;
   }

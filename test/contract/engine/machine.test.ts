@@ -105,11 +105,15 @@ async function createDatabase(): Promise<string> {
   return made;
 }
 
-async function engineOf(versions: readonly Version[] | undefined, database = name): Promise<PostgresEngine> {
+async function engineOf(
+  versions: readonly Version[] | undefined,
+  database = name,
+  more: { cluster?: string } = {},
+): Promise<PostgresEngine> {
   const machine = versions?.[versions.length - 1];
   const given = versions === undefined || machine === undefined ? {} : { machine, earlier: versions.slice(0, -1) };
   const options = { databaseUrl: server.url(database), server: 's1', resultWindowMs: WINDOW_MS };
-  const engine = new PostgresEngine({ ...options, ...given });
+  const engine = new PostgresEngine({ ...options, ...given, ...more });
   opened.push(engine);
   await engine.open();
   return engine;
@@ -169,6 +173,17 @@ describe('the state', () => {
     await expect(engineOf([{ ...one, name: 'shop' }])).rejects.toMatchObject(refusal);
     await expect(engineOf(undefined)).rejects.toMatchObject({ code: 'OTHER_MACHINE' });
     expect((await engineOf([one])).machine).toEqual({ name: 'bank', version: 1 });
+  });
+
+  it('is refused to another cluster, whose applier goes on; names that differ only in case are two', async () => {
+    const own = await engineOf([one], name, { cluster: 'orders' });
+    for (const cluster of ['shop', 'Orders']) {
+      const refusal = { code: 'OTHER_CLUSTER', message: expect.stringMatching(`"orders".*"${cluster}"`) as unknown };
+      await expect(engineOf([one], name, { cluster })).rejects.toMatchObject(refusal);
+    }
+    expect(await apply(own, [account1(1, 'ann')])).toEqual([{ ok: true, json: 'null' }]);
+    await admin.unsafe("update craft.position set cluster = 'shop'");
+    expect((await engineOf([one], name, { cluster: 'shop' })).machine).toEqual({ name: 'bank', version: 1 });
   });
 
   it('may become that of another machine while nothing is applied to it', async () => {

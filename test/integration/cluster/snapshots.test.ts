@@ -225,7 +225,7 @@ describe('a file of the old cluster, restored in a new one', () => {
     const ask = (subject: string, request: object) =>
       theirs.connection.request(subject, JSON.stringify(request), { timeout: 30_000 }).then((reply) => reply.json());
     const subjects = new Subjects(other.cluster.cluster);
-    const bucket = await SnapshotBucket.find(theirs.connection, subjects.snapshotBucket());
+    const bucket = await SnapshotBucket.find(theirs.connection, subjects);
     const object = await bucket.saveFile(await openFile(file));
     const { digest } = await bucket.openFile(object);
     const rejected = { ok: false, error: { code: 'REJECTED', message: expect.stringContaining('there is a state') } };

@@ -1,0 +1,1 @@
+ALTER TABLE "craft"."position" ADD COLUMN "cluster" text;
