@@ -191,7 +191,10 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     return description.data;
   }
 
-  /** What every server that answers within `timeoutMs` (default 1,000 ms) says about itself, in order of name. */
+  /**
+   * What every server that answers within `timeoutMs` (default 1,000 ms) says about itself, in order of name. Throws UnavailableError when
+   * nobody can be asked.
+   */
   async status(options: { timeoutMs?: number } = {}): Promise<ServerStatus[]> {
     const { timeoutMs = 1_000 } = options;
     const [servers, states] = await Promise.all([
@@ -221,16 +224,18 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
       }
     } catch (error) {
       // Nobody is there, or only servers of an older version, which do not know the question.
-      if (!(error instanceof NoRespondersError)) throw error;
+      if (!(error instanceof NoRespondersError)) throw new UnavailableError('cannot ask', { cause: error });
     }
     return [...answers.values()];
   }
 
-  /** Ends calls in flight (commands as unknown) and closes the connection, unless it is the caller's own. */
+  /** Ends calls in flight (commands as unknown) and closes the connection, unless it is the caller's own. Never rejects. */
   async close(): Promise<void> {
     this.requester.close();
     this.sender.close();
-    if (this.options.connection === undefined) await this.connection.drain();
+    if (this.options.connection !== undefined) return;
+    // Without a NATS server nothing can be drained.
+    await this.connection.drain().catch(() => this.connection.close());
   }
 
   private async call(

@@ -1,5 +1,6 @@
 /** A service that has a NATS server of its own next to it uses that, and another one when it is away or does not say a word. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { connectCraft } from '../../shared/client/index.js';
 import { connectNats } from '../../shared/wire/connection.js';
 import { TcpProxy } from '../chaos/proxy.js';
 import { eventually, startTestNats, type TestNats } from '../harness/index.js';
@@ -77,5 +78,15 @@ it('does not wait for a first server that accepts connections and says nothing',
   } finally {
     await connection.close();
     await proxy.close();
+  }
+});
+
+it('leaves a client that can be closed while its server is away', async () => {
+  const client = await connectCraft({ servers: other.url });
+  await other.kill('SIGKILL');
+  try {
+    await client.close();
+  } finally {
+    await other.restart();
   }
 });
