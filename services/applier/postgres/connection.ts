@@ -9,6 +9,7 @@
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres, { type Sql } from 'postgres';
 import { CONNECTION_LOST, endsSession } from './sqlstate.js';
+import { databaseAddress } from './tls.js';
 import { Transaction } from './transaction.js';
 
 /** The connection failed, or was given up; what was under way may or may not have happened. */
@@ -133,7 +134,7 @@ export class Connection {
 
   private async watched<T>(send: (client: Sql) => PromiseLike<T>): Promise<T> {
     if (this.isClosed) throw new ConnectionLostError();
-    const client = this.current();
+    const client = this.currentOrLost();
     this.waiting += 1;
     this.waitingSince ??= performance.now();
     try {
@@ -150,9 +151,20 @@ export class Connection {
     }
   }
 
+  /** A file that cannot be read now may be there later. */
+  private currentOrLost(): Sql {
+    try {
+      return this.current();
+    } catch (error) {
+      throw new ConnectionLostError(error);
+    }
+  }
+
   private current(): Sql {
     if (this.client !== undefined) return this.client;
-    const client = postgres(this.options.url, {
+    const { url, ssl } = databaseAddress(this.options.url);
+    const client = postgres(url, {
+      ...(ssl !== undefined && { ssl }),
       max: 1,
       idle_timeout: 0,
       max_lifetime: null,
