@@ -5,6 +5,7 @@ import type { LoadedMachine } from '../../shared/engine/loading.js';
 import type { EnginePosition, StorageEngine, TableChecksum } from '../../shared/engine/port.js';
 import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
 import type { Index } from '../../shared/raft/entry.js';
+import type { ReplyGuard } from '../../shared/wire/reply-guard.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import type { ApplierCore } from './core/applier.js';
 
@@ -17,6 +18,7 @@ interface Trouble {
 export interface ConditionOptions {
   readonly connection: NatsConnection;
   readonly subjects: Subjects;
+  readonly replies: ReplyGuard;
   readonly server: string;
   readonly loaded: LoadedMachine;
   readonly engine: Pick<StorageEngine, 'machine'>;
@@ -41,11 +43,11 @@ export class Condition {
   private verified: Verified | undefined;
 
   constructor(private readonly options: ConditionOptions) {
-    const { connection, subjects, server } = options;
+    const { connection, subjects, replies, server } = options;
     for (const subject of [subjects.admin('applied'), subjects.admin('applied', server)]) {
       connection.subscribe(subject, {
         callback: (error, message) => {
-          if (error === null && message.reply && subjects.isReply(message.reply)) {
+          if (error === null && message.reply && replies.allowsClient(message.reply)) {
             message.respond(JSON.stringify(this.status()));
           }
         },

@@ -7,6 +7,7 @@ import type { Index } from '../../shared/raft/entry.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import { RequestHeaders } from '../../shared/wire/headers.js';
 import { encodeError } from '../../shared/wire/reply.js';
+import type { ReplyGuard } from '../../shared/wire/reply-guard.js';
 import { APPLIERS_QUEUE, type Subjects } from '../../shared/wire/subjects.js';
 import { READ_MS_MAX, type ReadBarrier } from './read-barrier.js';
 
@@ -19,6 +20,7 @@ const TOO_LARGE = new CraftError('INVALID_ARGUMENT', 'the answer is larger than 
 export interface QueriesOptions {
   readonly connection: NatsConnection;
   readonly subjects: Subjects;
+  readonly replies: ReplyGuard;
   readonly server: string;
   readonly engine: Pick<StorageEngine, 'query' | 'locate'>;
   readonly barrier: ReadBarrier;
@@ -55,7 +57,7 @@ export class Queries {
 
   /** Answers whatever comes of it; never rejects. */
   private async answer(message: Msg, read: () => Promise<string>): Promise<void> {
-    if (!message.reply || !this.options.subjects.isReply(message.reply)) return;
+    if (!message.reply || !this.options.replies.allowsClient(message.reply)) return;
     if (this.underWay >= READS_MAX) {
       this.refuse(message, new CraftError('OVERLOADED', 'too many reads are under way; try again later'));
       return;

@@ -28,6 +28,7 @@ import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { type Answers, answersOver } from '../../shared/wire/answers.js';
 import { parseJson } from '../../shared/wire/json.js';
 import type { MachineInput, VersionNotice } from '../../shared/wire/machine.js';
+import { REPLY_REFUSED, ReplyGuard } from '../../shared/wire/reply-guard.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { answer } from './answers.js';
 import { AppliedPositions } from './applied.js';
@@ -113,6 +114,14 @@ export class ApplierService implements Service {
     this.retries = metrics.counter('apply_retries_total', 'Transactions that were tried again');
     this.installs = metrics.counter('snapshot_installs_total', 'Snapshots installed');
     this.malformed = metrics.counter('malformed_checkpoints_total', 'Messages on the checkpoint subject that are none');
+    const repliesRefused = metrics.counter(
+      'replies_refused_total',
+      'Requests without an answer: their reply subject is one of the services or of NATS',
+    );
+    const replies = new ReplyGuard(subjects, config.natsInboxPrefix, (reply) => {
+      repliesRefused.add();
+      this.warn(REPLY_REFUSED, reply);
+    });
     metrics.gauge('applied_index', 'Merged index of the last entry applied', () => core.appliedIndex);
     metrics.gauge('apply_queue_commands', 'Commands that wait for their transaction', () => core.queued);
     metrics.gauge('state_trusted', '1, or 0 while this state differs from the others', () =>
@@ -122,7 +131,7 @@ export class ApplierService implements Service {
     const telling = setInterval(() => this.tellVersion(), TELL_MS);
     telling.unref();
     this.stopping.signal.addEventListener('abort', () => clearInterval(telling));
-    this.condition = new Condition({ connection, subjects, server, loaded, engine, core });
+    this.condition = new Condition({ connection, subjects, replies, server, loaded, engine, core });
     const reader = new MergedLogReader({
       connection,
       stream: subjects.logStream(server),
@@ -181,6 +190,7 @@ export class ApplierService implements Service {
     new SnapshotRequests({
       connection,
       subjects,
+      replies,
       server,
       groups: config.groups,
       engine,
@@ -191,6 +201,7 @@ export class ApplierService implements Service {
     new Queries({
       connection,
       subjects,
+      replies,
       server,
       engine,
       barrier: new ReadBarrier(connection, subjects.barrier(server), config.groups, this.positions),

@@ -14,6 +14,7 @@ import { CraftError } from '../../shared/wire/errors.js';
 import { installRequest } from '../../shared/wire/install.js';
 import { parseJson } from '../../shared/wire/json.js';
 import { encodeError } from '../../shared/wire/reply.js';
+import type { ReplyGuard } from '../../shared/wire/reply-guard.js';
 import { type RestoreInput, restoreRequest } from '../../shared/wire/restore.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import { padded } from './core/snapshots.js';
@@ -23,6 +24,7 @@ import type { Snapshots } from './snapshots.js';
 export interface SnapshotRequestsOptions {
   readonly connection: NatsConnection;
   readonly subjects: Subjects;
+  readonly replies: ReplyGuard;
   readonly server: string;
   readonly groups: number;
   readonly engine: Pick<StorageEngine, 'verify'>;
@@ -68,8 +70,8 @@ export class SnapshotRequests {
 
   /** One without a reply subject is done as well, without an answer. */
   private async answer(message: Msg, answer: (message: Msg) => Promise<object>): Promise<void> {
-    const { subjects, onFailure } = this.options;
-    if (message.reply && !subjects.isReply(message.reply)) return;
+    const { replies, onFailure } = this.options;
+    if (!replies.allowsService(message.reply)) return;
     this.underWay += 1;
     try {
       if (this.underWay > UNDER_WAY_MAX) throw new CraftError('OVERLOADED', 'too many requests are under way');

@@ -7,6 +7,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
+import { INBOX_PREFIX } from '../../shared/wire/inbox.js';
 
 /** What a context may set. An option or a variable of the environment that is given wins over it. */
 const context = z.strictObject({
@@ -16,6 +17,7 @@ const context = z.strictObject({
   tlsCa: z.string().min(1).optional(),
   tlsCert: z.string().min(1).optional(),
   tlsKey: z.string().min(1).optional(),
+  inboxPrefix: z.string().regex(INBOX_PREFIX).optional(),
   cluster: z.string().min(1).optional(),
   timeout: z.int().min(1).optional(),
 });

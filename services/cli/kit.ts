@@ -6,6 +6,7 @@ import { connect, type NatsConnection } from 'nats';
 import { type CraftClient, CraftError, connectCraft } from '../../shared/client/index.js';
 import { accessOptions, type NatsAccess, whyNoConnection } from '../../shared/wire/access.js';
 import { natsAddress } from '../../shared/wire/connection.js';
+import { INBOX_PREFIX } from '../../shared/wire/inbox.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { clearProgress } from './progress.js';
 
@@ -17,6 +18,7 @@ export interface GlobalOptions {
   readonly tlsCa?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
+  readonly inboxPrefix?: string;
   readonly cluster: string;
   readonly timeout: number;
 }
@@ -48,6 +50,12 @@ export function integer(min: number): (text: string) => number {
     }
     return value;
   };
+}
+
+/** @throws InvalidArgumentError */
+export function inboxPrefix(text: string): string {
+  if (INBOX_PREFIX.test(text)) return text;
+  throw new InvalidArgumentError('not tokens of letters, digits, "_" and "-", with a dot between');
 }
 
 export function examples(...lines: string[]): string {
@@ -98,7 +106,8 @@ export async function withSession(program: Command, work: (session: Session) => 
   const options = program.opts<GlobalOptions>();
   const address = natsAddress(options.nats);
   const access = await accessOptions(accessOf(options), address.servers);
-  const connection = await connect({ ...address, ...access, name: 'craft cli' }).catch((error: unknown) => {
+  const inbox = options.inboxPrefix === undefined ? {} : { inboxPrefix: options.inboxPrefix };
+  const connection = await connect({ ...address, ...access, ...inbox, name: 'craft cli' }).catch((error: unknown) => {
     throw new CraftError('UNAVAILABLE', whyNoConnection(error), { cause: error });
   });
   try {

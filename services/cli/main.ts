@@ -18,7 +18,7 @@ import { addRecover } from './commands/recover.js';
 import { addSnapshots } from './commands/snapshots.js';
 import { ContextError } from './contexts.js';
 import { InitError } from './init.js';
-import { examples, integer } from './kit.js';
+import { examples, inboxPrefix, integer } from './kit.js';
 
 const EXIT = { done: 0, refused: 1, usage: 2, unknown: 3 } as const;
 
@@ -53,6 +53,11 @@ function createProgram(): Command {
     .addOption(new Option('--tls-ca <file>', 'authority of the certificates of NATS').env('CRAFT_NATS_TLS_CA'))
     .addOption(new Option('--tls-cert <file>', 'own certificate').env('CRAFT_NATS_TLS_CERT'))
     .addOption(new Option('--tls-key <file>', 'its key').env('CRAFT_NATS_TLS_KEY'))
+    .addOption(
+      new Option('--inbox-prefix <subject>', 'on which this user may hear answers')
+        .env('CRAFT_NATS_INBOX_PREFIX')
+        .argParser(inboxPrefix),
+    )
     .addOption(new Option('--cluster <name>', 'name of the cluster').env('CRAFT_CLUSTER').default('craft'))
     .addOption(new Option('--context <name>', 'settings that craft context keeps').env('CRAFT_CONTEXT'))
     .option('--timeout <ms>', 'for the whole call, retries included (milliseconds)', integer(1), 10_000)

@@ -23,8 +23,8 @@ import { RequestHeaders } from '../../shared/wire/headers.js';
 import { parseJson } from '../../shared/wire/json.js';
 import { MACHINE_COMMAND, machineInput } from '../../shared/wire/machine.js';
 import { encodeBatchRefusal } from '../../shared/wire/reply-batch.js';
+import type { ReplyGuard } from '../../shared/wire/reply-guard.js';
 import { RESERVED_PREFIX, RESTORE_COMMAND, restoreInput } from '../../shared/wire/restore.js';
-import type { Subjects } from '../../shared/wire/subjects.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 import type { Acknowledgement, CommandRefusal, FailedEffect, Placed, QueuedCommand } from './core/effect.js';
 
@@ -48,7 +48,7 @@ interface Envelope {
 
 export interface IngressOptions {
   readonly server: string;
-  readonly subjects: Subjects;
+  readonly replies: Pick<ReplyGuard, 'allowsClient'>;
   readonly machine: Pick<Admission, 'prepare' | 'requireSwitch'>;
   /** Largest payload now (bytes). */
   readonly payloadBytesMax: () => number;
@@ -176,7 +176,7 @@ export class Ingress {
   private readBatch(message: Msg): CommandBatch | undefined {
     try {
       const batch = decodeCommandBatch(message.data);
-      if (this.options.subjects.isReply(batch.inbox)) return batch;
+      if (this.options.replies.allowsClient(batch.inbox)) return batch;
       throw new WireError('inbox: a subject of the services');
     } catch (error) {
       if (!(error instanceof WireError)) throw error;

@@ -2,16 +2,18 @@
  * Whether NATS knows of a process that takes messages for a peer. A message with a reply subject that no subscription takes is
  * answered by the NATS server at once ("no responders"). A process that ended has no subscriptions, and one that hangs has.
  */
-import { createInbox, type NatsConnection } from '@nats-io/nats-core';
+import type { NatsConnection } from '@nats-io/nats-core';
 import type { ServerId } from '../../shared/raft/entry.js';
+import { inboxOf } from '../../shared/wire/inbox.js';
 
 /** Status of NATS' answer when there is no subscription. */
 const NO_RESPONDERS = 503;
 
 export class Probes {
-  private readonly inbox = createInbox();
+  private readonly inbox: string;
 
   constructor(connection: NatsConnection, onUnreachable: (peer: ServerId) => void) {
+    this.inbox = inboxOf(connection);
     connection.subscribe(`${this.inbox}.*`, {
       callback: (error, { subject, headers }) => {
         if (error === null && headers?.code === NO_RESPONDERS) onUnreachable(subject.slice(this.inbox.length + 1));

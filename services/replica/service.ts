@@ -30,6 +30,7 @@ import {
 import { parseJson } from '../../shared/wire/json.js';
 import { versionNotice } from '../../shared/wire/machine.js';
 import { PROTOCOL, ProtocolError } from '../../shared/wire/protocol.js';
+import { REPLY_REFUSED, ReplyGuard } from '../../shared/wire/reply-guard.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 import { type ClientCommand, Ingress } from './commands.js';
@@ -73,6 +74,7 @@ export class ReplicaService implements Service {
   private readonly spans: ReplicaTracing;
   private readonly warn;
   private readonly malformed;
+  private readonly replies: ReplyGuard;
   private readonly commands;
   private readonly refused;
   private readonly shed;
@@ -104,6 +106,14 @@ export class ReplicaService implements Service {
     this.subjects = new Subjects(config.cluster);
     this.warn = warnOccasionally(logger);
     this.malformed = metrics.counter('malformed_messages_total', 'Messages on internal subjects that were dropped');
+    const repliesRefused = metrics.counter(
+      'replies_refused_total',
+      'Requests without an answer: their reply subject is one of the services or of NATS',
+    );
+    this.replies = new ReplyGuard(this.subjects, config.natsInboxPrefix, (reply) => {
+      repliesRefused.add();
+      this.warn(REPLY_REFUSED, reply);
+    });
     this.commands = metrics.counter('commands_total', 'Commands received from clients');
     this.refused = metrics.counter('commands_refused_total', 'Commands refused after they were queued');
     this.shed = metrics.counter('commands_shed_total', 'Messages of clients that were refused unread: too many waited');
@@ -117,7 +127,7 @@ export class ReplicaService implements Service {
     this.ingress = new Ingress(
       {
         server,
-        subjects: this.subjects,
+        replies: this.replies,
         machine: admission,
         payloadBytesMax: () => Math.min(payloadBytesMax, this.carriedBytes),
         refusal: (group, acknowledgement) => core.refusal(group, acknowledgement),
@@ -138,13 +148,16 @@ export class ReplicaService implements Service {
         this.takeIn('batch', message, () => this.commands.add(this.ingress.takeBatch(message, group)), shed);
       },
       takeRestore: (message, group) => {
-        if (this.mayAnswer(message)) this.guard('restore', () => this.ingress.takeRestore(message, group));
+        if (this.replies.allowsService(message.reply))
+          this.guard('restore', () => this.ingress.takeRestore(message, group));
       },
       takeVerify: (message, group) => {
-        if (this.mayAnswer(message)) this.guard('verify', () => this.ingress.takeVerify(message, group));
+        if (this.replies.allowsService(message.reply))
+          this.guard('verify', () => this.ingress.takeVerify(message, group));
       },
       takeMachine: (message, group) => {
-        if (this.mayAnswer(message)) this.guard('machine', () => this.ingress.takeMachine(message, group));
+        if (this.replies.allowsService(message.reply))
+          this.guard('machine', () => this.ingress.takeMachine(message, group));
       },
     });
     this.feed = new Waiting(
@@ -206,7 +219,7 @@ export class ReplicaService implements Service {
   }
 
   private takeIn(what: string, message: Msg, take: () => void, shed: () => void): void {
-    if (!this.mayAnswer(message)) return;
+    if (!this.replies.allowsClient(message.reply)) return;
     this.intake.take({
       bytes: message.data.length,
       run: () => this.guard(what, take),
@@ -254,6 +267,8 @@ export class ReplicaService implements Service {
     });
     for (const subject of [subjects.admin('status'), subjects.admin('status', config.server)]) {
       this.listen(subject, (message) => {
+        // The own applier asks on the subject with a name.
+        if (message.subject === subjects.admin('status') && !this.replies.allowsClient(message.reply)) return;
         const { server, cluster } = config;
         const { logStore, malformed } = this;
         const protocol = { ...PROTOCOL, refused: this.peers.refused };
@@ -289,15 +304,9 @@ export class ReplicaService implements Service {
   private listen(subject: string, take: (message: Msg) => void): void {
     this.connection.subscribe(subject, {
       callback: (error, message) => {
-        if (error === null && this.mayAnswer(message)) this.guard(subject, () => take(message));
+        if (error === null && this.replies.allowsService(message.reply)) this.guard(subject, () => take(message));
       },
     });
-  }
-
-  private mayAnswer(message: Msg): boolean {
-    if (!message.reply || this.subjects.isReply(message.reply)) return true;
-    this.drop('a request that wants its answer on a subject of the services', message.reply.slice(0, 100));
-    return false;
   }
 
   private guard(what: string, action: () => void): void {

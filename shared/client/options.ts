@@ -10,7 +10,7 @@ export type Ack = 'applied' | 'ordered' | 'committed';
 export interface CraftOptions {
   /** NATS servers, `nats://host:port`; ignored with `connection`. Default `nats://127.0.0.1:4222`. */
   readonly servers?: string | string[];
-  /** More for the connection to `servers`: `authenticator`, `tls` and what else the package `nats` takes. */
+  /** More for the connection to `servers`: `authenticator`, `tls`, `inboxPrefix` and what else the package `nats` takes. */
   readonly nats?: ConnectionOptions;
   /** A connection of the caller's, which `close` leaves open. */
   readonly connection?: NatsConnection;

@@ -2,7 +2,8 @@
  * Requests over one inbox subscription, for high rates: a request costs one map entry; a single coarse timer serves the
  * deadlines of all of them. (The request of the NATS client costs a timer, three promises and a captured stack each.)
  */
-import { createInbox, type Msg, type MsgHdrs, type NatsConnection } from 'nats';
+import type { Msg, MsgHdrs, NatsConnection } from 'nats';
+import { inboxOf } from '../wire/inbox.js';
 
 /**
  * Why there is no reply. `no-responders`: NATS knew nobody who listens, so nothing has happened. `timeout` and `closed`: the request
@@ -31,7 +32,7 @@ export class Requester {
 
   /** Listens on an inbox of its own until `close`, or until the connection closes. */
   constructor(private readonly connection: NatsConnection) {
-    this.prefix = `${createInbox()}.`;
+    this.prefix = `${inboxOf(connection)}.`;
     this.subscription = connection.subscribe(`${this.prefix}*`, {
       callback: (error, message) => {
         if (error === null) this.onMessage(message);

@@ -2,9 +2,10 @@
  * Commands over NATS: does what `batches.ts` decides. One subscription hears the answers to all
  * batches, one hears of batches as a whole; one timer serves all deadlines.
  */
-import { createInbox, InvalidArgumentError as InvalidNatsArgument, type Msg, type NatsConnection } from 'nats';
+import { InvalidArgumentError as InvalidNatsArgument, type Msg, type NatsConnection } from 'nats';
 import { batchHeaderLength, encodeCommandBatch } from '../wire/command-batch.js';
 import { messageBytesMax } from '../wire/connection.js';
+import { inboxOf } from '../wire/inbox.js';
 import { decodeReplyBatch, type NumberedReply, type ReplyBatch } from '../wire/reply-batch.js';
 import type { Subjects } from '../wire/subjects.js';
 import { WireError } from '../wire/wire-error.js';
@@ -28,8 +29,8 @@ class WaitingCall extends CommandCall {
 
 export class CommandSender {
   private readonly batches = new CommandBatches<WaitingCall>(Math.random);
-  private readonly inbox = createInbox();
-  private readonly headerBytes = batchHeaderLength(this.inbox);
+  private readonly inbox: string;
+  private readonly headerBytes: number;
   private readonly messageBytesMax: () => number;
   private readonly subscriptions;
   private isScheduled = false;
@@ -41,6 +42,8 @@ export class CommandSender {
     private readonly connection: NatsConnection,
     private readonly subjects: Subjects,
   ) {
+    this.inbox = inboxOf(connection);
+    this.headerBytes = batchHeaderLength(this.inbox);
     this.messageBytesMax = messageBytesMax(connection);
     const listen = (subject: string, onMessage: (message: Msg) => void) =>
       connection.subscribe(subject, {

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import type { NatsAccess } from '../wire/access.js';
+import { INBOX_PREFIX, INBOX_PREFIX_DEFAULT } from '../wire/inbox.js';
 
 const name = z.string().regex(/^[A-Za-z0-9_-]{1,32}$/, 'letters, digits, _ and -, at most 32');
 const milliseconds = z.coerce.number().int().min(1).max(3_600_000);
@@ -47,6 +48,13 @@ const commonFields = {
     .default('random')
     .describe(
       'Which NATS server a connection uses. `listed`: the first one of `CRAFT_NATS_URL` that answers, for a NATS server next to each server of craft.',
+    ),
+  CRAFT_NATS_INBOX_PREFIX: z
+    .string()
+    .regex(INBOX_PREFIX, 'tokens of letters, digits, _ and -, with a dot between')
+    .default(INBOX_PREFIX_DEFAULT)
+    .describe(
+      'What the subjects begin with on which answers are heard: all that the NATS user may subscribe to beside subjects of the cluster. With a prefix that no client has, services answer no client there.',
     ),
   CRAFT_NATS_CREDS: z.string().optional().describe('A NATS credentials file.'),
   CRAFT_NATS_NKEY: z.string().optional().describe('A file with the seed of a NATS NKey.'),
@@ -215,6 +223,7 @@ export interface CommonConfig extends NatsAccess {
   readonly groups: number;
   readonly natsUrl: string;
   readonly natsOrder: 'random' | 'listed';
+  readonly natsInboxPrefix: string;
   readonly logLevel: string;
   readonly metricsPort: number | undefined;
   readonly stateMachine: string | undefined;
@@ -253,6 +262,9 @@ export function commonConfig(environment: Environment = process.env): CommonConf
   if (!join && !value.CRAFT_SERVERS.includes(value.CRAFT_SERVER)) {
     throw new ConfigError(`wrong configuration: CRAFT_SERVER: ${value.CRAFT_SERVER} is not one of CRAFT_SERVERS`);
   }
+  if (value.CRAFT_NATS_INBOX_PREFIX.split('.')[0] === value.CRAFT_CLUSTER) {
+    throw new ConfigError('wrong configuration: CRAFT_NATS_INBOX_PREFIX must not begin with the name of the cluster');
+  }
   if ((value.CRAFT_NATS_TLS_CERT === undefined) !== (value.CRAFT_NATS_TLS_KEY === undefined)) {
     throw new ConfigError('wrong configuration: CRAFT_NATS_TLS_CERT and CRAFT_NATS_TLS_KEY belong together');
   }
@@ -264,6 +276,7 @@ export function commonConfig(environment: Environment = process.env): CommonConf
     groups: value.CRAFT_GROUPS,
     natsUrl: value.CRAFT_NATS_URL,
     natsOrder: value.CRAFT_NATS_ORDER,
+    natsInboxPrefix: value.CRAFT_NATS_INBOX_PREFIX,
     natsCreds: value.CRAFT_NATS_CREDS,
     natsNkey: value.CRAFT_NATS_NKEY,
     natsToken: value.CRAFT_NATS_TOKEN,

@@ -24,6 +24,7 @@ export type LogStoreConfig = NatsAccess &
     | 'groups'
     | 'natsUrl'
     | 'natsOrder'
+    | 'natsInboxPrefix'
     | 'natsMonitorUrls'
   >;
 

@@ -7,6 +7,8 @@ export interface NatsOptions extends NatsAccess {
   readonly natsUrl: string;
   /** Default `random`. */
   readonly natsOrder?: 'random' | 'listed';
+  /** Of all inboxes; default `_INBOX`. */
+  readonly natsInboxPrefix?: string;
 }
 
 export interface Connecting {
@@ -55,6 +57,7 @@ export async function connectNats(
     ...(await accessOptions(options, address.servers)),
     ...(options.natsOrder === 'listed' && { noRandomize: true, reconnectToServer: firstListed(options.natsUrl) }),
     name,
+    ...(options.natsInboxPrefix !== undefined && { inboxPrefix: options.natsInboxPrefix }),
     maxReconnectAttempts: -1,
     // Asked before each dial: the only place from which the library gives a first connection up.
     reconnectDelayHandler: () => {

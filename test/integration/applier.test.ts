@@ -57,6 +57,7 @@ beforeEach(async () => {
     groups: 1,
     natsUrl: nats.url,
     natsOrder: 'random',
+    natsInboxPrefix: '_INBOX',
     natsCreds: undefined,
     logLevel: 'silent',
     metricsPort: undefined,

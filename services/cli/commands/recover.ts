@@ -1,6 +1,7 @@
 /** `craft recover`. */
 import { type Command, Option } from 'commander';
 import { LOG_STORE_SYNCS, LOG_STORES, type LogStoreKind, type LogStoreSync } from '../../../shared/config/config.js';
+import { INBOX_PREFIX_DEFAULT } from '../../../shared/wire/inbox.js';
 import { accessOf, type GlobalOptions, integer, print } from '../kit.js';
 import { recover } from '../recover.js';
 
@@ -32,7 +33,7 @@ export function addRecover(program: Command): void {
     .option('--groups <n>', 'number of groups', integer(1), 3)
     .option('--confirm <cluster>', 'the name of the cluster: really do it')
     .action(async (options: RecoverArguments) => {
-      const { cluster, nats } = program.opts<GlobalOptions>();
+      const { cluster, nats, inboxPrefix = INBOX_PREFIX_DEFAULT } = program.opts<GlobalOptions>();
       const { server, groups, dataDir, logStore, logStoreSync, confirm } = options;
       const list = (text: string) =>
         text
@@ -44,6 +45,7 @@ export function addRecover(program: Command): void {
         ...{
           natsUrl: nats,
           natsOrder: 'random' as const,
+          natsInboxPrefix: inboxPrefix,
           ...accessOf(program.opts<GlobalOptions>()),
           natsMonitorUrls: list(options.natsMonitor),
         },

@@ -329,6 +329,27 @@ describe('client', () => {
     await end();
   });
 
+  it('hears all answers below the inbox prefix that it is given', async () => {
+    const inboxes: string[] = [];
+    const end = await respond('craft.>', [{ ok: true, index: 1, group: 0, timestamp: 1, result: {} }]);
+    const heard = responder.subscribe('craft.>', {
+      callback: (_error, { subject, reply = '', data }) => {
+        inboxes.push(reply);
+        if (subject.endsWith('batch')) inboxes.push(decodeCommandBatch(data).inbox);
+      },
+    });
+    await responder.flush();
+    const own = await connectCraft({ servers: server.url, nats: { inboxPrefix: '_INBOX_own' } });
+    await own.kv.put('a', 1);
+    await own.query('kv.get', { key: 'a' });
+    await own.status({ timeoutMs: 100 });
+    await own.close();
+    await end();
+    heard.unsubscribe();
+    expect(inboxes).toHaveLength(5);
+    for (const inbox of inboxes) expect(inbox).toMatch(/^_INBOX_own\./);
+  });
+
   it('a batch that is refused as a whole fails each of its commands, with the reason', async () => {
     const error = { code: 'INVALID_ARGUMENT', message: 'no batch', retryable: false };
     const subscription = responder.subscribe('craft.batch', {

@@ -41,6 +41,22 @@ describe('requester', () => {
     expect(requester.inFlight).toBe(0);
   });
 
+  it('hears answers below the prefix that its connection has', async () => {
+    const own = await connect({ servers: server.url, inboxPrefix: '_INBOX_own' });
+    let replyTo = '';
+    const asked = responder.subscribe('own', {
+      callback: (_error, message) => {
+        replyTo = message.reply ?? '';
+        message.respond('heard');
+      },
+    });
+    await responder.flush();
+    expect(text(await new Requester(own).request('own', '', undefined, 5_000))).toBe('heard');
+    expect(replyTo).toMatch(/^_INBOX_own\.\w+\.0$/);
+    asked.unsubscribe();
+    await own.close();
+  });
+
   it('tells an empty reply from nobody listening', async () => {
     expect(text(await requester.request('empty', 'x', undefined, 5_000))).toBe('');
     expect(await requester.request('nobody', 'x', undefined, 5_000)).toBe('no-responders');

@@ -42,6 +42,15 @@ describe('configuration', () => {
     expect(() => commonConfig({ ...minimal, CRAFT_NATS_ORDER: 'nearest' })).toThrow(/CRAFT_NATS_ORDER/);
   });
 
+  it('has inboxes of the default prefix unless told otherwise, and none that is a subject of the cluster', () => {
+    expect(commonConfig(minimal).natsInboxPrefix).toBe('_INBOX');
+    expect(commonConfig({ ...minimal, CRAFT_NATS_INBOX_PREFIX: '_INBOX_a.b' }).natsInboxPrefix).toBe('_INBOX_a.b');
+    for (const wrong of ['craft', 'craft.inbox', '$JS', 'a.*', 'a b']) {
+      const act = () => commonConfig({ ...minimal, CRAFT_NATS_INBOX_PREFIX: wrong });
+      expect(act, wrong).toThrow(/CRAFT_NATS_INBOX_PREFIX/);
+    }
+  });
+
   it('wants a database for the applier', () => {
     expect(() => applierConfig(minimal)).toThrow(/CRAFT_DATABASE_URL/);
     for (const wrong of [

@@ -16,6 +16,7 @@ import { loadStateMachine } from '../../../shared/engine/loading.js';
 import { createTracing } from '../../../shared/telemetry/tracing.js';
 import { encodeBatchCommand, encodeCommandBatch } from '../../../shared/wire/command-batch.js';
 import { decodeReplyBatch } from '../../../shared/wire/reply-batch.js';
+import { ReplyGuard } from '../../../shared/wire/reply-guard.js';
 import { Subjects } from '../../../shared/wire/subjects.js';
 
 let nowMs = 0;
@@ -162,12 +163,13 @@ describe('a command for a group that takes none', async () => {
     info: { max_payload: 1_048_576 },
   } as unknown as NatsConnection;
   const message = (data: string | Uint8Array) => ({ data: Buffer.from(data), reply: '_INBOX.x' }) as unknown as Msg;
+  const refused: string[] = [];
   let refusal: CommandRefusal = 'overloaded';
   let offered: readonly ClientCommand[] = [];
   const ingress = new Ingress(
     {
       server: 's1',
-      subjects: new Subjects('craft'),
+      replies: new ReplyGuard(new Subjects('craft'), '_INBOX_services', (reply) => refused.push(reply)),
       machine,
       payloadBytesMax: () => 1_000,
       refusal: (_, acknowledgement) => (refusal !== 'behind' || acknowledgement === 'applied' ? refusal : null),
@@ -216,6 +218,19 @@ describe('a command for a group that takes none', async () => {
     await Promise.resolve();
     const { replies } = decodeReplyBatch(published.at(-1)?.data ?? new Uint8Array());
     expect(replies).toMatchObject([{ number: 1, error: { code: 'OVERLOADED' } }]);
+  });
+
+  it('is refused with its whole batch when the answers are to go to an inbox of the services', () => {
+    refusal = 'behind';
+    offered = [];
+    for (const inbox of ['_INBOX_services.x', 'craft.log.s1', '$JS.API.INFO']) {
+      expect(ingress.takeBatch(message(encodeCommandBatch(1, inbox, [put('committed')])), 0), inbox).toBe(0);
+      const { error } = decodeReplyBatch(published.at(-1)?.data ?? new Uint8Array());
+      expect(error, inbox).toMatchObject({ code: 'INVALID_ARGUMENT' });
+      expect(published.at(-1)?.subject).toBe('_INBOX.x');
+      expect(refused.pop()).toBe(inbox);
+    }
+    expect(offered).toEqual([]);
   });
 
   it('is shed with OVERLOADED, alone or in a batch', () => {

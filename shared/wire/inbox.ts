@@ -1,0 +1,15 @@
+/** Inboxes: the subjects on which a client of NATS hears the answers to its requests. */
+import { createInbox, type NatsConnection } from 'nats';
+
+/** What NATS clients put in front of an inbox, unless told otherwise. */
+export const INBOX_PREFIX_DEFAULT = '_INBOX';
+
+/** Tokens without wildcards. Subjects that begin with `$` are those of NATS itself. */
+export const INBOX_PREFIX = /^[A-Za-z0-9_-]{1,64}(?:\.[A-Za-z0-9_-]{1,64}){0,7}$/;
+
+/** A new inbox of this connection. It has the connection's own prefix, which is all that its user may subscribe to. */
+export function inboxOf(connection: NatsConnection): string {
+  // The library uses it for its own requests, and has no other way to tell it.
+  const { options } = connection as { options?: { inboxPrefix?: string } };
+  return createInbox(options?.inboxPrefix);
+}
