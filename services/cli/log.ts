@@ -1,12 +1,23 @@
-/** The merged log of one server, read from its stream. Positions are merged indexes; stream sequences mean nothing outside this file. */
-import { DeliverPolicy, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
-import { type NatsConnection, PermissionViolationError } from 'nats';
+/**
+ * The merged log of one server, read from its stream by direct gets alone: no consumer, nothing that a reader could pause or remove. They
+ * are all that the NATS user of a reader may send. Positions are merged indexes; stream sequences mean nothing outside this file.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { type JetStreamManager, jetstreamManager, type StoredMsg } from '@nats-io/jetstream';
+import { type NatsConnection, NoRespondersError, PermissionViolationError } from 'nats';
+import { CraftError } from '../../shared/client/index.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
 import { decodeCommand } from '../../shared/wire/command.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
-import { isStreamNotFound } from '../../shared/wire/jetstream-errors.js';
+import { isNoMessage, isStreamNotFound } from '../../shared/wire/jetstream-errors.js';
 import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { WireError } from '../../shared/wire/wire-error.js';
+
+/** A stream, and the one subject that it stores. */
+export interface LogStream {
+  readonly stream: string;
+  readonly subject: string;
+}
 
 export interface LogRange {
   /** The first merged index to print. */
@@ -15,70 +26,109 @@ export interface LogRange {
   readonly follow: boolean;
 }
 
+/** One piece: what the NATS server sends in one go (bytes, messages). */
+const PIECE_BYTES = 1024 * 1024;
+const PIECE_MESSAGES = 256;
 /** Messages at the end of a stream that are looked at for one that is a merged batch. */
 const LOOK_MESSAGES_MAX = 64;
+/** Between two looks for what is still to come (milliseconds). */
+const FOLLOW_MS = 250;
 
 /**
  * Prints the entries of the range in order, one object each. What is no merged batch is passed over, as the appliers do, and `onSkipped` told.
- * Rejects when there is no such stream.
+ * Rejects with a CraftError when there is no such stream or it may not be read.
  */
 export async function printLog(
   connection: NatsConnection,
-  stream: string,
+  log: LogStream,
   range: LogRange,
   print: (entry: object) => void,
   onSkipped: (why: string) => void,
 ): Promise<void> {
-  const manager = await jetstreamManager(connection);
-  const { state } = await manager.streams.info(stream);
-  if (state.messages === 0 && !range.follow) return;
-  const start = await sequenceOf(manager, stream, range.from, state.first_seq, state.last_seq);
-  if (start > state.last_seq && !range.follow) return;
-  const consumer = await jetstream(connection).consumers.get(stream, {
-    deliver_policy: DeliverPolicy.StartSequence,
-    opt_start_seq: start,
-  });
-  const messages = await consumer.consume();
-  try {
-    for await (const message of messages) {
-      const run = runOf(message.data, (why) => onSkipped(`message ${message.seq} of ${stream} is passed over: ${why}`));
+  // Asks nobody: a reader may read the stream, and ask JetStream for nothing else.
+  const manager = await jetstreamManager(connection, { checkAPI: false });
+  const last = (await lastMessage(manager, log))?.seq ?? 0;
+  if (last === 0 && !range.follow) return;
+  let next = await sequenceOf(manager, log, range.from, last);
+  while (range.follow || next <= last) {
+    const read = await readPiece(manager, log, next, ({ data, seq }) => {
+      const run = runOf(data, (why) => onSkipped(`message ${seq} of ${log.stream} is passed over: ${why}`));
       for (const entry of entriesOf(run)) if (entry.index >= range.from) print(entry);
-      if (!range.follow && message.seq >= state.last_seq) break;
-    }
-  } finally {
-    // The NATS server keeps one that nobody reads for minutes, and only so many of them.
-    messages.stop();
-    await consumer.delete().catch(() => undefined);
+    });
+    if (read === undefined && !range.follow) return;
+    if (read === undefined) await delay(FOLLOW_MS);
+    else next = read + 1;
   }
 }
 
-/** The sequence of the first message that reaches `mergedIndex`, by bisection. */
+/** Hands over what there is from a sequence on; returns the last sequence of it, undefined when there is nothing yet. */
+async function readPiece(
+  manager: JetStreamManager,
+  { stream }: LogStream,
+  seq: number,
+  take: (message: StoredMsg) => void,
+): Promise<number | undefined> {
+  let read: number | undefined;
+  try {
+    for await (const message of await manager.direct.getBatch(stream, {
+      ...{ seq, batch: PIECE_MESSAGES, max_bytes: PIECE_BYTES },
+    })) {
+      take(message);
+      read = message.seq;
+    }
+  } catch (error) {
+    if (!isNoMessage(error)) throw error;
+  }
+  return read;
+}
+
+/** Of the stream, or null when it is empty. @throws CraftError when it cannot be read */
+async function lastMessage(manager: JetStreamManager, { stream, subject }: LogStream) {
+  try {
+    return await manager.direct.getMessage(stream, { last_by_subj: subject });
+  } catch (cause) {
+    if (isCausedBy(cause, NoRespondersError)) {
+      throw new CraftError('UNAVAILABLE', `there is no stream ${stream}, or its NATS server is away`, { cause });
+    }
+    if (!isCausedBy(cause, PermissionViolationError)) throw cause;
+    throw new CraftError('UNAVAILABLE', `this NATS user may not read ${stream}: use one of a reader`, { cause });
+  }
+}
+
+/** The sequence of the first message that reaches `mergedIndex`, by bisection; the one after `last` when none does yet. */
 async function sequenceOf(
   manager: JetStreamManager,
-  stream: string,
+  log: LogStream,
   mergedIndex: number,
-  firstSequence: number,
-  lastSequence: number,
+  last: number,
 ): Promise<number> {
-  let low = Math.max(1, firstSequence);
-  let high = lastSequence + 1;
+  let low = 1;
+  let high = last + 1;
   if (mergedIndex === 1) return low;
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
-    // What is no merged batch is passed over.
-    let run: MergedRun | undefined;
-    let at = middle;
-    for (; at < high && run === undefined; at++) run = await runAt(manager, stream, at);
-    if (run === undefined || run.after.mergedIndex >= mergedIndex) high = middle;
-    else low = at;
+    const found = await firstRun(manager, log, middle, high);
+    if (found === undefined || found.run.after.mergedIndex >= mergedIndex) high = middle;
+    else low = found.sequence + 1;
   }
   return low;
 }
 
-/** Undefined for a message that is gone, or no merged batch. */
-async function runAt(manager: JetStreamManager, stream: string, sequence: number): Promise<MergedRun | undefined> {
-  const message = await manager.streams.getMessage(stream, { seq: sequence });
-  return message === null ? undefined : runOf(message.data);
+/** At or after `sequence` and before `end`; what the stream has no more, and what is no merged batch, is passed over. */
+async function firstRun(
+  manager: JetStreamManager,
+  { stream, subject }: LogStream,
+  sequence: number,
+  end: number,
+): Promise<{ run: MergedRun; sequence: number } | undefined> {
+  for (let at = sequence; at < end; ) {
+    const message = await manager.direct.getMessage(stream, { seq: at, next_by_subj: subject });
+    if (message === null || message.seq >= end) return undefined;
+    const run = runOf(message.data);
+    if (run !== undefined) return { run, sequence: message.seq };
+    at = message.seq + 1;
+  }
+  return undefined;
 }
 
 function runOf(data: Uint8Array, onDamage?: (why: string) => void): MergedRun | undefined {
@@ -125,27 +175,32 @@ function entriesOf(run: MergedRun | undefined): LogLine[] {
  * How far the merged log of a stream is: its last merged index, 0 when it is empty or missing; undefined when it may not be read with these
  * credentials. What is no merged batch is passed over. Rejects when JetStream does not answer, and when nothing of a merged log is near the end.
  */
-export async function mergedIndexOf(
-  connection: NatsConnection,
-  stream: string,
-  subject: string,
-): Promise<number | undefined> {
+export async function mergedIndexOf(connection: NatsConnection, log: LogStream): Promise<number | undefined> {
+  const { stream, subject } = log;
+  const manager = await jetstreamManager(connection, { checkAPI: false });
   try {
-    const manager = await jetstreamManager(connection, { checkAPI: false });
-    const last = await manager.streams.getMessage(stream, { last_by_subj: subject });
+    const last = await manager.direct.getMessage(stream, { last_by_subj: subject });
     if (last === null) return 0;
-    const first = Math.max(1, last.seq - LOOK_MESSAGES_MAX);
     let run = runOf(last.data);
-    for (let at = last.seq - 1; run === undefined && at >= first; at--) run = await runAt(manager, stream, at);
+    for (let end = last.seq; run === undefined && end > Math.max(1, last.seq - LOOK_MESSAGES_MAX); end -= 1) {
+      run = (await firstRun(manager, log, end - 1, end))?.run;
+    }
     if (run === undefined) throw new Error(`none of its last ${LOOK_MESSAGES_MAX} messages is of a merged log`);
     return run.after.mergedIndex;
   } catch (error) {
-    if (isStreamNotFound(error)) return 0;
-    if (isRefused(error)) return undefined;
+    if (isCausedBy(error, PermissionViolationError)) return undefined;
+    if (isCausedBy(error, NoRespondersError) && (await isMissing(manager, stream))) return 0;
     throw error;
   }
 }
 
-function isRefused(error: unknown): boolean {
-  return error instanceof Error && (error instanceof PermissionViolationError || isRefused(error.cause));
+/** Nobody answers a direct get of a stream that is away, too. Of those who may not ask JetStream, nobody can tell. */
+async function isMissing(manager: JetStreamManager, stream: string): Promise<boolean> {
+  return manager.streams.info(stream).then(() => false, isStreamNotFound);
+}
+
+function isCausedBy(error: unknown, type: abstract new (...given: never[]) => Error): boolean {
+  if (!(error instanceof Error)) return false;
+  const { cause } = error;
+  return error instanceof type || isCausedBy(cause, type);
 }

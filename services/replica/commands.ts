@@ -20,6 +20,7 @@ import { type BatchCommand, type CommandBatch, decodeCommandBatch } from '../../
 import { entryBody } from '../../shared/wire/entry-block.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import { RequestHeaders } from '../../shared/wire/headers.js';
+import { isFromOtherAccount } from '../../shared/wire/inbox.js';
 import { parseJson } from '../../shared/wire/json.js';
 import { MACHINE_COMMAND, machineInput } from '../../shared/wire/machine.js';
 import { encodeBatchRefusal } from '../../shared/wire/reply-batch.js';
@@ -118,7 +119,7 @@ export class Ingress {
     const batch = this.readBatch(message);
     if (batch === undefined) return 0;
     const { firstNumber, commands } = batch;
-    const reply = batch.inbox === '' ? (message.reply ?? '') : batch.inbox;
+    const reply = inboxOfBatch(message, batch);
     const stampedAtUs = this.tracing.enabled ? spanTimeUs() : 0;
     const accepted: ClientCommand[] = [];
     for (const [at, command] of commands.entries()) {
@@ -176,7 +177,7 @@ export class Ingress {
   private readBatch(message: Msg): CommandBatch | undefined {
     try {
       const batch = decodeCommandBatch(message.data);
-      if (this.options.replies.allowsClient(batch.inbox)) return batch;
+      if (this.options.replies.allowsClient(inboxOfBatch(message, batch))) return batch;
       throw new WireError('inbox: a subject of the services');
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
@@ -338,6 +339,11 @@ function readAfter(text: string): Timestamp {
     throw new CraftError('INVALID_ARGUMENT', `Craft-After: ${text} is no timestamp in microseconds`);
   }
   return after;
+}
+
+/** Where the answers to the commands of a batch go; empty: nobody waits. */
+function inboxOfBatch({ reply }: Msg, { inbox }: CommandBatch): string {
+  return inbox === '' || isFromOtherAccount(reply) ? (reply ?? '') : inbox;
 }
 
 /** Made once: an overloaded server has many to give, and a stack is expensive to take. */

@@ -52,7 +52,7 @@ export class CommandSender {
         },
       });
     this.subscriptions = [
-      listen(this.inbox, (message) => this.onReplies(message)),
+      listen(this.inbox, (message) => this.onReplies(read(message))),
       listen(`${this.inbox}.*`, (message) => this.onBatch(message)),
     ];
     void connection.closed().then(() => this.close());
@@ -150,8 +150,7 @@ export class CommandSender {
     }
   }
 
-  private onReplies(message: Msg): void {
-    const batch = read(message);
+  private onReplies(batch: ReplyBatch | undefined): void {
     // What cannot be read is no answer: the attempts end by their time.
     if (batch === undefined) return;
     const nowMs = performance.now();
@@ -161,7 +160,10 @@ export class CommandSender {
     this.wakeLater();
   }
 
-  /** Of a whole batch: NATS knows no server that listens, or the leader could not read it. */
+  /**
+   * Of a whole batch: NATS knows no server that listens, or the leader could not read it. Where the services are in another account of NATS,
+   * also the answers to its commands.
+   */
   private onBatch(message: Msg): void {
     const firstNumber = Number(message.subject.slice(this.inbox.length + 1));
     const nowMs = performance.now();
@@ -170,7 +172,12 @@ export class CommandSender {
     if (message.data.length === 0 && message.headers?.code === 503) {
       this.batches.refused(firstNumber, 'no-responders', nowMs);
     } else {
-      const error = read(message)?.error;
+      const batch = read(message);
+      if (batch !== undefined && batch.replies.length > 0) {
+        this.onReplies(batch);
+        return;
+      }
+      const error = batch?.error;
       const failure = error === undefined ? 'malformed' : errorOf(error.code, error.message, '');
       this.batches.refused(firstNumber, failure, nowMs);
     }

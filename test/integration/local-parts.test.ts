@@ -181,7 +181,7 @@ describe('the configuration of a NATS cluster node', () => {
     await expect(manager.streams.delete('CRAFT_LOG_s1')).rejects.toThrow(/[Pp]ermission/);
     // Clients may ask for the status, and the command line then leaves out what they may not read.
     const client = await as('client');
-    expect(await mergedIndexOf(client, 'CRAFT_LOG_s1', 'craft.log.s1')).toBeUndefined();
+    expect(await mergedIndexOf(client, { stream: 'CRAFT_LOG_s1', subject: 'craft.log.s1' })).toBeUndefined();
     await client.close();
     await Promise.all([services.close(), reader.close()]);
   });

@@ -59,8 +59,8 @@ export function addCluster(program: Command): void {
       withSession(program, async ({ connection, client, subjects }) => {
         const server = options.server ?? (await client.status())[0]?.server;
         if (server === undefined) throw new CraftError('UNAVAILABLE', 'no server answers');
-        const stream = subjects.logStream(server);
-        await printLog(connection, stream, { from: options.from, follow: options.follow === true }, print, (why) =>
+        const log = { stream: subjects.logStream(server), subject: subjects.logSubject(server) };
+        await printLog(connection, log, { from: options.from, follow: options.follow === true }, print, (why) =>
           process.stderr.write(`${why}\n`),
         );
       }),
@@ -88,9 +88,9 @@ export function addCluster(program: Command): void {
 async function statusLines({ connection, client, subjects }: Session): Promise<StatusLine[]> {
   return await Promise.all(
     (await client.status()).map(async (status) => {
-      const [stream, subject] = [subjects.logStream(status.server), subjects.logSubject(status.server)];
+      const log = { stream: subjects.logStream(status.server), subject: subjects.logSubject(status.server) };
       try {
-        return { ...status, mergedIndex: await mergedIndexOf(connection, stream, subject) };
+        return { ...status, mergedIndex: await mergedIndexOf(connection, log) };
       } catch (error) {
         return { ...status, streamError: error instanceof Error ? error.message : String(error) };
       }

@@ -329,6 +329,22 @@ describe('client', () => {
     await end();
   });
 
+  it('hears the answers to a batch on the reply subject of its message, too, in any number of messages', async () => {
+    const subscription = responder.subscribe('craft.batch', {
+      callback: (_error, message) => {
+        const { firstNumber, commands } = decodeCommandBatch(message.data);
+        for (let at = commands.length - 1; at >= 0; at -= 1) {
+          const reply = { number: firstNumber + at, ok: true, index: at + 1, timestamp: 1, resultJson: '{}' };
+          message.respond(ReplyBatch.encode({ replies: [reply] }).finish());
+        }
+      },
+    });
+    open.add(subscription);
+    await responder.flush();
+    const replies = await Promise.all(['a', 'b', 'c'].map((key) => client.kv.put(key, 1)));
+    expect(replies.map(({ index }) => index)).toEqual([1, 2, 3]);
+  });
+
   it('hears all answers below the inbox prefix that it is given', async () => {
     const inboxes: string[] = [];
     const end = await respond('craft.>', [{ ok: true, index: 1, group: 0, timestamp: 1, result: {} }]);

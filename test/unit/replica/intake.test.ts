@@ -220,6 +220,14 @@ describe('a command for a group that takes none', async () => {
     expect(replies).toMatchObject([{ number: 1, error: { code: 'OVERLOADED' } }]);
   });
 
+  it('is answered on the reply subject of its batch when that comes from another account', async () => {
+    refusal = 'behind';
+    const batch = encodeCommandBatch(1, '_INBOX.x', [put('applied')]);
+    expect(ingress.takeBatch({ ...message(batch), reply: '_R_.a.b' } as Msg, 0)).toBe(1);
+    await Promise.resolve();
+    expect(published.at(-1)?.subject).toBe('_R_.a.b');
+  });
+
   it('is refused with its whole batch when the answers are to go to an inbox of the services', () => {
     refusal = 'behind';
     offered = [];
