@@ -14,11 +14,13 @@ import { addDev } from './commands/dev.js';
 import { addInit } from './commands/init.js';
 import { addMachine } from './commands/machine.js';
 import { addMembers } from './commands/members.js';
+import { addNatsConfig } from './commands/nats-config.js';
 import { addRecover } from './commands/recover.js';
 import { addSnapshots } from './commands/snapshots.js';
 import { ContextError } from './contexts.js';
 import { InitError } from './init.js';
 import { examples, inboxPrefix, integer } from './kit.js';
+import { NatsConfigError } from './nats-files.js';
 
 const EXIT = { done: 0, refused: 1, usage: 2, unknown: 3 } as const;
 
@@ -40,6 +42,7 @@ const ADDS = [
   addCompletion,
   addDev,
   addInit,
+  addNatsConfig,
 ];
 
 function createProgram(): Command {
@@ -86,7 +89,8 @@ async function main(): Promise<number> {
     const code = error instanceof CraftError ? `${error.code}: ` : '';
     const id = error instanceof OutcomeUnknownError && error.id !== '' ? ` (id ${error.id})` : '';
     process.stderr.write(`craft: ${code}${error instanceof Error ? error.message : String(error)}${id}\n`);
-    if (error instanceof ContextError || error instanceof InitError) return EXIT.usage;
+    if (error instanceof ContextError || error instanceof InitError || error instanceof NatsConfigError)
+      return EXIT.usage;
     return error instanceof OutcomeUnknownError ? EXIT.unknown : EXIT.refused;
   }
 }

@@ -1,17 +1,7 @@
 /** The parts of a local cluster, each for real: nats-server, Postgres, Jaeger, and what happens when their launcher dies. */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  cpSync,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, existsSync, lstatSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { jetstreamManager } from '@nats-io/jetstream';
@@ -20,16 +10,13 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startJaeger } from '../../deploy/local/jaeger.js';
 import { traceFromJaeger } from '../../deploy/local/jaeger-query.js';
-import { ManagedProcess, ProcessFailedError } from '../../deploy/local/managed-process.js';
+import { ProcessFailedError } from '../../deploy/local/managed-process.js';
 import { startNats } from '../../deploy/local/nats.js';
 import { AlreadyRunningError, PidFolder, startOf } from '../../deploy/local/pid-file.js';
 import { PortBusyError, requireFreePort } from '../../deploy/local/ports.js';
 import { startPostgres } from '../../deploy/local/postgres.js';
 import { projectRoot } from '../../deploy/local/project.js';
 import { findJaeger } from '../../deploy/local/tools/jaeger.js';
-import { findNatsServer } from '../../deploy/local/tools/nats-server.js';
-import { mergedIndexOf } from '../../services/cli/log.js';
-import { connectNats } from '../../shared/wire/connection.js';
 import {
   eventually,
   freePort,
@@ -85,109 +72,6 @@ describe('nats-server', () => {
     const error = await starting.catch((caught) => caught);
     expect(error).toBeInstanceOf(ProcessFailedError);
     expect(error.message).toMatch(/address already in use/);
-  });
-});
-
-describe('the configuration of a NATS cluster node', () => {
-  const passwords = {
-    CRAFT_SERVICES_PASSWORD: 'of-services',
-    CRAFT_CLIENT_PASSWORD: 'of-client',
-    CRAFT_READER_PASSWORD: 'of-reader',
-    CRAFT_OPERATOR_PASSWORD: 'of-operator',
-    NATS_SYSTEM_PASSWORD: 'of-system',
-  };
-  let server: ManagedProcess;
-  let address: string;
-
-  beforeAll(async () => {
-    const [port, route, http] = await freePorts(3);
-    const home = join(folder.path, 'node');
-    mkdirSync(home, { recursive: true });
-    // The file as it is, but for the places that only a container has.
-    const given = readFileSync(join(projectRoot(), 'deploy', 'nats', 'cluster-node.conf'), 'utf8');
-    const configuration = given
-      .replace('0.0.0.0:4222', `127.0.0.1:${port}`)
-      .replace('0.0.0.0:6222', `127.0.0.1:${route}`)
-      .replace('0.0.0.0:8222', `127.0.0.1:${http}`)
-      .replace('store_dir: /data', `store_dir: "${join(home, 'data')}"`)
-      // One node cannot elect a leader of JetStream.
-      .replace(/^cluster \{[^}]*\}/m, '');
-    expect(configuration).not.toContain('0.0.0.0');
-    const file = join(home, 'node.conf');
-    writeFileSync(file, configuration);
-    const { path } = await findNatsServer();
-    const environment = { ...process.env, ...passwords, NATS_NAME: 'n1', NATS_ROUTES: '[]' };
-    execFileSync(path, ['-t', '-c', join(projectRoot(), 'deploy', 'nats', 'cluster-node.conf')], { env: environment });
-    address = `127.0.0.1:${port}`;
-    server = await ManagedProcess.start({
-      name: 'node',
-      command: path,
-      args: ['-c', file],
-      environment,
-      logFile: join(home, 'log'),
-      stopSignal: 'SIGTERM',
-      stopTimeoutMs: 5_000,
-    });
-    await server.ready(
-      () =>
-        fetch(`http://127.0.0.1:${http}/healthz`).then(
-          ({ ok }) => ok,
-          () => false,
-        ),
-      10_000,
-    );
-  });
-  afterAll(() => server?.stop());
-
-  const as = (user: string) =>
-    connectNats({ natsUrl: `nats://${user}:of-${user}@${address}`, natsCreds: undefined }, user);
-
-  it('lets clients send commands and get answers, and nothing that is between services', async () => {
-    const [services, client] = await Promise.all([as('services'), as('client')]);
-    const heard: string[] = [];
-    services.subscribe('craft.>', {
-      callback: (_error, message) => {
-        heard.push(message.subject);
-        message.respond('done');
-      },
-    });
-    await services.flush();
-    const commands = ['craft.cmd.kv.put', 'craft.group.0.cmd.kv.put', 'craft.batch', 'craft.group.0.batch'];
-    for (const subject of [...commands, 'craft.query.kv.get', 'craft.sync.s1']) {
-      expect((await client.request(subject, '{}', { timeout: 2_000 })).string(), subject).toBe('done');
-    }
-    const refused: string[] = [];
-    void (async () => {
-      for await (const status of client.status()) if (status.type === 'error') refused.push(String(status.error));
-    })();
-    for (const subject of ['craft.rpc.s1', 'craft.feed.s1', 'craft.log.s1', 'craft.admin.transfer']) {
-      client.publish(subject, 'x');
-    }
-    await client.flush();
-    await eventually('four refusals', () => refused.length === 4);
-    expect(heard.filter((subject) => /rpc|feed|log|admin/.test(subject))).toEqual([]);
-    await Promise.all([services.close(), client.close()]);
-  });
-
-  it('lets readers follow a merged log, and not remove it', async () => {
-    const [services, reader] = await Promise.all([as('services'), as('reader')]);
-    const stream = { name: 'CRAFT_LOG_s1', subjects: ['craft.log.s1'] };
-    await (await jetstreamManager(services)).streams.add(stream);
-    services.publish('craft.log.s1', 'batch');
-    await services.flush();
-    const manager = await jetstreamManager(reader);
-    const message = await eventually('the batch', () => manager.streams.getMessage('CRAFT_LOG_s1', { seq: 1 }));
-    expect(message.string()).toBe('batch');
-    await expect(manager.streams.delete('CRAFT_LOG_s1')).rejects.toThrow(/[Pp]ermission/);
-    // Clients may ask for the status, and the command line then leaves out what they may not read.
-    const client = await as('client');
-    expect(await mergedIndexOf(client, { stream: 'CRAFT_LOG_s1', subject: 'craft.log.s1' })).toBeUndefined();
-    await client.close();
-    await Promise.all([services.close(), reader.close()]);
-  });
-
-  it('lets nobody in without a password', async () => {
-    await expect(connect({ servers: address, reconnect: false })).rejects.toThrow(/[Aa]uthorization/);
   });
 });
 

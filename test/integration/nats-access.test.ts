@@ -3,7 +3,7 @@
  * seconds with what to do, while services go on trying.
  */
 import { execFile, spawn } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -13,6 +13,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ManagedProcess } from '../../deploy/local/managed-process.js';
 import { projectRoot, servicesProgram } from '../../deploy/local/project.js';
 import { findNatsServer } from '../../deploy/local/tools/nats-server.js';
+import { writeNatsFiles } from '../../services/cli/nats-files.js';
 import { connectCraft } from '../../shared/client/index.js';
 import { accessOptions, type NatsAccess } from '../../shared/wire/access.js';
 import { connectNats, type NatsOptions } from '../../shared/wire/connection.js';
@@ -55,8 +56,12 @@ afterAll(async () => {
 });
 
 async function startNats(port: number, access: string): Promise<void> {
+  await startNatsWith(port, `listen: "127.0.0.1:${port}"\n${access}\n`);
+}
+
+async function startNatsWith(port: number, text: string): Promise<void> {
   const config = file(`${port}.conf`);
-  await writeFile(config, `listen: "127.0.0.1:${port}"\n${access}\n`);
+  await writeFile(config, text);
   const { path } = await findNatsServer();
   const server = await ManagedProcess.start({
     ...{ name: `nats ${port}`, command: path, args: ['--config', config], logFile: file(`${port}.log`) },
@@ -87,7 +92,13 @@ async function writeCertificates(): Promise<void> {
       ca: { key: ca.private, cert: ca.cert },
       // What the NATS client looks for when the address is one of this machine.
       extensions: [
-        { name: 'subjectAltName', altNames: [{ type: 2, value: 'localhost' }] },
+        {
+          name: 'subjectAltName',
+          altNames: [
+            { type: 2, value: 'localhost' },
+            { type: 7, ip: '127.0.0.1' },
+          ],
+        },
         { name: 'extKeyUsage', serverAuth: true, clientAuth: true },
       ],
     });
@@ -140,6 +151,60 @@ it('the client and the command line are, too', async () => {
   const wrong = await run({}, '--nats', tlsUrl(MISTAKE), ...options);
   expect(wrong.stdout).toContain('NATS does not let these credentials in');
   expect(wrong.stdout).not.toContain(MISTAKE);
+});
+
+it('craft nats-config writes TLS for clients and for routes, and no route without the password', async () => {
+  const ports = await freePorts(9);
+  const [first = 0] = ports;
+  const tls = { cert: file('server.pem'), key: file('server.key'), ca: file('ca.pem'), verifyClients: true };
+  const start = async (name: string, routesPassword: string) => {
+    const [port = 0, routePort = 0, monitorPort = 0] = ports.splice(0, 3);
+    const folder = file(`written-${name}`);
+    await writeNatsFiles({
+      ...{ folder, force: false },
+      environment: { CRAFT_ROUTES_PASSWORD: routesPassword, CRAFT_CLIENT_PASSWORD: PASSWORD },
+      config: {
+        ...{
+          cluster: 'craft',
+          servers: ['s1'],
+          clients: ['client'],
+          listen: '127.0.0.1',
+          port,
+          routePort,
+          monitorPort,
+        },
+        ...{
+          storeDir: `${folder}/data`,
+          tls,
+          nodes: ['n1', 'n2', 'n3'].map((one) => ({ name: one, host: '127.0.0.1' })),
+        },
+      },
+    });
+    const text = (await readFile(`${folder}/${name}.conf`, 'utf8'))
+      // All are on one machine: each has ports of its own, and knows those of the first.
+      .replaceAll(`@127.0.0.1:${routePort}`, `@127.0.0.1:${firstRoute || routePort}`)
+      // Two nodes elect no leader.
+      .replace(/^jetstream .*$/m, '')
+      .replace('jetstream: enabled', '');
+    firstRoute ||= routePort;
+    await startNatsWith(port, text);
+    return { port, monitorPort };
+  };
+  let firstRoute = 0;
+  const routesOf = async ({ monitorPort }: { monitorPort: number }) => {
+    const about = await (await fetch(`http://127.0.0.1:${monitorPort}/routez`)).json();
+    return [...new Set((about as { routes: { remote_name: string }[] }).routes.map((one) => one.remote_name))];
+  };
+  const n1 = await start('n1', 'a "b"; $x');
+  const n2 = await start('n2', 'a "b"; $x');
+  await eventually('a route', async () => (await routesOf(n1)).includes('n2'));
+  expect(await routesOf(n2)).toEqual(['n1']);
+  await start('n3', MISTAKE);
+  await eventually('a refusal', async () => /authentication error/.test(await readFile(file(`${first}.log`), 'utf8')));
+  expect(await routesOf(n1)).toEqual(['n2']);
+  const url = at(n2.port, `client:${encodeURIComponent(PASSWORD)}@`);
+  expect(await isLetIn({ natsUrl: url, ...certificates() })).toBe(true);
+  await expect(connect({ servers: url, reconnect: false })).rejects.toThrow();
 });
 
 interface Wrong {

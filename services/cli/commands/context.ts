@@ -7,7 +7,7 @@ import { examples, print } from '../kit.js';
 const FILES: ReadonlySet<keyof Context> = new Set(['creds', 'nkey', 'tlsCa', 'tlsCert', 'tlsKey']);
 
 /** They ask no cluster: a file of contexts that is damaged does not keep them from working. */
-const WITHOUT_CLUSTER: ReadonlySet<string> = new Set(['dev', 'init', 'completion']);
+const WITHOUT_CLUSTER: ReadonlySet<string> = new Set(['dev', 'init', 'nats-config', 'completion']);
 
 export function addContext(program: Command): void {
   const context = program

@@ -1,10 +1,11 @@
 /** The compose file against the configuration that the services read, and the files that it names. It is not run here. */
 import { existsSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { projectRoot } from '../../../deploy/local/project.js';
+import { FIXED_USERS, type NatsConfig, userEnvironment } from '../../../services/cli/nats-config.js';
 import { applierConfig, replicaConfig } from '../../../shared/config/config.js';
 
 const folder = join(projectRoot(), 'deploy', 'compose');
@@ -18,8 +19,10 @@ const compose = z
       z.string(),
       z.object({
         image: z.string(),
+        command: z.array(z.string()).default([]),
         build: z.object({ context: z.string(), dockerfile: z.string() }).optional(),
         environment: z.record(z.string(), z.string()).default({}),
+        env_file: z.string().optional(),
         depends_on: z.record(z.string(), z.object({ condition: z.string() })).default({}),
         healthcheck: z.object({ test: z.array(z.string()) }).optional(),
         volumes: z.array(z.string()).default([]),
@@ -39,10 +42,34 @@ function service(name: string) {
   return found;
 }
 
+/** As the command in the head of the compose file says it. */
+const [, given = ''] = /nats-config deploy\/compose\/nats --nodes (\S+)/.exec(text) ?? [];
+const nats: NatsConfig = {
+  ...{ cluster: 'craft', servers: SERVERS, clients: ['client'], listen: '0.0.0.0', port: 4222, routePort: 6222 },
+  ...{ monitorPort: 8222, storeDir: '/data', tls: undefined, hashes: {}, routesPassword: '' },
+  nodes: given.split(',').map((name) => ({ name, host: name })),
+};
+
+/** What is written for the nodes and the users. */
+const WRITTEN = new Set([
+  ...nats.nodes.map(({ name }) => `./nats/${name}.conf`),
+  ...[...FIXED_USERS, ...nats.clients].map((user) => `nats/${user}.env`),
+]);
+
+/** What compose gives to a service: of its file, and what stands there. */
+function environmentOf(name: string): Record<string, string> {
+  const { env_file: file, environment } = service(name);
+  if (file === undefined) return environment;
+  expect(WRITTEN).toContain(file);
+  const text = userEnvironment(nats, basename(file, '.env'), 'of services');
+  const lines = text.trimEnd().split('\n');
+  return { ...Object.fromEntries(lines.map((line) => line.split(/=(.*)/).slice(0, 2))), ...environment };
+}
+
 /** The names that the configuration asks for. */
 function knownVariables(): Set<string> {
   const asked = new Set<string>();
-  const environment = new Proxy(service('s1').environment, {
+  const environment = new Proxy(environmentOf('s1'), {
     get: (target, name: string) => {
       asked.add(name);
       return target[name];
@@ -73,11 +100,12 @@ describe('deploy/compose', () => {
   it('gives every server an environment that the services accept, and no variable that they do not know', () => {
     const known = knownVariables();
     for (const server of SERVERS) {
-      const { environment } = service(server);
+      const environment = environmentOf(server);
       const replica = replicaConfig(environment);
       expect(replica).toMatchObject({ server, servers: SERVERS, groups: 3 });
       expect(applierConfig(environment).databaseUrl).toMatch(new RegExp(`@postgres:5432/craft_${server}$`));
-      for (const url of replica.natsUrl.split(',')) expect(NODES).toContain(/([^@/]+):4222$/.exec(url)?.[1]);
+      expect(replica.natsUrl.split(',').map((url) => /@([^@/]+):4222$/.exec(url)?.[1])).toEqual(NODES);
+      expect(replica.natsInboxPrefix).toBe('_INBOX_services');
       const own = Object.keys(environment).filter((name) => !name.startsWith('OTEL_'));
       expect(own.filter((name) => !known.has(name))).toEqual([]);
     }
@@ -95,7 +123,8 @@ describe('deploy/compose', () => {
     for (const [name, { volumes }] of Object.entries(compose.services)) {
       for (const volume of volumes) {
         const source = volume.split(':')[0] ?? '';
-        if (source.startsWith('.')) expect(existsSync(resolve(folder, source)), `${name}: ${source}`).toBe(true);
+        if (source.startsWith('./nats/')) expect(WRITTEN).toContain(source);
+        else if (source.startsWith('.')) expect(existsSync(resolve(folder, source)), `${name}: ${source}`).toBe(true);
         else expect(Object.keys(compose.volumes), name).toContain(source);
       }
     }
@@ -106,16 +135,13 @@ describe('deploy/compose', () => {
     expect(new Set(ports).size).toBe(ports.length);
   });
 
-  it('sets every variable that the NATS configuration takes from its environment, and routes to every node', () => {
-    const configuration = readFileSync(join(projectRoot(), 'deploy', 'nats', 'cluster-node.conf'), 'utf8');
-    const code = configuration.replaceAll(/^\s*#.*$/gm, '');
-    const taken = [...code.matchAll(/[:\s]\$([A-Z_]+)\b(?!\.)/g)].map((match) => match[1] ?? '');
-    expect(taken).toContain('NATS_NAME');
+  it('starts each node with the file that is written for it', () => {
+    expect(nats.nodes.map(({ name }) => name)).toEqual(NODES);
     for (const node of NODES) {
-      const { environment } = service(node);
-      expect(taken.filter((name) => environment[name] === undefined)).toEqual([]);
-      expect(environment['NATS_NAME']).toBe(node);
-      for (const other of NODES) expect(environment['NATS_ROUTES']).toContain(`nats://${other}:6222`);
+      const [file = ''] = service(node).volumes;
+      expect(file).toBe(`./nats/${node}.conf:/etc/nats/node.conf:ro`);
+      expect(service(node).command).toEqual(['--config', '/etc/nats/node.conf']);
+      expect(service(node).volumes).toContain(`${node}:${nats.storeDir}`);
     }
   });
 

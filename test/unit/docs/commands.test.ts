@@ -18,7 +18,7 @@ const ownScripts = scripts('package.json');
 const writtenScripts = scripts('deploy/examples/bank/package.json');
 
 /** What deploy/README.md lists; that these are all, test/integration/help.test.ts shows. */
-const craftCommands = [...read('deploy/README.md').matchAll(/^\| `craft ([a-z]+(?: [a-z]+)?)/gm)].map(
+const craftCommands = [...read('deploy/README.md').matchAll(/^\| `craft ([a-z-]+(?: [a-z]+)?)/gm)].map(
   ([, command = '']) => command,
 );
 
@@ -42,7 +42,7 @@ function exists(command: string, page: string): boolean {
   if (script !== undefined)
     return [...known, ...writtenScripts].includes(script) || ['ci', 'install', 'pack'].includes(script);
   const file = /^(?:node|sh|python3(?! -m)|pip install -r|go -C|docker compose -f) (\S+)/.exec(command)?.[1];
-  const isOther = /^(?:psql|export|cd|cp|python3 -m|go install) |^generated=/.test(command);
+  const isOther = /^(?:psql|export|cd|cp|python3 -m|go install|nats-server) |^generated=/.test(command);
   return file === undefined ? isOther : isFile(file);
 }
 
