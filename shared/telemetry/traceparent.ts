@@ -1,21 +1,23 @@
 /**
- * W3C trace context (https://www.w3.org/TR/trace-context/), version 00: `00-<trace id>-<span id>-<flags>`, the only form that an
- * entry carries. An entry of a command that is not sampled carries an empty string.
+ * W3C trace context (https://www.w3.org/TR/trace-context/): `00-<trace id>-<span id>-<flags>`. An entry carries it in version 00
+ * and in lower case. An entry of a command that is not sampled carries an empty string.
  */
 import { type SpanContext, TraceFlags } from '@opentelemetry/api';
 
-const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
+/** A version after 00 may go on behind the flags, after another hyphen. */
+const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
 const NO_TRACE = '0'.repeat(32);
 /** Stands for the parent of a root span: this trace has no span yet. */
 export const NO_SPAN = '0'.repeat(16);
 
-/** Undefined for anything but a valid version 00 header: malformed context is dropped, never repaired. */
+/**
+ * Reads the header of a client, in any case and of any version: of a version after 00 the parts that 00 has, as the specification
+ * says. Undefined for anything else: malformed context is dropped, never repaired.
+ */
 export function parseTraceparent(value: string): SpanContext | undefined {
-  const match = TRACEPARENT.exec(value);
-  const traceId = match?.[1];
-  const spanId = match?.[2];
-  const flags = match?.[3];
-  if (traceId === undefined || spanId === undefined || flags === undefined) return undefined;
+  const [, version, traceId, spanId, flags, more] = TRACEPARENT.exec(value.toLowerCase()) ?? [];
+  if (version === undefined || traceId === undefined || spanId === undefined || flags === undefined) return undefined;
+  if (version === 'ff' || (version === '00' && more !== undefined)) return undefined;
   if (traceId === NO_TRACE || spanId === NO_SPAN) return undefined;
   return { traceId, spanId, traceFlags: Number.parseInt(flags, 16) & TraceFlags.SAMPLED, isRemote: true };
 }

@@ -104,7 +104,8 @@ const OFF: Tracing = {
   stop: () => Promise.resolve(),
 };
 
-/** Opens the tracing of one service. Throws ConfigError for an exporter or protocol that there is none of. */
+/** Opens the tracing of one service. Throws ConfigError for an exporter, a protocol or an
+ * endpoint that there is none of. */
 export function createTracing(options: TracingOptions): Tracing {
   const exporter = options.exporter ?? exporterFromEnvironment();
   if (exporter === undefined || getBooleanFromEnv('OTEL_SDK_DISABLED') === true) return OFF;
@@ -194,15 +195,22 @@ function hrTime(us: number): HrTime {
   return [seconds, Math.round(us - seconds * 1_000_000) * 1_000];
 }
 
+/** The first one that is set counts. */
+const ENDPOINTS = ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const;
+
 function exporterFromEnvironment(): SpanExporter | undefined {
   const exporter = getStringFromEnv('OTEL_TRACES_EXPORTER') ?? 'otlp';
   if (exporter === 'none') return undefined;
   if (exporter !== 'otlp') {
     throw new ConfigError(`wrong configuration: OTEL_TRACES_EXPORTER: ${exporter} is not one of otlp, none`);
   }
-  const endpoint =
-    getStringFromEnv('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT') ?? getStringFromEnv('OTEL_EXPORTER_OTLP_ENDPOINT');
-  if (endpoint === undefined) return undefined;
+  const key = ENDPOINTS.find((name) => getStringFromEnv(name) !== undefined);
+  if (key === undefined) return undefined;
+  const endpoint = getStringFromEnv(key) ?? '';
+  const { protocol: scheme } = URL.canParse(endpoint) ? new URL(endpoint) : { protocol: '' };
+  if (scheme !== 'http:' && scheme !== 'https:') {
+    throw new ConfigError(`wrong configuration: ${key}: ${endpoint} is no URL that begins with http:// or https://`);
+  }
   const protocol =
     getStringFromEnv('OTEL_EXPORTER_OTLP_TRACES_PROTOCOL') ?? getStringFromEnv('OTEL_EXPORTER_OTLP_PROTOCOL');
   if (protocol !== undefined && protocol !== 'http/protobuf') {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ConfigError } from '../../../shared/config/config.js';
 import { parseTraceparent } from '../../../shared/telemetry/traceparent.js';
 import { createTracing, type Tracing } from '../../../shared/telemetry/tracing.js';
 import { type OtlpReceiver, type ReceivedSpan, startOtlpReceiver } from './otlp-receiver.js';
@@ -132,6 +133,17 @@ describe('tracing', () => {
     expect(() => open('replica', 's1')).toThrow(key);
   });
 
+  it.each([
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'collector:4318'],
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'not a url'],
+    ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'grpc://collector:4317'],
+  ])('refuses %s=%s as wrong configuration', (key, value) => {
+    vi.stubEnv(key, value);
+    expect(() => open('replica', 's1')).toThrow(
+      new ConfigError(`wrong configuration: ${key}: ${value} is no URL that begins with http:// or https://`),
+    );
+  });
+
   it('tells about a failed export and goes on', async () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', receiver.url);
     const errors: Error[] = [];
@@ -150,20 +162,31 @@ describe('tracing', () => {
 });
 
 describe('traceparent', () => {
-  it('accepts version 00 only, exactly', () => {
-    expect(parseTraceparent(SAMPLED)).toMatchObject({ traceId: CLIENT_TRACE, spanId: CLIENT_SPAN, traceFlags: 1 });
+  it.each([
+    ['version 00', SAMPLED],
+    ['upper case', SAMPLED.toUpperCase()],
+    ['a later version', SAMPLED.replace(/^00/, '01')],
+    ['a later version with more parts', `${SAMPLED.replace(/^00/, 'cc')}-more-of-it`],
+    ['flags that are not known', SAMPLED.replace(/01$/, 'ff')],
+  ])('is read: %s', (_, value) => {
+    expect(parseTraceparent(value)).toMatchObject({ traceId: CLIENT_TRACE, spanId: CLIENT_SPAN, traceFlags: 1 });
+  });
+
+  it('says when the client does not sample', () => {
     expect(parseTraceparent(NOT_SAMPLED)?.traceFlags).toBe(0);
-    for (const wrong of [
-      ` ${SAMPLED}`,
-      `${SAMPLED}-extra`,
-      SAMPLED.toUpperCase(),
-      SAMPLED.replace(/^00/, '01'),
-      SAMPLED.replace(/^00/, 'ff'),
-      `00-${CLIENT_TRACE}-${'0'.repeat(16)}-01`,
-      `00-${'0'.repeat(32)}-${CLIENT_SPAN}-01`,
-      SAMPLED.slice(0, -1),
-    ]) {
-      expect(parseTraceparent(wrong), wrong).toBeUndefined();
-    }
+    expect(parseTraceparent(SAMPLED.replace(/01$/, 'fe'))?.traceFlags).toBe(0);
+  });
+
+  it.each([
+    ['a space before', ` ${SAMPLED}`],
+    ['more parts in version 00', `${SAMPLED}-extra`],
+    ['more without a hyphen', `${SAMPLED.replace(/^00/, '01')}extra`],
+    ['the forbidden version', SAMPLED.replace(/^00/, 'ff')],
+    ['no span', `00-${CLIENT_TRACE}-${'0'.repeat(16)}-01`],
+    ['no trace', `00-${'0'.repeat(32)}-${CLIENT_SPAN}-01`],
+    ['a digit missing', SAMPLED.slice(0, -1)],
+    ['digits that are not hexadecimal', SAMPLED.replace('4bf9', '4bg9')],
+  ])('is dropped with %s', (_, value) => {
+    expect(parseTraceparent(value)).toBeUndefined();
   });
 });
