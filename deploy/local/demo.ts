@@ -20,7 +20,14 @@ const COMMANDS = 300;
 const KEYS = 60;
 const DATABASES_TIMEOUT_MS = 15_000;
 const TRACE_TIMEOUT_MS = 15_000;
-const STEPS = ['craft.command', 'craft.append', 'craft.replicate', 'craft.commit', 'craft.merge', 'craft.apply'];
+const STEPS = [
+  'craft.command kv.put',
+  'craft.append',
+  'craft.replicate',
+  'craft.commit',
+  'craft.merge',
+  'craft.answer',
+];
 
 function print(line = ''): void {
   process.stdout.write(`${line}\n`);
@@ -67,13 +74,11 @@ async function showTrace(cluster: LocalCluster, receiver: OtlpReceiver | undefin
   if (missing.length > 0) throw new Error(`the trace lacks ${missing.join(', ')}`);
 }
 
-/** The spans that a whole trace has and this one has not: each step, and the last one at every server. */
+/** The spans that a whole trace has and this one has not: each step, and every server. */
 function missingSteps(cluster: LocalCluster, spans: readonly TraceSpan[]): string[] {
   const steps = STEPS.filter((name) => !spans.some((span) => span.name === name));
-  const silent = cluster.servers.filter(
-    (server) => !spans.some((span) => span.name === 'craft.apply' && span.resource['craft.server'] === server),
-  );
-  return [...steps, ...silent.map((server) => `craft.apply of ${server}`)];
+  const servers = cluster.servers.map((server) => `craft.server ${server}`);
+  return [...steps, ...servers.filter((name) => !spans.some((span) => span.name === name))];
 }
 
 async function demonstrate(cluster: LocalCluster, receiver: OtlpReceiver | undefined): Promise<void> {

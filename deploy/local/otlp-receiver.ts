@@ -16,6 +16,11 @@ export interface ReceivedSpan {
   readonly startUs: number;
   readonly endUs: number;
   readonly attributes: Readonly<Record<string, string | number | boolean>>;
+  /** As OTLP numbers them: 1 internal, 2 server, 3 client, 4 producer, 5 consumer. */
+  readonly kind: number;
+  /** What went wrong; undefined when the span has no error. */
+  readonly error: string | undefined;
+  readonly events: readonly { readonly name: string; readonly attributes: ReceivedSpan['attributes'] }[];
   /** Attributes of the process that it comes from: `service.name` and others. */
   readonly resource: Readonly<Record<string, string | number | boolean>>;
 }
@@ -34,14 +39,19 @@ const SCHEMA = `syntax = "proto3";
 message AnyValue { oneof value { string string_value = 1; bool bool_value = 2; int64 int_value = 3; double double_value = 4; } }
 message KeyValue { string key = 1; AnyValue value = 2; }
 message Resource { repeated KeyValue attributes = 1; }
+message Status { string message = 2; int32 code = 3; }
+message Event { fixed64 time_unix_nano = 1; string name = 2; repeated KeyValue attributes = 3; }
 message Span {
   bytes trace_id = 1;
   bytes span_id = 2;
   bytes parent_span_id = 4;
   string name = 5;
+  int32 kind = 6;
   fixed64 start_time_unix_nano = 7;
   fixed64 end_time_unix_nano = 8;
   repeated KeyValue attributes = 9;
+  repeated Event events = 11;
+  Status status = 15;
 }
 message ScopeSpans { repeated Span spans = 2; }
 message ResourceSpans { Resource resource = 1; repeated ScopeSpans scope_spans = 2; }
@@ -75,7 +85,13 @@ interface WireSpan {
   readonly startTimeUnixNano?: string;
   readonly endTimeUnixNano?: string;
   readonly attributes?: readonly KeyValue[];
+  readonly kind?: number;
+  readonly events?: readonly { readonly name?: string; readonly attributes?: readonly KeyValue[] }[];
+  readonly status?: { readonly message?: string; readonly code?: number };
 }
+
+/** STATUS_CODE_ERROR of OTLP. */
+const ERROR = 2;
 
 /** `port` 0: any free one. */
 export async function startOtlpReceiver(port = 0): Promise<OtlpReceiver> {
@@ -139,6 +155,9 @@ function spansOf(request: ExportRequest, hex: (id: string) => string = (id) => i
         startUs: microseconds(span.startTimeUnixNano),
         endUs: microseconds(span.endTimeUnixNano),
         attributes: plain(span.attributes),
+        kind: span.kind ?? 0,
+        error: span.status?.code === ERROR ? (span.status.message ?? '') : undefined,
+        events: (span.events ?? []).map(({ name = '', attributes }) => ({ name, attributes: plain(attributes) })),
         resource: about,
       })),
     );

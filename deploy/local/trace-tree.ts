@@ -6,7 +6,7 @@ export type TraceSpan = Pick<
   'traceId' | 'spanId' | 'parentSpanId' | 'name' | 'startUs' | 'endUs' | 'attributes' | 'resource'
 >;
 
-const SHOWN = ['craft.group', 'craft.index', 'craft.term', 'craft.merged_index'];
+const SHOWN = ['craft.group', 'craft.index', 'craft.merged_index', 'error.type'];
 
 /**
  * The spans below each other as their parents say, each with its server and service, the start after the first one and the duration in
@@ -38,7 +38,7 @@ function details(span: TraceSpan, originUs: number): string {
   const at = `+${((span.startUs - originUs) / 1000).toFixed(2)} ms`;
   const duration = `${((span.endUs - span.startUs) / 1000).toFixed(2)} ms`;
   const attributes = SHOWN.filter((name) => span.attributes[name] !== undefined).map(
-    (name) => `${name.slice('craft.'.length)}=${span.attributes[name]}`,
+    (name) => `${name.replace(/^craft\./, '')}=${span.attributes[name]}`,
   );
   return [server.padEnd(3), service.padEnd(8), at.padStart(10), duration.padStart(10), attributes.join(' ')]
     .join('  ')

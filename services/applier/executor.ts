@@ -2,8 +2,10 @@
 import {
   type AppliedBatch,
   abandon,
+  type EngineBatch,
   type EnginePosition,
   type EngineSnapshot,
+  type OnDatabaseCall,
   type RowsCheck,
   SnapshotFormatError,
   type StorageEngine,
@@ -11,6 +13,7 @@ import {
 } from '../../shared/engine/port.js';
 import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
 import type { MergedLogTail } from '../../shared/link/merged-log.js';
+import type { WindowAnswer } from '../../shared/merge/window.js';
 import type { ApplierCore } from './core/applier.js';
 import type { Effect, KnownSnapshot } from './core/effect.js';
 import { Requests } from './requests.js';
@@ -43,6 +46,10 @@ export interface Outside {
       | 'ask-machine'
     >,
   ): void;
+  /** The end of the merged log has come so far. */
+  onFollowed?(found: WindowAnswer): void;
+  /** A try of a batch begins; what is returned hears of what is sent to the database. For tracing. */
+  onApply?(batch: EngineBatch): OnDatabaseCall | undefined;
   /** A batch is committed: when its transaction began (microseconds since the Unix epoch). */
   startUs(): number;
   onApplied(effect: Done<'answer'>, startUs: number): void;
@@ -166,6 +173,7 @@ export class Executor {
         return;
       case 'follow':
         tail.next(effect.wanted, (found) => {
+          this.outside.onFollowed?.(found);
           // Not within the event that asked.
           queueMicrotask(() => this.happen((core) => core.followed(effect.id, found)));
         });
@@ -301,7 +309,7 @@ export class Executor {
 
   private async apply({ batch, restoring, type }: Done<'apply'>): Promise<AppliedBatch> {
     const { engine, snapshots } = this.adapters;
-    if (restoring === undefined) return engine.apply(batch);
+    if (restoring === undefined) return engine.apply(batch, this.outside.onApply?.(batch));
     const done = await applyRestoring(engine, (object) => snapshots.openFile(object), batch, restoring);
     this.outside.onRestored({ type, batch, restoring });
     return done;

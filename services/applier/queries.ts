@@ -4,11 +4,13 @@ import { DESCRIBE_QUERY, type MachineDescription } from '../../shared/engine/des
 import { JsonTextError, parseJson } from '../../shared/engine/json-text.js';
 import { type EnginePosition, PositionError, type StorageEngine } from '../../shared/engine/port.js';
 import type { Index } from '../../shared/raft/entry.js';
+import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import { RequestHeaders } from '../../shared/wire/headers.js';
 import { encodeError } from '../../shared/wire/reply.js';
 import type { ReplyGuard } from '../../shared/wire/reply-guard.js';
 import { APPLIERS_QUEUE, type Subjects } from '../../shared/wire/subjects.js';
+import { QuerySpans } from './query-spans.js';
 import { READ_MS_MAX, type ReadBarrier } from './read-barrier.js';
 
 /** Reads under way at once; beyond it they are OVERLOADED. */
@@ -30,6 +32,7 @@ export interface QueriesOptions {
   readonly refusal: () => string | undefined;
   /** Why the state does not come nearer to what was acknowledged; undefined when it does. */
   readonly waiting: () => string | undefined;
+  readonly tracing: Tracing;
   /** The stored state is not as far as was applied: it must be applied again from there. */
   readonly onBehind: (found: EnginePosition) => void;
   /** A read failed for a reason that is not the client's. */
@@ -45,33 +48,43 @@ export class Queries {
     connection.subscribe(`${prefix}>`, {
       queue: APPLIERS_QUEUE,
       callback: (error, message) => {
-        if (error === null) void this.answer(message, () => this.query(message, message.subject.slice(prefix.length)));
+        if (error !== null) return;
+        const name = message.subject.slice(prefix.length);
+        void this.answer(message, 'craft.query', name, (spans) => this.query(message, name, spans));
       },
     });
     connection.subscribe(subjects.sync(server), {
       callback: (error, message) => {
-        if (error === null) void this.answer(message, () => this.sync());
+        if (error === null) void this.answer(message, 'craft.sync', server, (spans) => this.sync(spans));
       },
     });
   }
 
   /** Answers whatever comes of it; never rejects. */
-  private async answer(message: Msg, read: () => Promise<string>): Promise<void> {
+  private async answer(
+    message: Msg,
+    request: 'craft.query' | 'craft.sync',
+    label: string,
+    read: (spans: QuerySpans | undefined) => Promise<string>,
+  ): Promise<void> {
     if (!message.reply || !this.options.replies.allowsClient(message.reply)) return;
+    const { tracing } = this.options;
+    const spans = tracing.enabled ? QuerySpans.begin(tracing, request, label, message) : undefined;
     if (this.underWay >= READS_MAX) {
-      this.refuse(message, new CraftError('OVERLOADED', 'too many reads are under way; try again later'));
+      this.refuse(message, new CraftError('OVERLOADED', 'too many reads are under way; try again later'), spans);
       return;
     }
     this.underWay += 1;
     try {
       this.requireTrust();
-      const answer = encoder.encode(await read());
+      const answer = encoder.encode(await read(spans));
       // It may have been found out while this was read.
       this.requireTrust();
       if (answer.length > (this.options.connection.info?.max_payload ?? Number.POSITIVE_INFINITY)) throw TOO_LARGE;
       message.respond(answer);
+      spans?.end();
     } catch (error) {
-      this.refuse(message, error);
+      this.refuse(message, error, spans);
     } finally {
       this.underWay -= 1;
     }
@@ -83,13 +96,13 @@ export class Queries {
     if (refusal !== undefined) throw new CraftError('UNAVAILABLE', refusal);
   }
 
-  private async query(message: Msg, name: string): Promise<string> {
+  private async query(message: Msg, name: string, spans: QuerySpans | undefined): Promise<string> {
     const input = parse(message.data);
     if (name === DESCRIBE_QUERY) return answerOf(this.describe());
     const { engine } = this.options;
     const result = isLinearizable(message)
-      ? await this.upToDate((positions) => engine.query(name, input, positions))
-      : await engine.query(name, input);
+      ? await this.upToDate((positions) => engine.query(name, input, positions, spans?.onCall), spans)
+      : await engine.query(name, input, [], spans?.onCall);
     return answerOf(result);
   }
 
@@ -99,20 +112,24 @@ export class Queries {
     return description;
   }
 
-  private async sync(): Promise<string> {
-    const { mergedIndex, timestamp } = await this.upToDate((positions) => this.options.engine.locate(positions));
+  private async sync(spans: QuerySpans | undefined): Promise<string> {
+    const { mergedIndex, timestamp } = await this.upToDate((positions) => this.options.engine.locate(positions), spans);
     return `{"ok":true,"index":${mergedIndex},"timestamp":${timestamp}}`;
   }
 
   /** Reads what the barrier asks for; when the database has gone back, says so and waits until it has caught up. */
-  private async upToDate<T>(read: (positions: readonly Index[]) => Promise<T>): Promise<T> {
+  private async upToDate<T>(
+    read: (positions: readonly Index[]) => Promise<T>,
+    spans: QuerySpans | undefined,
+  ): Promise<T> {
     const waiting = this.options.waiting();
     if (waiting !== undefined) throw new CraftError('UNAVAILABLE', `this server answers local reads only: ${waiting}`);
     const deadlineMs = performance.now() + READ_MS_MAX;
     for (;;) {
-      const positions = await this.options.barrier.pass();
+      const passed = await this.options.barrier.pass();
+      spans?.passed(passed);
       try {
-        return await read(positions);
+        return await read(passed.positions);
       } catch (error) {
         if (!(error instanceof PositionError) || performance.now() > deadlineMs) throw error;
         this.options.onBehind(error.position);
@@ -120,10 +137,11 @@ export class Queries {
     }
   }
 
-  private refuse(message: Msg, error: unknown): void {
+  private refuse(message: Msg, error: unknown, spans: QuerySpans | undefined): void {
     if (!(error instanceof CraftError)) this.options.onFailure(error);
     // A database that does not answer is away for a while; nothing has happened, so the client may ask again.
     const typed = error instanceof CraftError ? error : new CraftError('UNAVAILABLE', 'the database does not answer');
+    spans?.end(typed);
     try {
       const { data, headers } = encodeError(typed, 'json');
       message.respond(data, headers === undefined ? {} : { headers });

@@ -6,6 +6,7 @@
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { Index } from '../../shared/raft/entry.js';
+import { spanTimeUs } from '../../shared/telemetry/time.js';
 import { decodeBarrierReply } from '../../shared/wire/barrier.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import type { AppliedPositions } from './applied.js';
@@ -15,9 +16,20 @@ export const READ_MS_MAX = 5_000;
 
 const NOTHING = new Uint8Array(0);
 
+/** A barrier that was passed; times in microseconds since the Unix epoch. */
+export interface Passed {
+  /** The positions that the state must have. */
+  readonly positions: readonly Index[];
+  readonly askedUs: number;
+  /** The positions were known. */
+  readonly heardUs: number;
+  /** The state had them. */
+  readonly reachedUs: number;
+}
+
 export class ReadBarrier {
-  private current: Promise<readonly Index[]> | null = null;
-  private next: Promise<readonly Index[]> | null = null;
+  private current: Promise<Passed> | null = null;
+  private next: Promise<Passed> | null = null;
 
   constructor(
     private readonly connection: NatsConnection,
@@ -30,7 +42,7 @@ export class ReadBarrier {
    * Resolves when the state holds every write acknowledged before the call, with the positions that it must have for that.
    * Rejects with CraftError UNAVAILABLE.
    */
-  pass(): Promise<readonly Index[]> {
+  pass(): Promise<Passed> {
     if (this.current === null) return this.begin();
     // Whatever is under way began before this read, and says nothing about writes since.
     this.next ??= this.current.then(
@@ -40,7 +52,7 @@ export class ReadBarrier {
     return this.next;
   }
 
-  private begin(): Promise<readonly Index[]> {
+  private begin(): Promise<Passed> {
     this.next = null;
     const barrier = this.run();
     this.current = barrier;
@@ -51,12 +63,14 @@ export class ReadBarrier {
     return barrier;
   }
 
-  private async run(): Promise<readonly Index[]> {
+  private async run(): Promise<Passed> {
+    const askedUs = spanTimeUs();
     try {
       const reply = await this.connection.request(this.subject, NOTHING, { timeout: READ_MS_MAX });
       const positions = decodeBarrierReply(reply.data, this.groups);
+      const heardUs = spanTimeUs();
       await this.applied.reach(positions, AbortSignal.timeout(READ_MS_MAX));
-      return positions;
+      return { positions, askedUs, heardUs, reachedUs: spanTimeUs() };
     } catch (cause) {
       throw new CraftError('UNAVAILABLE', 'no quorum of servers answers, or this server is too far behind', { cause });
     }

@@ -11,13 +11,7 @@ import type { ApplierConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
 import { describeMachine } from '../../shared/engine/describe.js';
 import type { LoadedMachine } from '../../shared/engine/loading.js';
-import {
-  type AppliedBatch,
-  type EnginePosition,
-  indexesOf,
-  type MergedCommand,
-  type StorageEngine,
-} from '../../shared/engine/port.js';
+import { type EnginePosition, indexesOf, type MergedCommand, type StorageEngine } from '../../shared/engine/port.js';
 import { encodeVerify } from '../../shared/engine/verify.js';
 import type { Links } from '../../shared/link/links.js';
 import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
@@ -44,6 +38,7 @@ import { ReadBarrier } from './read-barrier.js';
 import { SnapshotRequests } from './snapshot-requests.js';
 import { Snapshots } from './snapshots.js';
 import { MergedLogReader } from './stream.js';
+import { ApplierTracing } from './tracing.js';
 
 /** How long the transaction under way may take to end when the service stops (milliseconds). */
 const STOP_MS_MAX = 5_000;
@@ -62,6 +57,8 @@ export class ApplierService implements Service {
   private readonly subjects: Subjects;
   private readonly executor: Executor;
   private readonly condition: Condition;
+  /** Undefined while tracing is off. */
+  private readonly spans: ApplierTracing | undefined;
   private readonly positions: AppliedPositions;
   private readonly answers: Answers;
   private readonly warn;
@@ -148,6 +145,8 @@ export class ApplierService implements Service {
       warn: this.warn,
       metrics,
     });
+    const spans = tracing.enabled ? new ApplierTracing(tracing, server, spanTimeUs) : undefined;
+    this.spans = spans;
     this.executor = new Executor(
       core,
       {
@@ -159,6 +158,9 @@ export class ApplierService implements Service {
       {
         tell: (effect) => this.tell(effect),
         startUs: spanTimeUs,
+        ...(spans === undefined
+          ? {}
+          : { onFollowed: (found) => spans.arrived(found), onApply: (batch) => spans.begins(batch) }),
         onApplied: (effect, startUs) => this.committed(effect, startUs),
         onVerified: (at, tables) => this.condition.onVerified(at, tables),
         onInstalled: (snapshot, { mergedIndex }) => {
@@ -211,6 +213,7 @@ export class ApplierService implements Service {
       },
       refusal,
       waiting: () => core.waiting,
+      tracing,
       onBehind: (found) => executor.happen((one) => one.foundAt(found)),
       onFailure: (error) => {
         executor.happen((one) => one.readFailed(error));
@@ -271,6 +274,7 @@ export class ApplierService implements Service {
       case 'trouble':
         this.condition.failed(effect.error);
         if (effect.isRetry) this.retries.add();
+        if (effect.isRetry) this.spans?.failed(effect.error);
         this.warn(
           effect.isRetry ? 'a batch could not be applied; trying again' : 'the state cannot go on',
           effect.error,
@@ -326,7 +330,8 @@ export class ApplierService implements Service {
     this.executor.happen((core) => core.heard(message));
   }
 
-  private committed({ commands, done }: Answer, startUs: number): void {
+  private committed({ commands }: Answer, startUs: number): void {
+    this.spans?.committed();
     const endUs = spanTimeUs();
     for (const { group, index } of commands) this.positions.applied(group, index);
     this.positions.settle();
@@ -334,10 +339,10 @@ export class ApplierService implements Service {
     this.batchSeconds.observe((endUs - startUs) / 1e6);
     this.commandsApplied.add(commands.length);
     this.onApplied?.(commands, startUs, endUs);
-    if (this.tracing.enabled) this.trace(commands, done, startUs, endUs);
   }
 
-  private answer({ commands, done: { applied }, isTrusted }: Answer): void {
+  private answer({ commands, done, isTrusted }: Answer): void {
+    const { applied } = done;
     for (const { duplicate, outcome } of applied) {
       if (duplicate) this.duplicates.add();
       if (!outcome.ok) (outcome.failed ? this.failures : this.rejections).add();
@@ -350,30 +355,13 @@ export class ApplierService implements Service {
       // The clients ask again, with the same ids.
       if (!this.stopping.signal.aborted) this.warn('answers could not be sent', error);
     }
+    this.spans?.answered(commands, done, isTrusted);
   }
 
   /** After a reconnect the stream may be another one, or shorter: look the place up again. */
   private async watchConnection(): Promise<void> {
     for await (const status of this.connection.status()) {
       if (status.type === 'reconnect') this.executor.happen((core) => core.reconnected());
-    }
-  }
-
-  private trace(commands: readonly MergedCommand[], { applied }: AppliedBatch, startUs: number, endUs: number): void {
-    for (let at = 0; at < commands.length; at++) {
-      const command = commands[at];
-      const result = applied[at];
-      if (command === undefined || result === undefined || command.traceparent === '') continue;
-      const { name, group, index, term, timestamp, mergedIndex } = command;
-      this.tracing.recordSpan('craft.apply', command.traceparent, startUs, endUs, {
-        command: name,
-        group,
-        index,
-        term,
-        timestamp,
-        mergedIndex,
-        ...(result.outcome.ok ? {} : { error: result.outcome.failed ? 'INTERNAL' : 'REJECTED' }),
-      });
     }
   }
 }

@@ -2,19 +2,20 @@
 import { type FeedSource, FeedUnavailableError } from '../../shared/link/feed.js';
 import type { MergedRun, MergePosition } from '../../shared/merge/merge.js';
 import type { Index } from '../../shared/raft/entry.js';
-import type { FetchEffect, MergerCore, MergerEffect } from './core.js';
+import type { FedGroup, FetchEffect, MergerCore, MergerEffect } from './core.js';
 
 export interface Adapters {
   readonly feed: FeedSource;
-  /** A run has its final place; `fedUs`: when the newest answer of the feed came (microseconds since the Unix epoch). */
-  emit(run: MergedRun, fedUs: number): void;
+  /** The core has this answer of the feed. For tracing. */
+  fed?(groups: readonly FedGroup[]): void;
+  /** A run has its final place. */
+  emit(run: MergedRun): void;
   /** Resolves when the stream has it. */
   store(run: MergedRun): Promise<void>;
   /** @throws StreamLostError when the stream is not what was written. */
   requireWhole(): Promise<void>;
   /** Where the state machine is, at or beyond these indexes; null: that cannot be told yet. */
   locate(atLeast: readonly Index[]): Promise<MergePosition | null>;
-  readonly nowUs: () => number;
   warn(text: string, error: unknown): void;
 }
 
@@ -28,7 +29,6 @@ export class Executor {
   readonly ended: Promise<never>;
   private reject: (error: Error) => void = () => undefined;
   private isOver = false;
-  private fedUs = 0;
   private waker: NodeJS.Timeout | undefined;
   private storing: Promise<void> = Promise.resolve();
   private onStored: () => void = () => undefined;
@@ -83,7 +83,7 @@ export class Executor {
   private execute(effect: MergerEffect): void {
     switch (effect.type) {
       case 'emit':
-        this.adapters.emit(effect.run, this.fedUs);
+        this.adapters.emit(effect.run);
         return;
       case 'store':
         this.storing = this.adapters.store(effect.run);
@@ -105,11 +105,15 @@ export class Executor {
   }
 
   private async fetch(effect: FetchEffect): Promise<(core: MergerCore) => void> {
-    const { feed, warn, requireWhole, nowUs } = this.adapters;
+    const { feed, warn, requireWhole } = this.adapters;
     try {
       const reply = await feed.poll(effect, POLL_MS);
-      this.fedUs = nowUs();
-      if (reply !== null) return (core) => core.fed(reply.groups, reply.bases);
+      if (reply !== null) {
+        return (core) => {
+          core.fed(reply.groups, reply.bases);
+          this.adapters.fed?.(reply.groups);
+        };
+      }
     } catch (error) {
       if (!(error instanceof FeedUnavailableError) || this.isOver) throw error;
       warn('the replica does not answer', error);

@@ -15,15 +15,13 @@ import type { Service } from '../../shared/config/service.js';
 import { type FeedSource, MergerReplacedError } from '../../shared/link/feed.js';
 import type { Links } from '../../shared/link/links.js';
 import type { MergedRun, MergePosition } from '../../shared/merge/merge.js';
-import { EntryKind, type Index } from '../../shared/raft/entry.js';
+import type { Index } from '../../shared/raft/entry.js';
 import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { BATCH_SIZES, type Metrics, openMetrics } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import { createTracing, type Tracing } from '../../shared/telemetry/tracing.js';
-import { traceparentOf } from '../../shared/wire/command.js';
 import { connectNats, NO_NATS, onCarriedBytes, requireOpen } from '../../shared/wire/connection.js';
-import { entryBody } from '../../shared/wire/entry-block.js';
 import { requestInstall } from '../../shared/wire/install.js';
 import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { Subjects } from '../../shared/wire/subjects.js';
@@ -31,6 +29,7 @@ import { MERGER_DEFAULTS, MergerCore, type MergerLimits } from './core.js';
 import { Executor } from './executor.js';
 import { natsFeed } from './nats-feed.js';
 import { MergedLogStream, StreamLostError } from './stream.js';
+import { MergerTracing } from './tracing.js';
 
 const PUBLISH_MS_MAX = 5_000;
 /** How long a stop waits until everything that was emitted is in the stream (milliseconds). */
@@ -185,22 +184,24 @@ class MergerService implements Service {
     links.mergedLog?.begin(position.mergedIndex);
     const core = new MergerCore(position, this.limits);
     core.carry(this.carriedBytes);
+    const spans = this.tracing.enabled ? new MergerTracing(this.tracing, spanTimeUs) : undefined;
     this.executor = new Executor(core, {
       feed,
-      emit: (run, fedUs) => this.emit(run, fedUs),
+      ...(spans === undefined ? {} : { fed: (groups) => spans.fed(groups) }),
+      emit: (run) => this.emit(run, spans),
       store: (run) => stream.publish(encodeMergedBatch(run), PUBLISH_MS_MAX),
       requireWhole: () => stream.requireWhole(),
       locate: (atLeast) => this.locate(atLeast),
-      nowUs: spanTimeUs,
       warn,
     });
     return this.executor.ended;
   }
 
-  private emit(run: MergedRun, fedUs: number): void {
+  private emit(run: MergedRun, spans: MergerTracing | undefined): void {
+    // Before the applier has it.
+    spans?.emitted(run);
     this.links.mergedLog?.push(run);
     this.batchSizes.observe(run.entries.length);
-    if (this.tracing.enabled) this.trace(run, fedUs);
   }
 
   /** The log is gone where the stream ends (the stream was lost, or this server was away for long): goes on from the state machine (T10). */
@@ -214,18 +215,6 @@ class MergerService implements Service {
       if (this.isStopping) throw error;
       this.warn('where the state machine is cannot be told yet', error);
       return null;
-    }
-  }
-
-  private trace(run: MergedRun, startUs: number): void {
-    const endUs = spanTimeUs();
-    for (const [i, entry] of run.entries.entries()) {
-      const traceparent = entry.kind === EntryKind.command ? traceparentOf(entryBody(entry)) : '';
-      if (traceparent === '') continue;
-      const { index, term, timestamp } = entry;
-      const mergedIndex = run.firstMergedIndex + i;
-      const where = { group: run.groups[i] ?? 0, index, term, timestamp, mergedIndex };
-      this.tracing.recordSpan('craft.merge', traceparent, startUs, endUs, where);
     }
   }
 }

@@ -12,8 +12,10 @@ import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import type { Admission } from '../../shared/engine/admission.js';
 import { VERIFY_COMMAND, verifyRequest } from '../../shared/engine/verify.js';
 import type { GroupId, Timestamp } from '../../shared/raft/entry.js';
+import { receivedAttributes } from '../../shared/telemetry/conventions.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
-import type { CommandSpan, Tracing } from '../../shared/telemetry/tracing.js';
+import { formatOrigin } from '../../shared/telemetry/traceparent.js';
+import type { RequestSpan, Tracing } from '../../shared/telemetry/tracing.js';
 import { type Answers, answersOver, type ReplyAddress } from '../../shared/wire/answers.js';
 import { decodeCommand, encodeCommand, type ReplyFormat } from '../../shared/wire/command.js';
 import { type BatchCommand, type CommandBatch, decodeCommandBatch } from '../../shared/wire/command-batch.js';
@@ -34,9 +36,10 @@ export interface ClientCommand extends QueuedCommand, ReplyAddress {
   readonly name: string;
   /** The timestamp that the entry must come after (T7); 0 for none. */
   readonly after: Timestamp;
-  readonly span: CommandSpan | undefined;
-  /** When it was queued (microseconds), for a sampled command; else 0. */
-  readonly stampedAtUs: Timestamp;
+  readonly span: RequestSpan | undefined;
+  /** When it was received (microseconds since the Unix epoch), and on which subject; 0 and empty for one that is not sampled. */
+  readonly receivedUs: number;
+  readonly subject: string;
 }
 
 /** What a command says besides its name and payload. */
@@ -79,14 +82,17 @@ export class Ingress {
     this.answers = answersOver(connection);
   }
 
-  /** Takes a message for the given group; answers at once when it is refused. */
-  take(message: Msg, name: string, group: GroupId): void {
-    this.takeAlone(message, name, group, (format) => this.validate(name, message.data, format));
+  /**
+   * Takes a message for the given group; answers at once when it is refused. `receivedUs`: when it was received (microseconds since
+   * the Unix epoch), or 0 while tracing is off.
+   */
+  take(message: Msg, name: string, group: GroupId, receivedUs: number): void {
+    this.takeAlone(message, name, group, receivedUs, (format) => this.validate(name, message.data, format));
   }
 
   /** Takes the services' own request that the state be replaced (T10). */
   takeRestore(message: Msg, group: GroupId): void {
-    this.takeAlone(message, RESTORE_COMMAND, group, () => {
+    this.takeAlone(message, RESTORE_COMMAND, group, this.nowUs(), () => {
       parseJson(message.data, restoreInput);
       return message.data;
     });
@@ -94,7 +100,7 @@ export class Ingress {
 
   /** Takes the services' own request that all servers compare their rows (T4). */
   takeVerify(message: Msg, group: GroupId): void {
-    this.takeAlone(message, VERIFY_COMMAND, group, () => {
+    this.takeAlone(message, VERIFY_COMMAND, group, this.nowUs(), () => {
       parseJson(message.data, verifyRequest);
       return message.data;
     });
@@ -102,14 +108,14 @@ export class Ingress {
 
   /** Takes the services' own request that the state machine be switched to another version (T12). */
   takeMachine(message: Msg, group: GroupId): void {
-    this.takeAlone(message, MACHINE_COMMAND, group, () => {
+    this.takeAlone(message, MACHINE_COMMAND, group, this.nowUs(), () => {
       this.options.machine.requireSwitch(parseJson(message.data, machineInput));
       return message.data;
     });
   }
 
-  /** Takes the commands of a batch for the given group; returns how many there are. */
-  takeBatch(message: Msg, group: GroupId): number {
+  /** Takes the commands of a batch for the given group; returns how many there are. `receivedUs`: see `take`. */
+  takeBatch(message: Msg, group: GroupId, receivedUs: number): number {
     const refusal = this.options.refusal(group, 'applied');
     const isBehind = refusal === 'behind';
     if (refusal !== null && !isBehind) {
@@ -120,13 +126,15 @@ export class Ingress {
     if (batch === undefined) return 0;
     const { firstNumber, commands } = batch;
     const reply = inboxOfBatch(message, batch);
-    const stampedAtUs = this.tracing.enabled ? spanTimeUs() : 0;
     const accepted: ClientCommand[] = [];
     for (const [at, command] of commands.entries()) {
       const to: ReplyAddress = { reply, replyFormat: 'protobuf', replyNumber: firstNumber + at };
       try {
-        accepted.push(this.prepareOfBatch(command, to, stampedAtUs, isBehind));
+        accepted.push(this.prepareOfBatch(command, to, message, receivedUs, isBehind));
       } catch (error) {
+        if (this.tracing.enabled && !(command instanceof WireError)) {
+          this.traceRefusal(command.name, command.traceparent, message, receivedUs, error);
+        }
         this.fail(to, error);
       }
     }
@@ -151,12 +159,19 @@ export class Ingress {
     this.refuseBatch(message, refusalError('overloaded'));
   }
 
-  private takeAlone(message: Msg, name: string, group: GroupId, validate: (format: ReplyFormat) => Uint8Array): void {
+  private takeAlone(
+    message: Msg,
+    name: string,
+    group: GroupId,
+    receivedUs: number,
+    validate: (format: ReplyFormat) => Uint8Array,
+  ): void {
     const reply = message.reply ?? '';
     let replyFormat: ReplyFormat = 'json';
+    let headers: RequestHeaders | undefined;
     let command: ClientCommand;
     try {
-      const headers = message.headers === undefined ? undefined : new RequestHeaders(message.headers);
+      headers = message.headers === undefined ? undefined : new RequestHeaders(message.headers);
       replyFormat = formatOf(headers);
       const head = readHeaders(headers);
       // The services' own are not held up by a state that they may be the remedy for.
@@ -164,9 +179,9 @@ export class Ingress {
       const refusal = this.options.refusal(group, isOwn ? 'committed' : head.acknowledgement);
       if (refusal !== null) throw refusalError(refusal);
       const payload = validate(replyFormat);
-      const stampedAtUs = this.tracing.enabled ? spanTimeUs() : 0;
-      command = this.prepare(name, payload, head, { reply, replyFormat, replyNumber: 0 }, stampedAtUs);
+      command = this.prepare(name, payload, head, { reply, replyFormat, replyNumber: 0 }, message, receivedUs);
     } catch (error) {
+      if (this.tracing.enabled) this.traceRefusal(name, headers?.only('traceparent'), message, receivedUs, error);
       this.fail({ reply, replyFormat, replyNumber: 0 }, error);
       return;
     }
@@ -194,7 +209,8 @@ export class Ingress {
   private prepareOfBatch(
     command: BatchCommand | WireError,
     to: ReplyAddress,
-    stampedAtUs: Timestamp,
+    message: Msg,
+    receivedUs: number,
     isBehind: boolean,
   ): ClientCommand {
     if (command instanceof WireError) throw new CraftError('INVALID_ARGUMENT', command.message);
@@ -202,7 +218,7 @@ export class Ingress {
     if (isBehind && acknowledgement === 'applied') throw refusalError('behind');
     const head = { id: readId(command.id), acknowledgement, after, traceparent: traceparent || undefined };
     const payload = this.validate(name, command.payload, command.payloadFormat);
-    return this.prepare(name, payload, head, to, stampedAtUs);
+    return this.prepare(name, payload, head, to, message, receivedUs);
   }
 
   private prepare(
@@ -210,9 +226,11 @@ export class Ingress {
     payload: Uint8Array,
     { id, acknowledgement, after, traceparent }: Envelope,
     to: ReplyAddress,
-    stampedAtUs: Timestamp,
+    message: Msg,
+    receivedUs: number,
   ): ClientCommand {
-    const span = this.tracing.enabled ? this.tracing.startCommand(traceparent, stampedAtUs) : undefined;
+    const span = this.tracing.enabled ? this.tracing.begin('craft.command', name, traceparent, receivedUs) : undefined;
+    const subject = span === undefined ? '' : message.subject;
     const isAppliers = acknowledgement === 'applied';
     const { reply, replyFormat, replyNumber } = to;
     const body = encodeCommand({
@@ -224,9 +242,23 @@ export class Ingress {
       traceparent: span?.traceparent ?? '',
       replyFormat,
       replyNumber: isAppliers ? replyNumber : 0,
+      traceOrigin:
+        span === undefined ? '' : formatOrigin({ receivedUs, callerSpanId: span.callerSpanId, isAppliers, subject }),
     });
     const isWatched = span !== undefined;
-    return { body, acknowledgement, isWatched, name, after, reply, replyFormat, replyNumber, span, stampedAtUs };
+    return {
+      body,
+      acknowledgement,
+      isWatched,
+      name,
+      after,
+      reply,
+      replyFormat,
+      replyNumber,
+      span,
+      receivedUs,
+      subject,
+    };
   }
 
   private offer(group: GroupId, commands: readonly ClientCommand[]): void {
@@ -235,9 +267,31 @@ export class Ingress {
       const command = commands[at];
       if (refusal === null || command === undefined) continue;
       const error = refusalError(refusal);
-      command.span?.end(spanTimeUs(), { command: command.name, error: error.code });
+      const { name, subject } = command;
+      command.span?.end(spanTimeUs(), { command: name, error: error.code, more: receivedAttributes(subject) });
       this.fail(command, error);
     }
+  }
+
+  private nowUs(): number {
+    return this.tracing.enabled ? spanTimeUs() : 0;
+  }
+
+  /** A command that is refused before it has a span gets one for the refusal, when it is sampled. */
+  private traceRefusal(
+    name: string,
+    traceparent: string | undefined,
+    message: Msg,
+    receivedUs: number,
+    error: unknown,
+  ): void {
+    const { code, message: text } = error instanceof CraftError ? error : new CraftError('INTERNAL', String(error));
+    this.tracing.begin('craft.command', name, traceparent || undefined, receivedUs)?.end(spanTimeUs(), {
+      command: name,
+      error: code,
+      message: text,
+      more: receivedAttributes(message.subject),
+    });
   }
 
   /** T7: `committed` and `ordered` are answered here, before execution. */
@@ -246,9 +300,11 @@ export class Ingress {
     this.flushLater();
   }
 
-  /** A definite refusal (T9). */
-  refuse(command: ClientCommand, reason: CommandRefusal): void {
-    this.fail(command, refusalError(reason));
+  /** A definite refusal (T9); returns what the client is told. */
+  refuse(command: ClientCommand, reason: CommandRefusal): CraftError {
+    const error = refusalError(reason);
+    this.fail(command, error);
+    return error;
   }
 
   /** Commands that this server stamped as a leader and that are not committed: what is known of them (T9). */

@@ -83,7 +83,9 @@ export class Runner<C extends QueuedCommand> {
 
   private turn(): void {
     this.core.advance(this.clocks.physical(), this.clocks.monotonicMs());
-    for (const effect of this.core.run()) this.executor.execute(effect);
+    const effects = this.core.run();
+    this.outside.onTurn?.();
+    for (const effect of effects) this.executor.execute(effect);
     this.wakeLater();
   }
 

@@ -14,6 +14,7 @@ import type { GroupId, Index } from '../../shared/raft/entry.js';
 import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import type { Metrics } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
+import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { encodeBarrierReply } from '../../shared/wire/barrier.js';
 import { onCarriedBytes } from '../../shared/wire/connection.js';
@@ -121,7 +122,7 @@ export class ReplicaService implements Service {
       nowMs: () => performance.now(),
       defer: (action, afterMs) => void (afterMs > 0 ? setTimeout(action, Math.ceil(afterMs)) : setImmediate(action)),
     });
-    this.spans = new ReplicaTracing(tracing, (group) => core.groups[group]?.role === 'leader');
+    this.spans = new ReplicaTracing(tracing, this.subjects.rpc(config.server), core.groups);
     this.runner = new Runner<ClientCommand>(core, store, this.outside(), clocks);
     const { server, payloadBytesMax } = config;
     this.ingress = new Ingress(
@@ -140,12 +141,15 @@ export class ReplicaService implements Service {
     this.leading = new LeaderSubscriptions(connection, this.subjects, {
       take: (message, name, group) => {
         this.commands.add();
+        const receivedUs = tracing.enabled ? spanTimeUs() : 0;
         const shed = () => this.ingress.shed(message);
-        this.takeIn('command', message, () => this.ingress.take(message, name, group), shed);
+        this.takeIn('command', message, () => this.ingress.take(message, name, group, receivedUs), shed);
       },
       takeBatch: (message, group) => {
+        const receivedUs = tracing.enabled ? spanTimeUs() : 0;
         const shed = () => this.ingress.shedBatch(message);
-        this.takeIn('batch', message, () => this.commands.add(this.ingress.takeBatch(message, group)), shed);
+        const take = () => this.commands.add(this.ingress.takeBatch(message, group, receivedUs));
+        this.takeIn('batch', message, take, shed);
       },
       takeRestore: (message, group) => {
         if (this.replies.allowsService(message.reply))
@@ -356,9 +360,7 @@ export class ReplicaService implements Service {
       },
       failed: (effect) => {
         this.ingress.answerLost(effect);
-        for (const { command } of effect.waiting) {
-          this.spans.onFailed(command, effect.outcome === 'replaced' ? 'NOT_LEADER' : 'TIMEOUT_UNKNOWN');
-        }
+        for (const placed of effect.waiting) this.spans.onFailed(effect.group, placed, effect.outcome);
       },
       feed: (effect) => this.guard('feed', () => this.feed.answer(effect.request, effect)),
       barrier: ({ request, positions }) => this.barriers.answer(request, positions),
@@ -370,6 +372,7 @@ export class ReplicaService implements Service {
         this.warn('a clock is too far off', { what, group, timestamp, offsetUs: this.core.clock.offsetUs() });
       },
       onWrite: ({ batch }) => this.spans.onWrite(batch),
+      ...(this.tracing.enabled ? { onTurn: () => this.spans.onTurn() } : {}),
       onStoreError: (error) => this.onStoreError(error),
       onStoreRecovered: () => this.onStoreRecovered(),
       onFatal: (error) => this.onFatal(error),
@@ -400,8 +403,8 @@ export class ReplicaService implements Service {
 
   private onRefused(command: ClientCommand, reason: CommandRefusal): void {
     this.refused.add();
-    this.ingress.refuse(command, reason);
-    this.spans.onFailed(command, reason);
+    const { code } = this.ingress.refuse(command, reason);
+    this.spans.onRefused(command, code);
   }
 
   private async handOver(): Promise<void> {

@@ -23,7 +23,20 @@ export interface MergedCommand {
   readonly replyFormat: 'json' | 'protobuf';
   /** The client's number of a command that came in a batch; absent or 0 for one that came alone. */
   readonly replyNumber?: number;
+  /** Where the trace of a sampled command begins; absent or empty otherwise. */
+  readonly traceOrigin?: string;
 }
+
+/** Something that was sent to the database, and when (microseconds since the Unix epoch). For tracing. */
+export interface DatabaseCall {
+  /** SQL, with placeholders where it has parameters. */
+  readonly text: string;
+  readonly startUs: number;
+  readonly endUs: number;
+  /** SQLSTATE, or the code of the error; absent when all went well. */
+  readonly error?: string;
+}
+export type OnDatabaseCall = (call: DatabaseCall) => void;
 
 /** How far an engine is: the last merged index applied, and the running checksum of the merged log there (T4). */
 export interface EnginePosition {
@@ -133,15 +146,17 @@ export interface StorageEngine {
    * @throws VersionMissingError when the version that is to execute the batch, or that it switches to, is not loaded.
    * @throws ReplacedError when the database was emptied or replaced: open it again.
    * @throws DamagedError when a part of the state is missing: only `restore`, or an emptied database, helps.
+   * `onCall` hears of what is sent to the database meanwhile; without it nothing is measured.
    * @throws PositionError when the state is not where the batch begins: go on from where it says.
    */
-  apply(batch: EngineBatch): Promise<AppliedBatch>;
+  apply(batch: EngineBatch, onCall?: OnDatabaseCall): Promise<AppliedBatch>;
   /**
    * Runs a query on the stored state, which must hold at least `atLeast` (for each group the index of its last command).
+   * `onCall` as for `apply`.
    * @throws CraftError UNKNOWN_COMMAND or INVALID_ARGUMENT; PositionError when the state is behind: a crash of the database has
    * taken back what was applied (T8 makes that safe, T6 must not show it).
    */
-  query(name: string, input: unknown, atLeast?: readonly Index[]): Promise<unknown>;
+  query(name: string, input: unknown, atLeast?: readonly Index[], onCall?: OnDatabaseCall): Promise<unknown>;
   /** The stored position. @throws PositionError when it is behind `atLeast`; DamagedError also when no batch and no query has met it yet. */
   locate(atLeast: readonly Index[]): Promise<EnginePosition>;
   /** The committed state as it is now, while writes go on. At most one at a time; a second call rejects. */

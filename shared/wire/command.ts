@@ -22,6 +22,8 @@ export interface CommandFields {
   readonly replyFormat: ReplyFormat;
   /** The client's number of a command that came in a batch; absent or 0 for one that came alone. */
   readonly replyNumber?: number;
+  /** Where the trace of a sampled command begins (shared/telemetry/traceparent.ts); absent or empty otherwise. */
+  readonly traceOrigin?: string;
 }
 
 /** Tags: field number * 8 + wire type (2: length and bytes, 0: varint). */
@@ -33,16 +35,20 @@ const REPLY = 0x2a;
 const TRACEPARENT = 0x32;
 const REPLY_FORMAT = 0x38;
 const REPLY_NUMBER = 0x40;
+const TRACE_ORIGIN = 0x4a;
 /** PAYLOAD_FORMAT_PROTOBUF; JSON is 0 and left out. */
 const PROTOBUF = 1;
 
 export function encodeCommand(command: CommandFields): Uint8Array {
-  const { name, payload, id, server, reply, traceparent, replyFormat, replyNumber = 0 } = command;
+  const { name, payload, id, server, reply, traceparent, replyFormat, replyNumber = 0, traceOrigin = '' } = command;
   const format = replyFormat === 'protobuf' ? PROTOBUF : 0;
   const texts = [name, id, server, reply, traceparent];
   const lengths = texts.map((text) => Buffer.byteLength(text));
   let size = fieldLength(payload.length) + numberLength(format) + numberLength(replyNumber);
   for (const length of lengths) size += fieldLength(length);
+  // Most commands have none.
+  const originLength = traceOrigin === '' ? 0 : Buffer.byteLength(traceOrigin);
+  size += fieldLength(originLength);
   const target = Buffer.allocUnsafe(size);
   let at = writeText(target, 0, NAME, name, lengths[0] ?? 0);
   at = writeBytes(target, at, PAYLOAD, payload);
@@ -51,7 +57,8 @@ export function encodeCommand(command: CommandFields): Uint8Array {
   at = writeText(target, at, REPLY, reply, lengths[3] ?? 0);
   at = writeText(target, at, TRACEPARENT, traceparent, lengths[4] ?? 0);
   at = writeNumber(target, at, REPLY_FORMAT, format);
-  writeNumber(target, at, REPLY_NUMBER, replyNumber);
+  at = writeNumber(target, at, REPLY_NUMBER, replyNumber);
+  writeText(target, at, TRACE_ORIGIN, traceOrigin, originLength);
   return target;
 }
 
@@ -67,6 +74,7 @@ export function decodeCommand(body: Uint8Array): Required<CommandFields> {
   let traceparent = '';
   let replyFormat: ReplyFormat = 'json';
   let replyNumber = 0;
+  let traceOrigin = '';
   while (reader.offset < body.length) {
     const tag = reader.next(body.length);
     if (tag === REPLY_FORMAT) {
@@ -85,8 +93,9 @@ export function decodeCommand(body: Uint8Array): Required<CommandFields> {
     else if (tag === SERVER) server = source.toString('utf8', start, end);
     else if (tag === REPLY) reply = source.toString('utf8', start, end);
     else if (tag === TRACEPARENT) traceparent = source.toString('latin1', start, end);
+    else if (tag === TRACE_ORIGIN) traceOrigin = source.toString('utf8', start, end);
   }
-  return { name, payload, id, server, reply, traceparent, replyFormat, replyNumber };
+  return { name, payload, id, server, reply, traceparent, replyFormat, replyNumber, traceOrigin };
 }
 
 /**

@@ -194,7 +194,8 @@ const NOTHING = new Uint8Array(0);
 function commandOf(entry: LogEntry, group: number, mergedIndex: Index): MergedCommand {
   const { index, term, timestamp } = entry;
   try {
-    const { name, payload, id, server, reply, traceparent, replyFormat, replyNumber } = decodeCommand(entryBody(entry));
+    const decoded = decodeCommand(entryBody(entry));
+    const { name, payload, id, server, reply, traceparent, replyFormat, replyNumber, traceOrigin } = decoded;
     // Field by field: spreading objects costs more than decoding them, and this is done for every command.
     return {
       mergedIndex,
@@ -210,6 +211,7 @@ function commandOf(entry: LogEntry, group: number, mergedIndex: Index): MergedCo
       traceparent,
       replyFormat,
       replyNumber,
+      traceOrigin,
     };
   } catch (error) {
     if (!(error instanceof WireError)) throw error;

@@ -8,6 +8,8 @@
  */
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres, { type Sql } from 'postgres';
+import type { OnDatabaseCall } from '../../../shared/engine/port.js';
+import { spanTimeUs } from '../../../shared/telemetry/time.js';
 import { CONNECTION_LOST, endsSession } from './sqlstate.js';
 import { databaseAddress } from './tls.js';
 import { Transaction } from './transaction.js';
@@ -45,6 +47,8 @@ export class Connection {
   private waiting = 0;
   private readonly watchdog: NodeJS.Timeout;
   private isClosed = false;
+  /** Hears of everything that is sent from now on; undefined: nothing is measured. */
+  onCall: OnDatabaseCall | undefined;
 
   constructor(private readonly options: ConnectionOptions) {
     const stuckMsMax = options.stuckMsMax ?? STUCK_MS_MAX;
@@ -59,7 +63,7 @@ export class Connection {
    * and run in order. @throws PostgresError as the server says, ConnectionLostError.
    */
   run(text: string, parameters: readonly string[]): Promise<Rows> {
-    return this.watched((client) => client.unsafe(text, [...parameters], { prepare: true }).values());
+    return this.watched(text, (client) => client.unsafe(text, [...parameters], { prepare: true }).values());
   }
 
   /** Runs statements, sent together, each as a transaction of its own. */
@@ -75,9 +79,9 @@ export class Connection {
    * that transaction, too: when it cannot begin they are run by themselves, though this rejects. @throws what the first to fail says.
    */
   async together(begin: string, ...statements: readonly Statement[]): Promise<Rows[]> {
-    const beginning = this.watched((client) => client.unsafe(begin));
+    const beginning = this.watched(begin, (client) => client.unsafe(begin));
     const answers = statements.map(([text, parameters]) => this.run(text, parameters));
-    const ending = this.watched((client) => client.unsafe('commit'));
+    const ending = this.watched('commit', (client) => client.unsafe('commit'));
     // All of them are over before anything else is sent, whichever fails.
     await Promise.allSettled([beginning, ...answers, ending]);
     await beginning;
@@ -105,10 +109,10 @@ export class Connection {
   /** For a transaction that outlives a call: whoever begins it commits it, rolls it back, or closes the connection. */
   async begin(text: string): Promise<Transaction> {
     const client = this.current();
-    const transaction = new Transaction((send) => {
+    const transaction = new Transaction((text, send) => {
       // On another client it would be another connection.
       if (this.client !== client) throw new ConnectionLostError();
-      return this.watched(send);
+      return this.watched(text, send);
     });
     try {
       await transaction.execute(text);
@@ -132,7 +136,12 @@ export class Connection {
     await client?.end({ timeout: 1 });
   }
 
-  private async watched<T>(send: (client: Sql) => PromiseLike<T>): Promise<T> {
+  private watched<T>(text: string, send: (client: Sql) => PromiseLike<T>): Promise<T> {
+    const { onCall } = this;
+    return onCall === undefined ? this.sent(send) : measured(text, this.sent(send), onCall);
+  }
+
+  private async sent<T>(send: (client: Sql) => PromiseLike<T>): Promise<T> {
     if (this.isClosed) throw new ConnectionLostError();
     const client = this.currentOrLost();
     this.waiting += 1;
@@ -194,4 +203,22 @@ export class Connection {
     this.client = undefined;
     client?.end({ timeout: 0 }).catch(() => undefined);
   }
+}
+
+async function measured<T>(text: string, answer: Promise<T>, onCall: OnDatabaseCall): Promise<T> {
+  const startUs = spanTimeUs();
+  try {
+    const result = await answer;
+    onCall({ text, startUs, endUs: spanTimeUs() });
+    return result;
+  } catch (error) {
+    onCall({ text, startUs, endUs: spanTimeUs(), error: codeOf(error) });
+    throw error;
+  }
+}
+
+/** SQLSTATE, or what else says which failure it is. */
+function codeOf(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return typeof code === 'string' ? code : 'UNKNOWN';
 }

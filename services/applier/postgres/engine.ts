@@ -20,6 +20,7 @@ import {
   type EngineSnapshot,
   FencedError,
   type MergedCommand,
+  type OnDatabaseCall,
   OtherMachineError,
   PositionError,
   positionsAfter,
@@ -286,7 +287,16 @@ export class PostgresEngine implements StorageEngine {
     return contract;
   }
 
-  async apply(batch: EngineBatch): Promise<AppliedBatch> {
+  async apply(batch: EngineBatch, onCall?: OnDatabaseCall): Promise<AppliedBatch> {
+    this.connection.onCall = onCall;
+    try {
+      return await this.applyBatch(batch);
+    } finally {
+      this.connection.onCall = undefined;
+    }
+  }
+
+  private async applyBatch(batch: EngineBatch): Promise<AppliedBatch> {
     const before = this.position;
     if (before === undefined) throw new Error('the engine is not open');
     const first = batch.commands[0];
@@ -302,7 +312,7 @@ export class PostgresEngine implements StorageEngine {
         const message = `the state is at merged index ${found.mergedIndex}, given ${first.mergedIndex}`;
         throw new PositionError(message, found);
       }
-      return this.apply(batch);
+      return this.applyBatch(batch);
     }
     try {
       const results = this.results ?? (await this.loadResults(from));
@@ -323,7 +333,7 @@ export class PostgresEngine implements StorageEngine {
     }
   }
 
-  async query(name: string, given: unknown, atLeast: readonly Index[] = []): Promise<unknown> {
+  async query(name: string, given: unknown, atLeast: readonly Index[] = [], onCall?: OnDatabaseCall): Promise<unknown> {
     const contract = this.contracts.get(this.inForce.version);
     if (contract === undefined) {
       throw new CraftError('UNAVAILABLE', new VersionMissingError(this.inForce.name, this.inForce.version).message);
@@ -342,7 +352,7 @@ export class PostgresEngine implements StorageEngine {
         });
         require(found);
         return kvAnswer(name, rows);
-      });
+      }, onCall);
     } catch (error) {
       const explained = await this.explain(error);
       if (machine === undefined || isAboutState(explained)) throw explained;

@@ -9,8 +9,8 @@ import { CopyIn, CopyOut } from './copy.js';
 import { isAborted, isEnvironment, isMissingTable } from './sqlstate.js';
 import { checkStatement, mayChangeTables } from './statement.js';
 
-/** Sends something on the transaction's connection and waits for the answer. */
-export type Send = <T>(send: (client: Sql) => PromiseLike<T>) => Promise<T>;
+/** Sends something on the transaction's connection and waits for the answer. `text`: what it is, for tracing. */
+export type Send = <T>(text: string, send: (client: Sql) => PromiseLike<T>) => Promise<T>;
 
 /** What goes with the end of a savepoint, in the same message: nothing when it is empty. */
 export interface SavepointEnd {
@@ -36,12 +36,12 @@ export class Transaction {
 
   /** Statements without parameters; several, separated by semicolons, in one round trip. */
   execute(text: string): Promise<unknown> {
-    return this.enqueue((client) => client.unsafe(text));
+    return this.enqueue(text, (client) => client.unsafe(text));
   }
 
   /** One statement, prepared on first use. */
   run(text: string, parameters: readonly string[]): Promise<Rows> {
-    return this.enqueue((client) => client.unsafe(text, [...parameters], { prepare: true }).values());
+    return this.enqueue(text, (client) => client.unsafe(text, [...parameters], { prepare: true }).values());
   }
 
   /** Whether a handler's statement may have created or dropped a table. */
@@ -63,22 +63,22 @@ export class Transaction {
       return asArrays ? query.values() : query;
     };
     // Before it is sent: what the driver throws while it sends would count as a broken connection.
-    return this.enqueue(send, () => checkStatement(text, parameters));
+    return this.enqueue(text, send, () => checkStatement(text, parameters));
   }
 
   /** `copy … to stdout`, to its end; the pieces are read with `step`. Nothing else until then. */
   copyOut(text: string): Promise<CopyOut> {
-    return this.enqueue((client) => CopyOut.begin(client, text));
+    return this.enqueue(text, (client) => CopyOut.begin(client, text));
   }
 
   /** `copy … from stdin`, until its `end` or `abort`; each of its steps goes through `step`. Nothing else until then. */
   copyIn(text: string): Promise<CopyIn> {
-    return this.enqueue((client) => CopyIn.begin(client, text));
+    return this.enqueue(text, (client) => CopyIn.begin(client, text));
   }
 
   /** A step of a copy: its failure is the transaction's. */
   step<T>(take: () => Promise<T>): Promise<T> {
-    return this.enqueue(take);
+    return this.enqueue('copy', take);
   }
 
   /** Runs `body` in a savepoint: when it throws, or any statement in it failed, its effects are undone and the error is thrown. */
@@ -126,15 +126,19 @@ export class Transaction {
     await this.tail;
     if (this.isOver) return;
     this.isOver = true;
-    await this.send((client) => client.unsafe('rollback'));
+    await this.send('rollback', (client) => client.unsafe('rollback'));
   }
 
-  private enqueue<T>(send: (client: Sql) => PromiseLike<T>, check: () => void = () => undefined): Promise<T> {
+  private enqueue<T>(
+    text: string,
+    send: (client: Sql) => PromiseLike<T>,
+    check: () => void = () => undefined,
+  ): Promise<T> {
     const answer = this.tail.then(() => {
       if (this.failure !== undefined) throw this.failure;
       if (this.isOver) throw new Error('the transaction is over');
       check();
-      return this.send(send);
+      return this.send(text, send);
     });
     this.tail = answer.catch((error: unknown) => {
       this.missesTable ||= isMissingTable(error);

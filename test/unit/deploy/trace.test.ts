@@ -54,12 +54,12 @@ describe('the receiver', () => {
     if (before === undefined) delete process.env['OTEL_EXPORTER_OTLP_ENDPOINT'];
     else process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = before;
     const startUs = 1_790_000_000_000_123;
-    const command = tracing.startCommand(`00-${TRACE}-b7ad6b7169203331-01`, startUs);
+    const command = tracing.begin('craft.command', 'kv.put', `00-${TRACE}-b7ad6b7169203331-01`, startUs);
     tracing.recordSpan('craft.append', command?.traceparent ?? '', startUs + 10, startUs + 20, { group: 2 });
     command?.end(startUs + 1_000, {});
     await tracing.stop();
     const spans = await eventually('both spans', () => (receiver.spans.length === 2 ? receiver.spans : undefined));
-    const root = spans.find(({ name }) => name === 'craft.command');
+    const root = spans.find(({ name }) => name === 'craft.command kv.put');
     const append = spans.find(({ name }) => name === 'craft.append');
     expect(root).toMatchObject({ traceId: TRACE, parentSpanId: 'b7ad6b7169203331', startUs, endUs: startUs + 1_000 });
     expect(root?.resource).toMatchObject({ 'service.name': 'craft-replica', 'craft.server': 's1' });

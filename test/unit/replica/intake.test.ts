@@ -192,9 +192,9 @@ describe('a command for a group that takes none', async () => {
     ['not-leader', 'NOT_LEADER'],
   ] as const)('is refused before it is read: %s', (reason, code) => {
     refusal = reason;
-    ingress.take(message('no JSON'), 'kv.put', 0);
+    ingress.take(message('no JSON'), 'kv.put', 0, 0);
     expect(lastAnswer()).toMatchObject({ ok: false, error: { code } });
-    expect(ingress.takeBatch(message('no batch'), 0)).toBe(0);
+    expect(ingress.takeBatch(message('no batch'), 0, 0)).toBe(0);
     expect(decodeReplyBatch(published.at(-1)?.data ?? new Uint8Array()).error).toMatchObject({ code });
   });
 
@@ -212,7 +212,7 @@ describe('a command for a group that takes none', async () => {
   it('is refused where its client waits for a state that is behind; others of the batch are taken', async () => {
     refusal = 'behind';
     const batch = encodeCommandBatch(1, '_INBOX.x', [put('applied'), put('committed'), put('ordered')]);
-    expect(ingress.takeBatch(message(batch), 0)).toBe(3);
+    expect(ingress.takeBatch(message(batch), 0, 0)).toBe(3);
     expect(offered.map(({ acknowledgement }) => acknowledgement)).toEqual(['committed', 'ordered']);
     // Answers leave at the end of the turn.
     await Promise.resolve();

@@ -38,7 +38,7 @@ describe('tracing', () => {
     const merger = open('merger', 's1');
     const applier = open('applier', 's2');
 
-    const command = replica.startCommand(SAMPLED, T);
+    const command = replica.begin('craft.command', 'kv.put', SAMPLED, T);
     if (command === undefined) throw new Error('the client sampled this command');
     const entry = { group: 1, index: 7, term: 2, timestamp: T };
     replica.recordSpan('craft.append', command.traceparent, T + 10, T + 500, entry);
@@ -50,7 +50,7 @@ describe('tracing', () => {
 
     expect(receiver.spans).toHaveLength(4);
     expect(new Set(receiver.spans.map((span) => span.traceId))).toEqual(new Set([CLIENT_TRACE]));
-    const root = only(receiver.spans, 'craft.command');
+    const root = only(receiver.spans, 'craft.command kv.put');
     expect(root).toMatchObject({ parentSpanId: CLIENT_SPAN, startUs: T, endUs: T + 4_000 });
     expect(root.attributes).toMatchObject({ 'craft.command': 'kv.put', 'craft.ack': 'applied', 'craft.server': 's1' });
     expect(command.traceparent).toBe(`00-${CLIENT_TRACE}-${root.spanId}-01`);
@@ -81,7 +81,7 @@ describe('tracing', () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', `${receiver.url}/v1/traces`);
     const replica = open('replica', 's1');
     for (const header of [undefined, '', 'nonsense', `00-${'0'.repeat(32)}-${CLIENT_SPAN}-01`]) {
-      replica.startCommand(header, T)?.end(T + 1, { error: 'OVERLOADED' });
+      replica.begin('craft.command', 'kv.put', header, T)?.end(T + 1, { error: 'OVERLOADED' });
     }
     await replica.stop();
     expect(receiver.spans.map((span) => span.parentSpanId)).toEqual(['', '', '', '']);
@@ -92,7 +92,7 @@ describe('tracing', () => {
   it('records nothing for a command that is not sampled', async () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', receiver.url);
     const replica = open('replica', 's1');
-    expect(replica.startCommand(NOT_SAMPLED, T)).toBeUndefined();
+    expect(replica.begin('craft.command', 'kv.put', NOT_SAMPLED, T)).toBeUndefined();
     expect(replica.recordSpan('craft.append', '', T, T, {})).toBe('');
     expect(replica.recordSpan('craft.append', NOT_SAMPLED, T, T, {})).toBe('');
     expect(replica.recordSpan('craft.append', 'nonsense', T, T, {})).toBe('');
@@ -105,10 +105,12 @@ describe('tracing', () => {
     vi.stubEnv('OTEL_TRACES_SAMPLER', 'parentbased_traceidratio');
     vi.stubEnv('OTEL_TRACES_SAMPLER_ARG', '0.25');
     const replica = open('replica', 's1');
-    const sampled = Array.from({ length: 2_000 }, () => replica.startCommand(undefined, T)).filter(Boolean).length;
+    const sampled = Array.from({ length: 2_000 }, () => replica.begin('craft.command', 'kv.put', undefined, T)).filter(
+      Boolean,
+    ).length;
     expect(sampled).toBeGreaterThan(350);
     expect(sampled).toBeLessThan(650);
-    expect(replica.startCommand(SAMPLED, T)).toBeDefined();
+    expect(replica.begin('craft.command', 'kv.put', SAMPLED, T)).toBeDefined();
     await replica.stop();
   });
 
@@ -120,7 +122,7 @@ describe('tracing', () => {
     for (const [key, value] of Object.entries(environment)) vi.stubEnv(key, value);
     const replica = open('replica', 's1');
     expect(replica.enabled).toBe(false);
-    expect(replica.startCommand(SAMPLED, T)).toBeUndefined();
+    expect(replica.begin('craft.command', 'kv.put', SAMPLED, T)).toBeUndefined();
     expect(replica.recordSpan('craft.append', SAMPLED, T, T, {})).toBe('');
   });
 
@@ -154,7 +156,7 @@ describe('tracing', () => {
       onExportError: (error) => errors.push(error),
     });
     receiver.answer(400);
-    replica.startCommand(undefined, T)?.end(T, {});
+    replica.begin('craft.command', 'kv.put', undefined, T)?.end(T, {});
     await replica.stop();
     expect(errors).toHaveLength(1);
     expect(receiver.spans).toEqual([]);

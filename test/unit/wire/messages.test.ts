@@ -286,6 +286,7 @@ describe('commands', () => {
     traceparent: fc.constantFrom('', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'),
     replyFormat: fc.constantFrom('json' as const, 'protobuf' as const),
     replyNumber: fc.oneof(fc.constant(0), fc.maxSafeNat()),
+    traceOrigin: fc.constantFrom('', '1790000000000123,00f067aa0ba902b7,1,craft.cmd.kv.put'),
   });
 
   it('come out as they went in, and their trace context is found without decoding the rest', () => {
