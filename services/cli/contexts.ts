@@ -2,12 +2,16 @@
  * `craft context`: named connection settings, so that a person with several clusters need not repeat them. They are kept in one file of the
  * user, with mode 0600 since an address may have a password.
  */
-import { randomUUID } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { INBOX_PREFIX } from '../../shared/wire/inbox.js';
+
+/** A change takes a few milliseconds. How long one waits for another, and between two looks (milliseconds). */
+const LOCK_MS_MAX = 2_000;
+const LOCK_LOOK_MS = 10;
 
 /** What a context may set. An option or a variable of the environment that is given wins over it. */
 const context = z.strictObject({
@@ -92,31 +96,68 @@ export class Contexts {
     if (!NAME.test(name)) {
       throw new ContextError(`${JSON.stringify(name)} is no name: letters, digits, ".", "_" and "-", at most 64`);
     }
-    await this.write({ ...this.file, contexts: { ...this.file.contexts, [name]: given } });
+    await this.change(({ file }) => ({ ...file, contexts: { ...file.contexts, [name]: given } }));
   }
 
   async select(name: string): Promise<void> {
-    this.get(name);
-    await this.write({ ...this.file, selected: name });
+    await this.change((now) => {
+      now.get(name);
+      return { ...now.file, selected: name };
+    });
   }
 
   async remove(name: string): Promise<void> {
-    this.get(name);
-    const { [name]: _removed, ...contexts } = this.file.contexts;
-    const { selected, ...rest } = this.file;
-    await this.write({ ...rest, ...(selected !== undefined && selected !== name && { selected }), contexts });
+    await this.change((now) => {
+      now.get(name);
+      const { [name]: _removed, ...contexts } = now.file.contexts;
+      const { selected, ...rest } = now.file;
+      return { ...rest, ...(selected !== undefined && selected !== name && { selected }), contexts };
+    });
   }
 
-  /** Whole or not at all. */
-  private async write(file: ContextsFile): Promise<void> {
-    const next = `${this.path}.${randomUUID()}`;
+  /**
+   * Writes the file that is made of the one as it is now: whole or not at all, one change after the other. The next file is the lock: it exists
+   * while a change is being made.
+   */
+  private async change(made: (now: Contexts) => ContextsFile): Promise<void> {
+    const next = await this.lock();
     try {
-      await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
-      await writeFile(next, `${JSON.stringify(file, undefined, 2)}\n`, { mode: 0o600 });
-      await rename(next, this.path);
+      const file = made(await Contexts.read(this.path));
+      await next.writeFile(`${JSON.stringify(file, undefined, 2)}\n`);
+      await rename(this.lockPath, this.path);
+      Object.assign(this.file, { selected: undefined }, file);
     } catch (cause) {
+      await rm(this.lockPath, { force: true });
+      if (cause instanceof ContextError) throw cause;
       throw new ContextError(`${this.path} cannot be written: ${(cause as Error).message}`, { cause });
+    } finally {
+      await next.close();
     }
-    Object.assign(this.file, { selected: undefined }, file);
+  }
+
+  private get lockPath(): string {
+    return `${this.path}.lock`;
+  }
+
+  /** @throws ContextError when another one is there for longer than a change takes. */
+  private async lock(): Promise<FileHandle> {
+    const startMs = performance.now();
+    for (;;) {
+      try {
+        await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
+        return await open(this.lockPath, 'wx', 0o600);
+      } catch (cause) {
+        if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') {
+          throw new ContextError(`${this.path} cannot be written: ${(cause as Error).message}`, { cause });
+        }
+        if (performance.now() - startMs > LOCK_MS_MAX) {
+          throw new ContextError(
+            `another craft context writes ${this.path}; when none runs, one was killed: remove ${this.lockPath}`,
+            { cause },
+          );
+        }
+      }
+      await delay(LOCK_LOOK_MS);
+    }
   }
 }

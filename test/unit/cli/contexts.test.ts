@@ -29,6 +29,22 @@ it('keeps contexts and which one is selected, for its user alone', async () => {
   expect(await readdir(dirname(path))).toEqual(['contexts.json']);
 });
 
+it('loses none of several that are added at once', async () => {
+  const names = Array.from({ length: 20 }, (_, number) => `c${String(number).padStart(2, '0')}`);
+  const each = await Promise.all(names.map(() => Contexts.read(path)));
+  await Promise.all(names.map((name, number) => each[number]?.put(name, { cluster: name })));
+  expect((await Contexts.read(path)).names).toEqual(names);
+  expect(await readdir(dirname(path))).toEqual(['contexts.json']);
+});
+
+it('names the lock that a killed one has left, and leaves everything as it is', async () => {
+  const contexts = await Contexts.read(path);
+  await contexts.put('one', {});
+  await writeFile(`${path}.lock`, '');
+  await expect(contexts.put('two', {})).rejects.toThrow(`remove ${path}.lock`);
+  expect((await Contexts.read(path)).names).toEqual(['one']);
+});
+
 it('refuses names that are none, and contexts that there are none of', async () => {
   const contexts = await Contexts.read(path);
   for (const name of ['', '../x', 'a b', '-a', 'x'.repeat(65)]) {
