@@ -1,5 +1,6 @@
 /** `craft commands`: what the state machine offers, with the inputs in a short notation like that of TypeScript. Pure. */
 import { type MachineDescription, UnknownCommandError } from '../../shared/client/index.js';
+import { table } from './table.js';
 
 type Schema = Readonly<Record<string, unknown>>;
 type Calls = MachineDescription['commands'];
@@ -12,8 +13,8 @@ const DEPTH_MAX = 4;
 /** A table of commands and one of queries, in 80 columns where an input can be said so shortly. */
 export function commandsTable({ name, version, commands, queries }: MachineDescription): string {
   const width = Math.max(0, ...[commands, queries].flatMap((calls) => Object.keys(calls).map((one) => one.length)));
-  const parts = [table('command', commands, width), table('query', queries, width)];
-  return [`${name}, version ${version}`, ...parts.filter((part) => part !== '')].join('\n\n');
+  const parts = [part('command', commands, width), part('query', queries, width)];
+  return [`${name}, version ${version}`, ...parts.filter((one) => one !== '')].join('\n\n');
 }
 
 /** The JSON Schema of a command's or a query's input. @throws UnknownCommandError */
@@ -28,12 +29,14 @@ export function inputSchema({ commands, queries }: MachineDescription, name: str
   return found.input ?? {};
 }
 
-function table(heading: string, calls: Calls, namesWidth: number): string {
+function part(heading: string, calls: Calls, namesWidth: number): string {
   const width = Math.max(heading.length, namesWidth);
-  const lines = Object.entries(calls).map(([name, { input }]) => {
-    return `${name.padEnd(width)}  ${input === undefined ? 'any' : shortest(input, WIDTH_MAX - width - 2)}`;
-  });
-  return lines.length === 0 ? '' : [`${heading.padEnd(width)}  input`, ...lines].join('\n');
+  const rows = Object.entries(calls).map(([name, { input }]) => [
+    name,
+    input === undefined ? 'any' : shortest(input, WIDTH_MAX - width - 2),
+  ]);
+  // Both parts have columns of one width.
+  return rows.length === 0 ? '' : table([heading.padEnd(width), 'input'], rows);
 }
 
 /** With as many nested objects written out as fit. */
