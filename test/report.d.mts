@@ -10,12 +10,10 @@ export interface Report {
 export interface Summary {
   readonly passed: number;
   readonly failed: number;
+  readonly skipped: number;
   readonly files: string[];
   readonly names: string[];
 }
 
 export function summarize(report: Report): Summary;
-export function afterSecondTry(
-  first: Summary,
-  second: Report,
-): { readonly passed: number; readonly failed: number; readonly names: string[]; readonly flaky: string[] };
+export function afterSecondTry(first: Summary, second: Report): Omit<Summary, 'files'> & { readonly flaky: string[] };

@@ -6,7 +6,7 @@
 
 /**
  * @param report what `vitest --reporter=json` writes
- * @returns counts, the files with a failure, and the full names of the tests that failed. A file that failed as a whole counts as one failure,
+ * @returns counts (also of skipped tests), the files with a failure, and the full names of the tests that failed. A file that failed as a whole counts as one failure,
  * under its own name.
  */
 export function summarize(report) {
@@ -18,7 +18,9 @@ export function summarize(report) {
     files.push(name);
     names.push(...(failed.length === 0 ? [name] : failed));
   }
-  return { passed: report.numPassedTests, failed: names.length, files, names };
+  const all = report.testResults.flatMap(({ assertionResults }) => assertionResults);
+  const skipped = all.filter(({ status }) => status === 'skipped' || status === 'todo').length;
+  return { passed: report.numPassedTests, failed: names.length, skipped, files, names };
 }
 
 /**
@@ -36,5 +38,5 @@ export function afterSecondTry(first, second) {
   );
   const flaky = first.names.filter((name) => ran.has(name) && !again.names.includes(name));
   const names = [...new Set([...first.names.filter((name) => !flaky.includes(name)), ...again.names])];
-  return { passed: first.passed + flaky.length, failed: names.length, names, flaky };
+  return { passed: first.passed + flaky.length, failed: names.length, skipped: first.skipped, names, flaky };
 }

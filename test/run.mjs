@@ -1,7 +1,7 @@
 /**
  * The test command (`npm test`, `npm run verify`): every check in its order, nothing changed in the work tree but build output.
- * Ends with one line `N passed, N failed` over all of them, and exits non-zero when anything failed. A test of real processes that fails is run
- * once more; one that passes then is listed as `flaky: NAME`. What failed is listed above the last line as `failed: NAME`.
+ * Ends with the lines `N skipped` and `N passed, N failed` over all of them, and exits non-zero when anything failed. A test of real processes
+ * that fails is run once more; one that passes then is listed as `flaky: NAME`. What failed is listed above the last lines as `failed: NAME`.
  *
  *     node test/run.mjs              all
  *     node test/run.mjs unit sim     only the named ones
@@ -75,13 +75,16 @@ function run({ line, minutes, beside }) {
 const read = (file) => JSON.parse(readFileSync(file, 'utf8'));
 
 /** A check of which no single test is known to have failed. */
-const failedAsAWhole = ({ name }, passed = 0) => ({ passed, failed: 1, names: [`${name}, as a whole`], flaky: [] });
+const failedAsAWhole = ({ name }, passed = 0) => ({
+  ...{ passed, failed: 1, skipped: 0 },
+  ...{ names: [`${name}, as a whole`], flaky: [] },
+});
 
 /** Counts of a check: its tests where it reports them, else itself. A run that reports no test has failed. */
 async function count(check, exitCode) {
   const { file, mayTryAgain } = check;
   if (file === undefined) {
-    return exitCode === 0 ? { passed: 1, failed: 0, names: [], flaky: [] } : failedAsAWhole(check);
+    return exitCode === 0 ? { passed: 1, failed: 0, skipped: 0, names: [], flaky: [] } : failedAsAWhole(check);
   }
   let first;
   try {
@@ -112,7 +115,7 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-const total = { passed: 0, failed: 0 };
+const total = { passed: 0, failed: 0, skipped: 0 };
 const summary = [];
 const allFlaky = [];
 const allFailed = [];
@@ -127,11 +130,12 @@ for (const check of chosen) {
   console.log(`\n=== ${check.name}`);
   const { exitCode, seconds, text } = await begin(check);
   process.stdout.write(text);
-  const { passed, failed, names, flaky } = await count(check, exitCode);
+  const { passed, failed, skipped, names, flaky } = await count(check, exitCode);
   allFlaky.push(...flaky);
   allFailed.push(...names);
   total.passed += passed;
   total.failed += failed;
+  total.skipped += skipped;
   const counts = `${String(passed).padStart(5)} passed ${String(failed).padStart(4)} failed`;
   summary.push(`${check.name.padEnd(12)} ${counts} ${seconds.toFixed(1).padStart(7)} s`);
 }
@@ -139,5 +143,6 @@ rmSync(report, { recursive: true, force: true });
 console.log(`\n${summary.join('\n')}\n`);
 for (const name of allFlaky) console.log(`flaky: ${name}`);
 for (const name of allFailed) console.log(`failed: ${name}`);
+console.log(`${total.skipped} skipped`);
 console.log(`${total.passed} passed, ${total.failed} failed`);
 process.exit(total.failed === 0 ? 0 : 1);

@@ -19,21 +19,26 @@ function report(files: Record<string, Record<string, string> | 'failed'>): Repor
 }
 
 describe('a second try', () => {
-  const first = summarize(report({ 'a.test.ts': { one: 'passed', two: 'failed' }, 'b.test.ts': { three: 'passed' } }));
+  const first = summarize(
+    report({
+      'a.test.ts': { one: 'passed', two: 'failed' },
+      'b.test.ts': { three: 'passed', four: 'skipped', five: 'todo' },
+    }),
+  );
 
   it('is for the files with a failure', () => {
-    expect(first).toEqual({ passed: 2, failed: 1, files: ['a.test.ts'], names: ['two'] });
+    expect(first).toEqual({ passed: 2, failed: 1, skipped: 2, files: ['a.test.ts'], names: ['two'] });
   });
 
   it('makes a test that passes then count as passed, and names it', () => {
     const second = report({ 'a.test.ts': { one: 'passed', two: 'passed' } });
-    expect(afterSecondTry(first, second)).toEqual({ passed: 3, failed: 0, names: [], flaky: ['two'] });
+    expect(afterSecondTry(first, second)).toEqual({ passed: 3, failed: 0, skipped: 2, names: [], flaky: ['two'] });
   });
 
   it('leaves failed what fails again, what did not run again, and what fails only now', () => {
     const again = report({ 'a.test.ts': { one: 'passed', two: 'failed' } });
     expect(afterSecondTry(first, again)).toMatchObject({ failed: 1, names: ['two'] });
-    expect(afterSecondTry(first, report({}))).toEqual({ passed: 2, failed: 1, names: ['two'], flaky: [] });
+    expect(afterSecondTry(first, report({}))).toMatchObject({ passed: 2, failed: 1, names: ['two'], flaky: [] });
     const other = report({ 'a.test.ts': { one: 'failed', two: 'passed' } });
     expect(afterSecondTry(first, other)).toMatchObject({ failed: 1, names: ['one'] });
   });
