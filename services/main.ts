@@ -12,12 +12,15 @@ import { applierConfig, ConfigError, commonConfig, replicaConfig } from '../shar
 import { exitCodeOf, type Service } from '../shared/config/service.js';
 import { currentHandler } from '../shared/engine/handler-context.js';
 import { loadStateMachine } from '../shared/engine/loading.js';
+import { remedyOf, type ServiceName } from '../shared/health/conditions.js';
+import { ProcessHealth } from '../shared/health/health.js';
 import { AppliedMark } from '../shared/link/applied-mark.js';
 import { DirectFeed } from '../shared/link/feed.js';
 import type { Links } from '../shared/link/links.js';
 import { DirectMergedLog } from '../shared/link/merged-log.js';
 import { createLogger, type Logger } from '../shared/telemetry/log.js';
 import { openMetrics } from '../shared/telemetry/metrics.js';
+import { HealthReports } from './health.js';
 import type { Clocks } from './replica/runner.js';
 import { type SupervisedService, Supervisor } from './supervisor.js';
 
@@ -30,7 +33,7 @@ const TEST_CLOCK_OFFSET = 'CRAFT_TEST_CLOCK_OFFSET_MS';
 type Start = (links: Links, signal: AbortSignal) => Promise<Service>;
 
 /** Of each service: reads its configuration and what it names, and gives what starts it. Rejects with ConfigError; opens nothing. */
-const SERVICES: Readonly<Record<string, (logger: Logger) => Promise<Start>>> = {
+const SERVICES: Readonly<Record<ServiceName, (logger: Logger) => Promise<Start>>> = {
   replica: async (logger) => {
     const config = replicaConfig();
     await loadStateMachine(config.stateMachine);
@@ -63,8 +66,8 @@ async function replicaClocks(logger: Logger): Promise<Clocks> {
 }
 
 async function main(names: readonly string[]): Promise<void> {
-  const given = [...new Set(names)];
-  const unknown = given.filter((name) => SERVICES[name] === undefined);
+  const given = [...new Set(names)].filter(isService);
+  const unknown = names.filter((name) => !isService(name));
   if (given.length === 0 || unknown.length > 0) {
     const known = Object.keys(SERVICES).join(' | ');
     throw new ConfigError(`usage: craft-server (${known})…${unknown.length > 0 ? `; not a service: ${unknown}` : ''}`);
@@ -77,16 +80,25 @@ async function main(names: readonly string[]): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop());
 
   const services: SupervisedService[] = [];
-  const links = linksOf(given);
-  for (const name of given) {
-    const start = await SERVICES[name]?.(logger);
-    if (start === undefined) continue;
-    services.push({ ...(await supervised(name, config)), start: (signal) => start(links, signal) });
+  const health = new ProcessHealth();
+  const links = { ...linksOf(given), health };
+  const starts = await Promise.all(given.map((name) => SERVICES[name](logger)));
+  const reports = new HealthReports({ config, health, logger });
+  for (const [at, start] of starts.entries()) {
+    const name = given[at];
+    if (name === undefined) continue;
+    services.push({ ...(await supervised(name, config, reports, health)), start: (signal) => start(links, signal) });
+  }
+  const { metricsPort, metricsAddress } = config;
+  if (metricsPort !== undefined) {
+    const endpoint = `http://${metricsAddress?.includes(':') ? `[${metricsAddress}]` : metricsAddress}:${metricsPort}`;
+    logger.info({ endpoint }, `metrics at ${endpoint}/metrics, probes at ${endpoint}/healthz and ${endpoint}/readyz`);
   }
   const supervisor = new Supervisor({
     services,
     logger,
     onEnd: (exitCode, reason) => {
+      reports.stop();
       if (reason !== undefined) process.stderr.write(`${messageOf(reason)}\n`);
       process.exit(exitCode);
     },
@@ -105,17 +117,32 @@ function linksOf(names: readonly string[]): Links {
   };
 }
 
+function isService(name: string): name is ServiceName {
+  return Object.hasOwn(SERVICES, name);
+}
+
 /** Its restarts are counted beside its own metrics, which end with each of its lives; and the port stays open between them. */
 async function supervised(
-  name: string,
-  { server, metricsPort }: ReturnType<typeof commonConfig>,
+  name: ServiceName,
+  { server, metricsPort, metricsAddress }: ReturnType<typeof commonConfig>,
+  reports: HealthReports,
+  processHealth: ProcessHealth,
 ): Promise<Omit<SupervisedService, 'start'>> {
-  const metrics = await openMetrics({ service: name, server, port: metricsPort });
+  const metrics = await openMetrics({ service: name, server, port: metricsPort, address: metricsAddress });
+  const health = processHealth.of(name);
+  health.report('running', { why: 'it is starting', remedy: 'wait; when it lasts, see what the log says' });
+  reports.observe(name, metrics);
   const restarts = metrics.counter(
     'service_restarts_total',
     'Times that the service was started again after a failure',
   );
-  return { name, holdsLock: name === 'replica', onRestart: () => restarts.add() };
+  return {
+    name,
+    holdsLock: name === 'replica',
+    onRestart: () => restarts.add(),
+    onRunning: (whyNot, reason) =>
+      health.report('running', whyNot === undefined ? undefined : { why: whyNot, remedy: remedyOf(reason) }),
+  };
 }
 
 /** What a handler of the user's left behind has failed: its defect, not one of the service. Everything else ends the process, as ever. */

@@ -80,6 +80,11 @@ export class SupervisorCore {
     this.states = services.map((one) => ({ ...one, phase: 'new', failures: 0, sinceMs: 0, next }));
   }
 
+  /** All services are stopped, or about to be. */
+  get isEnding(): boolean {
+    return this.exitCode !== undefined;
+  }
+
   begin(): Effect[] {
     const first = this.states.filter(({ holdsLock }) => holdsLock);
     return (first.length > 0 ? first : this.states).map((state) => this.start(state));

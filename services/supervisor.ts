@@ -11,6 +11,8 @@ export interface SupervisedService extends Supervised {
   start(signal: AbortSignal): Promise<Service>;
   /** It is started again. */
   onRestart(): void;
+  /** It runs from now on; or it does not, because of this, in words. */
+  onRunning(whyNot: string | undefined, reason?: unknown): void;
 }
 
 export interface SupervisorOptions {
@@ -72,7 +74,7 @@ export class Supervisor {
   }
 
   private async start(name: string, isAgain: boolean): Promise<void> {
-    const described = this.options.services.find((one) => one.name === name);
+    const described = this.described(name);
     if (described === undefined) return;
     if (isAgain) described.onRestart();
     const start = new AbortController();
@@ -81,6 +83,7 @@ export class Supervisor {
       const starting = described.start(start.signal);
       const service = await orGivenUp(starting, start.signal);
       this.running.set(name, service);
+      described.onRunning(undefined);
       void service.failed.then((error) => {
         if (this.running.get(name) === service) this.fail(name, error);
       });
@@ -91,6 +94,10 @@ export class Supervisor {
     }
   }
 
+  private described(name: string): SupervisedService | undefined {
+    return this.options.services.find((one) => one.name === name);
+  }
+
   private fail(name: string, error: unknown): void {
     this.execute(this.core.failed(name, error, verdictOn(error), performance.now()));
   }
@@ -98,6 +105,7 @@ export class Supervisor {
   private async close(name: string): Promise<void> {
     const service = this.running.get(name);
     let isClosed = true;
+    if (this.core.isEnding) this.described(name)?.onRunning('it is being stopped');
     try {
       if (service !== undefined) await within(CLOSE_MS_MAX, service.stop());
     } catch (error) {
@@ -112,6 +120,7 @@ export class Supervisor {
     const { logger } = this.options;
     const about = { err: reason, failed: service };
     const what = `the ${service} cannot ${during === 'start' ? 'start' : 'go on'}: ${messageOf(reason)}`;
+    this.described(service)?.onRunning(what, reason);
     if (consequence.type === 'again') {
       const { attempt, delayMs } = consequence;
       logger.error({ ...about, attempt, delayMs }, `${what}; try ${attempt} in ${delayMs} ms`);

@@ -7,8 +7,8 @@ export interface Source {
   readonly text: string;
 }
 
-const OPENED = /\bmetrics\.(counter|gauge|histogram)\(\s*'(\w+)',\s*'([^']+)'/g;
-const ANY_OPENED = /\bmetrics\.(?:counter|gauge|histogram)\(/g;
+const OPENED = /\bmetrics\.(counter|gauge|histogram)(?:By)?\(\s*'(\w+)',\s*'([^']+)'/g;
+const ANY_OPENED = /\bmetrics\.(?:counter|gauge|histogram)(?:By)?\(/g;
 
 /** A row for each metric, service by service. @throws Error when one is opened in another way than with its name and help as texts. */
 export function metricsTable(sources: readonly Source[]): string {

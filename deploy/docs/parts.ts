@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { SETTINGS } from '../../shared/config/config.js';
 import { LOCAL_SETTINGS } from '../local/local-config.js';
 import { projectRoot } from '../local/project.js';
+import { conditionsTable } from './conditions.js';
 import type { Parts } from './generated.js';
 import { metricsTable, type Source } from './metrics.js';
 import { settingsTable } from './settings.js';
@@ -21,6 +22,7 @@ export const GENERATED: Readonly<Record<string, Parts>> = {
     ...Object.fromEntries(
       Object.entries(SETTINGS).map(([part, settings]) => [`settings of ${part}`, settingsTable(settings)]),
     ),
+    conditions: conditionsTable(),
     metrics: metricsTable(servicesSources()),
   },
 };

@@ -1,18 +1,33 @@
-/** Whether this server's state goes on, and what it says of that on `<c>.admin.applied` and `<c>.admin.applied.<server>`. JSON. */
+/**
+ * Whether this server's state goes on: what it says of that on `<c>.admin.applied` and `<c>.admin.applied.<server>` (JSON), and the
+ * conditions of the applier that are made of it.
+ */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { VERSION } from '../../shared/config/version.js';
 import type { LoadedMachine } from '../../shared/engine/loading.js';
 import type { EnginePosition, StorageEngine, TableChecksum } from '../../shared/engine/port.js';
 import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
+import { Lasting, messageOf, type ServiceHealth, TROUBLE_MS, type Trouble } from '../../shared/health/health.js';
 import type { Index } from '../../shared/raft/entry.js';
 import type { ReplyGuard } from '../../shared/wire/reply-guard.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import type { ApplierCore } from './core/applier.js';
+import { MissingEntriesError } from './core/reading.js';
+import { databaseRemedy } from './remedies.js';
+import { StreamUnreadableError } from './stream.js';
 
 /** What keeps the state from going on, and since when. */
-interface Trouble {
+interface Standstill {
   readonly since: string;
   readonly error: string;
+}
+
+/** What the engine is asked to do at the moment. */
+export interface WorkUnderWay {
+  readonly what: string;
+  readonly sinceMs: number;
+  /** It may take long, and says nothing while it does. */
+  readonly mayLast: boolean;
 }
 
 export interface ConditionOptions {
@@ -21,9 +36,17 @@ export interface ConditionOptions {
   readonly replies: ReplyGuard;
   readonly server: string;
   readonly loaded: LoadedMachine;
-  readonly engine: Pick<StorageEngine, 'machine'>;
+  readonly engine: Pick<StorageEngine, 'machine' | 'heldBy'>;
   readonly core: Pick<ApplierCore, 'appliedIndex' | 'refusal' | 'divergence' | 'verifyingAt'>;
+  readonly health: ServiceHealth<'applier'>;
+  /** Of the engine, and of the newest look at the database. */
+  readonly underWay: () => { readonly engine: WorkUnderWay | undefined; readonly lookSinceMs: number | undefined };
+  /** The largest merged index that is known to be in the log. */
+  readonly end: () => Index;
 }
+
+/** Between two questions what a batch waits for (milliseconds). */
+const ASK_MS = 2_000;
 
 /** What the rows were at a `craft.verify`. */
 interface Verified {
@@ -35,15 +58,19 @@ interface Verified {
 }
 
 export class Condition {
-  private trouble: Trouble | null = null;
+  private trouble: (Standstill & { readonly cause: unknown }) | null = null;
   /** Nothing may be read from this state. */
-  private refusal: Trouble | null = null;
+  private refusal: Standstill | null = null;
   /** For a version of the state machine that is not loaded. */
-  private waiting: Trouble | null = null;
+  private waiting: Standstill | null = null;
+  /** What the batch under way waits for in the database, as it was found last. */
+  private heldBy: { readonly pid: number; readonly what: string } | undefined;
+  private askedAtMs = 0;
   private verified: Verified | undefined;
 
   constructor(private readonly options: ConditionOptions) {
     const { connection, subjects, replies, server } = options;
+    this.watch();
     for (const subject of [subjects.admin('applied'), subjects.admin('applied', server)]) {
       connection.subscribe(subject, {
         callback: (error, message) => {
@@ -57,7 +84,7 @@ export class Condition {
 
   failed(error: unknown): void {
     const text = error instanceof Error ? error.message : String(error);
-    this.trouble = { since: this.trouble?.since ?? new Date().toISOString(), error: text };
+    this.trouble = { since: this.trouble?.since ?? new Date().toISOString(), error: text, cause: error };
   }
 
   recovered(): void {
@@ -83,13 +110,15 @@ export class Condition {
     const { server, subjects, core, engine, loaded } = this.options;
     const versions = loaded.versions.map(({ version, fingerprint }) => ({ version, fingerprint }));
     const trouble = this.refusal ?? this.waiting ?? this.trouble;
+    const { since, error } = trouble ?? {};
     return {
       server,
       cluster: subjects.cluster,
       version: VERSION,
       appliedIndex: core.appliedIndex,
       ok: trouble === null,
-      ...trouble,
+      since,
+      error,
       trusted: this.refusal === null,
       divergence: core.divergence,
       machine: { ...engine.machine, loaded: versions },
@@ -97,4 +126,74 @@ export class Condition {
       verified: this.verified,
     };
   }
+
+  private watch(): void {
+    const { health, core, server, end } = this.options;
+    health.watchPosition(() => core.appliedIndex);
+    health.watch('database', () => {
+      const { trouble } = this;
+      if (trouble !== null && isOfDatabase(trouble.cause)) {
+        return troubleOf(trouble, messageOf(trouble.cause), databaseRemedy(trouble.cause, server));
+      }
+      const { lookSinceMs } = this.options.underWay();
+      const forMs = lookSinceMs === undefined ? 0 : Date.now() - lookSinceMs;
+      return forMs < TROUBLE_MS ? undefined : { why: 'the database does not answer', forMs };
+    });
+    health.watch('gap', () => {
+      const { trouble } = this;
+      return trouble?.cause instanceof MissingEntriesError ? troubleOf(trouble, trouble.error) : undefined;
+    });
+    health.watch('machine', () => {
+      const { waiting } = this;
+      return waiting === null ? undefined : troubleOf(waiting, waiting.error);
+    });
+    health.watch('differs', () => {
+      const { refusal } = this;
+      if (refusal === null) return undefined;
+      const rebuild = core.divergence === undefined ? '' : `; then run: craft rebuild ${server}`;
+      return troubleOf(refusal, refusal.error, `see in what they differ: craft verify${rebuild}`);
+    });
+    health.watch('batch', () => this.slowBatch());
+    const behind = new Lasting<Index>(TROUBLE_MS);
+    health.watch('behind', () => {
+      const { appliedIndex } = core;
+      const { engine } = this.options.underWay();
+      const isTold = this.trouble !== null || this.waiting !== null || engine !== undefined;
+      const { lasting, forMs } = behind.see(!isTold && end() > appliedIndex ? [appliedIndex] : []);
+      if (lasting.length === 0) return undefined;
+      return { why: `the database stands still at merged index ${appliedIndex}, and the log reaches ${end()}`, forMs };
+    });
+  }
+
+  private slowBatch(): Trouble | undefined {
+    const { engine } = this.options.underWay();
+    const now = Date.now();
+    const forMs = engine === undefined || engine.mayLast ? 0 : now - engine.sinceMs;
+    if (engine === undefined || forMs < TROUBLE_MS) {
+      this.heldBy = undefined;
+      return undefined;
+    }
+    if (now - this.askedAtMs >= ASK_MS) {
+      this.askedAtMs = now;
+      this.options.engine.heldBy?.().then(
+        (found) => {
+          this.heldBy = found;
+        },
+        () => undefined,
+      );
+    }
+    const { heldBy } = this;
+    const why = `${engine.what} has been under way for ${Math.round(forMs / 1_000)} s`;
+    if (heldBy === undefined) return { why, forMs };
+    const remedy = `end that transaction: select pg_terminate_backend(${heldBy.pid})`;
+    return { why: `${why}: it waits for ${heldBy.what}`, remedy, forMs };
+  }
+}
+
+function isOfDatabase(error: unknown): boolean {
+  return !(error instanceof MissingEntriesError) && !(error instanceof StreamUnreadableError);
+}
+
+function troubleOf({ since }: Standstill, why: string, remedy?: string): Trouble {
+  return { why, remedy, forMs: Date.now() - Date.parse(since) };
 }

@@ -14,6 +14,8 @@ import {
 import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
 import type { MergedLogTail } from '../../shared/link/merged-log.js';
 import type { WindowAnswer } from '../../shared/merge/window.js';
+import { MACHINE_COMMAND } from '../../shared/wire/machine.js';
+import type { WorkUnderWay } from './condition.js';
 import type { ApplierCore } from './core/applier.js';
 import type { Effect, KnownSnapshot } from './core/effect.js';
 import { Requests } from './requests.js';
@@ -59,6 +61,8 @@ export interface Outside {
   onInstalled(name: string, position: EnginePosition): void;
   onRestored(batch: Done<'apply'>): void;
   warn(text: string, error: unknown): void;
+  /** Something has happened to the core: once a second at least. */
+  onTurn(): void;
   /** The service cannot go on. */
   onFatal(error: Error): void;
 }
@@ -81,6 +85,9 @@ export class Executor {
   /** What the engine is doing. */
   private working: Promise<void> = Promise.resolve();
   private startUs = 0;
+  private engineWorks: WorkUnderWay | undefined;
+  /** Since when the newest look waits for the database (milliseconds since the Unix epoch). */
+  private lookSinceMs: number | undefined;
 
   constructor(
     readonly core: ApplierCore,
@@ -91,6 +98,7 @@ export class Executor {
   /** Gives the core something that has happened, and does what it wants done. */
   happen(event: (core: ApplierCore) => void): void {
     if (this.isStopped) return;
+    this.outside.onTurn();
     try {
       this.core.advance(performance.now());
       event(this.core);
@@ -101,6 +109,11 @@ export class Executor {
       return;
     }
     this.wakeLater();
+  }
+
+  /** What is asked of the database and not answered. */
+  get underWay(): { readonly engine: WorkUnderWay | undefined; readonly lookSinceMs: number | undefined } {
+    return { engine: this.engineWorks, lookSinceMs: this.lookSinceMs };
   }
 
   /** Reads no more; resolves when what has been read is applied and answered, or the engine does not take it. */
@@ -261,8 +274,12 @@ export class Executor {
 
   private async look({ id, wanted }: Done<'look'>): Promise<void> {
     const { engine, reader } = this.adapters;
+    this.lookSinceMs ??= Date.now();
+    const locating = engine.locate([]).finally(() => {
+      this.lookSinceMs = undefined;
+    });
     try {
-      const [hasMore, position] = await Promise.all([reader.reaches(wanted), engine.locate([])]);
+      const [hasMore, position] = await Promise.all([reader.reaches(wanted), locating]);
       this.happen((core) => core.looked(id, hasMore, position));
     } catch (error) {
       this.happen((core) => core.lookFailed(id, error));
@@ -271,11 +288,13 @@ export class Executor {
 
   private async engineWork(effect: Done<'open' | 'apply' | 'install' | 'begin' | 'mark'>): Promise<void> {
     let told: (core: ApplierCore) => void;
+    this.engineWorks = { ...describe(effect), sinceMs: Date.now() };
     try {
       told = await this.workOf(effect);
     } catch (error) {
       told = (core) => core.engineFailed(error);
     }
+    this.engineWorks = undefined;
     this.happen(told);
   }
 
@@ -359,4 +378,20 @@ export class Executor {
     }
     this.happen(told);
   }
+}
+
+/** For people, when it takes long. */
+function describe(
+  effect: Done<'open' | 'apply' | 'install' | 'begin' | 'mark'>,
+): Pick<WorkUnderWay, 'what' | 'mayLast'> {
+  if (effect.type === 'begin') return { what: 'a look at all rows', mayLast: false };
+  if (effect.type === 'mark') return { what: 'keeping the verdict', mayLast: false };
+  if (effect.type !== 'apply') return { what: effect.type, mayLast: true };
+  const { batch, restoring } = effect;
+  const [first] = batch.commands;
+  const last = batch.commands[batch.commands.length - 1];
+  const range = first === last ? `${first?.mergedIndex}` : `${first?.mergedIndex} to ${last?.mergedIndex}`;
+  // Migrations and files take what they need.
+  const mayLast = restoring !== undefined || first?.name === MACHINE_COMMAND;
+  return { what: `the batch of merged index ${range} (${first?.name})`, mayLast };
 }

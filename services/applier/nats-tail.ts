@@ -27,6 +27,9 @@ export function natsTail(connection: NatsConnection, subject: string, warn: Warn
   });
   return {
     next: (wanted, answer) => log.next(wanted, answer),
+    get end() {
+      return log.end;
+    },
     close: () => {
       log.close();
       subscription.unsubscribe();

@@ -13,6 +13,7 @@ import { describeMachine } from '../../shared/engine/describe.js';
 import type { LoadedMachine } from '../../shared/engine/loading.js';
 import { type EnginePosition, indexesOf, type MergedCommand, type StorageEngine } from '../../shared/engine/port.js';
 import { encodeVerify } from '../../shared/engine/verify.js';
+import type { ServiceHealth } from '../../shared/health/health.js';
 import type { Links } from '../../shared/link/links.js';
 import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { BATCH_SIZES, type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
@@ -85,6 +86,7 @@ export class ApplierService implements Service {
     private readonly onApplied: OnApplied | undefined,
     /** What it shares with the other services of its process. */
     links: Links,
+    private readonly health: ServiceHealth<'applier'>,
   ) {
     this.failed = new Promise((resolve) => {
       this.fail = resolve;
@@ -128,18 +130,33 @@ export class ApplierService implements Service {
     const telling = setInterval(() => this.tellVersion(), TELL_MS);
     telling.unref();
     this.stopping.signal.addEventListener('abort', () => clearInterval(telling));
-    this.condition = new Condition({ connection, subjects, replies, server, loaded, engine, core });
+    const subject = subjects.logSubject(server);
+    const tail = links.mergedLog ?? natsTail(connection, subject, this.warn);
     const reader = new MergedLogReader({
       connection,
       stream: subjects.logStream(server),
-      subject: subjects.logSubject(server),
+      subject,
       warn: this.warn,
+      onReadable: (trouble) => health.report('stream', trouble),
+    });
+    this.condition = new Condition({
+      connection,
+      subjects,
+      replies,
+      server,
+      loaded,
+      engine,
+      core,
+      health,
+      underWay: () => this.executor.underWay,
+      end: () => Math.max(tail.end ?? 0, reader.end ?? 0),
     });
     const snapshots = new Snapshots({
       connection,
       subjects,
       server,
       replicas: config.snapshots.replicas,
+      onBucket: (trouble) => health.report('snapshots', trouble),
       onTaking: (other, isTaking) => this.executor.happen((one) => one.heardTaking(other, isTaking)),
       logger,
       warn: this.warn,
@@ -152,7 +169,7 @@ export class ApplierService implements Service {
       {
         engine,
         reader,
-        tail: links.mergedLog ?? natsTail(connection, subjects.logSubject(server), this.warn),
+        tail,
         snapshots,
       },
       {
@@ -169,6 +186,7 @@ export class ApplierService implements Service {
         },
         onRestored: ({ restoring }) => logger.warn({ ...restoring }, 'the state is now that of a file'),
         warn: this.warn,
+        onTurn: () => health.turned('the core of the applier'),
         onFatal: (error) => this.end(error),
       },
     );
@@ -220,7 +238,7 @@ export class ApplierService implements Service {
         onFailure('a read failed')(error);
       },
     });
-    void watchNats(connection, this.warn);
+    void watchNats(connection, this.warn, health);
     void this.watchConnection();
     void connection.closed().then((error) => {
       this.end(new Error('the NATS connection is closed for good', { cause: error }));
@@ -236,6 +254,7 @@ export class ApplierService implements Service {
     await this.engine.close();
     await this.tracing.stop();
     await this.metrics.close();
+    this.health.reset();
   }
 
   private end(error: Error): void {

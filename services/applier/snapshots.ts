@@ -4,7 +4,7 @@
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
-import type { EngineSnapshot } from '../../shared/engine/port.js';
+import { type EngineSnapshot, SnapshotFormatError } from '../../shared/engine/port.js';
 import type { Index, LogPosition, ServerId } from '../../shared/raft/entry.js';
 import { SnapshotBucket, type SnapshotInfo, type StoredFile } from '../../shared/snapshot/bucket.js';
 import type { Logger, WarnOccasionally } from '../../shared/telemetry/log.js';
@@ -21,6 +21,8 @@ export interface SnapshotsOptions {
   readonly subjects: Subjects;
   readonly server: ServerId;
   readonly replicas: number;
+  /** The bucket works, or it does not, because of this. */
+  readonly onBucket: (trouble: unknown) => void;
   /** Another server says whether it is taking one. */
   readonly onTaking: (server: ServerId, isTaking: boolean) => void;
   readonly logger: Logger;
@@ -40,6 +42,8 @@ export class Snapshots {
   private telling: NodeJS.Timeout | undefined;
   /** The one that is being told of: saved last, and not confirmed yet. */
   private told: string | undefined;
+  /** One that can be listed may still take no snapshot: it is full. */
+  private readonly troubles = new Map<'save' | 'other', unknown>();
   private readonly seconds;
   private readonly bytes;
 
@@ -59,7 +63,7 @@ export class Snapshots {
     const { server, logger } = this.options;
     const startMs = performance.now();
     this.beginTelling();
-    const info = await this.withBucket((bucket) => bucket.save(server, snapshot)).catch((error: unknown) => {
+    const info = await this.withBucket((bucket) => bucket.save(server, snapshot), 'save').catch((error: unknown) => {
       this.endTelling();
       throw error;
     });
@@ -149,19 +153,28 @@ export class Snapshots {
   }
 
   /** A bucket that has been removed is made anew. */
-  private async withBucket<T>(work: (bucket: SnapshotBucket) => Promise<T>): Promise<T> {
-    const { connection, subjects, replicas, warn } = this.options;
+  private async withBucket<T>(
+    work: (bucket: SnapshotBucket) => Promise<T>,
+    kind: 'save' | 'other' = 'other',
+  ): Promise<T> {
+    const { connection, subjects, replicas, warn, onBucket } = this.options;
     this.bucket ??= SnapshotBucket.open(connection, subjects, replicas, (subject) =>
       warn('the bucket of the snapshots has an object that is none; it is passed over', { subject }),
     );
     try {
-      return await work(await this.bucket);
+      const done = await work(await this.bucket);
+      this.troubles.delete(kind);
+      return done;
     } catch (error) {
       this.bucket = undefined;
+      // What is wrong with one snapshot is not wrong with all.
+      if (!(error instanceof SnapshotFormatError)) this.troubles.set(kind, error);
       if (!isStreamNotFound(error)) throw error;
       throw new CraftError('UNAVAILABLE', 'the bucket of the snapshots is gone; it is being made anew', {
         cause: error,
       });
+    } finally {
+      onBucket(this.troubles.get('save') ?? this.troubles.get('other'));
     }
   }
 }

@@ -5,6 +5,7 @@ import { type Opened, openAll } from '../../shared/config/opened.js';
 import type { Service } from '../../shared/config/service.js';
 import { loadStateMachine } from '../../shared/engine/loading.js';
 import type { MergedCommand, StorageEngine } from '../../shared/engine/port.js';
+import { ServiceHealth } from '../../shared/health/health.js';
 import type { Links } from '../../shared/link/links.js';
 import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { openMetrics } from '../../shared/telemetry/metrics.js';
@@ -55,6 +56,8 @@ async function openApplier(
   opened: Opened,
 ): Promise<Service> {
   const { server, cluster, databaseUrl, resultWindowMs } = config;
+  const health = parts.links?.health?.of('applier') ?? new ServiceHealth('applier');
+  health.reset();
   const loaded = await loadStateMachine(config.stateMachine);
   const machine = loaded.newest.contract;
   const earlier = loaded.versions.map(({ contract }) => contract).filter((one) => one !== machine);
@@ -75,9 +78,15 @@ async function openApplier(
   const warn = warnOccasionally(logger);
   const { signal } = opened;
   const connecting = () =>
-    connectNats(config, `craft-applier-${server}`, { signal, onTrouble: (why) => warn(NO_NATS, why) });
+    connectNats(config, `craft-applier-${server}`, {
+      signal,
+      onTrouble: (why) => {
+        warn(NO_NATS, why);
+        health.report('nats', { why });
+      },
+    });
   const connection = parts.connection ?? (await opened.open(connecting(), (one) => one.close()));
-  const opening = openMetrics({ service: 'applier', server, port: config.metricsPort });
+  const opening = openMetrics({ service: 'applier', server, port: config.metricsPort, address: config.metricsAddress });
   const metrics = await opened.open(opening, (one) => one.close());
   const onExportError = (error: Error) => warn('span export failed', error);
   const tracing = await opened.open(createTracing({ service: 'applier', server, cluster, onExportError }), (one) =>
@@ -107,7 +116,7 @@ async function openApplier(
   requireVersion(connection);
   const { onApplied, links } = parts;
   const given = [config, connection, engine, loaded, core, position, logger, metrics, tracing] as const;
-  return new ApplierService(...given, onApplied, links ?? {});
+  return new ApplierService(...given, onApplied, links ?? {}, health);
 }
 
 /** Older ones cannot read several messages of a stream at once without a consumer. @throws ConfigError */

@@ -5,6 +5,7 @@
  */
 import { type JetStreamManager, jetstreamManager, type StoredMsg, type StreamInfo } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
+import { OtherClusterError } from '../../shared/config/other-cluster.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
 import type { Index } from '../../shared/raft/entry.js';
 import type { WarnOccasionally } from '../../shared/telemetry/log.js';
@@ -20,6 +21,8 @@ export interface ReaderOptions {
   /** That it stores. */
   readonly subject: string;
   readonly warn: WarnOccasionally;
+  /** The stream could be read, or it could not, because of this. */
+  readonly onReadable: (trouble: StreamUnreadableError | undefined) => void;
 }
 
 /** One piece (bytes, messages): what the server sends ahead, and what is in memory beside the queue. */
@@ -27,6 +30,15 @@ const PIECE_BYTES = 1024 * 1024;
 const PIECE_MESSAGES = 256;
 /** Messages at the end of the stream that are looked at for one that is a merged batch. */
 const LOOK_MESSAGES_MAX = 64;
+
+/** JetStream does not give the stream, or what is in it. */
+export class StreamUnreadableError extends Error {
+  readonly code = 'STREAM_UNREADABLE';
+  constructor(stream: string, cause: unknown) {
+    super(`stream ${stream} cannot be read: ${cause instanceof Error ? cause.message : cause}`, { cause });
+    this.name = 'StreamUnreadableError';
+  }
+}
 
 export class MergedLogReader {
   /** Of the next message to be read. */
@@ -37,15 +49,43 @@ export class MergedLogReader {
 
   constructor(private readonly options: ReaderOptions) {}
 
-  /** Finds the place from which `read` goes on; undefined while there is no stream. */
+  /** Merged index that the stream reached when it was looked at last; undefined before. */
+  get end(): Index | undefined {
+    return this.seen?.mergedIndex;
+  }
+
+  /** Finds the place from which `read` goes on; undefined while there is no stream. @throws StreamUnreadableError, OtherClusterError */
   async seek(wanted: Index): Promise<StreamPlace | undefined> {
-    const found = await this.find(wanted);
+    const found = await this.readable(this.find(wanted));
     if (found !== undefined) this.next = found.sequence;
     return found;
   }
 
-  /** The next piece from the place that was found. */
-  async read(): Promise<StreamPiece> {
+  /** The next piece from the place that was found. @throws StreamUnreadableError */
+  read(): Promise<StreamPiece> {
+    return this.readable(this.readPiece());
+  }
+
+  /** Whether the stream has this merged index, or a later one. @throws StreamUnreadableError */
+  reaches(wanted: Index): Promise<boolean> {
+    return this.readable(this.look(wanted));
+  }
+
+  private async readable<T>(reading: Promise<T>): Promise<T> {
+    const { stream, onReadable } = this.options;
+    try {
+      const value = await reading;
+      onReadable(undefined);
+      return value;
+    } catch (cause) {
+      if (cause instanceof OtherClusterError) throw cause;
+      const error = new StreamUnreadableError(stream, cause);
+      onReadable(error);
+      throw error;
+    }
+  }
+
+  private async readPiece(): Promise<StreamPiece> {
     const { stream } = this.options;
     const manager = await this.open();
     const query = { seq: this.next, batch: PIECE_MESSAGES, max_bytes: PIECE_BYTES };
@@ -64,11 +104,13 @@ export class MergedLogReader {
     return { runs, isEnd: last === undefined || last.pending === 0 };
   }
 
-  /** Whether the stream has this merged index, or a later one. */
-  async reaches(wanted: Index): Promise<boolean> {
+  private async look(wanted: Index): Promise<boolean> {
     const manager = await this.open();
     const info = await this.info(manager);
-    if (info === undefined || info.state.messages === 0) return false;
+    if (info === undefined || info.state.messages === 0) {
+      this.seen = undefined;
+      return false;
+    }
     const { created, state } = info;
     // Another stream of the same name counts from 1 again.
     const seen = this.seen?.created === created ? this.seen : undefined;

@@ -2,8 +2,9 @@
  * What the answers of all servers come to: whether the cluster serves, what is missing, and a sentence for everything that is wrong, with
  * what to do. Pure.
  */
-import type { ServerStatus } from '../../shared/client/index.js';
+import type { ServerHealth, ServerStatus } from '../../shared/client/index.js';
 import { readable } from '../../shared/wire/protocol.js';
+import { serves, standing, troublesOf } from './conditions.js';
 import { machineProblems } from './machine.js';
 
 /** What a server says, and how far its stream of the merged log reaches. */
@@ -41,8 +42,17 @@ export interface GroupHealth {
 
 type GroupStatus = ServerStatus['groups'][number];
 
-export function assess(servers: readonly StatusLine[]): Health {
-  if (servers.length === 0) {
+/**
+ * @param servers what the replicas and appliers say
+ * @param healths what the processes say of their services; none of a server of an older version
+ * @param before the same, some time ago
+ */
+export function assess(
+  servers: readonly StatusLine[],
+  healths: readonly ServerHealth[] = [],
+  before: readonly ServerHealth[] = [],
+): Health {
+  if (servers.length === 0 && healths.length === 0) {
     const problems = [
       'see whether the servers run, and whether they use this NATS server and this name of the cluster',
     ];
@@ -59,14 +69,23 @@ export function assess(servers: readonly StatusLine[]): Health {
   const behind = slowestDatabase(servers);
 
   const unled = groups.flatMap(({ group, led: leads }) => (leads === undefined ? [whyUnled(servers, group)] : []));
-  const isServing = unled.length === 0 && servers.some(({ state }) => state?.ok === true);
+  const isLed = groups.length > 0 && unled.length === 0;
+  const healthOf = (server: string) => healths.find((one) => one.server === server);
+  const doesServe = ({ server, state }: StatusLine): boolean => {
+    const health = healthOf(server);
+    return state?.ok === true && (health === undefined || serves(health));
+  };
+  const isServing = isLed && servers.some(doesServe);
+  const silent = missing.filter((server) => healthOf(server) === undefined);
   const problems = [
     ...unled,
-    ...missing.map(
+    ...silent.map(
       (server) =>
         `${server} does not answer: see whether it runs and reaches NATS, or take it out: craft members remove ${server}`,
     ),
-    ...servers.flatMap(troubles),
+    ...servers.flatMap((one) => (healthOf(one.server) === undefined ? troubles(one) : streamTrouble(one))),
+    ...healths.flatMap((one) => troublesOf(one, isLed)),
+    ...standing(before, healths),
     ...machineProblems(servers),
   ];
   const level = isServing ? (problems.length === 0 ? 'healthy' : 'degraded') : 'not serving';
@@ -142,7 +161,15 @@ function slowestDatabase(servers: readonly StatusLine[]): number | undefined {
   return Math.max(...known) - Math.min(...applied);
 }
 
-function troubles({ server, protocol, logStore, clock, state, streamError }: StatusLine): string[] {
+/** The view of whoever asks, who may have other rights than the services. */
+function streamTrouble({ server, streamError }: StatusLine): string[] {
+  if (streamError === undefined) return [];
+  return [`the stream of ${server} cannot be read: ${streamError}; see nats stream report`];
+}
+
+/** Of a server of an older version, which says less of itself. */
+function troubles(line: StatusLine): string[] {
+  const { server, protocol, logStore, clock, state } = line;
   const lines: string[] = [];
   if (protocol !== undefined) {
     const reads = readable(protocol);
@@ -152,8 +179,7 @@ function troubles({ server, protocol, logStore, clock, state, streamError }: Sta
       );
     }
   }
-  if (streamError !== undefined)
-    lines.push(`the stream of ${server} cannot be read: ${streamError}; see nats stream report`);
+  lines.push(...streamTrouble(line));
   if (logStore?.ok === false) {
     lines.push(
       `${server} cannot write its log store since ${logStore.since}, and leads nothing until it can: ${logStore.error}`,

@@ -2,11 +2,14 @@
  * The status of a cluster for people, in 80 columns: a verdict, a line for each thing that is wrong, a table of the servers and one of the
  * groups.
  */
+import type { ServerHealth } from '../../shared/client/index.js';
 import { assess, type GroupHealth, type Health, offsetMs, type StatusLine } from './health.js';
-import { table } from './table.js';
+import { table, wrapped } from './table.js';
+
+const COLUMNS = 80;
 
 export function statusTable(servers: readonly StatusLine[], health: Health = assess(servers)): string {
-  const said = [health.verdict, ...health.problems].join('\n');
+  const said = [health.verdict, ...health.problems.map((problem) => wrapped(problem, COLUMNS))].join('\n');
   if (servers.length === 0) return said;
   const parts = [
     said,
@@ -20,8 +23,17 @@ export function statusTable(servers: readonly StatusLine[], health: Health = ass
 }
 
 /** The same for programs. */
-export function statusJson(servers: readonly StatusLine[], { level, verdict, problems, missing }: Health): object {
-  return { level, verdict, problems, missing, servers };
+export function statusJson(
+  servers: readonly StatusLine[],
+  { level, verdict, problems, missing }: Health,
+  healths: readonly ServerHealth[] = [],
+): object {
+  const withServices = servers.map((one) => {
+    const services = healths.find(({ server }) => server === one.server)?.services;
+    return services === undefined ? one : { ...one, services };
+  });
+  const others = healths.filter(({ server }) => !servers.some((one) => one.server === server));
+  return { level, verdict, problems, missing, servers: [...withServices, ...others] };
 }
 
 function serverRows(servers: readonly StatusLine[], { groups, missing }: Health): string[][] {

@@ -10,6 +10,19 @@ export function table(headings: readonly string[], rows: readonly (readonly stri
   return all.map((row) => line(row).trimEnd()).join('\n');
 }
 
+/** A sentence in lines of at most so many columns, the further ones indented; a longer word has a line of its own. */
+export function wrapped(text: string, columns: number): string {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line.trim() !== '' && line.length + 1 + word.length > columns) {
+      lines.push(line);
+      line = `  ${word}`;
+    } else line = line === '' ? word : `${line} ${word}`;
+  }
+  return [...lines, line].join('\n');
+}
+
 /** Of `craft machine status`: the lines that it prints as JSON. */
 export function machineTable(lines: readonly MachineLine[]): string {
   const rows = lines.map(({ server, name = '-', version, appliedIndex, loaded = [], error }) => [

@@ -190,6 +190,11 @@ export class MergerCore {
     return this.merge.position();
   }
 
+  /** The group that the merge waits for, with its watermark; undefined when nothing waits. */
+  heldBy(): ReturnType<Merge['heldBy']> {
+    return this.merge.heldBy();
+  }
+
   private take(): MergedRun | null {
     const { anchor, limits } = this;
     this.anchor = null;

@@ -17,6 +17,10 @@ export interface Adapters {
   /** Where the state machine is, at or beyond these indexes; null: that cannot be told yet. */
   locate(atLeast: readonly Index[]): Promise<MergePosition | null>;
   warn(text: string, error: unknown): void;
+  /** The replica answers polls, or it does not, because of this. */
+  onFeed(trouble: Error | undefined): void;
+  /** Something has happened to the core: within every `POLL_MS`, while it lives. */
+  onStep(): void;
 }
 
 /** How long one poll of the feed may wait for something to merge (milliseconds). */
@@ -68,6 +72,7 @@ export class Executor {
   private step(event: (core: MergerCore) => void): void {
     if (this.isOver) return;
     const { core } = this;
+    this.adapters.onStep();
     try {
       core.advance(performance.now());
       event(core);
@@ -105,9 +110,10 @@ export class Executor {
   }
 
   private async fetch(effect: FetchEffect): Promise<(core: MergerCore) => void> {
-    const { feed, warn, requireWhole } = this.adapters;
+    const { feed, warn, requireWhole, onFeed } = this.adapters;
     try {
       const reply = await feed.poll(effect, POLL_MS);
+      onFeed(undefined);
       if (reply !== null) {
         return (core) => {
           core.fed(reply.groups, reply.bases);
@@ -116,6 +122,7 @@ export class Executor {
       }
     } catch (error) {
       if (!(error instanceof FeedUnavailableError) || this.isOver) throw error;
+      onFeed(error);
       warn('the replica does not answer', error);
       await pause();
       return (core) => core.fetchFailed();

@@ -12,6 +12,7 @@ import type { CommonConfig } from '../../shared/config/config.js';
 import { openAll } from '../../shared/config/opened.js';
 import { OtherClusterError } from '../../shared/config/other-cluster.js';
 import type { Service } from '../../shared/config/service.js';
+import { Lasting, messageOf, ServiceHealth, TROUBLE_MS } from '../../shared/health/health.js';
 import { type FeedSource, MergerReplacedError } from '../../shared/link/feed.js';
 import type { Links } from '../../shared/link/links.js';
 import type { MergedRun, MergePosition } from '../../shared/merge/merge.js';
@@ -27,13 +28,16 @@ import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { MERGER_DEFAULTS, MergerCore, type MergerLimits } from './core.js';
 import { Executor } from './executor.js';
+import { limitsTrouble, publishTrouble } from './limits.js';
 import { natsFeed } from './nats-feed.js';
-import { MergedLogStream, StreamLostError } from './stream.js';
+import { MergedLogStream, StreamFencedError, StreamLostError } from './stream.js';
 import { MergerTracing } from './tracing.js';
 
 const PUBLISH_MS_MAX = 5_000;
 /** How long a stop waits until everything that was emitted is in the stream (milliseconds). */
 const FLUSH_MS_MAX = 2_000;
+/** Between two looks at what the stream is limited by (milliseconds). */
+const LIMITS_MS = 2_000;
 /** Before the merger starts again from the stream (milliseconds). */
 const RETRY_MS = 100;
 /** The same while JetStream does not give the stream: doubles up to this. */
@@ -49,22 +53,32 @@ export function startMerger(config: CommonConfig, links: Links = {}, signal?: Ab
   const logger = createLogger({ service: 'merger', server, level: config.logLevel });
   const subjects = new Subjects(cluster);
   const warn = warnOccasionally(logger);
+  const health = links.health?.of('merger') ?? new ServiceHealth('merger');
+  health.reset();
   return openAll(async (opened) => {
     const connecting = connectNats(config, `craft-merger-${server}`, {
       signal,
-      onTrouble: (why) => warn(NO_NATS, why),
+      onTrouble: (why) => {
+        warn(NO_NATS, why);
+        health.report('nats', { why });
+      },
     });
     const connection = await opened.open(connecting, (one) => one.close());
     const [name, subject] = [subjects.logStream(server), subjects.logSubject(server)];
     const stream = await opened.step(MergedLogStream.open(connection, { name, subject, groups, warn }));
-    const opening = openMetrics({ service: 'merger', server, port: config.metricsPort });
+    const opening = openMetrics({
+      service: 'merger',
+      server,
+      port: config.metricsPort,
+      address: config.metricsAddress,
+    });
     const metrics = await opened.open(opening, (one) => one.close());
     const onExportError = (error: Error) => warn('span export failed', error);
     const tracing = await opened.open(createTracing({ service: 'merger', server, cluster, onExportError }), (one) =>
       one.stop(),
     );
     requireOpen(connection);
-    return new MergerService(config, links, subjects, connection, stream, logger, metrics, tracing);
+    return new MergerService(config, links, subjects, connection, stream, logger, metrics, tracing, health);
   }, signal);
 }
 
@@ -84,6 +98,9 @@ class MergerService implements Service {
   /** What one message of NATS carries (bytes of entries). */
   private carriedBytes = Number.POSITIVE_INFINITY;
   private readonly fenced;
+  private readonly limitsWatch: NodeJS.Timeout;
+  /** The wait for where the state machine is. */
+  private locating: { readonly sinceMs: number; why: string } | undefined;
 
   constructor(
     private readonly config: CommonConfig,
@@ -94,6 +111,7 @@ class MergerService implements Service {
     private readonly logger: Logger,
     private readonly metrics: Metrics,
     private readonly tracing: Tracing,
+    private readonly health: ServiceHealth<'merger'>,
   ) {
     this.failed = new Promise((resolve) => {
       this.fail = resolve;
@@ -117,7 +135,10 @@ class MergerService implements Service {
         this.executor?.end(new StreamLostError('the applier needs what is before the beginning of the stream'));
       },
     });
-    void watchNats(connection, this.warn);
+    void watchNats(connection, this.warn, health);
+    this.watch();
+    this.limitsWatch = setInterval(() => void this.lookAtLimits(), LIMITS_MS);
+    this.limitsWatch.unref();
     onCarriedBytes(connection, (bytes) => {
       this.carriedBytes = bytes;
       this.executor?.core.carry(bytes);
@@ -132,6 +153,7 @@ class MergerService implements Service {
 
   async stop(): Promise<void> {
     this.isStopping = true;
+    clearInterval(this.limitsWatch);
     // Readers of the stream get everything now, and not only after the next start.
     if (this.executor !== null && !this.connection.isClosed()) await within(FLUSH_MS_MAX, this.executor.flush());
     this.executor?.end(new Error('the merger stops'));
@@ -139,6 +161,41 @@ class MergerService implements Service {
     await this.running;
     await this.tracing.stop();
     await this.metrics.close();
+    this.health.reset();
+  }
+
+  /** What may hang. */
+  private watch(): void {
+    const { health } = this;
+    health.watchPosition(() => this.executor?.core.position().mergedIndex ?? 0);
+    health.watch('position', () => {
+      const { locating } = this;
+      if (locating === undefined) return undefined;
+      // The merge waits for the answer, which may take long.
+      health.turned('the merge');
+      const forMs = Date.now() - locating.sinceMs;
+      if (forMs < TROUBLE_MS) return undefined;
+      return { why: `the logs begin after the end of the stream, and ${locating.why}`, forMs };
+    });
+    const held = new Lasting<string>(TROUBLE_MS);
+    health.watch('group', () => {
+      const by = this.executor?.core.heldBy();
+      const { lasting, forMs } = held.see(by === undefined ? [] : [`${by.group} ${by.watermark}`]);
+      if (by === undefined || lasting.length === 0) return undefined;
+      return { why: `the merged log waits for group ${by.group}, of which nothing is heard`, forMs };
+    });
+  }
+
+  /** A stream that is gone is noticed by what is published, or by an idle poll. */
+  private async lookAtLimits(): Promise<void> {
+    const { health, stream, config, subjects } = this;
+    try {
+      const limits = await stream.limits();
+      if (!this.isStopping) health.report('limits', limitsTrouble(subjects.logStream(config.server), limits ?? []));
+    } catch (error) {
+      // What keeps the stream from being read is told by those that need it.
+      if (!this.isStopping) this.warn('the limits of the merged-log stream cannot be read', error);
+    }
   }
 
   /** One core after the other: each begins where the stream ends. */
@@ -152,11 +209,14 @@ class MergerService implements Service {
         if (this.isStopping) return;
         if (error instanceof OtherClusterError) throw error;
         this.warn('JetStream does not give the merged-log stream; nothing is merged until it does', error);
+        this.health.report('stream', error);
+        this.health.turned('the merge');
         await pause(waitMs);
         waitMs = Math.min(2 * waitMs, RETRY_MS_MAX);
         continue;
       }
       if (this.isStopping) return;
+      this.health.report('stream', undefined);
       waitMs = RETRY_MS;
       try {
         await this.merge(position);
@@ -189,12 +249,27 @@ class MergerService implements Service {
       feed,
       ...(spans === undefined ? {} : { fed: (groups) => spans.fed(groups) }),
       emit: (run) => this.emit(run, spans),
-      store: (run) => stream.publish(encodeMergedBatch(run), PUBLISH_MS_MAX),
+      store: (run) => this.store(run),
       requireWhole: () => stream.requireWhole(),
       locate: (atLeast) => this.locate(atLeast),
       warn,
+      onFeed: (trouble) => this.health.report('feed', trouble),
+      onStep: () => this.health.turned('the merge'),
     });
     return this.executor.ended;
+  }
+
+  private async store(run: MergedRun): Promise<void> {
+    const { stream, health, subjects, config } = this;
+    try {
+      await stream.publish(encodeMergedBatch(run), PUBLISH_MS_MAX);
+      health.report('publish', undefined);
+    } catch (error) {
+      // One that another message has overtaken begins again at once.
+      if (error instanceof Error && !(error instanceof StreamFencedError) && !this.isStopping)
+        health.report('publish', publishTrouble(subjects.logStream(config.server), error));
+      throw error;
+    }
   }
 
   private emit(run: MergedRun, spans: MergerTracing | undefined): void {
@@ -206,14 +281,17 @@ class MergerService implements Service {
 
   /** The log is gone where the stream ends (the stream was lost, or this server was away for long): goes on from the state machine (T10). */
   private async locate(atLeast: readonly Index[]): Promise<MergePosition | null> {
+    this.locating ??= { sinceMs: Date.now(), why: 'its applier has no state yet that reaches them' };
     try {
       const state = await requestInstall(this.connection, this.subjects.install(this.config.server), atLeast);
       const { mergedIndex, checksum, positions } = state;
       this.logger.info({ mergedIndex }, 'the merged log goes on from where the state machine is');
+      this.locating = undefined;
       return { mergedIndex, checksum, positions: positions.map(({ index }) => index) };
     } catch (error) {
       if (this.isStopping) throw error;
       this.warn('where the state machine is cannot be told yet', error);
+      if (this.locating !== undefined) this.locating.why = messageOf(error);
       return null;
     }
   }

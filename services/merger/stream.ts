@@ -17,6 +17,7 @@ import { isStreamNotFound, isWrongLastSequence } from '../../shared/wire/jetstre
 import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { requireOwnStream } from '../../shared/wire/own-stream.js';
 import { WireError } from '../../shared/wire/wire-error.js';
+import { limitsOf } from './limits.js';
 
 /** Somebody else has published to the stream: another merger of this server is at work. */
 export class StreamFencedError extends Error {
@@ -102,6 +103,17 @@ export class MergedLogStream {
   /** Removes all messages: the next life begins the log again. */
   async empty(): Promise<void> {
     await this.manager.streams.purge(this.name);
+  }
+
+  /** What the stream is limited by, besides what craft sets: entries are dropped, or not taken. Null: there is no stream. */
+  async limits(): Promise<readonly string[] | null> {
+    try {
+      const { config } = await this.manager.streams.info(this.name);
+      return limitsOf(config);
+    } catch (error) {
+      if (isStreamNotFound(error)) return null;
+      throw error;
+    }
   }
 
   /** Nothing tells that a stream has been removed or emptied, or has lost its end in a crash. @throws StreamLostError */

@@ -28,7 +28,7 @@ export interface Outside<C extends QueuedCommand> {
   clockRefused(effect: EffectOf<C, 'clock-refused'>): void;
   /** A write begins; what is returned is called when it is durable. For tracing. */
   onWrite(effect: EffectOf<C, 'write'>): (() => void) | undefined;
-  /** The core has had a turn; its effects are not done yet. For tracing. */
+  /** The core has had a turn; its effects are not done yet. */
   onTurn?(): void;
   /**
    * A write failed and will be tried again, or makes no progress, or a read failed; said again for

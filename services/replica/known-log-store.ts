@@ -6,6 +6,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { ReplicaConfig } from '../../shared/config/config.js';
 import type { Opened } from '../../shared/config/opened.js';
+import { CONDITIONS } from '../../shared/health/conditions.js';
+import { messageOf, type ServiceHealth } from '../../shared/health/health.js';
 import { LogStoreGoneError } from '../../shared/log-store/errors.js';
 import { isInFolder, isInJetStream, openLogStore, placeOf } from '../../shared/log-store/open.js';
 import { type LogStore, LogStoreWriteError } from '../../shared/log-store/port.js';
@@ -27,6 +29,7 @@ export interface KnownLogStore {
 export async function openKnownLogStore(
   config: ReplicaConfig,
   warn: (why: string, error: unknown) => void,
+  health: ServiceHealth<'replica'>,
   opened: Opened,
 ): Promise<KnownLogStore> {
   const { server, registerReplicas } = config;
@@ -34,15 +37,25 @@ export async function openKnownLogStore(
   const early = (await isInFolder(config)) ? await opened.open(openLogStore(config), closeStore) : undefined;
   const connecting = connectNats(config, `craft-replica-${server}`, {
     signal: opened.signal,
-    onTrouble: (why) => warn(NO_NATS, why),
+    onTrouble: (why) => {
+      warn(NO_NATS, why);
+      health.report('nats', { why });
+    },
   });
   const connection = await opened.open(connecting, (one) => one.close());
+  health.report('nats', undefined);
   const register = await opened.step(StoreRegister.open(connection, new Subjects(config.cluster)));
   if (early !== undefined) {
     register.add(server, registerReplicas).catch((error) => warn('this log store could not be registered', error));
     return { store: early, connection };
   }
-  return { store: await openFirst(config, connection, register, warn, opened), connection };
+  const waits = (why: string, error: unknown) => {
+    warn(why, error);
+    health.report('log-store', { why: `${why}: ${messageOf(error)}`, remedy: CONDITIONS.merger.stream.remedy });
+  };
+  const store = await openFirst(config, connection, register, waits, opened);
+  health.report('log-store', undefined);
+  return { store, connection };
 }
 
 async function openFirst(

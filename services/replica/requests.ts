@@ -3,6 +3,7 @@
  * its own applier when the leaders' logs do not go back far enough (T10).
  */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { messageOf, type ServiceHealth, TROUBLE_MS } from '../../shared/health/health.js';
 import type { GroupId, Index } from '../../shared/raft/entry.js';
 import type { ConfigureRefusal } from '../../shared/raft/membership.js';
 import type { Logger, WarnOccasionally } from '../../shared/telemetry/log.js';
@@ -25,14 +26,25 @@ export interface RequestsOptions {
   readonly listen: (subject: string, take: (message: Msg) => void) => void;
   readonly logger: Logger;
   readonly warn: WarnOccasionally;
+  readonly health: ServiceHealth<'replica'>;
 }
 
 /** Between two tries to get a snapshot (milliseconds). */
 const INSTALL_RETRY_MS = 500;
 
 export class ReplicaRequests {
+  /** The wait for a snapshot: since when, and until when if it is over (milliseconds). */
+  private wait: { readonly sinceMs: number; endMs: number; why: string } | undefined;
+
   constructor(private readonly options: RequestsOptions) {
-    const { subjects, server, groups, runner, listen } = options;
+    const { subjects, server, groups, runner, listen, health } = options;
+    health.watch('snapshot', () => {
+      const { sinceMs = 0, endMs = 0, why = '' } = this.wait ?? {};
+      const now = Date.now();
+      // One that has failed is asked for again at once, if it is still needed.
+      if (this.wait === undefined || now - endMs > TROUBLE_MS || now - sinceMs < TROUBLE_MS) return undefined;
+      return { why: `the logs of the leaders begin after where this one ends; ${why}`, forMs: now - sinceMs };
+    });
     listen(subjects.compact(server), (message) => {
       this.reply(message, () => {
         const positions = parseCompact(message.data, groups);
@@ -48,16 +60,29 @@ export class ReplicaRequests {
   /** The leaders' logs do not go back to where this one ends: the applier gets a snapshot, then the logs go on from there. */
   async install(atLeast: readonly Index[]): Promise<void> {
     const { connection, subjects, server, runner, logger, warn } = this.options;
+    const wait = this.beginWait();
     try {
       const { mergedIndex, positions } = await requestInstall(connection, subjects.install(server), atLeast);
       logger.info({ mergedIndex }, 'the logs go on from where the state machine is');
+      this.wait = undefined;
       runner.happen((core) => core.installed(positions));
     } catch (error) {
       if (connection.isClosed() || connection.isDraining()) return;
       warn('no snapshot yet', error);
+      wait.why = messageOf(error);
+      wait.endMs = Date.now();
       await new Promise((resolve) => setTimeout(resolve, INSTALL_RETRY_MS));
       runner.happen((core) => core.installed(null));
     }
+  }
+
+  private beginWait(): { endMs: number; why: string } {
+    const now = Date.now();
+    const before = this.wait !== undefined && now - this.wait.endMs <= TROUBLE_MS ? this.wait : undefined;
+    const why = before?.why ?? 'its applier has no snapshot yet';
+    const wait = { sinceMs: before?.sinceMs ?? now, endMs: Number.POSITIVE_INFINITY, why };
+    this.wait = wait;
+    return wait;
   }
 
   /** Only the leader answers: every server listens, since a group without a leader has none to ask. */

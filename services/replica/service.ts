@@ -8,6 +8,7 @@ import type { ReplicaConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
 import { VERSION } from '../../shared/config/version.js';
 import type { Admission } from '../../shared/engine/admission.js';
+import { Lasting, type ServiceHealth, TROUBLE_MS, type Trouble } from '../../shared/health/health.js';
 import type { DirectFeed } from '../../shared/link/feed.js';
 import type { LogStore } from '../../shared/log-store/port.js';
 import type { GroupId, Index } from '../../shared/raft/entry.js';
@@ -30,7 +31,7 @@ import {
 } from '../../shared/wire/feed.js';
 import { parseJson } from '../../shared/wire/json.js';
 import { versionNotice } from '../../shared/wire/machine.js';
-import { PROTOCOL, ProtocolError } from '../../shared/wire/protocol.js';
+import { PROTOCOL, ProtocolError, readable } from '../../shared/wire/protocol.js';
 import { REPLY_REFUSED, ReplyGuard } from '../../shared/wire/reply-guard.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { WireError } from '../../shared/wire/wire-error.js';
@@ -82,7 +83,6 @@ export class ReplicaService implements Service {
   /** What one message of NATS carries (bytes of entries, or of a command). */
   private carriedBytes = Number.POSITIVE_INFINITY;
   private readonly intake: Intake;
-  private logStore: LogStoreStatus = { ok: true };
   private readonly clockWatch: NodeJS.Timeout;
   private isClockWrong = false;
   private isStopping = false;
@@ -100,6 +100,7 @@ export class ReplicaService implements Service {
     clocks: Clocks,
     /** For a merger in this process. */
     private readonly directFeed: DirectFeed | undefined,
+    private readonly health: ServiceHealth<'replica'>,
   ) {
     this.failed = new Promise((resolve) => {
       this.fail = resolve;
@@ -182,10 +183,12 @@ export class ReplicaService implements Service {
       listen: (subject, take) => this.listen(subject, take),
       logger,
       warn: this.warn,
+      health,
     });
     this.observe();
+    this.watch();
     this.subscribe();
-    void watchNats(connection, this.warn);
+    void watchNats(connection, this.warn, health);
     onCarriedBytes(connection, (bytes) => this.carry(bytes));
     this.clockWatch = setInterval(() => this.lookAtClock(), CLOCK_LOOK_MS);
     this.clockWatch.unref();
@@ -208,6 +211,7 @@ export class ReplicaService implements Service {
     await this.store.close();
     await this.tracing.stop();
     await this.metrics.close();
+    this.health.reset();
   }
 
   /** A message of NATS carries so many bytes now. */
@@ -215,7 +219,10 @@ export class ReplicaService implements Service {
     this.carriedBytes = bytes;
     this.runner.happen((core) => core.carry(bytes));
     const { payloadBytesMax } = this.config;
-    if (bytes >= payloadBytesMax) return;
+    const isEnough = bytes >= payloadBytesMax;
+    const why = `max_payload of the NATS server leaves ${bytes} bytes for a command, CRAFT_PAYLOAD_BYTES_MAX is ${payloadBytesMax}: larger ones are refused, and larger entries of before are not replicated`;
+    this.health.report('max-payload', isEnough ? undefined : { why });
+    if (isEnough) return;
     this.warn(
       `max_payload of the NATS server is too small for CRAFT_PAYLOAD_BYTES_MAX: commands of more than ${bytes} bytes are refused, and larger entries of before are not replicated`,
       { payloadBytesMax },
@@ -274,7 +281,8 @@ export class ReplicaService implements Service {
         // The own applier asks on the subject with a name.
         if (message.subject === subjects.admin('status') && !this.replies.allowsClient(message.reply)) return;
         const { server, cluster } = config;
-        const { logStore, malformed } = this;
+        const { malformed } = this;
+        const logStore = this.logStoreStatus();
         const protocol = { ...PROTOCOL, refused: this.peers.refused };
         const about = { server, cluster, version: VERSION, protocol, logStore, malformed: malformed.value };
         message.respond(JSON.stringify(serverStatus(this.core, about)));
@@ -372,9 +380,12 @@ export class ReplicaService implements Service {
         this.warn('a clock is too far off', { what, group, timestamp, offsetUs: this.core.clock.offsetUs() });
       },
       onWrite: ({ batch }) => this.spans.onWrite(batch),
-      ...(this.tracing.enabled ? { onTurn: () => this.spans.onTurn() } : {}),
       onStoreError: (error) => this.onStoreError(error),
       onStoreRecovered: () => this.onStoreRecovered(),
+      onTurn: () => {
+        this.health.turned('the core of the groups');
+        if (this.tracing.enabled) this.spans.onTurn();
+      },
       onFatal: (error) => this.onFatal(error),
     };
   }
@@ -392,13 +403,17 @@ export class ReplicaService implements Service {
 
   private onStoreError(error: Error): void {
     this.warn('log store failed; this server leads nothing and acknowledges nothing until it recovers', error);
-    const since = this.logStore.ok ? new Date().toISOString() : this.logStore.since;
-    this.logStore = { ok: false, since, error: withCause(error) };
+    this.health.report('log-store', error);
+  }
+
+  private logStoreStatus(): LogStoreStatus {
+    const { ok, since, why = '' } = this.health.condition('log-store');
+    return ok ? { ok } : { ok, since: new Date(since).toISOString(), error: why };
   }
 
   private onStoreRecovered(): void {
     this.logger.info('the log store takes writes again');
-    this.logStore = { ok: true };
+    this.health.report('log-store', undefined);
   }
 
   private onRefused(command: ClientCommand, reason: CommandRefusal): void {
@@ -417,6 +432,36 @@ export class ReplicaService implements Service {
     }
   }
 
+  /** What may hang, and what comes and goes. */
+  private watch(): void {
+    const { health, core, config } = this;
+    const { server } = config;
+    health.watchPosition(() => core.groups.reduce((sum, group) => sum + group.commitIndex, 0));
+    health.watch('clock', () => {
+      if (core.clock.mayLead()) return undefined;
+      const ms = core.clock.offsetUs() / 1_000;
+      return { why: `the clock of ${server} is ${ms.toFixed(1)} ms off, too far to lead` };
+    });
+    const leaderless = new Lasting<number>(TROUBLE_MS);
+    health.watch('leader', (): Trouble | undefined => {
+      const isMember = ({ configuration: { voters, learners } }: (typeof core.groups)[number]) =>
+        voters.includes(server) || learners.includes(server);
+      const { lasting, forMs } = leaderless.see(
+        core.groups.flatMap((group, id) => (group.leader === null && isMember(group) ? [id] : [])),
+      );
+      if (lasting.length === 0) return undefined;
+      const groups = lasting.length === 1 ? `group ${lasting[0]} has` : `groups ${lasting.join(', ')} have`;
+      return { why: `${groups} no leader that ${server} knows of: no quorum of voters is heard`, forMs };
+    });
+    health.watch('protocol', () => {
+      const [peer] = this.peers.refused;
+      if (peer === undefined) return undefined;
+      const forMs = Date.now() - Date.parse(peer.since);
+      const reads = readable(PROTOCOL);
+      return { why: `it reads protocol ${reads}, and ${peer.server} writes ${peer.protocol}`, forMs };
+    });
+  }
+
   private observe(): void {
     const { metrics, core } = this;
     metrics.gauge('groups_led', 'Groups that this server leads', () => {
@@ -433,9 +478,4 @@ export class ReplicaService implements Service {
     this.endFeed();
     this.fail(withWayOut(given, this.config));
   }
-}
-
-/** The log store says what it could not do, its cause what the file system says to it. */
-function withCause(error: Error): string {
-  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
 }

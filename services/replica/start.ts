@@ -5,6 +5,7 @@ import { type Opened, openAll } from '../../shared/config/opened.js';
 import type { Service } from '../../shared/config/service.js';
 import { Admission } from '../../shared/engine/admission.js';
 import { loadStateMachine } from '../../shared/engine/loading.js';
+import { ServiceHealth } from '../../shared/health/health.js';
 import type { Links } from '../../shared/link/links.js';
 import { GROUP_DEFAULTS } from '../../shared/raft/options.js';
 import { createLogger, warnOccasionally } from '../../shared/telemetry/log.js';
@@ -47,7 +48,9 @@ async function openReplica(config: ReplicaConfig, clocks: Clocks, links: Links, 
   const logger = createLogger({ service: 'replica', server, level: config.logLevel });
   const admission = new Admission(await loadStateMachine(config.stateMachine));
   const warn = warnOccasionally(logger);
-  const { store, connection } = await openKnownLogStore(config, warn, opened);
+  const health = links.health?.of('replica') ?? new ServiceHealth('replica');
+  health.reset();
+  const { store, connection } = await openKnownLogStore(config, warn, health, opened);
   const loaded = await opened.step(store.load().then((state) => completeTails(store, state)));
   requirePayload(connection, Math.max(ENVELOPE_BYTES_MAX, config.payloadBytesMax) + MESSAGE_OVERHEAD_BYTES);
   const core = new ReplicaCore<ClientCommand>(
@@ -72,7 +75,7 @@ async function openReplica(config: ReplicaConfig, clocks: Clocks, links: Links, 
     loaded,
     { physical: clocks.physical(), nowMs: clocks.monotonicMs() },
   );
-  const opening = openMetrics({ service: 'replica', server, port: config.metricsPort });
+  const opening = openMetrics({ service: 'replica', server, port: config.metricsPort, address: config.metricsAddress });
   const metrics = await opened.open(opening, (one) => one.close());
   const onExportError = (error: Error) => warn('span export failed', error);
   const tracing = await opened.open(createTracing({ service: 'replica', server, cluster, onExportError }), (one) =>
@@ -80,7 +83,7 @@ async function openReplica(config: ReplicaConfig, clocks: Clocks, links: Links, 
   );
   requireOpen(connection);
   const parts = [config, connection, store, core, admission, logger, metrics, tracing] as const;
-  return new ReplicaService(...parts, clocks, links.feed);
+  return new ReplicaService(...parts, clocks, links.feed, health);
 }
 
 /** What the services send each other must fit into a message of this NATS server. */

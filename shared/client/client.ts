@@ -46,6 +46,8 @@ import type { CallOptions, CommandOptions, CommandReply, CraftOptions, QueryOpti
 import {
   type MachineDescription,
   machineDescription,
+  processHealth,
+  type ServerHealth,
   type ServerStatus,
   type Success,
   serverStatus,
@@ -201,32 +203,47 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
       this.askAll('status', serverStatus, timeoutMs),
       this.askAll('applied', stateStatus, timeoutMs),
     ]);
-    return servers
+    const last = new Map(servers.map((one) => [one.server, one]));
+    return [...last.values()]
       .map((server) => {
-        const state = states.find((one) => one.server === server.server);
+        const state = states.findLast((one) => one.server === server.server);
         return state === undefined ? server : { ...server, state };
       })
       .sort((a, b) => (a.server < b.server ? -1 : 1));
   }
 
-  /** The last answer of every server that answers in time. */
+  /**
+   * How the services of every server are, also of one that cannot start, in order of the servers' names. Waits up to `timeoutMs` (default
+   * 1,000 ms). Servers of older versions do not answer.
+   */
+  async health(options: { timeoutMs?: number } = {}): Promise<ServerHealth[]> {
+    const answers = await this.askAll('health', processHealth, options.timeoutMs ?? 1_000);
+    const servers = [...new Set(answers.map(({ server }) => server))].sort();
+    return servers.map((server) => {
+      // One process a server, or one for each of its services.
+      const services = answers.filter((one) => one.server === server).flatMap((one) => one.services);
+      return { server, services };
+    });
+  }
+
+  /** All answers that come in time: one of each server, or of each of its processes. */
   private async askAll<S extends z.ZodType<{ server: string }>>(
     verb: string,
     schema: S,
     timeoutMs: number,
   ): Promise<z.output<S>[]> {
     const options = { strategy: 'stall', stall: 200, maxWait: timeoutMs } as const;
-    const answers = new Map<string, z.output<S>>();
+    const answers: z.output<S>[] = [];
     try {
       for await (const message of await this.connection.requestMany(this.subjects.admin(verb), '{}', options)) {
         const answer = schema.safeParse(parse(message.string()));
-        if (answer.success) answers.set(answer.data.server, answer.data);
+        if (answer.success) answers.push(answer.data);
       }
     } catch (error) {
       // Nobody is there, or only servers of an older version, which do not know the question.
       if (!(error instanceof NoRespondersError)) throw new UnavailableError('cannot ask', { cause: error });
     }
-    return [...answers.values()];
+    return answers;
   }
 
   /** Ends calls in flight (commands as unknown) and closes the connection, unless it is the caller's own. Never rejects. */

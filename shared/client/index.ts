@@ -17,4 +17,4 @@ export type {
   ResultOf,
 } from './machine.js';
 export type { Ack, CallOptions, CommandOptions, CommandReply, CraftOptions, QueryOptions } from './options.js';
-export type { MachineDescription, ServerStatus, StateStatus } from './reply.js';
+export type { MachineDescription, ServerHealth, ServerStatus, ServiceHealth, StateStatus } from './reply.js';

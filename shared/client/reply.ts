@@ -101,6 +101,43 @@ export const machineDescription = z.object({
 });
 export type MachineDescription = z.output<typeof machineDescription>;
 
+/** The health of one service, as its process says it. */
+export const serviceHealth = z.looseObject({
+  /** `replica`, `merger` or `applier`. */
+  service: z.string(),
+  /** Whether it does its work. */
+  serves: z.boolean(),
+  /** How far it is, in a number that only grows while all is well, and how long that has not changed (milliseconds). */
+  position: z.number().optional(),
+  stillMs: z.number().optional(),
+  conditions: z.array(
+    z.looseObject({
+      /** A stable code, for example `publish`. */
+      condition: z.string(),
+      ok: z.boolean(),
+      /** Of the last change (milliseconds since the Unix epoch, by the clock of that server). */
+      since: z.number(),
+      /** Why it is not ok, and what to do. */
+      why: z.string().optional(),
+      remedy: z.string().optional(),
+    }),
+  ),
+});
+export type ServiceHealth = z.output<typeof serviceHealth>;
+
+/** The health of one server. */
+export interface ServerHealth {
+  readonly server: string;
+  readonly services: readonly ServiceHealth[];
+}
+
+/** What a process says of its services on `<c>.admin.health`. */
+export const processHealth = z.looseObject({
+  server: z.string(),
+  version: z.string().optional(),
+  services: z.array(serviceHealth),
+});
+
 /** What one server says about itself on `<c>.admin.status`. Times in microseconds. */
 export const serverStatus = z.looseObject({
   server: z.string(),

@@ -82,7 +82,14 @@ const commonFields = {
     .min(1)
     .max(65_535)
     .optional()
-    .describe('Port of the Prometheus metrics, on 127.0.0.1 at `/metrics`. Unset: no metrics.'),
+    .describe('Port of `/metrics` (Prometheus), `/healthz` and `/readyz`. Unset: no metrics.'),
+  CRAFT_METRICS_ADDRESS: z
+    .string()
+    .min(1)
+    .default('127.0.0.1')
+    .describe(
+      'Address of this machine for that port. `0.0.0.0`: all of its IPv4 addresses; whoever reaches it can read the metrics.',
+    ),
   CRAFT_STATE_MACHINE: z
     .string()
     .optional()
@@ -226,6 +233,8 @@ export interface CommonConfig extends NatsAccess {
   readonly natsInboxPrefix: string;
   readonly logLevel: string;
   readonly metricsPort: number | undefined;
+  /** Default 127.0.0.1. */
+  readonly metricsAddress?: string | undefined;
   readonly stateMachine: string | undefined;
 }
 
@@ -285,6 +294,7 @@ export function commonConfig(environment: Environment = process.env): CommonConf
     natsTlsKey: value.CRAFT_NATS_TLS_KEY,
     logLevel: value.CRAFT_LOG_LEVEL,
     metricsPort: value.CRAFT_METRICS_PORT,
+    metricsAddress: value.CRAFT_METRICS_ADDRESS,
     stateMachine: value.CRAFT_STATE_MACHINE,
   };
 }

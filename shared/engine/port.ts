@@ -180,6 +180,8 @@ export interface StorageEngine {
    * @throws SnapshotFormatError, VersionMissingError when `restore` would not take it; the rows themselves only `restore` looks at.
    */
   verify(snapshot: EngineSnapshot): Promise<void>;
+  /** What the work under way waits for, where the engine can tell: a session of the database that holds a lock. */
+  heldBy?(): Promise<{ readonly pid: number; readonly what: string } | undefined>;
   close(): Promise<void>;
 }
 

@@ -18,6 +18,8 @@ export interface MergedLogTail {
    * of the one before, which gets no answer.
    */
   next(wanted: Index, answer: (found: WindowAnswer) => void): void;
+  /** Merged index of the newest run; undefined until something is known of the log. */
+  readonly end: Index | undefined;
   /** No call is answered any more. */
   close(): void;
 }
@@ -41,6 +43,10 @@ export class DirectMergedLog implements MergedLogTail {
   next(wanted: Index, answer: (found: WindowAnswer) => void): void {
     this.waiting = { wanted, answer };
     this.look();
+  }
+
+  get end(): Index | undefined {
+    return this.window.end;
   }
 
   close(): void {

@@ -181,6 +181,13 @@ export class Merge {
     return largest > this.lowestWatermark() ? largest : 0;
   }
 
+  /** The group that the merge waits for, with its watermark; undefined when nothing waits. */
+  heldBy(): { readonly group: GroupId; readonly watermark: Timestamp } | undefined {
+    if (this.waitingFor() === 0) return undefined;
+    const watermark = this.lowestWatermark();
+    return { group: this.queues.findIndex((queue) => queue.watermark === watermark), watermark };
+  }
+
   private smallestHead(): GroupId | null {
     let best: GroupId | null = null;
     let bestTimestamp = Number.POSITIVE_INFINITY;

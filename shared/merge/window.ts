@@ -29,6 +29,11 @@ export class MergedWindow {
   /** @param bytesMax Most bytes of entries that are kept; the newest run is kept whatever its size. */
   constructor(private readonly bytesMax: number) {}
 
+  /** Merged index of the newest run; undefined until something is known of the log. */
+  get end(): Index | undefined {
+    return this.kept[this.kept.length - 1]?.run.after.mergedIndex ?? this.start;
+  }
+
   /** Forgets everything. The next run follows this merged index. */
   begin(mergedIndex: Index): void {
     this.kept = [];
@@ -40,7 +45,7 @@ export class MergedWindow {
   /** Adds the next run. One that is known is skipped; one beyond a hole, or an anchor, begins the window anew. */
   push(run: MergedRun): void {
     const { firstMergedIndex, after, entries } = run;
-    const end = this.kept[this.kept.length - 1]?.run.after.mergedIndex ?? this.start;
+    const { end } = this;
     if (end !== undefined && after.mergedIndex <= end) return;
     if (end === undefined || firstMergedIndex > end + 1) this.begin(firstMergedIndex - 1);
     if (entries.length === 0) return;

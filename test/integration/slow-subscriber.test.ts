@@ -54,7 +54,13 @@ it('pitfall: slow subscriber: whoever applies slowly is sent a bounded part of t
   expect(bytesEach * MESSAGES).toBeGreaterThan(8 * PIECE_BYTES_MAX);
 
   const slow = await connect({ servers: nats.url });
-  const reader = new MergedLogReader({ connection: slow, stream: STREAM, subject: 'slow', warn: () => undefined });
+  const reader = new MergedLogReader({
+    connection: slow,
+    stream: STREAM,
+    subject: 'slow',
+    warn: () => undefined,
+    onReadable: () => undefined,
+  });
   expect(await reader.seek(1)).toMatchObject({ firstMergedIndex: 1 });
   let read = 0;
   for (let isEnd = false; !isEnd; ) {

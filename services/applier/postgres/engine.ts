@@ -129,6 +129,12 @@ const BEGIN_MIGRATING = `begin isolation level read committed; ${NO_TIMEOUTS}; l
 const BEGIN_PLAIN = `begin isolation level read committed; ${NO_TIMEOUTS}; ${NO_TRANSACTION_TIMEOUT}`;
 const QUERY_CONNECTIONS = 3;
 const NO_COMMANDS: StateMachineContract = { name: '', commands: {}, queries: {} };
+/** Who holds the lock that the session of this name waits for. */
+const HELD_BY = `select holder.pid, holder.application_name, holder.usename, holder.state, left(holder.query, 100)
+  from pg_stat_activity waiting
+  cross join lateral unnest(pg_blocking_pids(waiting.pid)) as blocking(pid)
+  join pg_stat_activity holder on holder.pid = blocking.pid
+  where waiting.application_name = $1 and waiting.datname = current_database() limit 1`;
 /** How long one statement of a migration may take (milliseconds). */
 const SWITCH_MS_MAX = 3_600_000;
 /** How often after a time-out, before another one is risked. */
@@ -143,6 +149,11 @@ const LOOK_MS_MAX = 5_000;
 interface Attempt {
   readonly after: EnginePosition;
   readonly settled: SettledBatch;
+}
+
+/** Shown in pg_stat_activity. */
+function applierName(server: string): string {
+  return `craft applier ${server}`;
 }
 
 export class PostgresEngine implements StorageEngine {
@@ -186,7 +197,7 @@ export class PostgresEngine implements StorageEngine {
     this.isBuiltIn = machine === kvContract;
     this.inForce = { name: machine.name, version: FIRST_VERSION };
     this.windowUs = options.resultWindowMs * 1_000;
-    this.connection = new Connection({ url, name: `craft applier ${server}` });
+    this.connection = new Connection({ url, name: applierName(server) });
     this.pool = new QueryPool(url, `craft queries ${server}`, QUERY_CONNECTIONS);
   }
 
@@ -331,6 +342,15 @@ export class PostgresEngine implements StorageEngine {
       this.maybeRenew(error);
       throw await this.explain(error);
     }
+  }
+
+  async heldBy(): Promise<{ pid: number; what: string } | undefined> {
+    const rows = await this.pool.use((connection) => connection.run(HELD_BY, [applierName(this.options.server)]));
+    const [row] = rows;
+    if (row === undefined) return undefined;
+    const [pid, application, user, state, query] = row.map((value) => String(value ?? ''));
+    const by = application === '' ? '' : ` (${application})`;
+    return { pid: Number(pid), what: `process ${pid} of ${user}${by}, ${state}: ${query}` };
   }
 
   async query(name: string, given: unknown, atLeast: readonly Index[] = [], onCall?: OnDatabaseCall): Promise<unknown> {

@@ -1,7 +1,8 @@
 /** `craft status`, `log`, `verify`, `rebuild`: the cluster as a whole. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { CraftError } from '../../../shared/client/index.js';
+import { CraftError, type ServerHealth } from '../../../shared/client/index.js';
+import { suspects } from '../conditions.js';
 import { assess, type Health, LEVELS, type StatusLine, unreachable } from '../health.js';
 import { examples, integer, print, type Session, waitOption, withSession } from '../kit.js';
 import { mergedIndexOf, printLog } from '../log.js';
@@ -12,6 +13,8 @@ import { verify } from '../verify.js';
 
 /** Between two looks of `craft status --watch` (milliseconds). */
 const WATCH_MS = 2_000;
+/** Before a server that may stand still is asked again (milliseconds). */
+const AGAIN_MS = 1_000;
 const CLEAR_SCREEN = '\u001b[2J\u001b[H';
 /** Every server reads all its rows (milliseconds). */
 const VERIFY_MS = 600_000;
@@ -29,22 +32,29 @@ export function addCluster(program: Command): void {
       '\nExit code: 0 healthy; 1 degraded: something is wrong, and all is served;\n2 not serving, or wrong usage.',
     )
     .action(async ({ json: asJson = false, watch }: { json?: boolean; watch?: number | true }) => {
-      const show = (servers: readonly StatusLine[], health: Health): void => {
+      const show = (servers: readonly StatusLine[], health: Health, healths: readonly ServerHealth[]): void => {
         if (watch !== undefined && process.stdout.isTTY) process.stdout.write(CLEAR_SCREEN);
-        print(asJson ? statusJson(servers, health) : statusTable(servers, health));
+        print(asJson ? statusJson(servers, health, healths) : statusTable(servers, health));
         process.exitCode = LEVELS[health.level];
       };
       try {
         await withSession(program, async (session) => {
+          let before: readonly ServerHealth[] | undefined;
           for (;;) {
-            const servers = await statusLines(session);
-            show(servers, assess(servers));
+            let [servers, healths] = await Promise.all([statusLines(session), session.client.health()]);
+            if (before === undefined && suspects(healths).length > 0) {
+              before = healths;
+              await delay(AGAIN_MS);
+              [servers, healths] = await Promise.all([statusLines(session), session.client.health()]);
+            }
+            show(servers, assess(servers, healths, before), healths);
+            before = healths;
             if (watch === undefined) return;
             await delay(watch === true ? WATCH_MS : watch * 1_000);
           }
         });
       } catch (error) {
-        show([], unreachable(error instanceof Error ? error.message : String(error)));
+        show([], unreachable(error instanceof Error ? error.message : String(error)), []);
       }
     });
 

@@ -36,6 +36,7 @@ class Runs {
       name,
       holdsLock: name === 'replica',
       start: () => Promise.resolve(this.start(name)),
+      onRunning: () => undefined,
       onRestart: () => {
         this.restarts += 1;
       },
@@ -95,7 +96,9 @@ it('does not wait for ever for a service that does not close: that of a replica 
 });
 
 it('does not wait for ever for a start that does not heed that it is given up', async () => {
-  const { supervisor, ends } = run([{ name: 'applier', holdsLock: false, start: NEVER, onRestart: () => undefined }]);
+  const { supervisor, ends } = run([
+    { name: 'applier', holdsLock: false, start: NEVER, onRestart: () => undefined, onRunning: () => undefined },
+  ]);
   supervisor.stop();
   await vi.advanceTimersByTimeAsync(29_999);
   expect(ends).toEqual([]);
@@ -104,7 +107,7 @@ it('does not wait for ever for a start that does not heed that it is given up', 
 });
 
 it('leaves no timer behind when it is stopped between two tries', async () => {
-  const failing = { name: 'applier', holdsLock: false, onRestart: () => undefined };
+  const failing = { name: 'applier', holdsLock: false, onRestart: () => undefined, onRunning: () => undefined };
   const { supervisor, ends } = run([{ ...failing, start: () => Promise.reject(new Error('no database')) }]);
   await settle();
   expect(vi.getTimerCount()).toBe(1);

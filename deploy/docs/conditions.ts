@@ -1,0 +1,15 @@
+/** The table of the conditions of all services in Markdown. Pure. */
+import { CONDITIONS, type ConditionKind } from '../../shared/health/conditions.js';
+
+/** A row for each condition, service by service. */
+export function conditionsTable(): string {
+  const rows = Object.entries(CONDITIONS).flatMap(([service, conditions]) =>
+    Object.entries<ConditionKind>(conditions).map(
+      ([code, { about, remedy, stops }]) =>
+        `| ${service} | \`${code}\` | ${about} | ${remedy} | ${stops ? 'no' : 'yes'} |`,
+    ),
+  );
+  return ['| service | condition | when it is not ok | what to do | serves |', '|---|---|---|---|---|', ...rows].join(
+    '\n',
+  );
+}

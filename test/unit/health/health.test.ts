@@ -1,0 +1,115 @@
+/** The health model: what is reported and watched becomes conditions with a time, a reason and a remedy. */
+import { describe, expect, it } from 'vitest';
+import { CONDITIONS, remedyOf } from '../../../shared/health/conditions.js';
+import { Lasting, messageOf, ProcessHealth, ServiceHealth, STUCK_MS } from '../../../shared/health/health.js';
+
+function merger() {
+  const clock = { ms: 1_000 };
+  const health = new ServiceHealth('merger', () => clock.ms);
+  return { clock, health };
+}
+
+describe('a condition', () => {
+  it('is ok until something is reported, keeps the time of that and the newest reason, and is ok again', () => {
+    const { clock, health } = merger();
+    expect(health.condition('publish')).toEqual({ condition: 'publish', ok: true, since: 1_000 });
+    clock.ms = 2_000;
+    health.report('publish', new Error('full'));
+    clock.ms = 3_000;
+    health.report('publish', { why: 'sealed', remedy: 'make it anew' });
+    expect(health.condition('publish')).toEqual({
+      condition: 'publish',
+      ok: false,
+      since: 2_000,
+      why: 'sealed',
+      remedy: 'make it anew',
+    });
+    expect(health.serves).toBe(false);
+    clock.ms = 4_000;
+    health.report('publish', undefined);
+    expect(health.condition('publish')).toEqual({ condition: 'publish', ok: true, since: 4_000 });
+    expect(health.serves).toBe(true);
+  });
+
+  it('says what to do also when the report does not, and keeps a bounded part of a long reason', () => {
+    const { health } = merger();
+    health.report('limits', new Error('x'.repeat(10_000)));
+    const { why = '', remedy } = health.condition('limits');
+    expect(why.length).toBeLessThan(500);
+    expect(remedy).toBe(CONDITIONS.merger.limits.remedy);
+    expect(health.serves).toBe(true);
+  });
+
+  it('that is watched began before it was seen, and ends with the service', () => {
+    const { clock, health } = merger();
+    let forMs: number | undefined = 5_000;
+    health.watch('group', () => (forMs === undefined ? undefined : { why: 'group 1 is silent', forMs }));
+    clock.ms = 10_000;
+    health.look();
+    clock.ms = 11_000;
+    forMs = 6_000;
+    health.look();
+    expect(health.condition('group')).toMatchObject({ ok: false, since: 5_000 });
+    health.report('running', { why: 'it has failed' });
+    health.reset();
+    health.look();
+    expect(health.condition('group').ok).toBe(true);
+    expect(health.condition('running').ok).toBe(false);
+  });
+});
+
+it('tells how far a service is, and for how long it has not moved', () => {
+  const { clock, health } = merger();
+  let position = 7;
+  expect(health.status()).not.toHaveProperty('position');
+  health.watchPosition(() => position);
+  health.look();
+  clock.ms = 5_000;
+  expect(health.status()).toMatchObject({ position: 7, stillMs: 4_000 });
+  position = 8;
+  health.look();
+  expect(health.status()).toMatchObject({ position: 8, stillMs: 0 });
+});
+
+it('names loops that do not turn any more', () => {
+  const { clock, health } = merger();
+  health.turned('the merge');
+  clock.ms += STUCK_MS - 1;
+  expect(health.stuck).toEqual([]);
+  clock.ms += 1;
+  expect(health.stuck).toEqual(['the merge has not turned for 30 s']);
+  health.reset();
+  expect(health.stuck).toEqual([]);
+});
+
+it('is the same for every life of a service of one process', () => {
+  const all = new ProcessHealth(() => 1);
+  all.of('applier').report('running', { why: 'it is starting' });
+  all.of('replica');
+  expect(all.of('applier')).toBe(all.of('applier'));
+  expect(all.status().map(({ service, serves }) => [service, serves])).toEqual([
+    ['applier', false],
+    ['replica', true],
+  ]);
+});
+
+it('what lasts is told once it has been so long enough without a pause', () => {
+  let ms = 0;
+  const lasting = new Lasting<number>(100, () => ms);
+  expect(lasting.see([1, 2]).lasting).toEqual([]);
+  ms = 60;
+  expect(lasting.see([2]).lasting).toEqual([]);
+  ms = 120;
+  expect(lasting.see([1, 2])).toEqual({ lasting: [2], forMs: 120 });
+});
+
+it('an error is told with its cause, once', () => {
+  expect(messageOf(new Error('cannot write', { cause: new Error('ENOSPC') }))).toBe('cannot write: ENOSPC');
+  expect(messageOf(new Error('lost: reset', { cause: new Error('reset') }))).toBe('lost: reset');
+  expect(messageOf('text')).toBe('text');
+});
+
+it('knows what to do about errors with a code', () => {
+  expect(remedyOf(Object.assign(new Error('x'), { code: 'DATABASE' }))).toBe(CONDITIONS.applier.database.remedy);
+  expect(remedyOf(new Error('x'))).toBeUndefined();
+});
