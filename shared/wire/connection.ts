@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ConnectionOptions, connect, type NatsConnection, type ReconnectToServerHandler, type Server } from 'nats';
 import { accessOptions, type NatsAccess, whyNoConnection } from './access.js';
+import { greetedPayload } from './greeting.js';
 
 export interface NatsOptions extends NatsAccess {
   readonly natsUrl: string;
@@ -126,17 +127,35 @@ export function messageBytesMax(connection: Pick<NatsConnection, 'info'>): () =>
 /** Of a message around the entries or the command that it carries: envelope, headers, merged batch (bytes). */
 export const MESSAGE_OVERHEAD_BYTES = 128 * 1024;
 
+/** Between two looks at the greeting of the NATS server (milliseconds). */
+const GREETING_EVERY_MS = 3_000;
+
 /**
- * Hears how many bytes of entries a message carries now: at once, and after every reconnect. A server that is reloaded with a smaller
- * max_payload cuts off who sends more, so that is heard, too.
+ * Hears how many bytes of entries a message carries now: at once, and after every reconnect. A server that is reloaded with another
+ * max_payload tells nobody, so its greeting is looked at; when that has another one, the connection is made anew, which the client needs to hear
+ * of it.
  */
 export function onCarriedBytes(connection: NatsConnection, hear: (bytes: number) => void): void {
   const bytesMax = messageBytesMax(connection);
   const say = () => hear(Math.max(1, bytesMax() - MESSAGE_OVERHEAD_BYTES));
   say();
+  const looking = setInterval(() => void lookAtGreeting(connection), GREETING_EVERY_MS);
+  looking.unref();
+  void connection.closed().then(() => clearInterval(looking));
   void (async () => {
     for await (const status of connection.status()) if (status.type === 'reconnect') say();
   })();
+}
+
+async function lookAtGreeting(connection: NatsConnection): Promise<void> {
+  if (connection.isClosed() || connection.isDraining()) return;
+  const server = connection.getServer();
+  const known = connection.info?.max_payload;
+  const greeted = await greetedPayload(server);
+  const isSame = connection.getServer() === server && connection.info?.max_payload === known;
+  if (greeted === undefined || greeted === known || !isSame) return;
+  // Closed meanwhile, or about to connect again by itself.
+  await connection.reconnect().catch(() => undefined);
 }
 
 /** The client itself goes round the list, from wherever it is; this begins at the front each time. */

@@ -1,0 +1,43 @@
+/**
+ * The line with which a NATS server greets every connection. A server that is reloaded with another `max_payload` does not tell the connections
+ * that it has; only a new one hears of it.
+ */
+import { connect } from 'node:net';
+
+/** Without a whole line by then the server is taken for one that does not greet (milliseconds). */
+const GREETING_MS = 2_000;
+/** Longer than any greeting (bytes). */
+const GREETING_BYTES_MAX = 64 * 1024;
+
+/**
+ * `max_payload` (bytes) in the greeting of the server at `address` (host:port); undefined when it does not answer, or greets only after a TLS
+ * handshake.
+ */
+export function greetedPayload(address: string): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    const match = /^\[?(.+?)\]?:(\d+)$/.exec(address);
+    if (match === null) {
+      resolve(undefined);
+      return;
+    }
+    const socket = connect({ host: match[1] ?? '', port: Number(match[2]) });
+    const end = (bytes: number | undefined): void => {
+      socket.destroy();
+      resolve(bytes);
+    };
+    let text = '';
+    socket.setTimeout(GREETING_MS, () => end(undefined));
+    socket.once('error', () => end(undefined));
+    socket.once('close', () => end(undefined));
+    socket.on('data', (chunk) => {
+      text += chunk.toString('latin1');
+      if (text.includes('\r\n')) end(payloadOf(text));
+      else if (text.length > GREETING_BYTES_MAX) end(undefined);
+    });
+  });
+}
+
+function payloadOf(greeting: string): number | undefined {
+  const bytes = /^INFO .*"max_payload":\s*(\d+)/.exec(greeting)?.[1];
+  return bytes === undefined ? undefined : Number(bytes);
+}
