@@ -15,6 +15,8 @@ export interface LocalClusterOptions {
   readonly natsPort?: number;
   /** NATS servers that run already, with commas between, instead of one of our own. */
   readonly natsUrl?: string;
+  /** Most that JetStream keeps on the disk, for example `64MB`. Default: what the NATS server finds free. */
+  readonly natsFileStoreMax?: string;
   /** Default: a free port. */
   readonly postgresPort?: number;
   /** Where the replicas keep their logs. Default: CRAFT_LOG_STORE, else `segments`; for `jetstream` NATS syncs every message. */

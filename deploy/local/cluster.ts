@@ -252,6 +252,7 @@ export class LocalCluster {
       port: this.natsPort,
       monitorPort: this.monitorPort,
       syncAlways: this.monitorPort !== undefined,
+      fileStoreMax: this.options.natsFileStoreMax,
       pidFolder,
     };
     await this.startPart('nats', () => startNats(options));

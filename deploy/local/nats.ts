@@ -15,6 +15,8 @@ export interface LocalNatsOptions {
   readonly port: number;
   /** Sync every message to the disk before it is acknowledged: what a log store in JetStream needs. */
   readonly syncAlways?: boolean;
+  /** Most that JetStream keeps on the disk, for example `64MB`. Default: what the NATS server finds free. */
+  readonly fileStoreMax?: string | undefined;
   /** Port of the HTTP monitoring on 127.0.0.1; none when not given. */
   readonly monitorPort?: number | undefined;
   readonly pidFolder?: PidFolder;
@@ -57,14 +59,18 @@ export async function startNats(options: LocalNatsOptions): Promise<ManagedProce
  * groups' logs themselves are there.
  */
 function natsConfiguration(name: string, options: LocalNatsOptions): string {
-  const { port, monitorPort, syncAlways = false, dataDir } = options;
+  const { port, monitorPort, syncAlways = false, fileStoreMax, dataDir } = options;
   const storeDir = `store_dir: ${JSON.stringify(join(dataDir, 'jetstream'))}`;
   return [
     `listen: "127.0.0.1:${port}"`,
     ...(monitorPort === undefined ? [] : [`http: "127.0.0.1:${monitorPort}"`]),
     `server_name: "${name}"`,
     `max_payload: ${MAX_PAYLOAD}`,
-    `jetstream { ${storeDir}${syncAlways ? ', sync_interval: always' : ''} }`,
+    `jetstream { ${[
+      storeDir,
+      ...(syncAlways ? ['sync_interval: always'] : []),
+      ...(fileStoreMax === undefined ? [] : [`max_file_store: ${fileStoreMax}`]),
+    ].join(', ')} }`,
     '',
   ].join('\n');
 }

@@ -1,0 +1,311 @@
+/**
+ * What operators and machines do to a cluster: each is told within five seconds, by status and metrics, with what to do; the cluster goes on by
+ * itself once it is over, and the databases are equal.
+ *
+ * Elsewhere: full and hung disks, clocks (answers.test.ts), tables that are dropped and databases that are replaced (isolation.test.ts), states
+ * that differ (differing.test.ts), kill -9 of every part under load (faults.test.ts).
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type JetStreamManager, jetstream, jetstreamManager, type StreamConfig } from '@nats-io/jetstream';
+import { connect, type NatsConnection } from 'nats';
+import postgres from 'postgres';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { troublesOf } from '../../../services/cli/conditions.js';
+import { assess } from '../../../services/cli/health.js';
+import { type CraftClient, connectCraft } from '../../../shared/client/index.js';
+import { eventually, freePorts, startTestCluster, type TestCluster } from '../../harness/index.js';
+import { converged } from './inspect.js';
+
+/** From a disaster until it is told (milliseconds). */
+const TOLD_MS = 5_000;
+const SERVERS = ['s1', 's2', 's3'];
+const stream = (server: string): string => `CRAFT_LOG_${server}`;
+
+let test: TestCluster;
+let connection: NatsConnection;
+let client: CraftClient;
+let manager: JetStreamManager;
+let metricsPorts: number[];
+let puts = 0;
+
+beforeAll(async () => {
+  metricsPorts = await freePorts(SERVERS.length);
+  const environmentOf = (server: string) => ({ CRAFT_METRICS_PORT: String(portOf(server)) });
+  test = await startTestCluster({ servers: SERVERS, groups: 2, natsFileStoreMax: '48MB', environmentOf });
+  connection = await connect({ servers: test.cluster.natsUrl, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
+  client = await connectCraft({ connection, timeoutMs: 60_000 });
+  manager = await jetstreamManager(connection);
+  await expectWell();
+});
+afterEach(() => expectWell());
+afterAll(async () => {
+  await connection?.close();
+  await test?.stop();
+});
+
+function portOf(server: string): number {
+  return metricsPorts[SERVERS.indexOf(server)] ?? 0;
+}
+
+async function scrape(server: string, path = '/metrics'): Promise<string> {
+  return (await fetch(`http://127.0.0.1:${portOf(server)}${path}`)).text();
+}
+
+const put = (ack: 'applied' | 'committed' = 'committed') => client.kv.put('n', ++puts, { ack });
+
+async function verdict() {
+  const [servers, healths] = await Promise.all([client.status(), client.health()]);
+  return assess(servers, healths);
+}
+
+/** Everything is applied everywhere, the databases are equal, and nobody complains. */
+async function expectWell(): Promise<void> {
+  const { index = 0 } = await put('applied');
+  const all = await converged(test.cluster, index, 60_000);
+  expect(new Set(all.map((one) => JSON.stringify(one))).size).toBe(1);
+  await eventually(
+    'a healthy cluster',
+    async () => {
+      const { level, problems } = await verdict();
+      if (level !== 'healthy') throw new Error(problems.join('\n'));
+      return true;
+    },
+    { timeoutMs: 30_000, everyMs: 200 },
+  );
+}
+
+interface Told {
+  readonly by: readonly string[];
+  readonly condition: string;
+  readonly why: RegExp;
+  readonly remedy: RegExp;
+}
+
+/** By the status, as `craft status` prints it, and by the metrics. `condition`: with its service, for example `merger publish`. */
+async function expectTold({ by, condition, why, remedy }: Told): Promise<void> {
+  const [service = '', code = ''] = condition.split(' ');
+  await eventually(
+    `${condition} told by ${by.join(', ')}`,
+    async () => {
+      const healths = await client.health();
+      const all = healths.flatMap((one) => troublesOf(one, true));
+      for (const server of by) {
+        const line = all.find((text) => text.startsWith(`${server} ${service}: `) && text.includes(`(${code}, since `));
+        expect(line ?? all).toEqual(expect.stringMatching(why));
+        expect(line).toMatch(remedy);
+        expect(await scrape(server)).toContain(
+          `craft_health{service="${service}",server="${server}",condition="${code}"} 0`,
+        );
+      }
+      return true;
+    },
+    { timeoutMs: TOLD_MS, everyMs: 100 },
+  );
+}
+
+async function onDatabase<T>(server: string, work: (sql: postgres.Sql) => Promise<T>, database?: string): Promise<T> {
+  const url = new URL(test.cluster.databaseUrl(server));
+  if (database !== undefined) url.pathname = `/${database}`;
+  const sql = postgres(url.href, { max: 1, onnotice: () => undefined });
+  try {
+    return await work(sql);
+  } finally {
+    await sql.end();
+  }
+}
+
+async function limit(server: string, limits: Partial<StreamConfig>): Promise<void> {
+  await manager.streams.update(stream(server), limits);
+}
+
+describe('consumers', () => {
+  it('are not there to be deleted, paused or stolen', async () => {
+    await put('applied');
+    for await (const { config, state } of manager.streams.list()) {
+      expect([config.name, state.consumer_count]).toEqual([config.name, 0]);
+    }
+  });
+});
+
+describe('the stream of a merged log', () => {
+  it('goes on when it is emptied, and when it is deleted', async () => {
+    await manager.streams.purge(stream('s1'));
+    await put('applied');
+    await manager.streams.delete(stream('s1'));
+    await put('applied');
+    await eventually('the stream again', async () => (await manager.streams.info(stream('s1'))).state.messages > 0);
+  });
+
+  it('says that it is sealed, and is made anew when it is deleted', async () => {
+    await limit('s2', { sealed: true });
+    await put();
+    const told = { by: ['s2'], remedy: /nats stream rm CRAFT_LOG_s2/ };
+    await expectTold({ ...told, condition: 'merger publish', why: /sealed/ });
+    await expectTold({ ...told, condition: 'merger limits', why: /sealed/ });
+    expect((await verdict()).level).toBe('degraded');
+    await manager.streams.delete(stream('s2'));
+  });
+
+  it.each([
+    ['max_msgs', { max_msgs: 1, discard: 'new' }, { max_msgs: -1, discard: 'old' }, /maximum messages exceeded/],
+    ['max_msg_size', { max_msg_size: 20 }, { max_msg_size: -1 }, /message size exceeds maximum/],
+  ] as const)('says that its %s refuses what is merged', async (name, limits, none, why) => {
+    await limit('s3', limits);
+    await put();
+    const remedy = new RegExp(`nats stream edit CRAFT_LOG_s3 .*--${name.replaceAll('_', '-')}=-1`);
+    await expectTold({ by: ['s3'], condition: 'merger publish', why, remedy });
+    await expectTold({ by: ['s3'], condition: 'merger limits', why: new RegExp(name), remedy });
+    await limit('s3', none);
+    await put();
+  });
+
+  it('says that max_age drops what is merged', async () => {
+    await limit('s3', { max_age: 1_000_000_000, duplicate_window: 1_000_000_000 });
+    await expectTold({ by: ['s3'], condition: 'merger limits', why: /max_age 1 s/, remedy: /--max-age=-1/ });
+    await limit('s3', { max_age: 0 });
+  });
+
+  it('says that JetStream is full', async () => {
+    await manager.streams.add({ name: 'JUNK', subjects: ['junk'] });
+    const junk = Buffer.alloc(1024 * 1024);
+    await expect(
+      (async () => {
+        for (let n = 0; n < 64; n++) await jetstream(connection).publish('junk', junk);
+      })(),
+    ).rejects.toThrow(/insufficient|resource/);
+    await put();
+    const remedy = /max_file_store|remove other streams/;
+    await expectTold({ by: SERVERS, condition: 'merger publish', why: /insufficient|resource/, remedy });
+    expect((await verdict()).level).toBe('not serving');
+    await manager.streams.delete('JUNK');
+  });
+});
+
+it('the bucket of snapshots and the register of log stores are made anew when they are deleted', async () => {
+  await eventually('the bucket', async () => (await manager.streams.info('OBJ_CRAFT_SNAPSHOTS')).config.name);
+  await manager.streams.delete('OBJ_CRAFT_SNAPSHOTS');
+  await manager.streams.delete('CRAFT_REGISTER');
+  await test.cluster.kill('s3', 'SIGTERM');
+  await test.cluster.restart('s3');
+  await eventually('the register', async () => (await manager.streams.info('CRAFT_REGISTER')).state.messages > 0);
+  await eventually('the bucket again', async () => (await manager.streams.info('OBJ_CRAFT_SNAPSHOTS')).config.name);
+});
+
+describe('the database', () => {
+  it('names the session that holds a lock', async () => {
+    await onDatabase('s2', async (sql) => {
+      await sql.begin(async (transaction) => {
+        await transaction`lock table kv in access exclusive mode`;
+        const [{ pid } = {}] = await transaction`select pg_backend_pid() as pid`;
+        await put();
+        const remedy = new RegExp(`pg_terminate_backend\\(${pid}\\)`);
+        await expectTold({
+          by: ['s2'],
+          condition: 'applier batch',
+          why: /merged index \d+ .*it waits for process/,
+          remedy,
+        });
+      });
+    });
+  });
+
+  it('says that it may only be read', async () => {
+    const set = (value: string) =>
+      onDatabase(
+        's2',
+        async (sql) => {
+          await sql.unsafe(`alter database craft_s2 ${value}`);
+          await sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = 'craft_s2'`;
+        },
+        'postgres',
+      );
+    await set('set default_transaction_read_only = on');
+    await put();
+    await expectTold({ by: ['s2'], condition: 'applier database', why: /read-only/, remedy: /make it writable/ });
+    await set('reset default_transaction_read_only');
+  });
+
+  it('that hangs is told on an idle cluster', async () => {
+    // The one that applies, and the one that looks at an idle database.
+    const sessions = await onDatabase('s2', (sql) =>
+      eventually('both sessions', async () => {
+        const found = await sql<{ pid: number }[]>`
+          select pid from pg_stat_activity where application_name in ('craft applier s2', 'craft queries s2')`;
+        return found.length >= 2 ? [...found] : undefined;
+      }),
+    );
+    for (const { pid } of sessions) process.kill(pid, 'SIGSTOP');
+    try {
+      const why = /the database does not answer/;
+      await expectTold({ by: ['s2'], condition: 'applier database', why, remedy: /Postgres runs/ });
+    } finally {
+      for (const { pid } of sessions) process.kill(pid, 'SIGCONT');
+    }
+  });
+
+  it('that is killed is told by all servers, also by one that starts without it', async () => {
+    await test.cluster.kill('postgres', 'SIGKILL');
+    await put();
+    await expectTold({
+      by: SERVERS,
+      condition: 'applier database',
+      why: /ECONNREFUSED|connection/,
+      remedy: /Postgres runs/,
+    });
+    expect((await verdict()).level).toBe('not serving');
+    expect((await fetch(`http://127.0.0.1:${portOf('s1')}/readyz`)).status).toBe(503);
+    await test.cluster.kill('s3', 'SIGTERM');
+    await test.cluster.restart('s3');
+    await expectTold({
+      by: ['s3'],
+      condition: 'applier running',
+      why: /the applier cannot start/,
+      remedy: /Postgres runs/,
+    });
+    await test.cluster.restart('postgres');
+  });
+});
+
+describe('NATS', () => {
+  it('that is away is told by the metrics of all servers', async () => {
+    await test.cluster.kill('nats', 'SIGKILL');
+    await eventually(
+      'all services without NATS',
+      async () => {
+        for (const server of SERVERS) {
+          const text = await scrape(server);
+          for (const service of ['replica', 'merger', 'applier']) {
+            expect(text).toContain(`craft_health{service="${service}",server="${server}",condition="nats"} 0`);
+          }
+          expect(await scrape(server, '/readyz')).toMatch(/replica nats: .*NATS servers run/);
+          expect(await scrape(server, '/healthz')).toBe('ok\n');
+        }
+        return true;
+      },
+      { timeoutMs: TOLD_MS, everyMs: 100 },
+    );
+    await test.cluster.restart('nats');
+  });
+
+  it('that takes smaller messages than craft needs is told, and takes larger ones again', async () => {
+    const file = join(test.cluster.dataDir, 'nats', 'nats.conf');
+    const text = await readFile(file, 'utf8');
+    const reload = async (bytes: string) => {
+      await writeFile(file, text.replace('max_payload: 4MB', `max_payload: ${bytes}`));
+      process.kill(test.cluster.pids['nats'] ?? 0, 'SIGHUP');
+    };
+    await reload('256KB');
+    const large = 'x'.repeat(200_000);
+    await expectTold({ by: SERVERS, condition: 'replica max-payload', why: /262144/, remedy: /raise max_payload/ });
+    await reload('4MB');
+    await eventually('a large value', async () => (await client.kv.put('large', large)).index, { timeoutMs: 20_000 });
+  });
+});
+
+it('servers without a quorum say so, and the cluster is not serving', async () => {
+  await Promise.all(['s2', 's3'].map((server) => test.cluster.kill(server, 'SIGKILL')));
+  await expectTold({ by: ['s1'], condition: 'replica leader', why: /no leader/, remedy: /quorum is lost/ });
+  expect((await verdict()).level).toBe('not serving');
+  await Promise.all(['s2', 's3'].map((server) => test.cluster.restart(server)));
+});
