@@ -11,6 +11,7 @@ import type { ProcessHealth } from '../shared/health/health.js';
 import type { Logger } from '../shared/telemetry/log.js';
 import type { Metrics } from '../shared/telemetry/metrics.js';
 import { connectNats } from '../shared/wire/connection.js';
+import { ReplyGuard } from '../shared/wire/reply-guard.js';
 import { Subjects } from '../shared/wire/subjects.js';
 
 /** Between two looks at what may hang (milliseconds). */
@@ -95,10 +96,12 @@ export class HealthReports {
     const { config, health } = this.options;
     const { cluster, server } = config;
     const subjects = new Subjects(cluster);
+    // The services count and tell what is refused: the same requests reach them.
+    const replies = new ReplyGuard(subjects, config.natsInboxPrefix, () => undefined);
     for (const subject of [subjects.admin('health'), subjects.admin('health', server)]) {
       connection.subscribe(subject, {
         callback: (error, message) => {
-          if (error !== null || !message.reply || !subjects.isReply(message.reply)) return;
+          if (error !== null || !message.reply || !replies.allowsClient(message.reply)) return;
           health.look();
           message.respond(JSON.stringify({ server, cluster, version: VERSION, services: health.status() }));
         },

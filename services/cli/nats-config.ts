@@ -166,7 +166,7 @@ function readerExports(subjects: Subjects, servers: readonly string[]): Export[]
 
 /** Every server answers these. */
 function statusExports(subjects: Subjects): Export[] {
-  return [many(subjects.admin('status')), many(subjects.admin('applied'))];
+  return ['status', 'applied', 'health'].map((verb) => many(subjects.admin(verb)));
 }
 
 function one(subject: string): Export {

@@ -189,7 +189,7 @@ const INBOXES = ['services', 'operator', 'reader', 'web', 'jobs'].map((user) => 
 const COMMANDS = ['cmd.kv.put', 'group.0.cmd.kv.put', 'batch', 'group.0.batch', 'query.kv.get', 'sync.s1'].map(
   (one) => `${C}.${one}`,
 );
-const STATUS = ['admin.status', 'admin.applied'].map((one) => `${C}.${one}`);
+const STATUS = ['admin.status', 'admin.applied', 'admin.health'].map((one) => `${C}.${one}`);
 const DIRECT = [`$JS.API.DIRECT.GET.${LOG}`, `$JS.API.DIRECT.GET.${LOG}.${C}.log.s1`];
 const may = (role: Role, subject: string) => [role, subject] as const;
 const MAY_NOT_SEND = [
@@ -273,7 +273,7 @@ describe('an answer to a forged reply subject has no effect', () => {
     expect(effects()).toEqual([]);
   });
 
-  it.each(['cmd.kv.put', 'query.kv.get', 'admin.status', 'admin.applied', 'sync.s1'])(
+  it.each(['cmd.kv.put', 'query.kv.get', 'admin.status', 'admin.applied', 'admin.health', 'sync.s1'])(
     'operator, who shares the account of the services: %s',
     async (subject) => {
       for (const reply of FORGED.slice(0, -1)) of('operator').publish(`${C}.${subject}`, put, { reply });
@@ -302,6 +302,7 @@ describe('is allowed to', () => {
       'sync.s2',
       'admin.status',
       'admin.applied',
+      'admin.health',
     ]) {
       const input = subject.includes('put') ? { key, value: 1 } : { key };
       const answer = await connection.request(`${C}.${subject}`, JSON.stringify(input), { timeout: 5_000 });

@@ -61,7 +61,7 @@ describe('the text', () => {
         `Bank-1.${one}`,
         both,
       ]),
-      ...['status', 'applied'].map((one) => [`Bank-1.admin.${one}`, `${both}, "READERS"`]),
+      ...['status', 'applied', 'health'].map((one) => [`Bank-1.admin.${one}`, `${both}, "READERS"`]),
       ['$JS.API.DIRECT.GET.BANK-1_LOG_s1', '"READERS"'],
       ['$JS.API.DIRECT.GET.BANK-1_LOG_s1.Bank-1.log.s1', '"READERS"'],
     ]);

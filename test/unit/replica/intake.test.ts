@@ -223,7 +223,7 @@ describe('a command for a group that takes none', async () => {
   it('is answered on the reply subject of its batch when that comes from another account', async () => {
     refusal = 'behind';
     const batch = encodeCommandBatch(1, '_INBOX.x', [put('applied')]);
-    expect(ingress.takeBatch({ ...message(batch), reply: '_R_.a.b' } as Msg, 0)).toBe(1);
+    expect(ingress.takeBatch({ ...message(batch), reply: '_R_.a.b' } as Msg, 0, 0)).toBe(1);
     await Promise.resolve();
     expect(published.at(-1)?.subject).toBe('_R_.a.b');
   });
@@ -232,7 +232,7 @@ describe('a command for a group that takes none', async () => {
     refusal = 'behind';
     offered = [];
     for (const inbox of ['_INBOX_services.x', 'craft.log.s1', '$JS.API.INFO']) {
-      expect(ingress.takeBatch(message(encodeCommandBatch(1, inbox, [put('committed')])), 0), inbox).toBe(0);
+      expect(ingress.takeBatch(message(encodeCommandBatch(1, inbox, [put('committed')])), 0, 0), inbox).toBe(0);
       const { error } = decodeReplyBatch(published.at(-1)?.data ?? new Uint8Array());
       expect(error, inbox).toMatchObject({ code: 'INVALID_ARGUMENT' });
       expect(published.at(-1)?.subject).toBe('_INBOX.x');
