@@ -112,6 +112,7 @@ export async function withSession(program: Command, work: (session: Session) => 
   });
   try {
     const client = await connectCraft({ connection, cluster: options.cluster, timeoutMs: options.timeout });
+    await client.requireInbox();
     await work({ connection, client, subjects: new Subjects(options.cluster) });
   } finally {
     await connection.close();

@@ -59,7 +59,8 @@ import { call } from './retry.js';
 import { CommandSender } from './sender.js';
 
 /**
- * Connects and returns a client. Rejects as the NATS client does when no server can be reached. With the type of the cluster's state
+ * Connects and returns a client. Rejects as the NATS client does when no server can be reached, and with UnavailableError when the NATS user
+ * may not hear answers. With the type of the cluster's state
  * machine, `connectCraft<typeof machine>()`, the compiler knows names, inputs and results.
  */
 export async function connectCraft<M extends MachineTypes = MachineTypes>(
@@ -74,7 +75,15 @@ export async function connectCraft<M extends MachineTypes = MachineTypes>(
       noAsyncTraces: true,
       ...options.nats,
     }));
-  return new CraftClient<M>(connection, options);
+  const client = new CraftClient<M>(connection, options);
+  if (options.connection !== undefined) return client;
+  try {
+    await client.requireInbox();
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+  return client;
 }
 
 export class CraftClient<M extends MachineTypes = MachineTypes> {
@@ -94,6 +103,8 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
   private readonly subjects: Subjects;
   private readonly timeoutMs: number;
   private readonly attemptTimeoutMs: number;
+  /** NATS does not let this user hear the answers. */
+  private refusal: Error | undefined;
   private newest = 0;
   /** The largest timestamp that was acknowledged as committed and that no later acknowledgement is known to be ordered after. */
   private unordered = 0;
@@ -104,10 +115,21 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     private readonly options: CraftOptions,
   ) {
     this.subjects = new Subjects(options.cluster ?? 'craft');
-    this.requester = new Requester(connection);
-    this.sender = new CommandSender(connection, this.subjects);
+    const onRefused = (error: Error) => {
+      this.refusal = error;
+    };
+    this.requester = new Requester(connection, onRefused);
+    this.sender = new CommandSender(connection, this.subjects, onRefused);
     this.timeoutMs = options.timeoutMs ?? 10_000;
     this.attemptTimeoutMs = options.attemptTimeoutMs ?? 2_500;
+  }
+
+  /** @internal Asks NATS once, and waits for that. @throws UnavailableError when this user may not hear the answers */
+  async requireInbox(): Promise<void> {
+    await this.connection.flush();
+    if (this.refusal === undefined) return;
+    const message = 'NATS does not let this user hear answers: set the inbox prefix that its permissions have';
+    throw new UnavailableError(`${message} (${this.refusal.message})`, { cause: this.refusal });
   }
 
   /** The largest timestamp seen so far (microseconds since the Unix epoch), 0 before the first reply; for `after` of another client. */

@@ -30,12 +30,19 @@ export class Requester {
   private sweep: NodeJS.Timeout | undefined;
   private readonly subscription;
 
-  /** Listens on an inbox of its own until `close`, or until the connection closes. */
-  constructor(private readonly connection: NatsConnection) {
+  /**
+   * Listens on an inbox of its own until `close`, or until the connection closes.
+   * @param onRefused hears when NATS does not let this user: there are no replies then
+   */
+  constructor(
+    private readonly connection: NatsConnection,
+    onRefused: (error: Error) => void = () => undefined,
+  ) {
     this.prefix = `${inboxOf(connection)}.`;
     this.subscription = connection.subscribe(`${this.prefix}*`, {
       callback: (error, message) => {
         if (error === null) this.onMessage(message);
+        else onRefused(error);
       },
     });
     void connection.closed().then(() => this.close());

@@ -37,10 +37,14 @@ export class CommandSender {
   private timer: NodeJS.Timeout | undefined;
   private timerAtMs = 0;
 
-  /** Listens on an inbox of its own until `close`, or until the connection closes. */
+  /**
+   * Listens on an inbox of its own until `close`, or until the connection closes.
+   * @param onRefused hears when NATS does not let this user: there are no answers then
+   */
   constructor(
     private readonly connection: NatsConnection,
     private readonly subjects: Subjects,
+    onRefused: (error: Error) => void,
   ) {
     this.inbox = inboxOf(connection);
     this.headerBytes = batchHeaderLength(this.inbox);
@@ -49,6 +53,7 @@ export class CommandSender {
       connection.subscribe(subject, {
         callback: (error, message) => {
           if (error === null) onMessage(message);
+          else onRefused(error);
         },
       });
     this.subscriptions = [
