@@ -227,7 +227,7 @@ function routesOf(config: NatsConfig): string {
 cluster {
   name: ${quoted(cluster)}
   listen: ${quoted(`${listen}:${routePort}`)}
-  authorization { user: ${ROUTES_USER}, password: ${quoted(hashOf(config, ROUTES_USER))} }
+  authorization { user: ${ROUTES_USER}, password: ${quoted(hashOf(config, ROUTES_USER))}, timeout: 5 }
 ${tls === undefined ? '' : `  ${tlsBlock(tls, true)}\n`}  routes: [
 ${lines(routes)}
   ]

@@ -18,8 +18,16 @@ export class NatsConfigError extends Error {
 const PASSWORDS_FILE = 'passwords.json';
 /** What bcrypt looks at (bytes). */
 const PASSWORD_BYTES_MAX = 72;
-/** Of a hash: 2 to the power of this rounds, some 50 ms for the NATS server at each connection. */
+/** Of the hash of a password that a person has chosen: some 50 ms for the NATS server at each connection. */
 const COST = 10;
+/**
+ * Of one that nobody can guess, and of the routes, whose password is in their addresses, too. When a NATS server comes back, everybody
+ * connects at once.
+ */
+const COST_MIN = 4;
+/** 192 random bits behind what no person begins a password with. */
+const RANDOM_PREFIX = 'crp_';
+const RANDOM = /^crp_[\w-]{32}$/;
 
 const passwordsFile = z.record(z.string(), z.string());
 type Passwords = z.output<typeof passwordsFile>;
@@ -46,10 +54,10 @@ export async function writeNatsFiles({ folder, config, environment, force }: Nat
   const hashes: Record<string, string> = {};
   for (const user of [...users, ROUTES_USER]) {
     const given = environment[variableOf(user)] || kept?.[user];
-    const password = given ?? randomBytes(24).toString('base64url');
+    const password = given ?? `${RANDOM_PREFIX}${randomBytes(24).toString('base64url')}`;
     requireUsable(user, password);
     passwords[user] = password;
-    hashes[user] = await bcrypt.hash(password, COST);
+    hashes[user] = await bcrypt.hash(password, user === ROUTES_USER || RANDOM.test(password) ? COST_MIN : COST);
   }
   const whole: NatsConfig = { ...config, hashes, routesPassword: passwords[ROUTES_USER] ?? '' };
   const files = [

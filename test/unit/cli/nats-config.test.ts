@@ -31,7 +31,7 @@ describe('the text', () => {
     const text = natsConfiguration(base, n1);
     expect(text).toContain('http: "127.0.0.1:8222"');
     expect(text).toContain('"nats://routes:a%20b%2F%40%3A%22%24x@[::1]:6222"');
-    expect(text).toContain('authorization { user: routes, password: "#routes" }');
+    expect(text).toContain('authorization { user: routes, password: "#routes", timeout: 5 }');
     expect(text).not.toContain('tls {');
     expect(natsConfiguration({ ...base, nodes: [n1] }, n1)).not.toContain('routes');
   });
@@ -117,12 +117,14 @@ describe('the files', () => {
     expect((await stat(path)).mode & 0o777).toBe(0o700);
     const { client, services = '', reader } = await passwords();
     expect(client).toBe('$2a$10$abc');
-    expect(services).toMatch(/^[\w-]{32}$/);
+    expect(services).toMatch(/^crp_[\w-]{32}$/);
     expect(reader).not.toBe(services);
     const text = await readFile(join(path, 'n1.conf'), 'utf8');
     const hash = (user: string) => new RegExp(`user: "${user}", password: "([^"]+)"`).exec(text)?.[1] ?? '';
     expect(await bcrypt.compare('$2a$10$abc', hash('client'))).toBe(true);
     expect(await bcrypt.compare(services, hash('services'))).toBe(true);
+    // One that was chosen is hard to try out; one that is random needs no time.
+    expect(['client', 'services'].map((user) => bcrypt.getRounds(hash(user)))).toEqual([10, 4]);
     expect(text).not.toContain(services);
   });
 
