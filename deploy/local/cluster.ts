@@ -19,9 +19,9 @@ import { type CraftClient, connectCraft, type ServerStatus } from '../../shared/
 import { natsAddress } from '../../shared/wire/connection.js';
 import type { LocalClusterOptions } from './cluster-options.js';
 import { startJaeger } from './jaeger.js';
-import type { ExitStatus, ManagedProcess } from './managed-process.js';
+import type { ManagedProcess } from './managed-process.js';
 import { startNats } from './nats.js';
-import { Part } from './part.js';
+import { Part, type PartEnd } from './part.js';
 import { PidFolder } from './pid-file.js';
 import { freePorts, requireFreePort } from './ports.js';
 import { createDatabases, localDatabaseUrl, startPostgres, withDatabase } from './postgres.js';
@@ -43,6 +43,14 @@ export class StoppedError extends Error {
     this.name = 'StoppedError';
   }
 }
+
+/** What becomes of a part that has ended. */
+const NEXT: Readonly<Record<PartEnd['next'], string>> = {
+  again: '; starting it again',
+  'given-up':
+    '; it ends like this again and again, and is not started any more: mend the cause, then start the cluster again',
+  none: '',
+};
 
 export class LocalCluster {
   readonly cluster: string;
@@ -339,10 +347,10 @@ export class LocalCluster {
   private add(name: string, launch: () => Promise<ManagedProcess>, supervise = false): Part {
     const known = this.parts.get(name);
     if (known) return known;
-    const onEnd = (_name: string, status: ExitStatus): void =>
-      this.notice(
-        `${name} ended with ${status.signal ?? `code ${status.code}`}${supervise ? '; starting it again' : ''}`,
-      );
+    const onEnd = (_name: string, { status, reason, next }: PartEnd): void => {
+      const what = `${name} ended with ${status.signal ?? `code ${status.code}`}${reason === undefined ? '' : `: ${reason}`}`;
+      this.notice(`${what}${NEXT[next]}`);
+    };
     const part = new Part(name, launch, { supervise, onEnd });
     this.parts.set(name, part);
     return part;

@@ -16,12 +16,25 @@ export async function newestError(file: string, sinceMs: number): Promise<string
   return undefined;
 }
 
-async function tailOf(file: string): Promise<string> {
+/**
+ * Why a process ended, as far as its log says: the newest error of the JSON lines from byte `fromByte` on, else the last line, which
+ * is what a program says that has no logger yet. Undefined when there is neither.
+ */
+export async function endReason(file: string, fromByte: number): Promise<string | undefined> {
+  const lines = (await tailOf(file, fromByte)).split('\n').reverse();
+  for (const line of lines) {
+    const found = parse(line);
+    if (found !== undefined && found.level >= ERROR_LEVEL) return found.msg;
+  }
+  return lines.map((line) => line.trim()).find((line) => line !== '' && parse(line) === undefined);
+}
+
+async function tailOf(file: string, fromByte = 0): Promise<string> {
   try {
     const handle = await open(file);
     try {
       const { size } = await handle.stat();
-      const length = Math.min(size, TAIL_BYTES);
+      const length = Math.max(0, Math.min(size - fromByte, TAIL_BYTES));
       const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, size - length);
       return buffer.subarray(0, bytesRead).toString();
     } finally {

@@ -1,9 +1,10 @@
 /** A long-running process that this one started: its log, its end, and its id on record as long as it lives. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { guard, unguard } from './guardian.js';
+import { endReason } from './log-errors.js';
 import type { PidFolder } from './pid-file.js';
 
 export interface ProcessDescription {
@@ -48,6 +49,8 @@ export class ManagedProcess {
     readonly description: ProcessDescription,
     private readonly child: ChildProcess,
     readonly pid: number,
+    /** Where in the log its own lines begin (bytes). */
+    private readonly logStart: number,
   ) {
     this.exited = new Promise((resolve) => {
       child.once('exit', (code, signal) => {
@@ -63,6 +66,7 @@ export class ManagedProcess {
   static async start(description: ProcessDescription): Promise<ManagedProcess> {
     mkdirSync(dirname(description.logFile), { recursive: true });
     const log = openSync(description.logFile, 'a');
+    const logStart = fstatSync(log).size;
     const child = spawn(description.command, description.args, {
       env: description.environment ?? process.env,
       // Away from the terminal's process group: an interrupt there is for the launcher, which stops things in order.
@@ -83,7 +87,7 @@ export class ManagedProcess {
     if (description.print) printLines(child, description.name, log);
     else closeSync(log);
     guard(child.pid, description.stopSignal === 'SIGINT' ? 'QUIT' : 'KILL');
-    const managed = new ManagedProcess(description, child, child.pid);
+    const managed = new ManagedProcess(description, child, child.pid, logStart);
     await description.pidFolder?.add(description.name, child.pid);
     return managed;
   }
@@ -94,6 +98,11 @@ export class ManagedProcess {
 
   get isRunning(): boolean {
     return this.status === undefined;
+  }
+
+  /** Why it ended, as far as its log says. */
+  endReason(): Promise<string | undefined> {
+    return endReason(this.description.logFile, this.logStart);
   }
 
   /** Sends a signal; does nothing when the process has ended. */

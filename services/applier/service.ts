@@ -261,7 +261,6 @@ export class ApplierService implements Service {
     if (this.stopping.signal.aborted) return;
     this.stopping.abort();
     void this.executor.stop();
-    this.logger.fatal({ err: error }, `the applier cannot go on: ${error.message}`);
     this.fail(error);
   }
 

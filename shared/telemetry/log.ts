@@ -27,7 +27,7 @@ export function createLogger(options: LoggerOptions): Logger {
   );
 }
 
-/** Says that something of this kind happened; `detail` of the first occurrence since the last line is logged. */
+/** Says that something of this kind happened; `detail` of the newest occurrence since the last line is logged. */
 export type WarnOccasionally = (kind: string, detail?: unknown) => void;
 
 interface Kind {
@@ -35,7 +35,7 @@ interface Kind {
   count: number;
   /** All occurrences. */
   total: number;
-  /** Of the first occurrence since the last line. */
+  /** Of the newest occurrence since the last line that had one. */
   detail: unknown;
   /** Runs while lines of this kind are held back. */
   timer: NodeJS.Timeout | undefined;
@@ -68,7 +68,7 @@ export function warnOccasionally(logger: Pick<Logger, 'warn'>, intervalMs = 10_0
     }
     kind.count += 1;
     kind.total += 1;
-    kind.detail ??= detail;
+    kind.detail = detail ?? kind.detail;
     if (kind.timer === undefined) write(name, kind);
   };
 }

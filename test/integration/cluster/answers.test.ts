@@ -103,8 +103,13 @@ async function logOf(part: string): Promise<Line[]> {
 /** The part has ended by itself, with an exit code that a supervisor takes for a failure; the last reason that it gave. */
 async function reasonOfEnd(part: string): Promise<string> {
   await eventually(`the end of ${part}`, () => test.cluster.pids[part] === undefined, { timeoutMs: 30_000 });
-  expect(notices.filter((line) => line.startsWith(`${part} `)).at(-1)).toBe(`${part} ended with code 1`);
-  return (await logOf(part)).findLast(({ level }) => level === FATAL)?.err?.message ?? '';
+  const fatal = (await logOf(part)).filter(({ level }) => level === FATAL);
+  const last = fatal.at(-1);
+  // The terminal shows it, and the log has it once, with one stack.
+  const notice = () => notices.filter((line) => line.startsWith(`${part} `)).at(-1);
+  await eventually(`what is told of ${part}`, () => notice() === `${part} ended with code 1: ${last?.msg}`);
+  expect(fatal.filter(({ err }) => err?.message === last?.err?.message)).toHaveLength(1);
+  return last?.err?.message ?? '';
 }
 
 /** One more process of a service of a server, with the environment of the one that runs. */

@@ -52,4 +52,17 @@ describe('warnOccasionally', () => {
     warn('malformed envelope');
     expect(lines.slice(3)).toMatchObject([{ text: 'malformed envelope', count: 1, total: 1_001 }]);
   });
+
+  it('tells of the newest detail among those that were held back', () => {
+    const details: unknown[] = [];
+    const logger = {
+      warn: ({ detail, err }: { detail?: unknown; err?: unknown }) => details.push(err ?? detail),
+    } as unknown as Pick<Logger, 'warn'>;
+    const warn = warnOccasionally(logger, 10_000);
+    const newest = new Error('the newest');
+    for (const detail of ['first', 'second', newest, undefined]) warn('malformed envelope', detail);
+    vi.advanceTimersByTime(10_000);
+    expect(details).toEqual(['first', newest]);
+    vi.advanceTimersByTime(10_000);
+  });
 });
