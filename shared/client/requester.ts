@@ -4,6 +4,7 @@
  */
 import type { Msg, MsgHdrs, NatsConnection } from 'nats';
 import { inboxOf } from '../wire/inbox.js';
+import { isPubAck } from '../wire/pub-ack.js';
 
 /**
  * Why there is no reply. `no-responders`: NATS knew nobody who listens, so nothing has happened. `timeout` and `closed`: the request
@@ -105,7 +106,7 @@ export class Requester {
   private onMessage(message: Msg): void {
     const token = message.subject.slice(this.prefix.length);
     const pending = this.pending.get(token);
-    if (pending === undefined) return;
+    if (pending === undefined || isPubAck(message.data)) return;
     this.pending.delete(token);
     // Only an empty message can be the server's word that nobody listens: no need to parse headers of others.
     const nobodyListens = message.data.length === 0 && message.headers?.code === 503;

@@ -6,6 +6,7 @@ import { InvalidArgumentError as InvalidNatsArgument, type Msg, type NatsConnect
 import { batchHeaderLength, encodeCommandBatch } from '../wire/command-batch.js';
 import { messageBytesMax } from '../wire/connection.js';
 import { inboxOf } from '../wire/inbox.js';
+import { isPubAck } from '../wire/pub-ack.js';
 import { decodeReplyBatch, type NumberedReply, type ReplyBatch } from '../wire/reply-batch.js';
 import type { Subjects } from '../wire/subjects.js';
 import { WireError } from '../wire/wire-error.js';
@@ -170,6 +171,7 @@ export class CommandSender {
    * also the answers to its commands.
    */
   private onBatch(message: Msg): void {
+    if (isPubAck(message.data)) return;
     const firstNumber = Number(message.subject.slice(this.inbox.length + 1));
     const nowMs = performance.now();
     // Only an empty message can be the server's word that nobody listens: no need to parse headers

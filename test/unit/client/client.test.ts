@@ -1,4 +1,5 @@
 import '../../../shared/wire/protobuf.js';
+import { jetstreamManager } from '@nats-io/jetstream';
 import { type Context, type ContextManager, context, ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import { connect, type Msg, type NatsConnection, type Subscription } from 'nats';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -16,6 +17,7 @@ import {
 } from '../../../shared/client/index.js';
 import { decodeCommandBatch } from '../../../shared/wire/command-batch.js';
 import { craft } from '../../../shared/wire/generated/craft.js';
+import { isPubAck } from '../../../shared/wire/pub-ack.js';
 import { WireError } from '../../../shared/wire/wire-error.js';
 import { startTestNats, type TestNats } from '../../harness/index.js';
 
@@ -156,6 +158,28 @@ describe('client', () => {
     await other.close();
     expect(client.connection.isClosed()).toBe(false);
     await end();
+  });
+
+  it('does not take the acknowledgement of a stream that has its subjects for an answer', async () => {
+    await (await jetstreamManager(responder)).streams.add({ name: 'FOREIGN', subjects: ['foreign.>'] });
+    const acknowledgement = (await responder.request('foreign.command', '{}')).data;
+    expect(isPubAck(acknowledgement)).toBe(true);
+    const subjects = ['craft.batch', 'craft.query.>'];
+    const foreign = subjects.map((subject) =>
+      responder.subscribe(subject, { callback: (_error, message) => void message.respond(acknowledgement) }),
+    );
+    for (const subscription of foreign) open.add(subscription);
+    const end = await respond('craft.batch', [applied(1, 1_000)]);
+    expect(await client.kv.put('a', 1)).toMatchObject({ index: 1 });
+    await end();
+    const endQuery = await respond('craft.query.>', [{ ok: true, result: { version: 1 } }]);
+    expect(await client.query('kv.get', { key: 'a' })).toEqual({ version: 1 });
+    await endQuery();
+    // One attempt for each.
+    expect(seen.map(({ subject }) => subject)).toEqual(['craft.batch', 'craft.query.kv.get']);
+    for (const text of ['{"ok":true}', '{"error":', '{"stream":"S","ok":true}', '']) {
+      expect(isPubAck(Buffer.from(text)), text).toBe(false);
+    }
   });
 
   it('pitfall: outcome unknown: retries what is retryable, and silence, with the same id', async () => {
