@@ -7,6 +7,7 @@ import type { Index } from '../../shared/raft/entry.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import { RequestHeaders } from '../../shared/wire/headers.js';
+import type { MicroEndpoint, MicroStatistics } from '../../shared/wire/micro.js';
 import { encodeError } from '../../shared/wire/reply.js';
 import type { ReplyGuard } from '../../shared/wire/reply-guard.js';
 import { APPLIERS_QUEUE, type Subjects } from '../../shared/wire/subjects.js';
@@ -39,8 +40,18 @@ export interface QueriesOptions {
   readonly onFailure: (error: unknown) => void;
 }
 
+/** Of one subject, since the start. */
+class Reads implements MicroStatistics {
+  requests = 0;
+  errors = 0;
+  lastError = '';
+  processingMs = 0;
+}
+
 export class Queries {
   private underWay = 0;
+  private readonly queries = new Reads();
+  private readonly syncs = new Reads();
 
   constructor(private readonly options: QueriesOptions) {
     const { connection, subjects, server } = options;
@@ -50,31 +61,43 @@ export class Queries {
       callback: (error, message) => {
         if (error !== null) return;
         const name = message.subject.slice(prefix.length);
-        void this.answer(message, 'craft.query', name, (spans) => this.query(message, name, spans));
+        void this.answer(message, this.queries, 'craft.query', name, (spans) => this.query(message, name, spans));
       },
     });
     connection.subscribe(subjects.sync(server), {
       callback: (error, message) => {
-        if (error === null) void this.answer(message, 'craft.sync', server, (spans) => this.sync(spans));
+        if (error === null) void this.answer(message, this.syncs, 'craft.sync', server, (spans) => this.sync(spans));
       },
     });
+  }
+
+  /** What clients may ask here, for lists of services. */
+  get endpoints(): MicroEndpoint[] {
+    const { subjects, server } = this.options;
+    return [
+      { name: 'query', subject: subjects.query('>'), queueGroup: APPLIERS_QUEUE, statistics: () => this.queries },
+      { name: 'sync', subject: subjects.sync(server), statistics: () => this.syncs },
+    ];
   }
 
   /** Answers whatever comes of it; never rejects. */
   private async answer(
     message: Msg,
+    reads: Reads,
     request: 'craft.query' | 'craft.sync',
     label: string,
     read: (spans: QuerySpans | undefined) => Promise<string>,
   ): Promise<void> {
     if (!message.reply || !this.options.replies.allowsClient(message.reply)) return;
+    reads.requests += 1;
     const { tracing } = this.options;
     const spans = tracing.enabled ? QuerySpans.begin(tracing, request, label, message) : undefined;
     if (this.underWay >= READS_MAX) {
-      this.refuse(message, new CraftError('OVERLOADED', 'too many reads are under way; try again later'), spans);
+      this.refuse(message, reads, new CraftError('OVERLOADED', 'too many reads are under way; try again later'), spans);
       return;
     }
     this.underWay += 1;
+    const startMs = performance.now();
     try {
       this.requireTrust();
       const answer = encoder.encode(await read(spans));
@@ -84,9 +107,10 @@ export class Queries {
       message.respond(answer);
       spans?.end();
     } catch (error) {
-      this.refuse(message, error, spans);
+      this.refuse(message, reads, error, spans);
     } finally {
       this.underWay -= 1;
+      reads.processingMs += performance.now() - startMs;
     }
   }
 
@@ -137,10 +161,12 @@ export class Queries {
     }
   }
 
-  private refuse(message: Msg, error: unknown, spans: QuerySpans | undefined): void {
+  private refuse(message: Msg, reads: Reads, error: unknown, spans: QuerySpans | undefined): void {
     if (!(error instanceof CraftError)) this.options.onFailure(error);
     // A database that does not answer is away for a while; nothing has happened, so the client may ask again.
     const typed = error instanceof CraftError ? error : new CraftError('UNAVAILABLE', 'the database does not answer');
+    reads.errors += 1;
+    reads.lastError = `${typed.code}: ${typed.message}`;
     spans?.end(typed);
     try {
       const { data, headers } = encodeError(typed, 'json');

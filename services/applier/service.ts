@@ -23,6 +23,7 @@ import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { type Answers, answersOver } from '../../shared/wire/answers.js';
 import { parseJson } from '../../shared/wire/json.js';
 import type { MachineInput, VersionNotice } from '../../shared/wire/machine.js';
+import { listService } from '../../shared/wire/micro.js';
 import { REPLY_REFUSED, ReplyGuard } from '../../shared/wire/reply-guard.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { answer } from './answers.js';
@@ -218,7 +219,7 @@ export class ApplierService implements Service {
       executor,
       onFailure: onFailure('a request about snapshots failed'),
     });
-    new Queries({
+    const queries = new Queries({
       connection,
       subjects,
       replies,
@@ -238,6 +239,9 @@ export class ApplierService implements Service {
         onFailure('a read failed')(error);
       },
     });
+    const description = 'Executes the merged log in the database of its server, and answers reads';
+    const { endpoints } = queries;
+    listService(connection, { name: 'craft-applier', description, server, cluster: config.cluster, endpoints });
     void watchNats(connection, this.warn, health);
     void this.watchConnection();
     void connection.closed().then((error) => {

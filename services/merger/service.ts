@@ -25,6 +25,7 @@ import { createTracing, type Tracing } from '../../shared/telemetry/tracing.js';
 import { connectNats, NO_NATS, onCarriedBytes, requireOpen } from '../../shared/wire/connection.js';
 import { requestInstall } from '../../shared/wire/install.js';
 import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
+import { listService } from '../../shared/wire/micro.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { MERGER_DEFAULTS, MergerCore, type MergerLimits } from './core.js';
 import { Executor } from './executor.js';
@@ -135,6 +136,8 @@ class MergerService implements Service {
         this.executor?.end(new StreamLostError('the applier needs what is before the beginning of the stream'));
       },
     });
+    const description = 'Merges the logs of all groups into one';
+    listService(connection, { name: 'craft-merger', description, server, cluster, endpoints: [] });
     void watchNats(connection, this.warn, health);
     this.watch();
     this.limitsWatch = setInterval(() => void this.lookAtLimits(), LIMITS_MS);

@@ -31,9 +31,10 @@ import {
 } from '../../shared/wire/feed.js';
 import { parseJson } from '../../shared/wire/json.js';
 import { versionNotice } from '../../shared/wire/machine.js';
+import { listService } from '../../shared/wire/micro.js';
 import { PROTOCOL, ProtocolError, readable } from '../../shared/wire/protocol.js';
 import { REPLY_REFUSED, ReplyGuard } from '../../shared/wire/reply-guard.js';
-import { Subjects } from '../../shared/wire/subjects.js';
+import { LEADERS_QUEUE, Subjects } from '../../shared/wire/subjects.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 import { type ClientCommand, Ingress } from './commands.js';
 import type { CommandRefusal } from './core/effect.js';
@@ -188,6 +189,7 @@ export class ReplicaService implements Service {
     this.observe();
     this.watch();
     this.subscribe();
+    this.list();
     void watchNats(connection, this.warn, health);
     onCarriedBytes(connection, (bytes) => this.carry(bytes));
     this.clockWatch = setInterval(() => this.lookAtClock(), CLOCK_LOOK_MS);
@@ -289,6 +291,22 @@ export class ReplicaService implements Service {
       });
     }
     this.logger.info({ nats: connection.getServer(), groups: config.groups }, 'replica started');
+  }
+
+  /** For `nats micro`: commands that came alone and in batches; those that were refused for load, or since another server leads. */
+  private list(): void {
+    const { connection, subjects, config } = this;
+    const { server, cluster } = config;
+    listService(connection, {
+      ...{ name: 'craft-replica', server, cluster },
+      description: 'Takes commands while it leads a group, and writes the logs of all groups',
+      endpoints: [
+        {
+          ...{ name: 'command', subject: subjects.commands(), queueGroup: LEADERS_QUEUE },
+          statistics: () => ({ requests: this.commands.value, errors: this.refused.value + this.shed.value }),
+        },
+      ],
+    });
   }
 
   private read(data: Uint8Array): Envelope {

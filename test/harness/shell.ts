@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
+import postgres from 'postgres';
 import { projectRoot } from '../../deploy/local/project.js';
 
 /** The `sh` blocks directly below a heading of a page, in their order. Rejects when there is no such heading. */
@@ -31,10 +32,16 @@ export function blocksOf(markdown: string): string[] {
 }
 
 /**
- * Runs a block in the folder of the project, up to its first command that fails; resolves with the lines of its standard output. `craft` is the
- * built command line. `folder` takes a file for that.
+ * Runs a block, up to its first command that fails; resolves with the lines of its standard output. `craft` is the built command line. `folder`
+ * takes a file for that. `cwd` is where it runs: in the folder of the project, unless the page is of another one. Rejects with all that the
+ * block printed.
  */
-export async function runBlock(block: string, folder: string, environment: NodeJS.ProcessEnv): Promise<string[]> {
+export async function runBlock(
+  block: string,
+  folder: string,
+  environment: NodeJS.ProcessEnv,
+  cwd = projectRoot(),
+): Promise<string[]> {
   const bin = join(folder, 'bin');
   await mkdir(bin, { recursive: true });
   const craft = join(bin, 'craft');
@@ -42,7 +49,29 @@ export async function runBlock(block: string, folder: string, environment: NodeJ
   await writeFile(craft, `#!/bin/sh\nexec '${process.execPath}' '${program}' "$@"\n`);
   await chmod(craft, 0o755);
   const PATH = `${bin}${delimiter}${process.env['PATH'] ?? ''}`;
-  const options = { cwd: projectRoot(), env: { ...process.env, ...environment, PATH } };
-  const { stdout } = await promisify(execFile)('sh', ['-e', '-c', block], options);
-  return stdout.trimEnd().split('\n');
+  const options = { cwd, env: { ...process.env, ...environment, PATH } };
+  try {
+    const { stdout } = await promisify(execFile)('sh', ['-e', '-c', block], options);
+    return stdout.trimEnd().split('\n');
+  } catch (cause) {
+    const { message, stdout = '' } = cause as Error & { stdout?: string };
+    throw new Error(`${message}\n${stdout}`, { cause });
+  }
+}
+
+/**
+ * The rows of a block that calls psql, which may not be installed: its statement goes through another client, to the same address but for the
+ * port.
+ */
+export async function runPsqlBlock(block: string, port: number): Promise<object[]> {
+  const [, given = '', statement = ''] = /^psql (\S+) -c '([^']+)'\n$/.exec(block) ?? [];
+  if (statement === '') throw new Error(`not a call of psql: ${block}`);
+  const url = new URL(given);
+  url.port = String(port);
+  const database = postgres(url.href, { max: 1 });
+  try {
+    return [...(await database.unsafe(statement))];
+  } finally {
+    await database.end();
+  }
 }

@@ -4,12 +4,12 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
-import postgres from 'postgres';
+import { connect } from 'nats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { projectRoot } from '../../../deploy/local/project.js';
 import { type CraftClient, connectCraft, RejectedError } from '../../../shared/client/index.js';
 import { VERSION } from '../../../shared/config/version.js';
-import { runBlock, shellBlocks, startTestCluster, type TestCluster } from '../../harness/index.js';
+import { runBlock, runPsqlBlock, shellBlocks, startTestCluster, type TestCluster } from '../../harness/index.js';
 
 interface Run {
   readonly exitCode: number;
@@ -169,6 +169,51 @@ describe('clients', () => {
     for (const [headings = ''] of [servers, groups]) expect(guide).toContainEqual(columns(headings));
   });
 
+  it('nats micro lists every service, with what it was asked', async () => {
+    const connection = await connect({ servers: test.cluster.natsUrl });
+    /** As `nats micro` asks: everything that answers, until as many have. */
+    async function asked(subject: string, maxMessages: number): Promise<Record<string, unknown>[]> {
+      const options = { strategy: 'count', maxMessages, maxWait: 10_000 } as const;
+      const answers: Record<string, unknown>[] = [];
+      for await (const message of await connection.requestMany(subject, undefined, options)) {
+        answers.push(message.json());
+      }
+      return answers;
+    }
+    try {
+      const all = await asked('$SRV.PING', 9);
+      const names = ['craft-applier', 'craft-merger', 'craft-replica'];
+      const expected = ['s1', 's2', 's3'].flatMap((server) => names.map((name) => `${name} ${server}`));
+      const named = all.map(({ name, metadata }) => `${name} ${(metadata as { server: string }).server}`);
+      expect(named.sort()).toEqual(expected.sort());
+      expect(new Set(all.map(({ id }) => id)).size).toBe(9);
+      for (const one of all) expect(one).toMatchObject({ version: VERSION, type: 'io.nats.micro.v1.ping_response' });
+
+      await client.kv.put('micro', 1);
+      await client.kv.get('micro');
+      const [info] = await asked('$SRV.INFO.craft-replica', 1);
+      expect(info).toMatchObject({
+        ...{ type: 'io.nats.micro.v1.info_response', name: 'craft-replica', description: expect.stringMatching(/./) },
+        metadata: { server: expect.stringMatching(/^s[123]$/), cluster: 'craft' },
+        endpoints: [{ name: 'command', subject: 'craft.cmd.>', queue_group: 'leaders' }],
+      });
+      const sum = async (subject: string, field: string) => {
+        const found = (await asked(subject, 3)).flatMap(({ endpoints }) => endpoints as Record<string, number>[]);
+        return found.reduce((total, one) => total + Number(one[field]), 0);
+      };
+      expect(await sum('$SRV.STATS.craft-replica', 'num_requests')).toBeGreaterThan(0);
+      expect(await sum('$SRV.STATS.craft-applier', 'num_requests')).toBeGreaterThan(0);
+      expect(await sum('$SRV.STATS.craft-applier', 'processing_time')).toBeGreaterThan(0);
+
+      const { id } = all.find(({ name }) => name === 'craft-applier') ?? {};
+      const [stats, ...others] = await asked(`$SRV.STATS.craft-applier.${id}`, 1);
+      expect(others).toEqual([]);
+      expect(stats).toMatchObject({ type: 'io.nats.micro.v1.stats_response', id, started: expect.any(String) });
+    } finally {
+      await connection.close();
+    }
+  });
+
   it('the commands of README.md, "Use it", run as they stand', async () => {
     const [commands = '', sql = '', ...others] = await shellBlocks('README.md', 'Use it');
     expect(others).toEqual([]);
@@ -177,15 +222,8 @@ describe('clients', () => {
     expect(JSON.parse(got)).toEqual({ value: { n: 1 }, version });
     expect(status).toMatch(/^healthy: 3 of 3 servers/);
 
-    // psql may not be there: its statement goes through another client, to the same address but for the port.
-    const [, given = '', statement = ''] = /^psql (\S+) -c '([^']+)'\n$/.exec(sql) ?? [];
-    const url = new URL(given);
-    url.port = new URL(test.cluster.databaseUrl('s2')).port;
-    expect(url.href).toBe(test.cluster.databaseUrl('s2'));
     await client.sync('s2');
-    const database = postgres(url.href, { max: 1 });
-    const rows = await database.unsafe(statement);
-    await database.end();
+    const rows = await runPsqlBlock(sql, Number(new URL(test.cluster.databaseUrl('s2')).port));
     expect(rows).toContainEqual(expect.objectContaining({ key: 'a', value: { n: 1 } }));
   });
 
