@@ -1,6 +1,6 @@
 /**
  * What others ask of this server's state (T10): `<c>.install.<server>`, `<c>.admin.snapshot`, `<c>.admin.snapshots`, `<c>.admin.restore.<server>`,
- * `<c>.admin.rebuild.<server>`. JSON.
+ * `<c>.admin.rebuild.<server>`; and of what became of commands: `<c>.admin.outcomes.<server>`. JSON.
  */
 import { type Msg, type NatsConnection, NoRespondersError } from '@nats-io/nats-core';
 import {
@@ -13,6 +13,7 @@ import type { SnapshotInfo } from '../../shared/snapshot/bucket.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import { installRequest } from '../../shared/wire/install.js';
 import { parseJson } from '../../shared/wire/json.js';
+import { OUTCOME_MESSAGE_MAX, type OutcomesReply, outcomesRequest } from '../../shared/wire/outcomes.js';
 import { encodeError } from '../../shared/wire/reply.js';
 import type { ReplyGuard } from '../../shared/wire/reply-guard.js';
 import { type RestoreInput, restoreRequest } from '../../shared/wire/restore.js';
@@ -27,7 +28,7 @@ export interface SnapshotRequestsOptions {
   readonly replies: ReplyGuard;
   readonly server: string;
   readonly groups: number;
-  readonly engine: Pick<StorageEngine, 'verify'>;
+  readonly engine: Pick<StorageEngine, 'verify' | 'outcomes'>;
   readonly snapshots: Pick<Snapshots, 'list' | 'openFile'>;
   readonly executor: Pick<Executor, 'happen' | 'installs' | 'takes' | 'rebuilds'>;
   readonly onFailure: (error: unknown) => void;
@@ -54,6 +55,7 @@ export class SnapshotRequests {
     this.listen(subjects.admin('snapshot', server), take);
     this.listen(subjects.admin('rebuild', server), () => this.rebuild());
     this.listen(subjects.admin('restore', server), (message) => this.restore(message.data));
+    this.listen(subjects.admin('outcomes', server), (message) => this.outcomes(message.data));
     this.listen(subjects.admin('snapshots', server), async () => ({
       ok: true,
       snapshots: (await snapshots.list()).map(summary),
@@ -115,6 +117,23 @@ export class SnapshotRequests {
         throw new CraftError('TIMEOUT_UNKNOWN', message, { cause });
       });
     return reply.json<object>();
+  }
+
+  private async outcomes(data: Uint8Array): Promise<OutcomesReply> {
+    const { from, to } = parseJson(data, outcomesRequest);
+    const { appliedIndex, outcomes } = await this.options.engine.outcomes(from, to);
+    return {
+      ok: true,
+      appliedIndex,
+      outcomes: outcomes.map(({ mergedIndex: index, timestamp, outcome }) =>
+        outcome.ok
+          ? { index, timestamp, outcome: 'ok' }
+          : {
+              ...{ index, timestamp, outcome: outcome.failed ? 'failed' : 'rejected' },
+              message: outcome.message.slice(0, OUTCOME_MESSAGE_MAX),
+            },
+      ),
+    };
   }
 
   /** Its SHA-256. */

@@ -12,6 +12,7 @@ import { entryBody } from '../../shared/wire/entry-block.js';
 import { isNoMessage, isStreamNotFound } from '../../shared/wire/jetstream-errors.js';
 import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { WireError } from '../../shared/wire/wire-error.js';
+import type { Outcomes } from './outcomes.js';
 
 /** A stream, and the one subject that it stores. */
 export interface LogStream {
@@ -35,13 +36,14 @@ const LOOK_MESSAGES_MAX = 64;
 const FOLLOW_MS = 250;
 
 /**
- * Prints the entries of the range in order, one object each. What is no merged batch is passed over, as the appliers do, and `onSkipped` told.
- * Rejects with a CraftError when there is no such stream or it may not be read.
+ * Prints the entries of the range in order, one object each, with what became of it as far as `outcomes` knows. What is no merged batch is
+ * passed over, as the appliers do, and `onSkipped` told. Rejects with a CraftError when there is no such stream or it may not be read.
  */
 export async function printLog(
   connection: NatsConnection,
   log: LogStream,
   range: LogRange,
+  outcomes: Pick<Outcomes, 'of'>,
   print: (entry: object) => void,
   onSkipped: (why: string) => void,
 ): Promise<void> {
@@ -51,9 +53,11 @@ export async function printLog(
   if (last === 0 && !range.follow) return;
   let next = await sequenceOf(manager, log, range.from, last);
   while (range.follow || next <= last) {
-    const read = await readPiece(manager, log, next, ({ data, seq }) => {
+    const read = await readPiece(manager, log, next, async ({ data, seq }) => {
       const run = runOf(data, (why) => onSkipped(`message ${seq} of ${log.stream} is passed over: ${why}`));
-      for (const entry of entriesOf(run)) if (entry.index >= range.from) print(entry);
+      const entries = entriesOf(run).filter(({ index }) => index >= range.from);
+      const known = await outcomes.of(entries);
+      for (const [at, entry] of entries.entries()) print({ ...entry, ...known[at] });
     });
     if (read === undefined && !range.follow) return;
     if (read === undefined) await delay(FOLLOW_MS);
@@ -66,14 +70,14 @@ async function readPiece(
   manager: JetStreamManager,
   { stream }: LogStream,
   seq: number,
-  take: (message: StoredMsg) => void,
+  take: (message: StoredMsg) => Promise<void>,
 ): Promise<number | undefined> {
   let read: number | undefined;
   try {
     for await (const message of await manager.direct.getBatch(stream, {
       ...{ seq, batch: PIECE_MESSAGES, max_bytes: PIECE_BYTES },
     })) {
-      take(message);
+      await take(message);
       read = message.seq;
     }
   } catch (error) {

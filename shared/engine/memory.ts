@@ -3,6 +3,7 @@
  * can stand where time is simulated. It forgets everything with the process.
  */
 import { EMPTY_CHECKSUM } from '../merge/checksum.js';
+import type { Index } from '../raft/entry.js';
 import { MACHINE_COMMAND } from '../wire/machine.js';
 import { RESERVED_PREFIX } from '../wire/restore.js';
 import { kvContract } from './kv/contract.js';
@@ -15,6 +16,7 @@ import {
   type EngineBatch,
   type EnginePosition,
   type EngineSnapshot,
+  type KeptOutcomes,
   type MergedCommand,
   PositionError,
   positionsAfter,
@@ -155,6 +157,11 @@ export class MemoryEngine implements StorageEngine {
 
   locate(): Promise<EnginePosition> {
     return Promise.resolve(this.position);
+  }
+
+  outcomes(from: Index, to: Index): Promise<KeptOutcomes> {
+    const outcomes = [...this.results.values()].filter(({ mergedIndex }) => mergedIndex >= from && mergedIndex <= to);
+    return Promise.resolve({ appliedIndex: this.position.mergedIndex, outcomes });
   }
 
   snapshot(): Promise<EngineSnapshot> {

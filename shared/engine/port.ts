@@ -105,6 +105,19 @@ export interface EngineSnapshot {
   readonly data: AsyncIterable<Uint8Array>;
 }
 
+/** An outcome that is kept. The timestamp tells a command of this log from one of a log that a file was restored from. */
+export interface KeptOutcome {
+  readonly mergedIndex: Index;
+  readonly timestamp: Timestamp;
+  readonly outcome: CommandOutcome;
+}
+
+export interface KeptOutcomes {
+  /** How far the state was before it was looked at: outcomes beyond may be missing. */
+  readonly appliedIndex: Index;
+  readonly outcomes: readonly KeptOutcome[];
+}
+
 /** The rows of one table at one position. */
 export interface TableChecksum {
   /** With its schema, where that is not the default one. */
@@ -159,6 +172,11 @@ export interface StorageEngine {
   query(name: string, input: unknown, atLeast?: readonly Index[], onCall?: OnDatabaseCall): Promise<unknown>;
   /** The stored position. @throws PositionError when it is behind `atLeast`; DamagedError also when no batch and no query has met it yet. */
   locate(atLeast: readonly Index[]): Promise<EnginePosition>;
+  /**
+   * What became of the commands from merged index `from` to `to`, as far as it is kept: that of commands with an id, for the window of
+   * duplicates. One that repeated an id has no outcome of its own.
+   */
+  outcomes(from: Index, to: Index): Promise<KeptOutcomes>;
   /** The committed state as it is now, while writes go on. At most one at a time; a second call rejects. */
   snapshot(): Promise<EngineSnapshot>;
   /**

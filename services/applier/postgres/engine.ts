@@ -19,6 +19,7 @@ import {
   type EnginePosition,
   type EngineSnapshot,
   FencedError,
+  type KeptOutcomes,
   type MergedCommand,
   type OnDatabaseCall,
   OtherMachineError,
@@ -78,7 +79,9 @@ import {
 import { QueryPool } from './query-pool.js';
 import { RecentVersions } from './recent-versions.js';
 import { formatOf, type RestoreSession, restoreSnapshot } from './restore.js';
+import { allOfResultBatches, LIST_OUTCOMES } from './result-batches.js';
 import { ResultStore } from './result-store.js';
+import { LIST_OWN_OUTCOMES, readResults } from './results.js';
 import { RowsChecker } from './rows-check.js';
 import { recordNewSequences } from './sequences.js';
 import {
@@ -104,6 +107,9 @@ import { ensurePosition, kvTableOf, listTablesOnce, requireTables } from './stat
 import { type SwitchResult, switchMachine } from './switch.js';
 import type { Transaction } from './transaction.js';
 import { sourceOf } from './version.js';
+
+/** Outcomes of one batch that are looked through for those that are asked for. */
+const OUTCOMES_BYTES_MAX = 4 * 1024 * 1024;
 
 export interface PostgresEngineOptions {
   /** A pooler in transaction mode is fine, with `?prepare=false` where it knows no prepared statements. */
@@ -387,6 +393,24 @@ export class PostgresEngine implements StorageEngine {
         const position = readPosition(found);
         this.require(position, atLeast);
         return plainPosition(position);
+      });
+    } catch (error) {
+      throw await this.explain(error);
+    }
+  }
+
+  async outcomes(from: Index, to: Index): Promise<KeptOutcomes> {
+    try {
+      return await this.pool.use(async (connection) => {
+        // In this order: what is found is at least what the position has.
+        const position = readPosition(await connection.run(READ_POSITION, []));
+        const limit = String(to - from + 2);
+        const range = [String(from), String(to)];
+        const inBatches = await connection.run(LIST_OUTCOMES, [...range, limit, String(OUTCOMES_BYTES_MAX)]);
+        const inOwnRows = await connection.run(LIST_OWN_OUTCOMES, range);
+        const all = [...allOfResultBatches(inBatches), ...readResults(inOwnRows).values()];
+        const outcomes = all.filter(({ mergedIndex }) => mergedIndex >= from && mergedIndex <= to);
+        return { appliedIndex: position.mergedIndex, outcomes };
       });
     } catch (error) {
       throw await this.explain(error);

@@ -79,6 +79,24 @@ export function readResultBatches(rows: Rows, wanted: ReadonlySet<string>): Map<
   return results;
 }
 
+/**
+ * The rows with outcomes from merged index $1 to $2, the newest first, at most $3. Only the rows before the first of them are looked through in
+ * vain. One whose outcomes have more than $4 bytes is left out.
+ */
+export const LIST_OUTCOMES = `select merged_index, "timestamp", ids, outcomes from craft.result_batches
+  where number >= coalesce((
+      select number from craft.result_batches where merged_index <= $1::bigint order by number desc limit 1
+    ), 0) and merged_index <= $2::bigint and octet_length(outcomes) <= $4::integer
+  order by number desc limit $3::integer`;
+
+/** All results of the rows. */
+export function allOfResultBatches(rows: Rows): StoredResult[] {
+  return rows.flatMap((row) => {
+    const ids = JSON.parse(String(row[2])) as string[];
+    return [...readResultBatches([row], new Set(ids)).values()];
+  });
+}
+
 /** The number of the last row, 0 when there is none. */
 export const LAST_RESULT_BATCH = 'select coalesce(max(number), 0) from craft.result_batches';
 

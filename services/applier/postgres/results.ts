@@ -8,6 +8,10 @@ import type { Rows } from './connection.js';
 export const LOOK_UP_RESULTS = `select id, merged_index, "group", "timestamp", ok, outcome from craft.results
   where id = ${anyOf(1)}`;
 
+/** Of commands from merged index $1 to $2. There are such rows only while more ids are in the window than are remembered. */
+export const LIST_OWN_OUTCOMES = `select id, merged_index, "group", "timestamp", ok, outcome from craft.results
+  where merged_index between $1::bigint and $2::bigint`;
+
 /** Parameters $n .. $n+5 of STORE_RESULTS. */
 export const RESULT_PARAMETERS = 6;
 

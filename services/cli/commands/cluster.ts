@@ -6,6 +6,7 @@ import { suspects } from '../conditions.js';
 import { assess, type Health, LEVELS, type StatusLine, unreachable } from '../health.js';
 import { examples, integer, print, type Session, waitOption, withSession } from '../kit.js';
 import { mergedIndexOf, printLog } from '../log.js';
+import { Outcomes } from '../outcomes.js';
 import { withProgress } from '../progress.js';
 import { rebuild } from '../rebuild.js';
 import { statusJson, statusTable } from '../status.js';
@@ -60,7 +61,7 @@ export function addCluster(program: Command): void {
 
   program
     .command('log')
-    .description('the merged log, an entry a line, as JSON')
+    .description('the merged log with outcomes, an entry a line, as JSON')
     .option('--server <name>', 'whose copy; default: the first one that answers')
     .option('--from <n>', 'the first merged index', integer(1), 1)
     .option('--follow', 'go on with what is still to come')
@@ -70,9 +71,9 @@ export function addCluster(program: Command): void {
         const server = options.server ?? (await client.status())[0]?.server;
         if (server === undefined) throw new CraftError('UNAVAILABLE', 'no server answers');
         const log = { stream: subjects.logStream(server), subject: subjects.logSubject(server) };
-        await printLog(connection, log, { from: options.from, follow: options.follow === true }, print, (why) =>
-          process.stderr.write(`${why}\n`),
-        );
+        const note = (why: string): void => void process.stderr.write(`${why}\n`);
+        const outcomes = new Outcomes(connection, subjects.admin('outcomes', server), note);
+        await printLog(connection, log, { from: options.from, follow: options.follow === true }, outcomes, print, note);
       }),
     );
 

@@ -106,6 +106,31 @@ describe.each(ADAPTERS)('%s engine', (_, create) => {
   });
 });
 
+describe('what became of commands', () => {
+  it.each<[string, () => Promise<StorageEngine>]>([
+    ...ADAPTERS,
+    ['postgres, a row for each outcome', async () => postgresAt(await freshDatabase(), 0)],
+  ])('is told by their places: %s', async (_, create) => {
+    const engine = await create();
+    await engine.open();
+    expect(await engine.outcomes(1, 9)).toEqual({ appliedIndex: 0, outcomes: [] });
+    const put = (mergedIndex: number, id: string, ifVersion?: number) =>
+      command(mergedIndex, 'kv.put', { key: 'a', value: 1, ifVersion }, { id });
+    // The third one repeats an id, the fourth one has none.
+    const run = [put(1, 'a'), put(2, 'b', 7), put(3, 'a'), put(4, ''), put(5, 'c')];
+    for (const batch of batches(run, [2])) await engine.apply(batch);
+    const told = async (from: number, to: number) => {
+      const { appliedIndex, outcomes } = await engine.outcomes(from, to);
+      expect(appliedIndex).toBe(5);
+      for (const { mergedIndex, timestamp } of outcomes) expect(timestamp).toBe(run[mergedIndex - 1]?.timestamp);
+      return outcomes.map(({ mergedIndex, outcome }) => `${mergedIndex} ${outcome.ok}`).sort();
+    };
+    expect(await told(1, 5)).toEqual(['1 true', '2 false', '5 true']);
+    expect(await told(2, 4)).toEqual(['2 false']);
+    expect(await told(5, 100)).toEqual(['5 true']);
+  });
+});
+
 describe('postgres and memory', () => {
   it('come to the same with any borders of the batches', async () => {
     await fc.assert(

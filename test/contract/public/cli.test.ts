@@ -312,6 +312,7 @@ describe('clients', () => {
       name: 'kv.put',
       id: last.id,
       input: { key: 'log-last', value: 'the end' },
+      outcome: 'ok',
     });
     const from = Math.floor(all.length / 2);
     const rest = lines((await craft('log', '--server', 's2', '--from', String(from))).stdout);
@@ -328,7 +329,11 @@ describe('clients', () => {
     const reader = createInterface({ input: follower.stdout })[Symbol.asyncIterator]();
     expect(JSON.parse((await reader.next()).value)).toMatchObject({ index: last.index });
     const next = await client.kv.put('log-next', 1);
-    expect(JSON.parse((await reader.next()).value)).toMatchObject({ index: next.index, id: next.id });
+    const ok = { index: next.index, id: next.id, outcome: 'ok' };
+    expect(JSON.parse((await reader.next()).value)).toMatchObject(ok);
+    await expect(client.kv.put('log-next', 2, { ifVersion: 9 })).rejects.toThrow(RejectedError);
+    const rejected = { index: (next.index ?? 0) + 1, outcome: 'rejected', message: expect.stringMatching(/version/) };
+    expect(JSON.parse((await reader.next()).value)).toMatchObject(rejected);
     follower.kill();
   });
 
