@@ -161,7 +161,8 @@ function readerExports(subjects: Subjects, servers: readonly string[]): Export[]
     const get = `$JS.API.DIRECT.GET.${subjects.logStream(server)}`;
     return [many(get), one(`${get}.${subjects.logSubject(server)}`)];
   });
-  return [...statusExports(subjects), ...gets];
+  // What became of the commands, which is in no log.
+  return [...statusExports(subjects), one(subjects.admin('outcomes', '*')), ...gets];
 }
 
 /** Every server answers these. */
@@ -184,6 +185,8 @@ function operatorSubjects(subjects: Subjects): string[] {
     anyGroup(subjects.configure(0)),
     subjects.verify(),
     subjects.machine(),
+    // nats micro lists the services.
+    '$SRV.>',
     // Snapshots are saved from the object store, and restored by way of it.
     ...['$JS.API.>', '$JS.ACK.>', '$JS.FC.>'],
     `$O.${subjects.snapshotBucket()}.>`,

@@ -62,6 +62,7 @@ describe('the text', () => {
         both,
       ]),
       ...['status', 'applied', 'health'].map((one) => [`Bank-1.admin.${one}`, `${both}, "READERS"`]),
+      ['Bank-1.admin.outcomes.*', '"READERS"'],
       ['$JS.API.DIRECT.GET.BANK-1_LOG_s1', '"READERS"'],
       ['$JS.API.DIRECT.GET.BANK-1_LOG_s1.Bank-1.log.s1', '"READERS"'],
     ]);
