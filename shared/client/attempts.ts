@@ -18,6 +18,8 @@ export interface AttemptsOptions {
   readonly attemptTimeoutMs: number;
   /** A query has no effects: an unknown outcome is the same as not having asked. */
   readonly isHarmless: boolean;
+  /** Hears of each failed attempt after which another one may help. For tracing. */
+  readonly onRetry?: ((failure: AttemptFailure) => void) | undefined;
 }
 
 /**
@@ -79,6 +81,7 @@ export class Attempts {
     } else {
       return this.isUnknown && failure.code !== 'REJECTED' ? this.failure(failure.message, failure) : failure;
     }
+    this.options.onRetry?.(failure);
     return undefined;
   }
 

@@ -23,7 +23,7 @@ import { formatTraceparent } from '../telemetry/traceparent.js';
 import { encodeBatchCommand } from '../wire/command-batch.js';
 import { natsAddress } from '../wire/connection.js';
 import { Subjects } from '../wire/subjects.js';
-import { Attempts } from './attempts.js';
+import { type AttemptFailure, Attempts } from './attempts.js';
 import {
   InvalidArgumentError,
   OutcomeUnknownError,
@@ -305,7 +305,7 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
   private attempts(options: CallOptions, id: string, isHarmless: boolean): Attempts {
     const { timeoutMs = this.timeoutMs } = options;
     const { attemptTimeoutMs } = this;
-    return new Attempts({ id, timeoutMs, attemptTimeoutMs, isHarmless }, performance.now());
+    return new Attempts({ id, timeoutMs, attemptTimeoutMs, isHarmless, onRetry: retryEvents() }, performance.now());
   }
 
   private see(timestamp: number): void {
@@ -341,6 +341,15 @@ function resultOf(json: string, id: string): unknown {
 function activeTraceparent(): string | undefined {
   const active = trace.getSpanContext(context.active());
   return active !== undefined && isSpanContextValid(active) ? formatTraceparent(active) : undefined;
+}
+
+/** Retries become events of the caller's span; undefined when that is not recorded. */
+function retryEvents(): ((failure: AttemptFailure) => void) | undefined {
+  const span = trace.getActiveSpan();
+  if (span === undefined || !span.isRecording()) return undefined;
+  return (failure) => {
+    span.addEvent('craft.retry', { 'error.type': typeof failure === 'string' ? failure : failure.code });
+  };
 }
 
 function parse(text: string): unknown {

@@ -1,6 +1,7 @@
 import '../../../shared/wire/protobuf.js';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { type Context, type ContextManager, context, ROOT_CONTEXT, trace } from '@opentelemetry/api';
+import { BasicTracerProvider, type Span } from '@opentelemetry/sdk-trace-base';
 import { connect, type Msg, type NatsConnection, type Subscription } from 'nats';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -428,6 +429,26 @@ describe('client', () => {
       '',
     ]);
     await end();
+  });
+
+  it("tells of retries in the caller's span, while that is recorded", async () => {
+    const tracer = new BasicTracerProvider().getTracer('test');
+    const span = tracer.startSpan('caller') as Span;
+    context.setGlobalContextManager(new FixedContext(trace.setSpan(ROOT_CONTEXT, span)));
+    try {
+      for (const isRecorded of [true, false]) {
+        const end = await respond('craft.batch', [refused('OVERLOADED'), 'silence', applied(1, 1)]);
+        await client.command('kv.put', {});
+        await end();
+        if (isRecorded) span.end();
+      }
+    } finally {
+      context.disable();
+    }
+    expect(span.events.map(({ name, attributes }) => [name, attributes?.['error.type']])).toEqual([
+      ['craft.retry', 'OVERLOADED'],
+      ['craft.retry', 'timeout'],
+    ]);
   });
 
   it('collects the status of every server that answers, and of its applier', async () => {
