@@ -14,6 +14,7 @@ import { encodeBatchCommand, encodeCommandBatch } from '../../../shared/wire/com
 import { natsAddress } from '../../../shared/wire/connection.js';
 import { decodeMergedBatch } from '../../../shared/wire/merged-batch.js';
 import { decodeReplyBatch } from '../../../shared/wire/reply-batch.js';
+import { REPLY_REFUSED } from '../../../shared/wire/reply-guard.js';
 import { WireError } from '../../../shared/wire/wire-error.js';
 import {
   eventually,
@@ -282,6 +283,18 @@ describe('an answer to a forged reply subject has no effect', () => {
       expect(effects()).toEqual([]);
     },
   );
+
+  it('operator, who names a forged inbox in a batch: it is refused as a whole, and told', async () => {
+    for (const inbox of FORGED.slice(0, -1)) {
+      const batch = encodeCommandBatch(1, inbox, [frame(`forged-${inbox}`)]);
+      const { data } = await of('operator').request(`${C}.batch`, batch, { timeout: 5_000 });
+      expect(decodeReplyBatch(data).error, inbox).toMatchObject({ code: 'INVALID_ARGUMENT' });
+    }
+    const logs = await Promise.all(test.cluster.servers.map((server) => readFile(test.cluster.logOf(server), 'utf8')));
+    expect(logs.filter((log) => log.includes(REPLY_REFUSED)).length).toBeGreaterThan(0);
+    await of('services').flush();
+    expect(effects()).toEqual([]);
+  });
 });
 
 function frame(key: string): Uint8Array {
