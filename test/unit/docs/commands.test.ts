@@ -1,7 +1,6 @@
 /**
- * Every command of every `sh` block is there: scripts of npm, commands of craft, programs and files. Those of README.md, of the guide for
- * versions and of the clients also run, against clusters that are there anyway: test/contract/public/cli.test.ts,
- * test/integration/local-start.test.ts.
+ * Every command of every `sh` block is there: scripts of npm, commands of craft, programs, files and options. test/README.md, "Commands of the
+ * pages", lists the blocks that also run, with where, and why the others do not.
  */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -11,9 +10,11 @@ import { projectRoot } from '../../../deploy/local/project.js';
 import { blocksOf } from '../../harness/shell.js';
 import { filesIn, read } from './files.js';
 
-const scripts = (manifest: string) =>
-  Object.keys(z.object({ scripts: z.record(z.string(), z.string()) }).parse(JSON.parse(read(manifest))).scripts);
-const ownScripts = scripts('package.json');
+const scriptLines = (manifest: string) =>
+  z.object({ scripts: z.record(z.string(), z.string()) }).parse(JSON.parse(read(manifest))).scripts;
+const scripts = (manifest: string) => Object.keys(scriptLines(manifest));
+const ownScriptLines = scriptLines('package.json');
+const ownScripts = Object.keys(ownScriptLines);
 /** Of a project that `craft init` writes. */
 const writtenScripts = scripts('deploy/examples/bank/package.json');
 
@@ -46,6 +47,29 @@ function exists(command: string, page: string): boolean {
   return file === undefined ? isOther : isFile(file);
 }
 
+/** Where the program of a script of this project, or of craft, has its options. */
+function sourcesOf(command: string): readonly string[] {
+  if (/^(?:npm run -s craft --|npx craft|craft) /.test(command)) return filesIn('services/cli', '.ts');
+  const script = /^npm run (?:-s )?([a-z:-]+)/.exec(command)?.[1] ?? '';
+  const [, folder = '', file = ''] = /dist\/(.+)\/(.+)\.js$/.exec(ownScriptLines[script] ?? '') ?? [];
+  return folder === '' ? [] : [`${folder}/${file}.ts`, ...filesIn(folder, 'options.ts')];
+}
+
+/** The options of a command that its program does not have. */
+function unknownOptions(command: string): string[] {
+  const [, ours = ''] = /^(?:npm run (?:-s )?[a-z:-]+ -- |npx |(?=craft ))(.+)$/.exec(command) ?? [];
+  const options = [...ours.matchAll(/(?:^| )--([a-z][a-z-]+)/g)].map(([, option = '']) => option);
+  if (options.length === 0) return [];
+  const text = sourcesOf(command).map(read).join('\n');
+  const isThere = (option: string) =>
+    option === 'help' ||
+    new RegExp(`--${option}\\b|\\b${camel(option)}: \\{`).test(text) ||
+    text.includes(`'${option}': {`);
+  return options.filter((option) => !isThere(option));
+}
+
+const camel = (option: string) => option.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+
 const all = filesIn('', '.md').flatMap((page) =>
   blocksOf(read(page)).flatMap((block) => commandsOf(block).map((command) => ({ page, command }))),
 );
@@ -55,6 +79,24 @@ it('every command of every block exists', () => {
   expect(all.length).toBeGreaterThan(30);
   const missing = all.filter(({ command, page }) => !exists(command, page));
   expect(missing).toEqual([]);
+});
+
+it('every option of a command of this project is one of its program', () => {
+  const withOptions = all.filter(({ command }) => command.includes(' --'));
+  expect(withOptions.length).toBeGreaterThan(15);
+  const unknown = withOptions.flatMap(({ command }) => unknownOptions(command).map((option) => ({ command, option })));
+  expect(unknown).toEqual([]);
+  expect(unknownOptions('npm run bench -- --quick --absent')).toEqual(['absent']);
+  expect(unknownOptions('craft snapshot restore FILE --replace --absent')).toEqual(['absent']);
+});
+
+it('test/README.md says of every block whether it runs', () => {
+  const section = /^### Commands of the pages$([\s\S]*?)^#/m.exec(`${read('test/README.md')}\n#`)?.[1] ?? '';
+  const rows = [...section.matchAll(/^\| `?([\w/.-]+\.md)`?,? ?([^|]*)\|/gm)];
+  const listed = new Set(rows.map(([, page]) => page));
+  const pages = [...new Set(all.map(({ page }) => page))];
+  expect(pages.filter((page) => !listed.has(page))).toEqual([]);
+  expect([...listed].filter((page) => !pages.includes(page ?? ''))).toEqual([]);
 });
 
 it('tells what is not there', () => {
