@@ -159,11 +159,16 @@ async function main(): Promise<void> {
     await cluster.stop();
     throw error;
   }
-  await switchIfNewer(cluster, startedMs);
+  const isNewest = await switchIfNewer(cluster, startedMs);
   printCommands(cluster);
   print();
   const led = leaders.map((leader, group) => `group ${group} by ${leader}`).join(', ');
-  print(`craft is ready (${led}); Ctrl-C stops it`);
+  print(
+    isNewest
+      ? `craft is ready (${led}); Ctrl-C stops it`
+      : `craft runs, without the newest version of the state machine (${led}); Ctrl-C stops it`,
+  );
+  if (isWatching && !isNewest) print('the servers start again after the next change');
   if (isWatching && own !== undefined) await watchMachine(cluster, own.path, own.machine);
 }
 

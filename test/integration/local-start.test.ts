@@ -174,6 +174,18 @@ describe('npm start', () => {
     expect(await program.end()).toBe(0);
   });
 
+  it('does not say that it is ready when the newest version cannot be had', async () => {
+    environment['CRAFT_STATE_MACHINE'] = bank(3);
+    program = Program.run('start', environment);
+    await program.line(/^craft runs, without the newest version of the state machine/m);
+    expect(program.output).toMatch(/^the state machine is not switched: .*/m);
+    expect(program.output).not.toContain('craft is ready');
+    expect(await open('first', 'kept')).toMatchObject({ ok: true, index: 1 });
+    program.kill('SIGTERM');
+    expect(await program.end()).toBe(0);
+    environment['CRAFT_STATE_MACHINE'] = bank(2);
+  });
+
   it('starts a server again that is killed, and leaves nothing behind when it is killed itself', async () => {
     await start();
     const before = (await startedProcesses()).find(({ name }) => name === 's2');
