@@ -178,6 +178,7 @@ const PLANS: readonly Plan[] = [
   {
     name: 'close-before-commit',
     what: "a claim counts before the claim's index is committed here (T3)",
+    foundBy: 4,
     install: () =>
       replace(
         Closing,
@@ -215,6 +216,7 @@ const PLANS: readonly Plan[] = [
   {
     name: 'vote-twice-after-crash',
     what: 'after a restart a server has forgotten its vote (Raft section 5.2)',
+    foundBy: 2,
     install: () =>
       replace(
         SimulatedDisk,
@@ -232,6 +234,7 @@ const PLANS: readonly Plan[] = [
   {
     name: 'vote-before-durable',
     what: 'a vote is told of before it is on disk (Raft section 5.2)',
+    foundBy: 4,
     install: () => sendEarly(({ body }) => body.type === 'vote-reply' || body.type === 'vote'),
   },
   {
@@ -306,6 +309,7 @@ const PLANS: readonly Plan[] = [
   {
     name: 'merge-past-watermark',
     what: 'the merge does not wait for the group with the lowest watermark (T4)',
+    foundBy: 2,
     install: () =>
       replace(
         Merge,
@@ -392,6 +396,7 @@ const PLANS: readonly Plan[] = [
   {
     name: 'truncate-nothing',
     what: 'a conflicting suffix is replaced in memory and stays on disk (Raft section 5.3)',
+    foundBy: 2,
     install: () =>
       replace(
         Group,
@@ -436,6 +441,7 @@ const PLANS: readonly Plan[] = [
   {
     name: 'skip-noop',
     what: 'a leader begins its term without a no-op (T2, Raft section 5.4.2)',
+    foundBy: 2,
     install: () => {
       const wrap = (original: Method): Method =>
         function (...given) {
@@ -459,6 +465,7 @@ const PLANS: readonly Plan[] = [
   {
     name: 'commit-past-match',
     what: "a follower takes over the leader's commit index beyond what it knows to be equal (Raft section 5.3)",
+    foundBy: 5,
     install: () =>
       replace(
         Group,
@@ -478,6 +485,7 @@ const PLANS: readonly Plan[] = [
   {
     name: 'watermark-of-the-rest',
     what: 'a feed that sends a part of the entries gives the watermark of all (T3, T4)',
+    foundBy: 2,
     install: () =>
       replace(
         Feed,
@@ -492,6 +500,7 @@ const PLANS: readonly Plan[] = [
   {
     name: 'read-without-quorum',
     what: 'a read barrier asks nobody but its own server (T6)',
+    foundBy: 4,
     install: () =>
       replace(
         Barriers,
@@ -507,6 +516,7 @@ const PLANS: readonly Plan[] = [
   {
     name: 'read-before-watermark',
     what: 'a read barrier does not wait until the watermarks have passed its timestamp (T6)',
+    foundBy: 4,
     install: () =>
       replace(
         Barriers,
@@ -537,6 +547,7 @@ const PLANS: readonly Plan[] = [
   {
     name: 'refuse-what-may-survive',
     what: 'a leader that was replaced refuses what it had not committed, though the next one may (T9)',
+    foundBy: 2,
     install: () =>
       replace(
         Group,
@@ -562,6 +573,7 @@ const PLANS: readonly Plan[] = [
   {
     name: 'never-hand-back',
     what: 'leadership never goes back to the preferred server',
+    foundBy: 2,
     install: () =>
       beforeEverything(({ leadership }) => {
         if (leadership !== null) leadership.preferredReadySinceMs = null;
@@ -570,6 +582,7 @@ const PLANS: readonly Plan[] = [
   {
     name: 'lose-read',
     what: 'what is read back from the log store for a follower that lags is lost (Group.entriesRead)',
+    foundBy: 2,
     install: () => replace(Group, 'entriesRead', () => () => {}),
   },
   {
@@ -621,6 +634,7 @@ const PLANS: readonly Plan[] = [
     name: 'install-forgets-results',
     within: 100,
     what: 'an installed snapshot has the rows and not the results by id (T8, T10)',
+    foundBy: 4,
     install: () =>
       replace(
         SimulatedDatabase,
@@ -636,6 +650,7 @@ const PLANS: readonly Plan[] = [
     name: 'anchor-before-the-state',
     within: 100,
     what: 'the merger goes on one entry before the place that the state machine named (T4, T10)',
+    foundBy: 4,
     install: () =>
       replace(
         SimulatedApplier,
@@ -769,6 +784,7 @@ const PLANS: readonly Plan[] = [
   {
     name: 'never-look',
     what: 'a reader that gets nothing does not look whether the stream has more',
+    foundBy: 4,
     install: () =>
       replace(
         Reading,
@@ -782,11 +798,13 @@ const PLANS: readonly Plan[] = [
   {
     name: 'keep-the-queue-when-the-state-moves',
     what: 'what was queued before the database went back is applied after it (T8)',
+    foundBy: 7,
     install: () => replace(ApplyQueue, 'reset', () => () => {}),
   },
   {
     name: 'take-a-replaced-database-for-one-that-is-away',
     what: 'a database that was emptied is not opened again',
+    foundBy: 4,
     install: () =>
       replace(
         ApplierCore,
@@ -800,6 +818,7 @@ const PLANS: readonly Plan[] = [
   {
     name: 'two-at-the-engine',
     what: 'a batch is given to the engine while it is busy with something else',
+    foundBy: 7,
     install: () =>
       replace(
         ApplierCore,
@@ -855,6 +874,7 @@ const PLANS: readonly Plan[] = [
     name: 'restore-in-passing',
     what: 'the command that restores a file is applied with others: no state becomes that of the file (T10)',
     within: 100,
+    foundBy: 4,
     install: () =>
       replace(
         SimulatedDatabase,
@@ -869,6 +889,7 @@ const PLANS: readonly Plan[] = [
     name: 'forget-who-asks-for-the-state',
     what: 'the merger is told a place that does not reach what it asks for (T10)',
     within: 100,
+    foundBy: 4,
     install: () =>
       replace(
         ApplierCore,
@@ -883,6 +904,7 @@ const PLANS: readonly Plan[] = [
   {
     name: 'two-changes-at-once',
     what: 'a leader changes members again before the change before is committed (T11)',
+    foundBy: 4,
     install: () =>
       replace(
         Group,
@@ -904,6 +926,7 @@ const PLANS: readonly Plan[] = [
     name: 'forget-members-on-restart',
     within: 100,
     what: 'after a restart a server has the members that its cluster began with (T11)',
+    foundBy: 5,
     install: () =>
       replace(
         SimulatedDisk,
@@ -920,6 +943,7 @@ const PLANS: readonly Plan[] = [
     name: 'quorum-of-wrong-configuration',
     within: 300,
     what: 'a change of members is in force only once it is committed (T11)',
+    foundBy: 2,
     install: () => {
       const descriptor = Object.getOwnPropertyDescriptor(GroupState.prototype, 'configuration') ?? {};
       Object.defineProperty(GroupState.prototype, 'configuration', {
