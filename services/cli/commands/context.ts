@@ -15,8 +15,8 @@ export function addContext(program: Command): void {
     .description('named connection settings, so that they need not be repeated')
     .addHelpText(
       'after',
-      `\nAn option wins over the environment, that over the context, that over the default.\n${examples(
-        'craft context add production --nats nats://n1,nats://n2 --creds ~/ops.creds --select',
+      `\nAn option wins over the environment, that over the context,\nthat over the default.\n${examples(
+        'craft context add production --nats nats://n1 --creds ~/ops.creds --select',
         'craft --context production status',
       )}`,
     );

@@ -10,10 +10,11 @@ const NAME = /^[A-Za-z0-9_-]{1,32}$/;
 const HOST = /^[A-Za-z0-9._-]{1,253}$/;
 
 const PASSWORDS = `
-Passwords come from the environment (CRAFT_SERVICES_PASSWORD, CRAFT_OPERATOR_PASSWORD,
-CRAFT_READER_PASSWORD, CRAFT_SYSTEM_PASSWORD, CRAFT_ROUTES_PASSWORD, and one for each client), else
-from passwords.json in the folder, else they are random. The folder has NODE.conf for each node,
-USER.env for each user, and passwords.json. Only their owner may read them.
+Passwords come from the environment (CRAFT_SERVICES_PASSWORD,
+CRAFT_OPERATOR_PASSWORD, CRAFT_READER_PASSWORD, CRAFT_SYSTEM_PASSWORD,
+CRAFT_ROUTES_PASSWORD, and one for each client), else from passwords.json in the
+folder, else they are random. The folder has NODE.conf for each node, USER.env
+for each user, and passwords.json. Only their owner may read them.
 `;
 
 interface NatsConfigArguments {
@@ -67,7 +68,7 @@ export function addNatsConfig(program: Command): void {
       'after',
       `${PASSWORDS}${examples(
         'craft nats-config ./nats --nodes n1,n2,n3',
-        'craft --cluster bank nats-config ./nats --nodes a=10.0.0.1,b=10.0.0.2,c=10.0.0.3',
+        'craft --cluster bank nats-config ./nats --nodes a=10.0.0.1,b=10.0.0.2',
       )}`,
     )
     .action(async (folder: string, options: NatsConfigArguments) => {
