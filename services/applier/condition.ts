@@ -7,13 +7,13 @@ import { VERSION } from '../../shared/config/version.js';
 import type { LoadedMachine } from '../../shared/engine/loading.js';
 import type { EnginePosition, StorageEngine, TableChecksum } from '../../shared/engine/port.js';
 import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
-import { Lasting, messageOf, type ServiceHealth, TROUBLE_MS, type Trouble } from '../../shared/health/health.js';
+import { Lasting, type ServiceHealth, TROUBLE_MS, type Trouble } from '../../shared/health/health.js';
 import type { Index } from '../../shared/raft/entry.js';
 import type { ReplyGuard } from '../../shared/wire/reply-guard.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import type { ApplierCore } from './core/applier.js';
 import { MissingEntriesError } from './core/reading.js';
-import { databaseRemedy } from './remedies.js';
+import { databaseRemedy, databaseWhy } from './remedies.js';
 import { StreamUnreadableError } from './stream.js';
 
 /** What keeps the state from going on, and since when. */
@@ -133,7 +133,7 @@ export class Condition {
     health.watch('database', () => {
       const { trouble } = this;
       if (trouble !== null && isOfDatabase(trouble.cause)) {
-        return troubleOf(trouble, messageOf(trouble.cause), databaseRemedy(trouble.cause, server));
+        return troubleOf(trouble, databaseWhy(trouble.cause), databaseRemedy(trouble.cause, server));
       }
       const { lookSinceMs } = this.options.underWay();
       const forMs = lookSinceMs === undefined ? 0 : Date.now() - lookSinceMs;

@@ -1,5 +1,6 @@
 /** What to do about what the database says. Pure. */
 import { CONDITIONS } from '../../shared/health/conditions.js';
+import { messageOf } from '../../shared/health/health.js';
 import { postgresErrorOf } from './postgres/sqlstate.js';
 
 /** By SQLSTATE, or by its class. */
@@ -11,8 +12,19 @@ const REMEDIES: readonly (readonly [RegExp, string])[] = [
   [/^28/, 'see user and password in CRAFT_DATABASE_URL'],
   [/^3D000$/, 'create the database of CRAFT_DATABASE_URL'],
   [/^42501$/, 'give the user of CRAFT_DATABASE_URL its rights back: it must own the tables'],
+  [
+    /^(P0001|2[123]|44)/,
+    'drop the trigger or the constraint of the database that refuses it: it is not of the state machine',
+  ],
   [/^(57014|55P03|40P01)$/, CONDITIONS.applier.batch.remedy],
 ];
+
+/** What the database has said, with its code, or why it says nothing. */
+export function databaseWhy(error: unknown): string {
+  const refusal = postgresErrorOf(error);
+  if (refusal === undefined) return messageOf(error);
+  return `the database refuses: ${refusal.message} (SQLSTATE ${refusal.code})`;
+}
 
 /** @param error what keeps the state from going on */
 export function databaseRemedy(error: unknown, server: string): string {

@@ -185,7 +185,7 @@ describe('a server whose rows were changed by hand', () => {
     await expectRefused('s2', "differs from the others'");
     await expectReads('kv.get', { key: 'read' }, expect.objectContaining(right), true);
     const table = statusTable((await client.status()).map((one) => ({ ...one, mergedIndex: 0 })));
-    expect(table).toMatch(
+    expect(table.replaceAll('\n  ', ' ')).toMatch(
       /s2 differs, and nothing is read from it since .* different rows at merged index .*craft rebuild s2/,
     );
 

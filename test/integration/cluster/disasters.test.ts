@@ -2,8 +2,9 @@
  * What operators and machines do to a cluster: each is told within five seconds, by status and metrics, with what to do; the cluster goes on by
  * itself once it is over, and the databases are equal.
  *
- * Elsewhere: full and hung disks, clocks (answers.test.ts), tables that are dropped and databases that are replaced (isolation.test.ts), states
- * that differ (differing.test.ts), kill -9 of every part under load (faults.test.ts).
+ * Elsewhere: full disks and clocks (answers.test.ts), databases that are replaced (isolation.test.ts), states that differ (differing.test.ts),
+ * kill -9 of every part under load (faults.test.ts). A NATS server in lame duck mode sends its clients away after ten seconds at the earliest, and
+ * is then like one that has been stopped.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -226,6 +227,23 @@ describe('the database', () => {
     await set('reset default_transaction_read_only');
   });
 
+  it('whose table is dropped says so, and gets it back from a snapshot', async () => {
+    await onDatabase('s3', (sql) => sql`drop table kv`);
+    const remedy = /made again from a snapshot/;
+    await expectTold({ by: ['s3'], condition: 'applier database', why: /kv/, remedy });
+  });
+
+  it('with a trigger that raises says so, and goes on without it', async () => {
+    await onDatabase('s3', (sql) =>
+      sql.unsafe(`create function no() returns trigger language plpgsql as $$ begin raise 'no'; end $$;
+        create trigger no before insert or update on kv for each row execute function no()`),
+    );
+    await put();
+    const why = /the database refuses: no \(SQLSTATE P0001\)/;
+    await expectTold({ by: ['s3'], condition: 'applier database', why, remedy: /drop the trigger/ });
+    await onDatabase('s3', (sql) => sql.unsafe('drop trigger no on kv; drop function no'));
+  });
+
   it('that hangs is told on an idle cluster', async () => {
     // The one that applies, and the one that looks at an idle database.
     const sessions = await onDatabase('s2', (sql) =>
@@ -293,7 +311,9 @@ describe('NATS', () => {
     const text = await readFile(file, 'utf8');
     const reload = async (bytes: string) => {
       await writeFile(file, text.replace('max_payload: 4MB', `max_payload: ${bytes}`));
-      process.kill(test.cluster.pids['nats'] ?? 0, 'SIGHUP');
+      const { nats } = test.cluster.pids;
+      if (nats === undefined) throw new Error('NATS does not run');
+      process.kill(nats, 'SIGHUP');
     };
     await reload('256KB');
     const large = 'x'.repeat(200_000);

@@ -98,6 +98,11 @@ describe('kill -9 under 200 commands a second', () => {
   it('of a merger: it goes on from the stream', async () => {
     await underLoad('merger', async () => {
       await test.cluster.kill('s2.merger', 'SIGKILL');
+      await eventually('the health of s2 without a merger, and of all others', async () => {
+        const found = (await client.health()).map(({ services }) => services.map(({ service }) => service).sort());
+        const all = ['applier', 'merger', 'replica'];
+        return JSON.stringify(found) === JSON.stringify([all, ['applier', 'replica'], all]);
+      });
       await test.cluster.restart('s2.merger');
     });
     await expectWhole();

@@ -78,7 +78,9 @@ describe('a NATS server that takes smaller messages than before', () => {
     const text = await readFile(file, 'utf8');
     expect(text).toContain('max_payload: 4MB');
     await writeFile(file, text.replace('max_payload: 4MB', 'max_payload: 256KB'));
-    process.kill(test.cluster.pids['nats'] ?? 0, 'SIGHUP');
+    const { nats } = test.cluster.pids;
+    if (nats === undefined) throw new Error('NATS does not run');
+    process.kill(nats, 'SIGHUP');
     // Together they are more than one message carries, at every leader, until all of them are cut off and know it.
     await eventually(
       'a refusal of what does not fit',

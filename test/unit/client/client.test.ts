@@ -476,6 +476,34 @@ describe('client', () => {
     expect(await client.status()).toEqual([status('s1'), status('s2')]);
     for (const subscription of subscriptions.slice(0, 3)) subscription.unsubscribe();
   });
+
+  it('collects the health of all services of every server, from one process or several', async () => {
+    const service = (name: string) => ({
+      service: name,
+      serves: true,
+      conditions: [{ condition: 'nats', ok: true, since: 1 }],
+    });
+    const answers = [
+      { server: 's2', version: '1', services: [service('replica'), service('merger'), service('applier')] },
+      { server: 's1', version: '1', services: [service('replica')] },
+      { server: 's1', version: '1', services: [service('applier')] },
+      { server: 's3', services: 'garbage' },
+    ];
+    expect(await client.health()).toEqual([]);
+    const subscriptions = answers.map((answer) =>
+      responder.subscribe('craft.admin.health', {
+        callback: (_error, message) => {
+          message.respond(JSON.stringify(answer));
+        },
+      }),
+    );
+    await responder.flush();
+    expect(await client.health()).toMatchObject([
+      { server: 's1', services: expect.arrayContaining([service('replica'), service('applier')]) },
+      { server: 's2', services: answers[0]?.services },
+    ]);
+    for (const subscription of subscriptions) subscription.unsubscribe();
+  });
 });
 
 /** Says that one context is always active. */
