@@ -44,6 +44,10 @@ export class HealthReports {
       health.look();
       return health.status().conditions.map(({ condition, ok }) => [condition, ok ? 1 : 0] as const);
     });
+    metrics.gauge('serves', 'Whether the service does its work: 1, else 0', () => {
+      health.look();
+      return health.serves ? 1 : 0;
+    });
     metrics.probe('/healthz', () => health.stuck.map((loop) => `${service}: ${loop}`));
     metrics.probe('/readyz', () => {
       health.look();

@@ -482,6 +482,7 @@ export class ReplicaService implements Service {
 
   private observe(): void {
     const { metrics, core } = this;
+    metrics.gauge('groups', 'Groups of the cluster', () => core.groups.length);
     metrics.gauge('groups_led', 'Groups that this server leads', () => {
       return core.groups.filter((group) => group.role === 'leader').length;
     });

@@ -12,6 +12,7 @@ import { type JetStreamManager, jetstream, jetstreamManager, type StreamConfig }
 import { connect, type NatsConnection } from 'nats';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { projectRoot } from '../../../deploy/local/project.js';
 import { troublesOf } from '../../../services/cli/conditions.js';
 import { assess } from '../../../services/cli/health.js';
 import { type CraftClient, connectCraft } from '../../../shared/client/index.js';
@@ -321,6 +322,19 @@ describe('NATS', () => {
     await reload('4MB');
     await eventually('a large value', async () => (await client.kv.put('large', large)).index, { timeoutMs: 20_000 });
   });
+});
+
+it('every metric of the alerts and of the dashboard is there, with its labels', async () => {
+  await put('applied');
+  const text = (await Promise.all(SERVERS.map((server) => scrape(server)))).join('\n');
+  const known = new Set([...text.matchAll(/^(craft_\w+)\{/gm)].map(([, name = '']) => name));
+  for (const file of ['prometheus/alerts.yaml', 'grafana/craft.json']) {
+    const used = (await readFile(join(projectRoot(), 'deploy', file), 'utf8')).matchAll(/\bcraft_\w+/g);
+    const names = [...new Set([...used].map(([name]) => name))];
+    expect(names.length).toBeGreaterThan(8);
+    expect(names.filter((name) => !known.has(name))).toEqual([]);
+  }
+  expect(text).toMatch(/^craft_serves\{service="merger",server="s2"\} 1$/m);
 });
 
 it('servers without a quorum say so, and the cluster is not serving', async () => {
