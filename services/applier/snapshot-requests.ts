@@ -72,8 +72,10 @@ export class SnapshotRequests {
 
   /** One without a reply subject is done as well, without an answer. */
   private async answer(message: Msg, answer: (message: Msg) => Promise<object>): Promise<void> {
-    const { replies, onFailure } = this.options;
-    if (!replies.allowsService(message.reply)) return;
+    const { subjects, server, replies, onFailure } = this.options;
+    // A service asks for an install, and nothing else.
+    const isOfService = message.subject === subjects.install(server);
+    if (!(isOfService ? replies.allowsService(message.reply) : replies.allowsClient(message.reply))) return;
     this.underWay += 1;
     try {
       if (this.underWay > UNDER_WAY_MAX) throw new CraftError('OVERLOADED', 'too many requests are under way');

@@ -22,8 +22,8 @@ export interface RequestsOptions {
   readonly server: string;
   readonly groups: number;
   readonly runner: Runner<ClientCommand>;
-  /** Calls back with every message that may be answered. */
-  readonly listen: (subject: string, take: (message: Msg) => void) => void;
+  /** Calls back with every message that may be answered. A service may have its answer on an inbox of the services. */
+  readonly listen: (subject: string, take: (message: Msg) => void, asker: 'service' | 'client') => void;
   readonly logger: Logger;
   readonly warn: WarnOccasionally;
   readonly health: ServiceHealth<'replica'>;
@@ -45,15 +45,19 @@ export class ReplicaRequests {
       if (this.wait === undefined || now - endMs > TROUBLE_MS || now - sinceMs < TROUBLE_MS) return undefined;
       return { why: `the logs of the leaders begin after where this one ends; ${why}`, forMs: now - sinceMs };
     });
-    listen(subjects.compact(server), (message) => {
-      this.reply(message, () => {
-        const positions = parseCompact(message.data, groups);
-        runner.happen((core) => core.compact(positions));
-        return { ok: true };
-      });
-    });
+    listen(
+      subjects.compact(server),
+      (message) => {
+        this.reply(message, () => {
+          const positions = parseCompact(message.data, groups);
+          runner.happen((core) => core.compact(positions));
+          return { ok: true };
+        });
+      },
+      'service',
+    );
     for (let group = 0; group < groups; group++) {
-      listen(subjects.configure(group), (message) => this.configure(message, group));
+      listen(subjects.configure(group), (message) => this.configure(message, group), 'client');
     }
   }
 

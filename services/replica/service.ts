@@ -158,11 +158,11 @@ export class ReplicaService implements Service {
           this.guard('restore', () => this.ingress.takeRestore(message, group));
       },
       takeVerify: (message, group) => {
-        if (this.replies.allowsService(message.reply))
+        if (this.replies.allowsClient(message.reply))
           this.guard('verify', () => this.ingress.takeVerify(message, group));
       },
       takeMachine: (message, group) => {
-        if (this.replies.allowsService(message.reply))
+        if (this.replies.allowsClient(message.reply))
           this.guard('machine', () => this.ingress.takeMachine(message, group));
       },
     });
@@ -181,7 +181,7 @@ export class ReplicaService implements Service {
       server,
       groups: config.groups,
       runner: this.runner,
-      listen: (subject, take) => this.listen(subject, take),
+      listen: (subject, take, asker) => this.listen(subject, take, asker),
       logger,
       warn: this.warn,
       health,
@@ -279,16 +279,19 @@ export class ReplicaService implements Service {
       this.admission.onInForce(parseJson(message.data, versionNotice));
     });
     for (const subject of [subjects.admin('status'), subjects.admin('status', config.server)]) {
-      this.listen(subject, (message) => {
+      this.listen(
+        subject,
+        (message) => {
+          const { server, cluster } = config;
+          const { malformed } = this;
+          const logStore = this.logStoreStatus();
+          const protocol = { ...PROTOCOL, refused: this.peers.refused };
+          const about = { server, cluster, version: VERSION, protocol, logStore, malformed: malformed.value };
+          message.respond(JSON.stringify(serverStatus(this.core, about)));
+        },
         // The own applier asks on the subject with a name.
-        if (message.subject === subjects.admin('status') && !this.replies.allowsClient(message.reply)) return;
-        const { server, cluster } = config;
-        const { malformed } = this;
-        const logStore = this.logStoreStatus();
-        const protocol = { ...PROTOCOL, refused: this.peers.refused };
-        const about = { server, cluster, version: VERSION, protocol, logStore, malformed: malformed.value };
-        message.respond(JSON.stringify(serverStatus(this.core, about)));
-      });
+        subject === subjects.admin('status') ? 'client' : 'service',
+      );
     }
     this.logger.info({ nats: connection.getServer(), groups: config.groups }, 'replica started');
   }
@@ -331,10 +334,13 @@ export class ReplicaService implements Service {
   }
 
   /** Whatever arrives on a subject that anybody may publish to: nothing of it may throw out of the callback. */
-  private listen(subject: string, take: (message: Msg) => void): void {
+  private listen(subject: string, take: (message: Msg) => void, asker: 'service' | 'client' = 'service'): void {
+    const { replies } = this;
+    const allows = (reply: string | undefined) =>
+      asker === 'service' ? replies.allowsService(reply) : replies.allowsClient(reply);
     this.connection.subscribe(subject, {
       callback: (error, message) => {
-        if (error === null && this.replies.allowsService(message.reply)) this.guard(subject, () => take(message));
+        if (error === null && allows(message.reply)) this.guard(subject, () => take(message));
       },
     });
   }
