@@ -189,7 +189,8 @@ describe('npm start', () => {
   it('starts a server again that is killed, and leaves nothing behind when it is killed itself', async () => {
     await start();
     const before = (await startedProcesses()).find(({ name }) => name === 's2');
-    process.kill(before?.pid ?? 0, 'SIGKILL');
+    if (before?.pid === undefined) throw new Error('no process');
+    process.kill(before.pid, 'SIGKILL');
     await program.line(/s2 ended with SIGKILL; starting it again/);
     await eventually('another s2', async () => {
       const now = (await startedProcesses()).find(({ name }) => name === 's2');
