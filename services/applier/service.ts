@@ -241,7 +241,11 @@ export class ApplierService implements Service {
     });
     const description = 'Executes the merged log in the database of its server, and answers reads';
     const { endpoints } = queries;
-    listService(connection, { name: 'craft-applier', description, server, cluster: config.cluster, endpoints });
+    listService(
+      connection,
+      { name: 'craft-applier', description, server, cluster: config.cluster, endpoints },
+      replies,
+    );
     void watchNats(connection, this.warn, health);
     void this.watchConnection();
     void connection.closed().then((error) => {

@@ -198,7 +198,7 @@ export async function mergedIndexOf(connection: NatsConnection, log: LogStream):
   }
 }
 
-/** Nobody answers a direct get of a stream that is away, too. Of those who may not ask JetStream, nobody can tell. */
+/** A direct get of an unavailable stream also has no responders. Without the JetStream API the two cases cannot be told apart. */
 async function isMissing(manager: JetStreamManager, stream: string): Promise<boolean> {
   return manager.streams.info(stream).then(() => false, isStreamNotFound);
 }

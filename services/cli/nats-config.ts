@@ -65,16 +65,16 @@ export function natsConfiguration(config: NatsConfig, node: NatsNode): string {
   return `# Written by craft nats-config. Write it again rather than change it. It has a password: only its owner may read it.
 server_name: ${quoted(node.name)}
 listen: ${quoted(`${listen}:${port}`)}
-# Shows users and subjects to everybody who can reach it: nobody but this machine.
+# Monitoring shows users and subjects; therefore it listens on this machine only.
 http: ${quoted(`127.0.0.1:${monitorPort}`)}
 
 # A message of the merged log may be larger than any command.
 max_payload: 4MB
 
-# The merged logs can be rebuilt from the logs of the groups: JetStream may sync to disk in its own time.
+# The merged logs can be rebuilt from the logs of the groups: JetStream needs no sync_interval.
 jetstream { store_dir: ${quoted(storeDir)} }
 
-# To compare a password with its hash takes time, and all services may come at once.
+# Checking a password hash takes time, and all services may connect at once.
 authorization { timeout: 10 }
 ${tls === undefined ? '' : `${tlsBlock(tls, tls.verifyClients)}\n`}${routesOf(config)}
 accounts {

@@ -53,7 +53,8 @@ export async function writeNatsFiles({ folder, config, environment, force }: Nat
   const passwords: Passwords = {};
   const hashes: Record<string, string> = {};
   for (const user of [...users, ROUTES_USER]) {
-    const given = environment[variableOf(user)] || kept?.[user];
+    const given =
+      environment[variableOf(user)] || (kept !== undefined && Object.hasOwn(kept, user) ? kept[user] : undefined);
     const password = given ?? `${RANDOM_PREFIX}${randomBytes(24).toString('base64url')}`;
     requireUsable(user, password);
     passwords[user] = password;

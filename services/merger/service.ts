@@ -26,6 +26,7 @@ import { connectNats, NO_NATS, onCarriedBytes, requireOpen } from '../../shared/
 import { requestInstall } from '../../shared/wire/install.js';
 import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { listService } from '../../shared/wire/micro.js';
+import { ReplyGuard } from '../../shared/wire/reply-guard.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { MERGER_DEFAULTS, MergerCore, type MergerLimits } from './core.js';
 import { Executor } from './executor.js';
@@ -137,7 +138,9 @@ class MergerService implements Service {
       },
     });
     const description = 'Merges the logs of all groups into one';
-    listService(connection, { name: 'craft-merger', description, server, cluster, endpoints: [] });
+    // The replica and the applier count and tell what is refused: the same requests reach them.
+    const replies = new ReplyGuard(subjects, config.natsInboxPrefix, () => undefined);
+    listService(connection, { name: 'craft-merger', description, server, cluster, endpoints: [] }, replies);
     void watchNats(connection, this.warn, health);
     this.watch();
     this.limitsWatch = setInterval(() => void this.lookAtLimits(), LIMITS_MS);

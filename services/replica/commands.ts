@@ -397,9 +397,13 @@ function readAfter(text: string): Timestamp {
   return after;
 }
 
-/** Where the answers to the commands of a batch go; empty: nobody waits. */
+/**
+ * Where the answers to the commands of a batch go; empty: nobody waits. Without a reply subject nothing tells from which account a message has
+ * come, and the inbox may be somebody else's.
+ */
 function inboxOfBatch({ reply }: Msg, { inbox }: CommandBatch): string {
-  return inbox === '' || isFromOtherAccount(reply) ? (reply ?? '') : inbox;
+  if (!reply) return '';
+  return inbox === '' || isFromOtherAccount(reply) ? reply : inbox;
 }
 
 /** Made once: an overloaded server has many to give, and a stack is expensive to take. */

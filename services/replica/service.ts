@@ -300,16 +300,13 @@ export class ReplicaService implements Service {
   private list(): void {
     const { connection, subjects, config } = this;
     const { server, cluster } = config;
-    listService(connection, {
-      ...{ name: 'craft-replica', server, cluster },
-      description: 'Takes commands while it leads a group, and writes the logs of all groups',
-      endpoints: [
-        {
-          ...{ name: 'command', subject: subjects.commands(), queueGroup: LEADERS_QUEUE },
-          statistics: () => ({ requests: this.commands.value, errors: this.refused.value + this.shed.value }),
-        },
-      ],
-    });
+    const command = {
+      ...{ name: 'command', subject: subjects.commands(), queueGroup: LEADERS_QUEUE },
+      statistics: () => ({ requests: this.commands.value, errors: this.refused.value + this.shed.value }),
+    };
+    const description = 'Takes commands while it leads a group, and writes the logs of all groups';
+    const service = { name: 'craft-replica', description, server, cluster, endpoints: [command] };
+    listService(connection, service, this.replies);
   }
 
   private read(data: Uint8Array): Envelope {

@@ -54,7 +54,7 @@ const commonFields = {
     .regex(INBOX_PREFIX, 'tokens of letters, digits, _ and -, with a dot between')
     .default(INBOX_PREFIX_DEFAULT)
     .describe(
-      'What the subjects begin with on which answers are heard: all that the NATS user may subscribe to beside subjects of the cluster. With a prefix that no client has, services answer no client there.',
+      'Prefix of the inboxes on which answers arrive. The NATS user must be allowed to subscribe below it. Give services a prefix that no client has: they refuse to answer clients there.',
     ),
   CRAFT_NATS_CREDS: z.string().optional().describe('A NATS credentials file.'),
   CRAFT_NATS_NKEY: z.string().optional().describe('A file with the seed of a NATS NKey.'),

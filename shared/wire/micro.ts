@@ -5,7 +5,7 @@
  */
 import { type NatsConnection, nuid } from '@nats-io/nats-core';
 import { VERSION } from '../config/version.js';
-import { Subjects } from './subjects.js';
+import type { ReplyGuard } from './reply-guard.js';
 
 /** Where clients send requests to. */
 export interface MicroEndpoint {
@@ -41,12 +41,15 @@ const TYPE = 'io.nats.micro.v1';
 const NANOSECONDS = 1e6;
 
 /** Answers until the connection ends. Where the NATS server does not allow that, the service is only not listed. */
-export function listService(connection: NatsConnection, service: MicroService): void {
-  const subjects = new Subjects(service.cluster);
+export function listService(
+  connection: NatsConnection,
+  service: MicroService,
+  replies: Pick<ReplyGuard, 'allowsClient'>,
+): void {
   const answers = new MicroAnswers(service, nuid.next(), new Date());
   connection.subscribe(`${PREFIX}.>`, {
     callback: (error, message) => {
-      if (error !== null || connection.isClosed() || !message.reply || !subjects.isReply(message.reply)) return;
+      if (error !== null || connection.isClosed() || !message.reply || !replies.allowsClient(message.reply)) return;
       const answer = answers.to(message.subject);
       if (answer !== undefined) message.respond(JSON.stringify(answer));
     },

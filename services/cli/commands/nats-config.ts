@@ -62,13 +62,13 @@ export function addNatsConfig(program: Command): void {
     .option('--node-cert <file>', 'TLS: certificate, as a node reads it')
     .option('--node-key <file>', 'its key')
     .option('--node-ca <file>', 'its authority')
-    .option('--verify-clients', 'let in only who has a certificate of that authority', false)
+    .option('--verify-clients', 'require a client certificate of that authority', false)
     .option('--force', 'write files again that are there already', false)
     .addHelpText(
       'after',
       `${PASSWORDS}${examples(
         'craft nats-config ./nats --nodes n1,n2,n3',
-        'craft --cluster bank nats-config ./nats --nodes a=10.0.0.1,b=10.0.0.2',
+        'craft --cluster bank nats-config ./nats --nodes a=10.0.0.1',
       )}`,
     )
     .action(async (folder: string, options: NatsConfigArguments) => {
@@ -77,7 +77,7 @@ export function addNatsConfig(program: Command): void {
       if (!NAME.test(cluster))
         throw new NatsConfigError(`--cluster ${JSON.stringify(cluster)}: letters, digits, _ and -`);
       requireDistinct(
-        [...FIXED_USERS, ROUTES_USER, ...config.clients].map((one) => one.toLowerCase()),
+        [...FIXED_USERS, ROUTES_USER, ...config.clients].map((one) => one.toLowerCase().replaceAll('-', '_')),
         'user',
       );
       requireDistinct(

@@ -284,6 +284,29 @@ describe('an answer to a forged reply subject has no effect', () => {
     expect(effects()).toEqual([]);
   });
 
+  it('client, whose batch has no reply subject and names the inbox of another one', async () => {
+    const jobs: string[] = [];
+    const inbox = of('jobs').subscribe('_INBOX_jobs.>', { callback: (_error, one) => void jobs.push(one.subject) });
+    await of('jobs').flush();
+    of('web').publish(`${C}.batch`, encodeCommandBatch(1, '_INBOX_jobs.x', [frame('no-reply')]));
+    await eventually('the row', async () => {
+      const found = await of('web').request(`${C}.query.kv.get`, '{"key":"no-reply"}', { timeout: 5_000 });
+      return found.json<{ result: unknown }>().result !== null;
+    });
+    await of('jobs').flush();
+    inbox.unsubscribe();
+    expect(jobs).toEqual([]);
+    expect(effects()).toEqual([]);
+  });
+
+  it('operator, who lists the services: nats micro', async () => {
+    for (const verb of ['PING', 'INFO', 'STATS'])
+      for (const reply of FORGED.slice(0, -1)) of('operator').publish(`$SRV.${verb}`, '', { reply });
+    await of('operator').request('$SRV.PING', '', { timeout: 2_000 });
+    await of('services').flush();
+    expect(effects()).toEqual([]);
+  });
+
   it('operator, who names a forged inbox in a batch: it is refused as a whole, and told', async () => {
     for (const inbox of FORGED.slice(0, -1)) {
       const batch = encodeCommandBatch(1, inbox, [frame(`forged-${inbox}`)]);

@@ -70,7 +70,7 @@ async function putInBatch(traceparent: string): Promise<Placed> {
       payloadFormat: 'json',
     }),
   );
-  connection.publish('craft.batch', encodeCommandBatch(1, inbox, frames));
+  connection.publish('craft.batch', encodeCommandBatch(1, inbox, frames), { reply: inbox });
   const reply = await eventually('the answer', () => replies.find(({ number }) => number === 2));
   await connection.close();
   return reply;

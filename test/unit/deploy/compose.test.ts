@@ -131,7 +131,7 @@ describe('deploy/compose', () => {
   });
 
   it('publishes no port twice', () => {
-    const ports = Object.values(compose.services).flatMap((one) => one.ports.map((port) => port.split(':')[0]));
+    const ports = Object.values(compose.services).flatMap((one) => one.ports.map((port) => port.split(':').at(-2)));
     expect(new Set(ports).size).toBe(ports.length);
   });
 
