@@ -129,7 +129,8 @@ export class Condition {
 
   private watch(): void {
     const { health, core, server, end } = this.options;
-    health.watchPosition(() => core.appliedIndex);
+    // What may last has no place to move from: a snapshot that is installed, a migration.
+    health.watchPosition(() => (this.options.underWay().engine?.mayLast === true ? undefined : core.appliedIndex));
     health.watch('database', () => {
       const { trouble } = this;
       if (trouble !== null && isOfDatabase(trouble.cause)) {

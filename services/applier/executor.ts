@@ -27,6 +27,7 @@ import type { MergedLogReader } from './stream.js';
 const UNREADABLE = 'the merged-log stream cannot be read';
 
 type Done<T extends Effect['type']> = Extract<Effect, { type: T }>;
+type EngineWork = Done<'open' | 'apply' | 'install' | 'begin' | 'mark'>;
 
 /** What the executor leaves to the service: telling clients, servers and operators. */
 export interface Outside {
@@ -85,7 +86,7 @@ export class Executor {
   /** What the engine is doing. */
   private working: Promise<void> = Promise.resolve();
   private startUs = 0;
-  private engineWorks: WorkUnderWay | undefined;
+  private engineWorks: { readonly effect: EngineWork; readonly sinceMs: number } | undefined;
   /** Since when the newest look waits for the database (milliseconds since the Unix epoch). */
   private lookSinceMs: number | undefined;
 
@@ -113,7 +114,9 @@ export class Executor {
 
   /** What is asked of the database and not answered. */
   get underWay(): { readonly engine: WorkUnderWay | undefined; readonly lookSinceMs: number | undefined } {
-    return { engine: this.engineWorks, lookSinceMs: this.lookSinceMs };
+    const { engineWorks } = this;
+    const engine = engineWorks && { ...describe(engineWorks.effect), sinceMs: engineWorks.sinceMs };
+    return { engine, lookSinceMs: this.lookSinceMs };
   }
 
   /** Reads no more; resolves when what has been read is applied and answered, or the engine does not take it. */
@@ -286,9 +289,9 @@ export class Executor {
     }
   }
 
-  private async engineWork(effect: Done<'open' | 'apply' | 'install' | 'begin' | 'mark'>): Promise<void> {
+  private async engineWork(effect: EngineWork): Promise<void> {
     let told: (core: ApplierCore) => void;
-    this.engineWorks = { ...describe(effect), sinceMs: Date.now() };
+    this.engineWorks = { effect, sinceMs: Date.now() };
     try {
       told = await this.workOf(effect);
     } catch (error) {
@@ -298,9 +301,7 @@ export class Executor {
     this.happen(told);
   }
 
-  private async workOf(
-    effect: Done<'open' | 'apply' | 'install' | 'begin' | 'mark'>,
-  ): Promise<(core: ApplierCore) => void> {
+  private async workOf(effect: EngineWork): Promise<(core: ApplierCore) => void> {
     const { engine, snapshots } = this.adapters;
     switch (effect.type) {
       case 'open': {
@@ -381,9 +382,7 @@ export class Executor {
 }
 
 /** For people, when it takes long. */
-function describe(
-  effect: Done<'open' | 'apply' | 'install' | 'begin' | 'mark'>,
-): Pick<WorkUnderWay, 'what' | 'mayLast'> {
+function describe(effect: EngineWork): Pick<WorkUnderWay, 'what' | 'mayLast'> {
   if (effect.type === 'begin') return { what: 'a look at all rows', mayLast: false };
   if (effect.type === 'mark') return { what: 'keeping the verdict', mayLast: false };
   if (effect.type !== 'apply') return { what: effect.type, mayLast: true };

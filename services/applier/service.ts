@@ -53,6 +53,7 @@ type Answer = Extract<Effect, { type: 'answer' }>;
 
 export class ApplierService implements Service {
   readonly name = 'applier';
+  private readonly life: number;
   readonly failed: Promise<Error>;
   private fail: (error: Error) => void = () => undefined;
   private readonly stopping = new AbortController();
@@ -89,6 +90,7 @@ export class ApplierService implements Service {
     links: Links,
     private readonly health: ServiceHealth<'applier'>,
   ) {
+    this.life = health.life;
     this.failed = new Promise((resolve) => {
       this.fail = resolve;
     });
@@ -262,7 +264,7 @@ export class ApplierService implements Service {
     await this.engine.close();
     await this.tracing.stop();
     await this.metrics.close();
-    this.health.reset();
+    this.health.end(this.life);
   }
 
   private end(error: Error): void {
@@ -308,6 +310,8 @@ export class ApplierService implements Service {
         return;
       case 'recovered':
         this.condition.recovered();
+        // Under a steady load nobody looks at the stream.
+        this.health.report('stream', undefined);
         return;
       case 'waiting':
         this.condition.waits(effect.reason);

@@ -44,6 +44,8 @@ export class Snapshots {
   private told: string | undefined;
   /** One that can be listed may still take no snapshot: it is full. */
   private readonly troubles = new Map<'save' | 'other', unknown>();
+  /** When a save has failed last (milliseconds since the Unix epoch). */
+  private saveFailedAtMs = 0;
   private readonly seconds;
   private readonly bytes;
 
@@ -96,8 +98,12 @@ export class Snapshots {
     await this.withBucket((bucket) => bucket.withdraw(this.options.server));
   }
 
-  list(): Promise<SnapshotInfo[]> {
-    return this.withBucket((bucket) => bucket.list());
+  async list(): Promise<SnapshotInfo[]> {
+    const all = await this.withBucket((bucket) => bucket.list());
+    // Another server has taken one since: nobody misses the one that failed here.
+    if (all.some(({ confirmed, savedAt }) => confirmed && Date.parse(savedAt) > this.saveFailedAtMs))
+      this.forgive('save');
+    return all;
   }
 
   /** @throws SnapshotFormatError when it is not there any more. */
@@ -169,6 +175,7 @@ export class Snapshots {
       this.bucket = undefined;
       // What is wrong with one snapshot is not wrong with all.
       if (!(error instanceof SnapshotFormatError)) this.troubles.set(kind, error);
+      if (kind === 'save') this.saveFailedAtMs = Date.now();
       if (!isStreamNotFound(error)) throw error;
       throw new CraftError('UNAVAILABLE', 'the bucket of the snapshots is gone; it is being made anew', {
         cause: error,
@@ -176,5 +183,10 @@ export class Snapshots {
     } finally {
       onBucket(this.troubles.get('save') ?? this.troubles.get('other'));
     }
+  }
+
+  private forgive(kind: 'save' | 'other'): void {
+    this.troubles.delete(kind);
+    this.options.onBucket(this.troubles.get('other'));
   }
 }

@@ -64,6 +64,8 @@ export function assess(
   );
   const groups = groupIds.map((group) => groupHealth(servers, group));
   const members = new Set(servers.flatMap((one) => one.groups.flatMap(({ group }) => membersOf(servers, group))));
+  // Another one has nothing to move on with.
+  const isMember = ({ server }: ServerHealth): boolean => members.size === 0 || members.has(server);
   const missing = [...members].filter((member) => !answering.has(member)).sort();
   const led = groups.filter((group) => group.led !== undefined).length;
   const behind = slowestDatabase(servers);
@@ -85,7 +87,7 @@ export function assess(
     ),
     ...servers.flatMap((one) => (healthOf(one.server) === undefined ? troubles(one) : streamTrouble(one))),
     ...healths.flatMap((one) => troublesOf(one, isLed)),
-    ...standing(before, healths),
+    ...standing(before.filter(isMember), healths.filter(isMember)),
     ...machineProblems(servers),
   ];
   const level = isServing ? (problems.length === 0 ? 'healthy' : 'degraded') : 'not serving';

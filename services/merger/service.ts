@@ -86,6 +86,7 @@ export function startMerger(config: CommonConfig, links: Links = {}, signal?: Ab
 
 class MergerService implements Service {
   readonly name = 'merger';
+  private readonly life: number;
   readonly failed: Promise<Error>;
   private fail: (error: Error) => void = () => undefined;
   private executor: Executor | null = null;
@@ -115,6 +116,7 @@ class MergerService implements Service {
     private readonly tracing: Tracing,
     private readonly health: ServiceHealth<'merger'>,
   ) {
+    this.life = health.life;
     this.failed = new Promise((resolve) => {
       this.fail = resolve;
     });
@@ -167,7 +169,7 @@ class MergerService implements Service {
     await this.running;
     await this.tracing.stop();
     await this.metrics.close();
-    this.health.reset();
+    this.health.end(this.life);
   }
 
   /** What may hang. */
@@ -246,6 +248,7 @@ class MergerService implements Service {
   /** Merges from here on. Rejects with the reason when that cannot go on. */
   private merge(position: MergePosition): Promise<never> {
     const { feed, stream, links, warn } = this;
+    this.locating = undefined;
     this.logger.info({ mergedIndex: position.mergedIndex }, 'merging');
     links.mergedLog?.begin(position.mergedIndex);
     const core = new MergerCore(position, this.limits);
@@ -256,7 +259,11 @@ class MergerService implements Service {
       ...(spans === undefined ? {} : { fed: (groups) => spans.fed(groups) }),
       emit: (run) => this.emit(run, spans),
       store: (run) => this.store(run),
-      requireWhole: () => stream.requireWhole(),
+      requireWhole: async () => {
+        await stream.requireWhole();
+        // Only looked at when the stream has everything: what failed before has arrived after all.
+        this.health.report('publish', undefined);
+      },
       locate: (atLeast) => this.locate(atLeast),
       warn,
       onFeed: (trouble) => this.health.report('feed', trouble),

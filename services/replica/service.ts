@@ -61,6 +61,7 @@ const NO_DATA = new Uint8Array(0);
 
 export class ReplicaService implements Service {
   readonly name = 'replica';
+  private readonly life: number;
   readonly failed: Promise<Error>;
   private fail: (error: Error) => void = () => undefined;
   private readonly subjects: Subjects;
@@ -103,6 +104,7 @@ export class ReplicaService implements Service {
     private readonly directFeed: DirectFeed | undefined,
     private readonly health: ServiceHealth<'replica'>,
   ) {
+    this.life = health.life;
     this.failed = new Promise((resolve) => {
       this.fail = resolve;
     });
@@ -213,7 +215,7 @@ export class ReplicaService implements Service {
     await this.store.close();
     await this.tracing.stop();
     await this.metrics.close();
-    this.health.reset();
+    this.health.end(this.life);
   }
 
   /** A message of NATS carries so many bytes now. */

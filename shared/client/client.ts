@@ -126,7 +126,8 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
 
   /** @internal Asks NATS once, and waits for that. @throws UnavailableError when this user may not hear the answers */
   async requireInbox(): Promise<void> {
-    await this.connection.flush();
+    // A connection that is lost just now comes back by itself.
+    await this.connection.flush().catch(() => undefined);
     if (this.refusal === undefined) return;
     const message = 'NATS does not let this user hear answers: set the inbox prefix that its permissions have';
     throw new UnavailableError(`${message} (${this.refusal.message})`, { cause: this.refusal });

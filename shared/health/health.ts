@@ -53,7 +53,9 @@ interface State {
 /** The conditions of one service. */
 export class ServiceHealth<S extends ServiceName = ServiceName> {
   private readonly states = new Map<string, State>();
-  private readPosition: (() => number) | undefined;
+  private readPosition: (() => number | undefined) | undefined;
+  /** Counts the lives of the service in this process. */
+  private lives = 0;
   private position: number | undefined;
   private movedAt: number;
   /** When each loop of the service has turned last. */
@@ -84,8 +86,8 @@ export class ServiceHealth<S extends ServiceName = ServiceName> {
     if (read === undefined) this.set(state, undefined);
   }
 
-  /** How far the service is: asked at every look. Undefined: it has ended. */
-  watchPosition(read: (() => number) | undefined): void {
+  /** How far the service is: asked at every look; undefined while that means nothing. Without `read` it has ended. */
+  watchPosition(read: (() => number | undefined) | undefined): void {
     this.readPosition = read;
     if (read === undefined) this.position = undefined;
   }
@@ -95,8 +97,19 @@ export class ServiceHealth<S extends ServiceName = ServiceName> {
     this.turns.set(loop, this.nowMs());
   }
 
-  /** The service has ended, or begins: nothing is known of it but whether it runs. */
+  /** Which life of the service this is, for `end`. */
+  get life(): number {
+    return this.lives;
+  }
+
+  /** That life of the service has ended; a stop that takes long may end after the next one has begun. */
+  end(life: number): void {
+    if (life === this.lives) this.reset();
+  }
+
+  /** The service begins: nothing is known of it but whether it runs. */
   reset(): void {
+    this.lives += 1;
     this.watchPosition(undefined);
     this.turns.clear();
     for (const [code, state] of this.states) {

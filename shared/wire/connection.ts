@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ConnectionOptions, connect, type NatsConnection, type ReconnectToServerHandler, type Server } from 'nats';
 import { accessOptions, type NatsAccess, whyNoConnection } from './access.js';
-import { greetedPayload } from './greeting.js';
+import { type Greeting, greetingOf } from './greeting.js';
 
 export interface NatsOptions extends NatsAccess {
   readonly natsUrl: string;
@@ -139,7 +139,8 @@ export function onCarriedBytes(connection: NatsConnection, hear: (bytes: number)
   const bytesMax = messageBytesMax(connection);
   const say = () => hear(Math.max(1, bytesMax() - MESSAGE_OVERHEAD_BYTES));
   say();
-  const looking = setInterval(() => void lookAtGreeting(connection), GREETING_EVERY_MS);
+  const looks = new GreetingLooks(connection);
+  const looking = setInterval(() => void looks.look(), GREETING_EVERY_MS);
   looking.unref();
   void connection.closed().then(() => clearInterval(looking));
   void (async () => {
@@ -147,15 +148,27 @@ export function onCarriedBytes(connection: NatsConnection, hear: (bytes: number)
   })();
 }
 
-async function lookAtGreeting(connection: NatsConnection): Promise<void> {
-  if (connection.isClosed() || connection.isDraining()) return;
-  const server = connection.getServer();
-  const known = connection.info?.max_payload;
-  const greeted = await greetedPayload(server);
-  const isSame = connection.getServer() === server && connection.info?.max_payload === known;
-  if (greeted === undefined || greeted === known || !isSame) return;
-  // Closed meanwhile, or about to connect again by itself.
-  await connection.reconnect().catch(() => undefined);
+class GreetingLooks {
+  /** The last one that was not what the connection knows. */
+  private last: Greeting | undefined;
+
+  constructor(private readonly connection: NatsConnection) {}
+
+  async look(): Promise<void> {
+    const { connection } = this;
+    if (connection.isClosed() || connection.isDraining()) return;
+    const known = connection.info;
+    const greeting = await greetingOf(connection.getServer());
+    // Another server of the same name says nothing of this one, nor does one that was left meanwhile.
+    if (greeting === undefined || connection.info !== known || greeting.serverId !== known?.server_id) return;
+    const { last } = this;
+    this.last = greeting;
+    if (greeting.payloadBytesMax === known.max_payload) return;
+    // The limit of a user may be another one than the server's: once is enough for each greeting.
+    if (last?.serverId === greeting.serverId && last.payloadBytesMax === greeting.payloadBytesMax) return;
+    // Closed meanwhile, or about to connect again by itself.
+    await connection.reconnect().catch(() => undefined);
+  }
 }
 
 /** The client itself goes round the list, from wherever it is; this begins at the front each time. */

@@ -9,11 +9,15 @@ const GREETING_MS = 2_000;
 /** Longer than any greeting (bytes). */
 const GREETING_BYTES_MAX = 64 * 1024;
 
-/**
- * `max_payload` (bytes) in the greeting of the server at `address` (host:port); undefined when it does not answer, or greets only after a TLS
- * handshake.
- */
-export function greetedPayload(address: string): Promise<number | undefined> {
+export interface Greeting {
+  /** Changes with every start of the server. */
+  readonly serverId: string;
+  /** `max_payload` (bytes). */
+  readonly payloadBytesMax: number;
+}
+
+/** Of the server at `address` (host:port); undefined when it does not answer, or greets only after a TLS handshake. */
+export function greetingOf(address: string): Promise<Greeting | undefined> {
   return new Promise((resolve) => {
     const match = /^\[?(.+?)\]?:(\d+)$/.exec(address);
     if (match === null) {
@@ -21,9 +25,9 @@ export function greetedPayload(address: string): Promise<number | undefined> {
       return;
     }
     const socket = connect({ host: match[1] ?? '', port: Number(match[2]) });
-    const end = (bytes: number | undefined): void => {
+    const end = (greeting: Greeting | undefined): void => {
       socket.destroy();
-      resolve(bytes);
+      resolve(greeting);
     };
     let text = '';
     socket.setTimeout(GREETING_MS, () => end(undefined));
@@ -31,13 +35,14 @@ export function greetedPayload(address: string): Promise<number | undefined> {
     socket.once('close', () => end(undefined));
     socket.on('data', (chunk) => {
       text += chunk.toString('latin1');
-      if (text.includes('\r\n')) end(payloadOf(text));
+      if (text.includes('\r\n')) end(parse(text));
       else if (text.length > GREETING_BYTES_MAX) end(undefined);
     });
   });
 }
 
-function payloadOf(greeting: string): number | undefined {
-  const bytes = /^INFO .*"max_payload":\s*(\d+)/.exec(greeting)?.[1];
-  return bytes === undefined ? undefined : Number(bytes);
+function parse(greeting: string): Greeting | undefined {
+  const [, serverId] = /^INFO .*"server_id":\s*"([^"]+)"/.exec(greeting) ?? [];
+  const [, bytes] = /^INFO .*"max_payload":\s*(\d+)/.exec(greeting) ?? [];
+  return serverId === undefined || bytes === undefined ? undefined : { serverId, payloadBytesMax: Number(bytes) };
 }

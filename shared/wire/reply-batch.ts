@@ -4,12 +4,13 @@
  *
  *   ReplyBatch = frame*  [0x12 length Error]        frame = 0x0a  length  CommandReply
  */
+import './protobuf.js';
+
 import { ErrorCode } from './errors.js';
 import { fieldLength, numberLength, passField, writeNumber, writeText } from './field.js';
 import { craft } from './generated/craft.js';
 import type { Success } from './reply.js';
 import { VarintReader, varintLength, writeVarint } from './varint.js';
-import './protobuf.js';
 
 /** The answer to one command. */
 export interface NumberedReply {

@@ -285,7 +285,8 @@ export class SnapshotPlan {
 
   /** The snapshot that is to be installed now, if any. */
   get wanted(): KnownSnapshot | null {
-    if (this.isListOld) return null;
+    const isWanted = this.rebuild !== null || this.isNeeded || this.installs.size > 0;
+    if (this.isListOld || !isWanted) return null;
     const usable = this.known.filter((one) => this.isUsable(one));
     // What could not be read once may be read later.
     return usable.findLast(({ name }) => !this.damaged.has(name)) ?? usable.pop() ?? null;

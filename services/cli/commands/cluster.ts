@@ -42,11 +42,11 @@ export function addCluster(program: Command): void {
         await withSession(program, async (session) => {
           let before: readonly ServerHealth[] | undefined;
           for (;;) {
-            let [servers, healths] = await Promise.all([statusLines(session), session.client.health()]);
+            let [servers, healths] = await Promise.all([statusLines(session), healthsOf(session)]);
             if (before === undefined && suspects(healths).length > 0) {
               before = healths;
               await delay(AGAIN_MS);
-              [servers, healths] = await Promise.all([statusLines(session), session.client.health()]);
+              [servers, healths] = await Promise.all([statusLines(session), healthsOf(session)]);
             }
             show(servers, assess(servers, healths, before), healths);
             before = healths;
@@ -94,6 +94,11 @@ export function addCluster(program: Command): void {
         withProgress(`rebuilding ${server}`, () => rebuild(session, server, options.wait, print)),
       ),
     );
+}
+
+/** None where NATS does not let this user ask, as before the question was there: the status says enough. */
+async function healthsOf({ client }: Session): Promise<readonly ServerHealth[]> {
+  return await client.health().catch(() => []);
 }
 
 async function statusLines({ connection, client, subjects }: Session): Promise<StatusLine[]> {

@@ -1,4 +1,6 @@
 /** Whatever is sent to whatever subject: a typed error or a counted drop, nothing appended, no leader lost. */
+import '../../../shared/wire/protobuf.js';
+
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EntryKind } from '../../../shared/raft/entry.js';

@@ -108,6 +108,16 @@ describe('a service that stands still', () => {
     expect(assess([], now, before).problems.join()).toContain('s1 applier: it stands still');
   });
 
+  it('is none of no group: it has nothing to move on with', () => {
+    const lines = [line('s1'), line('s2'), line('s3')];
+    const [was, is] = [9_000, 10_000].map((stillMs) => [
+      ...['s1', 's2', 's3'].map((server) => all(server, at(50, 100))),
+      all('s9', at(10, stillMs)),
+    ]);
+    expect(assess(lines, is, was).problems).toEqual([]);
+    expect(assess(lines, is?.slice(0, 3), was?.slice(0, 3)).problems).toEqual([]);
+  });
+
   it('is none that moves, that is as far as the others were, that is idle with them, or that has told why', () => {
     const before = [all('s1', at(10, 9_000)), all('s2', at(50, 100))];
     expect(standing(before, [all('s1', at(11, 0)), all('s2', at(60, 50))])).toEqual([]);

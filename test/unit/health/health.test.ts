@@ -113,3 +113,32 @@ it('knows what to do about errors with a code', () => {
   expect(remedyOf(Object.assign(new Error('x'), { code: 'DATABASE' }))).toBe(CONDITIONS.applier.database.remedy);
   expect(remedyOf(new Error('x'))).toBeUndefined();
 });
+
+it('keeps what a life watches when the stop of the one before ends late', () => {
+  const { health } = merger();
+  health.reset();
+  const before = health.life;
+  health.reset();
+  health.watch('group', () => ({ why: 'silent' }));
+  health.end(before);
+  health.look();
+  expect(health.condition('group')).toMatchObject({ ok: false, why: 'silent' });
+  health.end(health.life);
+  health.look();
+  expect(health.condition('group').ok).toBe(true);
+});
+
+it('has no place while that means nothing: nobody takes it for one that stands still', () => {
+  const { clock, health } = merger();
+  let position: number | undefined = 7;
+  health.watchPosition(() => position);
+  health.look();
+  clock.ms += 5_000;
+  expect(health.status()).toMatchObject({ position: 7, stillMs: 5_000 });
+  position = undefined;
+  health.look();
+  expect(health.status()).not.toHaveProperty('position');
+  position = 9;
+  health.look();
+  expect(health.status()).toMatchObject({ position: 9, stillMs: 0 });
+});

@@ -1,6 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
-import { greetedPayload } from '../../../shared/wire/greeting.js';
+import { greetingOf } from '../../../shared/wire/greeting.js';
 
 let server: Server | undefined;
 afterEach(() => {
@@ -24,7 +24,7 @@ it('reads max_payload of the greeting, in however many pieces it comes', async (
     socket.write('INFO {"server_id":"x","max_pay');
     setImmediate(() => socket.write('load":262144,"proto":1}\r\n'));
   });
-  expect(await greetedPayload(address)).toBe(262_144);
+  expect(await greetingOf(address)).toEqual({ serverId: expect.any(String), payloadBytesMax: 262_144 });
 });
 
 it.each([
@@ -32,12 +32,12 @@ it.each([
   ['says something else', (socket: Socket) => void socket.write('HTTP/1.1 400 Bad Request\r\n\r\n')],
   ['never ends its line', (socket: Socket) => void socket.on('error', () => undefined).write('x'.repeat(100_000))],
 ])('says nothing of a server that %s', async (_, greet) => {
-  expect(await greetedPayload(await listen(greet))).toBeUndefined();
+  expect(await greetingOf(await listen(greet))).toBeUndefined();
 });
 
 it('says nothing of a server that is not there, or of what is no address', async () => {
   const address = await listen(() => undefined);
   await new Promise((resolve) => server?.close(resolve));
-  expect(await greetedPayload(address)).toBeUndefined();
-  expect(await greetedPayload('nonsense')).toBeUndefined();
+  expect(await greetingOf(address)).toBeUndefined();
+  expect(await greetingOf('nonsense')).toBeUndefined();
 });
