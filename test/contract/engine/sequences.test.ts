@@ -329,10 +329,10 @@ describe('numbers from sequences', () => {
     const one = await start();
     const sent: string[] = [];
     const connection = Reflect.get(one.engine, 'connection') as object;
-    const watched = Reflect.get(connection, 'watched') as (send: unknown) => Promise<unknown>;
-    Reflect.set(connection, 'watched', (send: unknown) => {
+    const watched = Reflect.get(connection, 'watched') as (...given: unknown[]) => Promise<unknown>;
+    Reflect.set(connection, 'watched', (...given: unknown[]) => {
       sent.push('one');
-      return watched.call(connection, send);
+      return watched.apply(connection, given);
     });
     await apply(one.engine, commands('draw', 'draw', 'reject', 'draw'));
     // Begin, lock, results and commit; of each command its savepoint, its statement, and the end of the savepoint.
