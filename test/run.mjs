@@ -13,6 +13,8 @@ import { join } from 'node:path';
 import { afterSecondTry, summarize } from './report.mjs';
 
 const report = mkdtempSync(join(tmpdir(), 'craft-test-'));
+/** Hundreds of processes load the same code: it is compiled once. */
+process.env.NODE_COMPILE_CACHE = join(report, 'compiled');
 
 /** A check that is a command: it counts as one, passed when it exits with 0. */
 const command = (name, line, minutes = 5) => ({ name, line, minutes });
