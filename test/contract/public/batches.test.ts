@@ -58,7 +58,7 @@ class BatchClient {
     const firstNumber = this.next;
     this.next += commands.length;
     const data = CommandBatch.encode({ firstNumber, inbox: this.inbox, commands: [...commands] }).finish();
-    this.plain.nats.publish(`${this.cluster}.${subject}`, data);
+    this.plain.nats.publish(`${this.cluster}.${subject}`, data, { reply: this.inbox });
     return commands.map((_, at) => firstNumber + at);
   }
 
