@@ -34,6 +34,9 @@ const spare = (check) => ({
   line: `{ echo 15 > /proc/self/autogroup; } 2>/dev/null; nice -n 15 ${check.line}`,
 });
 
+const INSTALLS = ['packages', 'local-start'].map((name) => `test/integration/${name}.test.ts`);
+const without = (files) => files.map((file) => `--exclude='${file}'`).join(' ');
+
 const CHECKS = [
   command('lint', 'npm run --silent lint'),
   command('types', 'npm run --silent build:all'),
@@ -42,10 +45,12 @@ const CHECKS = [
   tests('unit', 'test/unit --isolate=false'),
   { ...tests('contract', 'test/contract/log-store test/contract/public'), mayTryAgain: true },
   {
-    ...tests('parts', "test/integration '--exclude=test/integration/cluster/**'"),
+    ...tests('parts', `test/integration --exclude='test/integration/cluster/**' ${without(INSTALLS)}`),
     mayTryAgain: true,
     beside: 'contract',
   },
+  // They mostly wait for npm, and for whole clusters to start.
+  { ...tests('installs', INSTALLS.join(' ')), mayTryAgain: true, beside: 'contract' },
   // Clusters mostly wait, and their times count: what runs beside them takes what they leave of the processors.
   { ...tests('clusters', 'test/integration/cluster', 14), mayTryAgain: true },
   { ...spare(tests('engine', 'test/contract/engine', 20)), mayTryAgain: true, beside: 'clusters' },
