@@ -310,7 +310,7 @@ export class ApplierService implements Service {
         return;
       case 'recovered':
         this.condition.recovered();
-        // Under a steady load nobody looks at the stream.
+        // Under a steady load the applier does not look at the stream, so no look reports that it can be read again.
         this.health.report('stream', undefined);
         return;
       case 'waiting':

@@ -100,9 +100,11 @@ export class Snapshots {
 
   async list(): Promise<SnapshotInfo[]> {
     const all = await this.withBucket((bucket) => bucket.list());
-    // Another server has taken one since: nobody misses the one that failed here.
-    if (all.some(({ confirmed, savedAt }) => confirmed && Date.parse(savedAt) > this.saveFailedAtMs))
-      this.forgive('save');
+    // A newer snapshot of another server takes the place of the one that failed here.
+    if (all.some(({ confirmed, savedAt }) => confirmed && Date.parse(savedAt) > this.saveFailedAtMs)) {
+      this.troubles.delete('save');
+      this.options.onBucket(this.troubles.get('other'));
+    }
     return all;
   }
 
@@ -183,10 +185,5 @@ export class Snapshots {
     } finally {
       onBucket(this.troubles.get('save') ?? this.troubles.get('other'));
     }
-  }
-
-  private forgive(kind: 'save' | 'other'): void {
-    this.troubles.delete(kind);
-    this.options.onBucket(this.troubles.get('other'));
   }
 }

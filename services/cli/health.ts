@@ -163,7 +163,7 @@ function slowestDatabase(servers: readonly StatusLine[]): number | undefined {
   return Math.max(...known) - Math.min(...applied);
 }
 
-/** The view of whoever asks, who may have other rights than the services. */
+/** What `craft status` itself finds when it reads the stream. Its NATS user may have other rights than the services. */
 function streamTrouble({ server, streamError }: StatusLine): string[] {
   if (streamError === undefined) return [];
   return [`the stream of ${server} cannot be read: ${streamError}; see nats stream report`];

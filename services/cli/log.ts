@@ -47,7 +47,7 @@ export async function printLog(
   print: (entry: object) => void,
   onSkipped: (why: string) => void,
 ): Promise<void> {
-  // Asks nobody: a reader may read the stream, and ask JetStream for nothing else.
+  // No request is sent yet: a reader's NATS user may read the stream, and may ask JetStream for nothing else.
   const manager = await jetstreamManager(connection, { checkAPI: false });
   const last = (await lastMessage(manager, log))?.seq ?? 0;
   if (last === 0 && !range.follow) return;

@@ -21,8 +21,8 @@ const PASSWORD_BYTES_MAX = 72;
 /** Of the hash of a password that a person has chosen: some 50 ms for the NATS server at each connection. */
 const COST = 10;
 /**
- * Of one that nobody can guess, and of the routes, whose password is in their addresses, too. When a NATS server comes back, everybody
- * connects at once.
+ * Of a random password, which cannot be guessed, and of that of the routes, which is in their addresses in plain text. All clients connect
+ * at once when a NATS server comes back.
  */
 const COST_MIN = 4;
 /** 192 random bits behind what no person begins a password with. */

@@ -1,4 +1,4 @@
-/** What an operator, or somebody else, has set of a merged-log stream, and what its refusals mean. Pure. */
+/** Limits of a merged-log stream that craft has not set, and what a refusal of the stream means. Pure. */
 import type { StreamConfig } from '@nats-io/jetstream';
 import type { Trouble } from '../../shared/health/health.js';
 

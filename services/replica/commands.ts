@@ -398,8 +398,8 @@ function readAfter(text: string): Timestamp {
 }
 
 /**
- * Where the answers to the commands of a batch go; empty: nobody waits. Without a reply subject nothing tells from which account a message has
- * come, and the inbox may be somebody else's.
+ * Where the answers to the commands of a batch go; empty: there are none. A message without a reply subject does not tell its account, and
+ * its inbox may be that of another client.
  */
 function inboxOfBatch({ reply }: Msg, { inbox }: CommandBatch): string {
   if (!reply) return '';

@@ -88,7 +88,7 @@ const commonFields = {
     .min(1)
     .default('127.0.0.1')
     .describe(
-      'Address of this machine for that port. `0.0.0.0`: all of its IPv4 addresses; whoever reaches it can read the metrics.',
+      'Address of this machine for that port. `0.0.0.0`: all of its IPv4 addresses; everyone who reaches the port can read the metrics.',
     ),
   CRAFT_STATE_MACHINE: z
     .string()

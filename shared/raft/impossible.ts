@@ -1,7 +1,7 @@
 /**
  * What no correct server can have sent to this one: it contradicts what is proven of Raft and of T1 to T3. A server that believed it would
- * break an invariant of its own and end. It comes from a server that is out of its mind, or from somebody who may publish to the subjects of
- * the servers: the message is dropped, and its sender named.
+ * break an invariant of its own and end. The sender is a faulty server, or an attacker who may publish to the subjects of the servers: the
+ * message is dropped, and an event names its sender.
  *
  * The shape of a message is the decoder's business (shared/wire/envelope.ts).
  */

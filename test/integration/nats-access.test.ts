@@ -8,7 +8,6 @@ import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { connect, type NatsConnection, nkeys } from 'nats';
-import selfsigned from 'selfsigned';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ManagedProcess } from '../../deploy/local/managed-process.js';
 import { projectRoot, servicesProgram } from '../../deploy/local/project.js';
@@ -17,6 +16,7 @@ import { writeNatsFiles } from '../../services/cli/nats-files.js';
 import { connectCraft } from '../../shared/client/index.js';
 import { accessOptions, type NatsAccess } from '../../shared/wire/access.js';
 import { connectNats, type NatsOptions } from '../../shared/wire/connection.js';
+import { authority, stranger } from '../harness/certificates.js';
 import { eventually, freePorts, type TemporaryFolder, temporaryFolder } from '../harness/index.js';
 
 const PASSWORD = 'pass word';
@@ -78,34 +78,14 @@ async function startNatsWith(port: number, text: string): Promise<void> {
 
 /** An authority, certificates of it for a server and a client, and one that is of no authority. */
 async function writeCertificates(): Promise<void> {
-  const named = (value: string) => [{ name: 'commonName', value }];
-  const ca = await selfsigned.generate(named('authority'), {
-    algorithm: 'sha256',
-    extensions: [
-      { name: 'basicConstraints', cA: true, critical: true },
-      { name: 'keyUsage', keyCertSign: true, digitalSignature: true, critical: true },
-    ],
-  });
-  const signed = (name: string) =>
-    selfsigned.generate(named(name), {
-      algorithm: 'sha256',
-      ca: { key: ca.private, cert: ca.cert },
-      // What the NATS client looks for when the address is one of this machine.
-      extensions: [
-        {
-          name: 'subjectAltName',
-          altNames: [
-            { type: 2, value: 'localhost' },
-            { type: 7, ip: '127.0.0.1' },
-          ],
-        },
-        { name: 'extKeyUsage', serverAuth: true, clientAuth: true },
-      ],
-    });
-  const all = { server: await signed('server'), client: await signed('client') };
-  const other = await selfsigned.generate(named('other'), { algorithm: 'sha256' });
+  // The first is what the NATS client looks for when the address is one of this machine.
+  const ca = await authority([
+    { type: 2, value: 'localhost' },
+    { type: 7, ip: '127.0.0.1' },
+  ]);
+  const all = { server: await ca.sign('server'), client: await ca.sign('client'), other: await stranger() };
   await writeFile(file('ca.pem'), ca.cert);
-  for (const [name, { cert, private: key }] of Object.entries({ ...all, other })) {
+  for (const [name, { cert, private: key }] of Object.entries(all)) {
     await writeFile(file(`${name}.pem`), cert);
     await writeFile(file(`${name}.key`), key);
   }

@@ -22,6 +22,7 @@ export function databaseAddress(url: string): DatabaseAddress {
   const [place = '', query = ''] = url.split(/\?(.*)/s);
   const parameters = new URLSearchParams(query);
   const mode = parameters.get('sslmode');
+  const hasAuthority = parameters.has('sslrootcert');
   const ssl: ConnectionOptions = {};
   for (const [name, key] of Object.entries(FILES)) {
     const path = parameters.get(name);
@@ -30,7 +31,7 @@ export function databaseAddress(url: string): DatabaseAddress {
     if (mode !== 'disable' && path !== 'system') ssl[key] = readFileSync(path);
     parameters.delete(name);
   }
-  const isLooked = mode?.startsWith('verify-') === true || (mode !== 'disable' && query.includes('sslrootcert='));
+  const isLooked = mode?.startsWith('verify-') === true || (mode !== 'disable' && hasAuthority);
   if (!isLooked && Object.keys(ssl).length === 0)
     return { url: `${place}${parameters.size === 0 ? '' : `?${parameters}`}` };
   parameters.delete('sslmode');

@@ -2,7 +2,7 @@
 import { isIP } from 'node:net';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { examples, type GlobalOptions, integer, print } from '../kit.js';
-import { FIXED_USERS, type NatsNode, type NatsTls, ROUTES_USER } from '../nats-config.js';
+import { FIXED_USERS, type NatsConfig, type NatsNode, type NatsTls, ROUTES_USER } from '../nats-config.js';
 import { NatsConfigError, writeNatsFiles } from '../nats-files.js';
 
 /** Of a cluster, a server, a node and a user: it is a part of subjects, of variables and of file names. */
@@ -17,15 +17,7 @@ folder, else they are random. The folder has NODE.conf for each node, USER.env
 for each user, and passwords.json. Only their owner may read them.
 `;
 
-interface NatsConfigArguments {
-  readonly nodes: readonly NatsNode[];
-  readonly servers: readonly string[];
-  readonly clients: readonly string[];
-  readonly listen: string;
-  readonly port: number;
-  readonly routePort: number;
-  readonly monitorPort: number;
-  readonly storeDir: string;
+interface NatsConfigArguments extends Omit<NatsConfig, 'cluster' | 'tls' | 'hashes' | 'routesPassword'> {
   readonly nodeCert?: string;
   readonly nodeKey?: string;
   readonly nodeCa?: string;

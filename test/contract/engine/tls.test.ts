@@ -2,10 +2,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import postgres from 'postgres';
-import selfsigned from 'selfsigned';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
 import { databaseAddress } from '../../../services/applier/postgres/tls.js';
+import { authority, stranger } from '../../harness/certificates.js';
 import {
   eventually,
   startTestPostgres,
@@ -15,35 +15,14 @@ import {
 } from '../../harness/index.js';
 import { WINDOW_MS } from './commands.js';
 
-const named = (value: string) => [{ name: 'commonName', value }];
-
 let server: TestPostgres;
 let folder: TemporaryFolder;
 const file = (name: string) => join(folder.path, name);
 
 beforeAll(async () => {
   [server, folder] = await Promise.all([startTestPostgres(['craft']), temporaryFolder('tls')]);
-  const ca = await selfsigned.generate(named('authority'), {
-    algorithm: 'sha256',
-    extensions: [
-      { name: 'basicConstraints', cA: true, critical: true },
-      { name: 'keyUsage', keyCertSign: true, digitalSignature: true, critical: true },
-    ],
-  });
-  const signed = (name: string) =>
-    selfsigned.generate(named(name), {
-      algorithm: 'sha256',
-      ca: { key: ca.private, cert: ca.cert },
-      extensions: [
-        { name: 'subjectAltName', altNames: [{ type: 2, value: 'localhost' }] },
-        { name: 'extKeyUsage', serverAuth: true, clientAuth: true },
-      ],
-    });
-  const [own, client, other] = [
-    await signed('server'),
-    await signed('craft'),
-    await selfsigned.generate(named('other')),
-  ];
+  const ca = await authority([{ type: 2, value: 'localhost' }]);
+  const [own, client, other] = [await ca.sign('server'), await ca.sign('craft'), await stranger()];
   await writeFile(file('ca.pem'), ca.cert);
   await writeFile(file('other.pem'), other.cert);
   await writeFile(file('client.pem'), client.cert);
