@@ -11,6 +11,9 @@ export const NO_TIMEOUTS =
 export const NO_TRANSACTION_TIMEOUT = `select set_config('transaction_timeout', '0', true)
   where current_setting('transaction_timeout', true) is not null`;
 
+/** The beginning of what waits for a batch, and of what is read from more than one table at once. */
+export const BEGIN_PLAIN = `begin isolation level read committed; ${NO_TIMEOUTS}; ${NO_TRANSACTION_TIMEOUT}`;
+
 const FORMS = {
   datestyle: 'ISO, YMD',
   intervalstyle: 'postgres',

@@ -1,0 +1,33 @@
+/** Removes expired results in pieces, beside the batches: at least as fast as new ones come. */
+
+import type { EnginePosition } from '../../../shared/engine/port.js';
+import type { QueryPool } from './query-pool.js';
+import type { ResultStore } from './result-store.js';
+import { BEGIN_PLAIN } from './settings.js';
+
+export class Pruner {
+  private isPruning = false;
+  private pruning: Promise<void> = Promise.resolve();
+
+  constructor(private readonly pool: QueryPool) {}
+
+  /** Begins a removal if one is due and none is under way. One that fails is due again with the next batch. */
+  prune(results: ResultStore, { timestamp, mergedIndex }: EnginePosition, epoch: number): void {
+    if (this.isPruning) return;
+    const due = results.pruning(timestamp, { epoch, mergedIndex });
+    if (due === undefined) return;
+    this.isPruning = true;
+    this.pruning = this.pool
+      .use((connection) => connection.together(BEGIN_PLAIN, due.statement))
+      .then(([rows]) => due.removed(Number(rows?.[0]?.[1])))
+      .catch(() => undefined)
+      .finally(() => {
+        this.isPruning = false;
+      });
+  }
+
+  /** The removal under way has ended, if there was one. */
+  end(): Promise<void> {
+    return this.pruning;
+  }
+}
