@@ -323,11 +323,7 @@ export class Ingress {
 
   private validate(name: string, data: Uint8Array, format: ReplyFormat): Uint8Array {
     const { payloadBytesMax, machine } = this.options;
-    const bytesMax = payloadBytesMax();
-    if (data.length > bytesMax) {
-      throw new CraftError('PAYLOAD_TOO_LARGE', `payload of ${data.length} bytes, at most ${bytesMax}`);
-    }
-    return machine.prepare(name, data, format);
+    return machine.prepare(name, data, format, payloadBytesMax());
   }
 
   private fail(to: ReplyAddress, error: unknown): void {

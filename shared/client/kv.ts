@@ -51,7 +51,7 @@ export class Kv {
     return this.client.query('kv.get', { key }, options) as Promise<KvValue | null>;
   }
 
-  /** In order of key; `after` is the last key of the page before. */
+  /** In order of key; `after` is the last key of the page before. A page may have fewer rows than `limit`: the end is an empty one. */
   list(range: { prefix?: string; limit?: number; after?: string } = {}, options?: QueryOptions): Promise<unknown> {
     return this.client.query('kv.list', range, options);
   }

@@ -3,7 +3,9 @@
  * part it needs. A wrong value ends the start with a ConfigError that names
  * the variable; nothing is started then.
  */
+
 import { z } from 'zod';
+import { DEFAULT_PAYLOAD_BYTES_MAX } from '../engine/registry.js';
 import type { NatsAccess } from '../wire/access.js';
 import { INBOX_PREFIX, INBOX_PREFIX_DEFAULT } from '../wire/inbox.js';
 
@@ -139,7 +141,9 @@ const replicaFields = {
   CRAFT_HEARTBEAT_MS: milliseconds
     .default(100)
     .describe('How often an idle leader sends a heartbeat. A leader that was killed is replaced after about four.'),
-  CRAFT_PAYLOAD_BYTES_MAX: bytes.default(256 * 1024).describe('Largest payload of a command.'),
+  CRAFT_PAYLOAD_BYTES_MAX: bytes
+    .default(DEFAULT_PAYLOAD_BYTES_MAX)
+    .describe('Largest payload of a command, as it is sent and as plain JSON.'),
   CRAFT_UNCOMMITTED_BYTES_MAX: bytes
     .default(16 * 1024 * 1024)
     .describe('Uncommitted bytes that a group may hold. Beyond it, its leader answers `OVERLOADED`.'),

@@ -8,7 +8,15 @@ import { CraftError } from '../wire/errors.js';
 import type { MachineInput, VersionNotice } from '../wire/machine.js';
 import type { LoadedMachine, LoadedVersion } from './loading.js';
 import { prepareCommand } from './registry.js';
+import type { StateMachineContract } from './state-machine.js';
 import { FIRST_VERSION } from './switch.js';
+
+interface GivenCommand {
+  readonly name: string;
+  readonly payload: Uint8Array;
+  readonly format: 'json' | 'protobuf';
+  readonly bytesMax: number;
+}
 
 export class Admission {
   /** As the applier of this server says; undefined before it has said anything. */
@@ -28,13 +36,14 @@ export class Admission {
   /**
    * Checks a command and returns its payload for the log.
    * @throws CraftError UNKNOWN_COMMAND, INVALID_ARGUMENT: neither the version in force nor a newer one takes it. UNAVAILABLE: a newer one
-   *   does; or the version in force is not loaded, or not known.
+   *   does; or the version in force is not loaded, or not known. PAYLOAD_TOO_LARGE: more than `bytesMax` bytes.
    */
-  prepare(name: string, payload: Uint8Array, format: 'json' | 'protobuf'): Uint8Array {
+  prepare(name: string, payload: Uint8Array, format: 'json' | 'protobuf', bytesMax: number): Uint8Array {
+    const given = { name, payload, format, bytesMax };
     const { inForce, loaded } = this;
     if (inForce !== undefined) {
       const found = loaded.versions.find(({ version }) => version === inForce);
-      if (found !== undefined) return this.prepareBy(found, name, payload, format);
+      if (found !== undefined) return this.prepareBy(found, given);
       throw new CraftError(
         'UNAVAILABLE',
         `version ${inForce} of the state machine is in force, which this server has not loaded`,
@@ -47,7 +56,7 @@ export class Admission {
         'this server does not know yet which version of the state machine is in force',
       );
     }
-    return this.prepareByAny(name, payload, format);
+    return this.prepareByAny(given);
   }
 
   /** @throws CraftError INVALID_ARGUMENT for a switch that this server could not follow. */
@@ -61,16 +70,11 @@ export class Admission {
   }
 
   /** What a newer version takes is not refused for good: the log may be past the switch to it, and this state only behind. */
-  private prepareBy(
-    { version, contract }: LoadedVersion,
-    name: string,
-    payload: Uint8Array,
-    format: 'json' | 'protobuf',
-  ): Uint8Array {
+  private prepareBy({ version, contract }: LoadedVersion, given: GivenCommand): Uint8Array {
     try {
-      return prepareCommand(contract, name, payload, format);
+      return prepare(contract, given);
     } catch (error) {
-      const newer = this.loaded.versions.find((one) => one.version > version && takes(one, name, payload, format));
+      const newer = this.loaded.versions.find((one) => one.version > version && takes(one, given));
       if (!(error instanceof CraftError) || newer === undefined) throw error;
       throw new CraftError(
         'UNAVAILABLE',
@@ -81,11 +85,11 @@ export class Admission {
   }
 
   /** What any version takes; for what none does, the newest one says why. */
-  private prepareByAny(name: string, payload: Uint8Array, format: 'json' | 'protobuf'): Uint8Array {
+  private prepareByAny(given: GivenCommand): Uint8Array {
     const { versions, newest } = this.loaded;
     for (const { contract } of versions) {
       try {
-        return prepareCommand(contract, name, payload, format);
+        return prepare(contract, given);
       } catch (error) {
         if (!(error instanceof CraftError) || contract === newest.contract) throw error;
       }
@@ -94,9 +98,13 @@ export class Admission {
   }
 }
 
-function takes({ contract }: LoadedVersion, name: string, payload: Uint8Array, format: 'json' | 'protobuf'): boolean {
+function prepare(contract: StateMachineContract, { name, payload, format, bytesMax }: GivenCommand): Uint8Array {
+  return prepareCommand(contract, name, payload, format, bytesMax);
+}
+
+function takes({ contract }: LoadedVersion, given: GivenCommand): boolean {
   try {
-    prepareCommand(contract, name, payload, format);
+    prepare(contract, given);
     return true;
   } catch (error) {
     if (error instanceof CraftError) return false;

@@ -10,37 +10,58 @@ import type { CommandContract, StateMachineContract } from './state-machine.js';
 
 export type { StateMachineContract } from './state-machine.js';
 
+/** Largest payload of a command, unless a server's configuration says otherwise (bytes). */
+export const DEFAULT_PAYLOAD_BYTES_MAX = 256 * 1024;
+
 const encoder = new TextEncoder();
 /** A client gets at most this much of what is wrong with its input (characters, problems). */
 const MESSAGE_LENGTH_MAX = 400;
 const PROBLEMS_MAX = 3;
+/** One byte of a payload is at most so many in plain JSON: a control character of a protobuf string, which JSON escapes. */
+const EXPANSION_MAX = 6;
 
 /**
- * Checks a command and returns its payload for the log: the client's own bytes when they are JSON, else their JSON form.
- * @throws CraftError UNKNOWN_COMMAND, or INVALID_ARGUMENT with the names of the fields that are wrong.
+ * Checks a command and returns its payload for the log: the client's own bytes when they are JSON, else their JSON form. Neither they nor
+ * what JSON makes of the input are more than `bytesMax`: `1e20` comes back as 21 digits, and an answer has to fit into a message, too.
+ * @throws CraftError UNKNOWN_COMMAND; INVALID_ARGUMENT with the names of the fields that are wrong; PAYLOAD_TOO_LARGE.
  */
 export function prepareCommand(
   machine: StateMachineContract,
   name: string,
   payload: Uint8Array,
   format: 'json' | 'protobuf',
+  bytesMax: number,
 ): Uint8Array {
+  if (payload.length > bytesMax) {
+    throw new CraftError('PAYLOAD_TOO_LARGE', `payload of ${payload.length} bytes, at most ${bytesMax}`);
+  }
   const contract = commandOf(machine, name);
   try {
     if (format === 'json') {
-      accept(contract, parseJson(payload));
+      const value = parseJson(payload);
+      accept(contract, value);
+      if (payload.length * EXPANSION_MAX > bytesMax) requireSize(JSON.stringify(value), bytesMax);
       return payload;
     }
     const value = convert(contract, name, payload);
     // Not the shortcut: that is for what has been checked as JSON text.
     check(contract.input, value);
-    return encoder.encode(JSON.stringify(value));
+    const text = JSON.stringify(value);
+    requireSize(text, bytesMax);
+    return encoder.encode(text);
   } catch (error) {
     if (error instanceof JsonTextError) {
       throw new CraftError('INVALID_ARGUMENT', `the payload ${error.message}`, { cause: error });
     }
     throw error;
   }
+}
+
+/** @throws CraftError PAYLOAD_TOO_LARGE */
+function requireSize(json: string, bytesMax: number): void {
+  const bytes = Buffer.byteLength(json);
+  if (bytes <= bytesMax) return;
+  throw new CraftError('PAYLOAD_TOO_LARGE', `payload of ${bytes} bytes as plain JSON, at most ${bytesMax}`);
 }
 
 /**

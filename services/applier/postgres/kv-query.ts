@@ -4,11 +4,15 @@ import type { Rows, Statement } from './connection.js';
 
 /** A page ends early (with one row at least) where it would not fit into a message. */
 const PAGE_BYTES_MAX = 512 * 1024;
+/** What a row takes in an answer beside its key and value: names, punctuation, and a version of up to 16 digits. */
+const ROW_BYTES = 48;
+/** A key as it is in an answer: control characters take six bytes each. */
+const KEY_BYTES = 'octet_length(to_json(key)::text)';
 
 const get = (table: string) => `select value::text, version from ${table} where key = $1`;
 /** Keys compare by bytes, so the keys of a prefix are a range, and a page begins where the one before ended. */
 const list = (table: string) => `select key, value, version from (
-    select key, value::text as value, version, sum(octet_length(key) + octet_length(value::text)) over (order by key) as bytes
+    select key, value::text as value, version, sum(${KEY_BYTES} + octet_length(value::text) + ${ROW_BYTES}) over (order by key) as bytes
     from (
       select key, value, version from ${table}
       where key > $1 and key >= $2 and ($3 = '' or key < $3) and starts_with(key, $2) order by key limit $4::integer

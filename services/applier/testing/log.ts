@@ -1,6 +1,6 @@
 /** The merged log of a test: commands get consecutive places in it, and one group has appended them all. */
 import type { EngineBatch, EnginePosition, MergedCommand } from '../../../shared/engine/port.js';
-import { prepareCommand } from '../../../shared/engine/registry.js';
+import { DEFAULT_PAYLOAD_BYTES_MAX, prepareCommand } from '../../../shared/engine/registry.js';
 import { type MachineVersion, type StateMachineContract, versionOf } from '../../../shared/engine/state-machine.js';
 import type { RunningChecksum } from '../../../shared/merge/checksum.js';
 import { MACHINE_COMMAND, type MachineInput } from '../../../shared/wire/machine.js';
@@ -34,7 +34,7 @@ export class TestLog {
    */
   append(machine: StateMachineContract, name: string, input: unknown, options: TestCommandOptions): MergedCommand {
     const given = new TextEncoder().encode(JSON.stringify(input) ?? '');
-    const payload = prepareCommand(machine, name, given, 'json');
+    const payload = prepareCommand(machine, name, given, 'json', DEFAULT_PAYLOAD_BYTES_MAX);
     const { id = '', timestamp = this.timestamp + 1 } = options;
     if (!Number.isSafeInteger(timestamp) || timestamp <= this.timestamp) {
       throw new RangeError(`timestamp ${timestamp} is not an integer later than ${this.timestamp}`);

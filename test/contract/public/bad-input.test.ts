@@ -61,6 +61,11 @@ const REFUSALS: readonly Refusal[] = [
     code: 'PAYLOAD_TOO_LARGE',
     payload: JSON.stringify({ key: 'bad', value: 'x'.repeat(300_000) }),
   },
+  {
+    what: 'few bytes that stand for many digits',
+    code: 'PAYLOAD_TOO_LARGE',
+    payload: `{"key":"bad","value":[${Array(40_000).fill('1e20')}]}`,
+  },
   { what: 'an unknown command', code: 'UNKNOWN_COMMAND', subject: 'cmd.kv.fly' },
   { what: 'a command and more', code: 'UNKNOWN_COMMAND', subject: 'cmd.kv.put.now' },
   { what: 'a name that every object has', code: 'UNKNOWN_COMMAND', subject: 'cmd.constructor' },
@@ -150,6 +155,17 @@ describe('bad input', () => {
     expect(reply.headers?.get('Nats-Service-Error')).toContain('INVALID_ARGUMENT');
     const taken = await client.raw(`${cluster}.cmd.kv.put`, put(Buffer.from('b\ufffd')), header);
     expect(taken.headers?.get('Nats-Service-Error') ?? '').toBe('');
+  });
+
+  it('refuses protobuf whose form in the log is larger than a command may be', async () => {
+    const before = await client.logs();
+    const operations = Array.from({ length: 400 }, (_, at) => ({
+      put: { key: `${'\x01'.repeat(500)}${at}`, valueJson: '1' },
+    }));
+    const payload = craft.v1.KvTxn.encode({ operations }).finish();
+    const reply = await client.raw(`${cluster}.cmd.kv.txn`, payload, { 'Content-Type': 'application/protobuf' });
+    expect(reply.headers?.get('Nats-Service-Error')).toContain('PAYLOAD_TOO_LARGE');
+    expect(await client.logs()).toEqual(before);
   });
 
   it('a group that does not exist has nobody who listens', async () => {

@@ -35,6 +35,37 @@ describe('queries', () => {
     expect(second.body['result']).toMatchObject([{ key: 'p/c' }]);
   });
 
+  it('give back the largest value that is accepted, alone and in a list', async () => {
+    const digits = Array(11_000).fill(1e20);
+    const text = `{"key":"large","value":[${Array(11_000).fill('1e20')}]}`;
+    expect((await client.request('cmd.kv.put', text)).body).toMatchObject({ ok: true });
+    await client.request('cmd.kv.put', { key: 'large/next', value: 'x'.repeat(262_000) });
+    const alone = await client.request('query.kv.get', { key: 'large' });
+    expect(alone.body).toEqual({ ok: true, result: { value: digits, version: 1 } });
+    const listed = await client.request('query.kv.list', { prefix: 'large' });
+    expect(listed.body).toMatchObject({ ok: true });
+    expect((listed.body['result'] as { key: string }[])[0]).toMatchObject({ key: 'large', value: digits });
+  });
+
+  it('list keys that take more room in JSON than in bytes, page by page to the last', async () => {
+    const keys = Array.from({ length: 960 }, (_, at) => `\x02${'\x01'.repeat(500)}${String(at).padStart(3, '0')}`);
+    for (let at = 0; at < keys.length; at += 80) {
+      const ops = keys.slice(at, at + 80).map((key) => ({ put: { key, value: null } }));
+      expect((await client.request('cmd.kv.txn', { ops })).body).toMatchObject({ ok: true });
+    }
+    const found: string[] = [];
+    for (let after = ''; ; ) {
+      const page = await client.request('query.kv.list', { prefix: '\x02', limit: 960, after });
+      expect(page.body).toMatchObject({ ok: true });
+      const rows = page.body['result'] as { key: string }[];
+      found.push(...rows.map(({ key }) => key));
+      const last = rows.at(-1);
+      if (last === undefined) break;
+      after = last.key;
+    }
+    expect(found).toEqual(keys);
+  });
+
   it('answer null for a key that is not there, and local ones at once', async () => {
     expect((await client.request('query.kv.get', { key: 'none' })).body).toEqual({ ok: true, result: null });
     const local = await client.request('query.kv.get', { key: 'none' }, { 'Craft-Consistency': 'local' });

@@ -20,7 +20,7 @@ function loaded(...versions: [number, ...number[]]): LoadedMachine {
 
 const prepare = (admission: Admission, name: string, n: number) => {
   try {
-    return admission.prepare(name, Buffer.from(JSON.stringify({ n })), 'json').length > 0;
+    return admission.prepare(name, Buffer.from(JSON.stringify({ n })), 'json', 1_000).length > 0;
   } catch (error) {
     return (error as { code?: string }).code;
   }

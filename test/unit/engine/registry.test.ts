@@ -6,7 +6,12 @@ import { describe, expect, it } from 'vitest';
 import { JsonTextError, parseJson, parseJsonText } from '../../../shared/engine/json-text.js';
 import { kvContract } from '../../../shared/engine/kv/contract.js';
 import { loadStateMachine } from '../../../shared/engine/loading.js';
-import { prepareCommand, readInput, validateQuery } from '../../../shared/engine/registry.js';
+import {
+  DEFAULT_PAYLOAD_BYTES_MAX,
+  prepareCommand,
+  readInput,
+  validateQuery,
+} from '../../../shared/engine/registry.js';
 import type { StateMachineContract } from '../../../shared/engine/state-machine.js';
 import { CraftError } from '../../../shared/wire/errors.js';
 import { craft } from '../../../shared/wire/generated/craft.js';
@@ -18,7 +23,7 @@ const bytes = (text: string) => new TextEncoder().encode(text);
 function prepare(name: string, payload: string | Uint8Array, format: 'json' | 'protobuf' = 'json'): string {
   const data = typeof payload === 'string' ? bytes(payload) : payload;
   try {
-    return Buffer.from(prepareCommand(kvContract, name, data, format)).toString();
+    return Buffer.from(prepareCommand(kvContract, name, data, format, DEFAULT_PAYLOAD_BYTES_MAX)).toString();
   } catch (error) {
     if (!(error instanceof CraftError)) throw error;
     return `${error.code} ${error.message}`;
@@ -164,11 +169,43 @@ it('schemas of any library that validates synchronously will do', () => {
   });
   const issues = [{ message: 'is no number', path: ['a', { key: 0 }, 'b'] }];
   const numbers = machineOf((value) => (typeof value === 'number' ? { value } : { issues }));
-  expect(prepareCommand(numbers, 'add', bytes('7'), 'json')).toEqual(bytes('7'));
+  expect(prepareCommand(numbers, 'add', bytes('7'), 'json', DEFAULT_PAYLOAD_BYTES_MAX)).toEqual(bytes('7'));
   expect(readInput(numbers, 'add', bytes('7'))).toEqual({ input: 7 });
-  expect(() => prepareCommand(numbers, 'add', bytes('"7"'), 'json')).toThrow('a[0].b: is no number');
+  expect(() => prepareCommand(numbers, 'add', bytes('"7"'), 'json', DEFAULT_PAYLOAD_BYTES_MAX)).toThrow(
+    'a[0].b: is no number',
+  );
 
   const slow = machineOf(() => Promise.reject(new Error('for nobody')));
-  expect(() => prepareCommand(slow, 'add', bytes('7'), 'json')).toThrow(/validates asynchronously/);
+  expect(() => prepareCommand(slow, 'add', bytes('7'), 'json', DEFAULT_PAYLOAD_BYTES_MAX)).toThrow(
+    /validates asynchronously/,
+  );
   expect(readInput(slow, 'add', bytes('7'))).toEqual({ refused: 'the input is not one of "add"' });
+});
+
+describe('a payload', () => {
+  const refusal = (payload: string | Uint8Array, format: 'json' | 'protobuf', bytesMax: number) => {
+    const data = typeof payload === 'string' ? bytes(payload) : payload;
+    try {
+      return prepareCommand(kvContract, 'kv.put', data, format, bytesMax).length;
+    } catch (error) {
+      return error instanceof CraftError ? `${error.code} ${error.message}` : error;
+    }
+  };
+  const digits = '{"key":"a","value":[1e20,1e20]}';
+
+  it('is no larger than it may be', () => {
+    expect(refusal(digits, 'json', digits.length - 1)).toBe('PAYLOAD_TOO_LARGE payload of 31 bytes, at most 30');
+  });
+
+  it('is no larger than it may be once numbers have all their digits', () => {
+    const plain = JSON.stringify(JSON.parse(digits)).length;
+    expect(refusal(digits, 'json', plain)).toBe(digits.length);
+    expect(refusal(digits, 'json', plain - 1)).toBe(`PAYLOAD_TOO_LARGE payload of 65 bytes as plain JSON, at most 64`);
+  });
+
+  it('in protobuf is measured as it goes into the log', () => {
+    const put = KvPut.encode({ key: '\x01'.repeat(40), valueJson: '1' }).finish();
+    expect(refusal(put, 'protobuf', 300)).toBe(260);
+    expect(refusal(put, 'protobuf', 259)).toBe('PAYLOAD_TOO_LARGE payload of 260 bytes as plain JSON, at most 259');
+  });
 });

@@ -1,7 +1,7 @@
 /** The command `craft.verify`, and the digest over the rows of several tables. */
 import { expect, it } from 'vitest';
 import { kvContract } from '../../../shared/engine/kv/contract.js';
-import { prepareCommand } from '../../../shared/engine/registry.js';
+import { DEFAULT_PAYLOAD_BYTES_MAX, prepareCommand } from '../../../shared/engine/registry.js';
 import { rowsChecksumOf } from '../../../shared/engine/rows-checksum.js';
 import { encodeVerify, VERIFY_COMMAND, verifyInput } from '../../../shared/engine/verify.js';
 
@@ -14,7 +14,9 @@ it('says which server takes a snapshot; what is no input says nothing', () => {
 });
 
 it('is nothing that a client may send', () => {
-  expect(() => prepareCommand(kvContract, VERIFY_COMMAND, Buffer.from('{}'), 'json')).toThrow('no command');
+  expect(() =>
+    prepareCommand(kvContract, VERIFY_COMMAND, Buffer.from('{}'), 'json', DEFAULT_PAYLOAD_BYTES_MAX),
+  ).toThrow('no command');
 });
 
 it('of tables in any order is one digest, which each part of them changes', () => {
