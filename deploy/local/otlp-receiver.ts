@@ -99,7 +99,7 @@ export async function startOtlpReceiver(port = 0): Promise<OtlpReceiver> {
   const spans: ReceivedSpan[] = [];
 
   const server = createServer((request, response) => {
-    readBody(request)
+    void readBody(request)
       .then((body) => {
         if (request.method !== 'POST' || request.url !== '/v1/traces') return 404;
         const isJson = request.headers['content-type']?.startsWith('application/json') ?? false;

@@ -3,7 +3,8 @@
  * the rest by the service, in the order in which they come.
  */
 import { type LogStore, LogStoreCorruptError, LogStoreWriteError } from '../../shared/log-store/port.js';
-import type { Effect, QueuedCommand, ReadEffect } from './core/effect.js';
+import type { Effect, QueuedCommand } from './core/effect.js';
+import type { ReadEffect } from './core/read-effect.js';
 import type { ReplicaCore } from './core/server.js';
 
 /** The effect of that type. */

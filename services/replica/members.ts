@@ -1,7 +1,7 @@
 /** Changes of one group's members, as its leader answers them: `<c>.group.<g>.configure` (T11). */
 import { z } from 'zod';
-import type { PlacedConfiguration } from '../../shared/raft/entry.js';
-import type { ConfigurationChange, ConfigureRefusal } from '../../shared/raft/membership.js';
+import type { ConfigurationChange, PlacedConfiguration } from '../../shared/raft/entry.js';
+import type { ConfigureRefusal } from '../../shared/raft/membership.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import { parseJson } from '../../shared/wire/json.js';
 

@@ -57,6 +57,12 @@ export interface Configuration {
   readonly learners: readonly ServerId[];
 }
 
+/** Of one member (T11). */
+export interface ConfigurationChange {
+  readonly type: 'add' | 'promote' | 'demote' | 'remove';
+  readonly server: ServerId;
+}
+
 /**
  * A configuration with the place of the entry that brought it; index 0 and term 0 for the one that a group began with, index 0 and RECOVERED_TERM
  * for one that was written by hand after a quorum was lost.

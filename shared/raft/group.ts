@@ -26,6 +26,7 @@ import {
   silentLeader,
 } from './election.js';
 import type {
+  ConfigurationChange,
   HardState,
   Index,
   LogEntry,
@@ -47,7 +48,7 @@ import {
   tickLeader,
   transfer,
 } from './leading.js';
-import { type ConfigurationChange, type ConfigureRefusal, configure } from './membership.js';
+import { type ConfigureRefusal, configure } from './membership.js';
 import type { Message } from './message.js';
 import { type GroupOptions, quorumSize } from './options.js';
 import { sendEntries, sendOwed } from './replicating.js';

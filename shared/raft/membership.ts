@@ -6,16 +6,11 @@
  *
  * A learner gets the log and does not count, so a server counts only once it has caught up.
  */
-import { type Configuration, EntryKind, type ServerId } from './entry.js';
+import { type Configuration, type ConfigurationChange, EntryKind, type ServerId } from './entry.js';
 import { mostComplete, stamp, transfer } from './leading.js';
 import { quorumSize } from './options.js';
 import { broadcast, meetMembers } from './replicating.js';
 import type { GroupState, Leadership } from './state.js';
-
-export interface ConfigurationChange {
-  readonly type: 'add' | 'promote' | 'demote' | 'remove';
-  readonly server: ServerId;
-}
 
 /**
  * Why nothing was appended. `not-leader`: also while leadership moves away, which a change about the leader itself begins; `pending`: the change

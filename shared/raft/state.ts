@@ -5,6 +5,7 @@
 import { assert } from './assert.js';
 import { Closing } from './closing.js';
 import {
+  type ConfigurationChange,
   EntryKind,
   type HardState,
   type Index,
@@ -16,7 +17,6 @@ import {
   type Timestamp,
 } from './entry.js';
 import { EMPTY_LOG, RaftLog, type RestoredLog } from './log.js';
-import type { ConfigurationChange } from './membership.js';
 import type { Closed, Message, MessageBody, SnapshotNotice } from './message.js';
 import { type GroupOptions, preferredLeader } from './options.js';
 import type { Progress } from './progress.js';

@@ -24,8 +24,7 @@ import { type EnginePosition, type EngineSnapshot, SnapshotFormatError } from '.
 import type { ServerId } from '../raft/entry.js';
 import { isStreamNameInUse } from '../wire/jetstream-errors.js';
 import type { Subjects } from '../wire/subjects.js';
-import type { SnapshotFile } from './file.js';
-import { snapshotMetadata } from './metadata.js';
+import { type SnapshotFile, snapshotMetadata } from './metadata.js';
 
 /** What is known of a snapshot without reading it. */
 export interface SnapshotInfo {

@@ -8,7 +8,7 @@ import { open, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { SnapshotFormatError } from '../engine/port.js';
 import type { SnapshotBucket, SnapshotInfo } from './bucket.js';
-import { snapshotMetadata } from './metadata.js';
+import { type SnapshotFile, snapshotMetadata } from './metadata.js';
 
 const header = snapshotMetadata.extend({
   craft: z.literal('snapshot'),
@@ -50,17 +50,6 @@ export async function saveFile(bucket: SnapshotBucket, info: SnapshotInfo, path:
     await rm(path, { force: true });
     throw error;
   }
-}
-
-/** A file of `saveFile`, looked at and not read yet. */
-export interface SnapshotFile {
-  /** What it says of the snapshot. */
-  readonly about: z.output<typeof snapshotMetadata>;
-  /** Of the compressed bytes: their number, and the SHA-256 (base64url) that tells them from all others. */
-  readonly bytes: number;
-  readonly digest: string;
-  /** The compressed bytes, to be read once; they end with an error when the file is damaged. */
-  readonly data: AsyncIterable<Uint8Array>;
 }
 
 /** @throws SnapshotFormatError */

@@ -23,3 +23,14 @@ export const snapshotMetadata = z.object({
     version: z.number().int().positive().optional(),
   }),
 });
+
+/** A file of `saveFile`, looked at and not read yet. */
+export interface SnapshotFile {
+  /** What it says of the snapshot. */
+  readonly about: z.output<typeof snapshotMetadata>;
+  /** Of the compressed bytes: their number, and the SHA-256 (base64url) that tells them from all others. */
+  readonly bytes: number;
+  readonly digest: string;
+  /** The compressed bytes, to be read once; they end with an error when the file is damaged. */
+  readonly data: AsyncIterable<Uint8Array>;
+}

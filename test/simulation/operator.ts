@@ -6,7 +6,7 @@
 
 import { FIRST_VERSION } from '../../shared/engine/switch.js';
 import { encodeVerify, VERIFY_COMMAND } from '../../shared/engine/verify.js';
-import type { ConfigurationChange } from '../../shared/raft/membership.js';
+import type { ConfigurationChange } from '../../shared/raft/entry.js';
 import { MACHINE_COMMAND, type MachineInput } from '../../shared/wire/machine.js';
 import { RESTORE_COMMAND, type RestoreInput } from '../../shared/wire/restore.js';
 import { appendByServices } from './applier.js';

@@ -10,6 +10,7 @@ import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres, { type Sql } from 'postgres';
 import type { OnDatabaseCall } from '../../../shared/engine/port.js';
 import { spanTimeUs } from '../../../shared/telemetry/time.js';
+import type { Rows, Statement } from './rows.js';
 import { CONNECTION_LOST, endsSession } from './sqlstate.js';
 import { databaseAddress } from './tls.js';
 import { Transaction } from './transaction.js';
@@ -22,12 +23,6 @@ export class ConnectionLostError extends Error {
     this.name = 'ConnectionLostError';
   }
 }
-
-/** Rows as arrays of columns. */
-export type Rows = readonly (readonly unknown[])[];
-
-/** A statement and its parameters. */
-export type Statement = readonly [text: string, parameters: readonly string[]];
 
 export interface ConnectionOptions {
   readonly url: string;

@@ -37,7 +37,7 @@ import { CraftError } from '../../../shared/wire/errors.js';
 import { MACHINE_COMMAND } from '../../../shared/wire/machine.js';
 import { RESERVED_PREFIX } from '../../../shared/wire/restore.js';
 import { readCatalog } from './catalog.js';
-import { Connection, ConnectionLostError, type Rows, type Statement } from './connection.js';
+import { Connection, ConnectionLostError } from './connection.js';
 import {
   applyHandlerBatch,
   type Execute,
@@ -70,6 +70,7 @@ import { Pruner } from './pruner.js';
 import { QueryPool } from './query-pool.js';
 import { formatOf, type RestoreSession, restoreSnapshot } from './restore.js';
 import { ResultStore } from './result-store.js';
+import type { Rows, Statement } from './rows.js';
 import { RowsChecker } from './rows-check.js';
 import { BEGIN_PLAIN, NO_TIMEOUTS, PLAIN_SETTINGS } from './settings.js';
 import { PostgresSnapshot } from './snapshot.js';

@@ -18,11 +18,12 @@ import {
   type StateMachine,
 } from '../../../shared/engine/state-machine.js';
 import { VERIFY_COMMAND, VERIFY_OUTCOME } from '../../../shared/engine/verify.js';
-import type { Connection, Rows } from './connection.js';
+import type { Connection } from './connection.js';
 import { drizzleOf, type PostgresTransaction } from './drizzle.js';
 import { explainPosition, MOVE_PARAMETERS, MOVE_POSITION, moveParameters, readPosition } from './position.js';
 import { seededRandom } from './random.js';
 import type { ResultStore, Storing } from './result-store.js';
+import type { Rows } from './rows.js';
 import { BatchSequences, LOCK_STATE, replaceSequences, sequenceParameters, storeSequences } from './sequences.js';
 import { inSchemas, NO_TIMEOUTS, NO_TRANSACTION_TIMEOUT, PLAIN_FORMS } from './settings.js';
 import { describeFailure, describeRejection, isDeterministic, isEnvironment } from './sqlstate.js';

@@ -9,10 +9,10 @@ import type { EngineBatch, EnginePosition } from '../../../shared/engine/port.js
 import { originsOf, resultKeysOf, type SettledBatch, settle } from '../../../shared/engine/results.js';
 import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
 import { anyOf, integerArray, jsonArray, textArray } from './array.js';
-import type { Statement } from './connection.js';
 import { MOVE_PARAMETERS, MOVE_POSITION, moveParameters } from './position.js';
 import type { RecentVersions } from './recent-versions.js';
 import type { ResultStore, Send, Storing } from './result-store.js';
+import type { Statement } from './rows.js';
 
 const readVersions = (table: string) => `select key, version from ${table} where key = ${anyOf(1)}`;
 

@@ -1,6 +1,6 @@
 /** Queries of the built-in machine: one statement each, so each sees one state of the table. */
 import type { GetInput, ListInput } from '../../../shared/engine/kv/schema.js';
-import type { Rows, Statement } from './connection.js';
+import type { Rows, Statement } from './rows.js';
 
 /** A page ends early (with one row at least) where it would not fit into a message. */
 const PAGE_BYTES_MAX = 512 * 1024;

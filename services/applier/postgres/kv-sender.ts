@@ -1,6 +1,7 @@
 /** Sends the statements of the built-in machine in as few messages as is right. */
 
-import type { Connection, Rows, Statement } from './connection.js';
+import type { Connection } from './connection.js';
+import type { Rows, Statement } from './rows.js';
 import { BEGIN_PLAIN } from './settings.js';
 import { mayBeTimeout } from './sqlstate.js';
 

@@ -3,10 +3,11 @@
 import { asHandler } from '../../../shared/engine/handler-context.js';
 import { rejectOf } from '../../../shared/engine/state-machine.js';
 import { CraftError } from '../../../shared/wire/errors.js';
-import type { Connection, Rows } from './connection.js';
+import type { Connection } from './connection.js';
 import { drizzleOf } from './drizzle.js';
 import type { Machine } from './handler-batch.js';
 import { READ_POSITION, SHARE_STATE } from './position.js';
+import type { Rows } from './rows.js';
 import { inSchemas, NO_TIMEOUTS, NO_TRANSACTION_TIMEOUT, PLAIN_FORMS } from './settings.js';
 import { describeFailure, describeRejection, isDeterministic, isEnvironment, isReadOnly } from './sqlstate.js';
 

@@ -12,7 +12,7 @@ import { FIRST_VERSION } from '../../../shared/engine/switch.js';
 import { EMPTY_CHECKSUM } from '../../../shared/merge/checksum.js';
 import { LOG_START, type LogPosition } from '../../../shared/raft/entry.js';
 import { integerArray, integersOf } from './array.js';
-import type { Rows } from './connection.js';
+import type { Rows } from './rows.js';
 
 const COLUMNS =
   'epoch, merged_index, checksum, results_checksum, "timestamp", positions::text, terms::text, timestamps::text, divergence, machine, version, cluster';

@@ -7,7 +7,7 @@
  */
 import type { StoredResult } from '../../../shared/engine/results.js';
 import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
-import type { Rows } from './connection.js';
+import type { Rows } from './rows.js';
 
 /** Parameters $n .. $n+4 of `storeResultBatch`. */
 export const RESULT_BATCH_PARAMETERS = 5;

@@ -12,7 +12,6 @@
 import type { SettledBatch, StoredResult } from '../../../shared/engine/results.js';
 import type { Timestamp } from '../../../shared/raft/entry.js';
 import { integerArray, textArray } from './array.js';
-import type { Rows, Statement } from './connection.js';
 import { RecentIds } from './recent-ids.js';
 import {
   LAST_RESULT_BATCH,
@@ -33,6 +32,7 @@ import {
   resultParameters,
   storeResults,
 } from './results.js';
+import type { Rows, Statement } from './rows.js';
 
 /** Rows read at once while loading: one, and then so many that they are about so many characters. */
 const ROWS_MAX = 8_192;

@@ -7,8 +7,8 @@
  */
 
 import { textArray } from './array.js';
-import type { Rows } from './connection.js';
 import { LOCK_POSITION, POSITION_COLUMNS } from './position.js';
+import type { Rows } from './rows.js';
 import type { Transaction } from './transaction.js';
 
 /** The value of a sequence. */

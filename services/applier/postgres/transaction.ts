@@ -4,8 +4,8 @@
  * server for an answer.
  */
 import type { Sql } from 'postgres';
-import type { Rows } from './connection.js';
 import { CopyIn, CopyOut } from './copy.js';
+import type { Rows } from './rows.js';
 import { isAborted, isEnvironment, isMissingTable } from './sqlstate.js';
 import { checkStatement, mayChangeTables } from './statement.js';
 

@@ -6,6 +6,7 @@ import type { WriteBatch } from '../../../shared/log-store/port.js';
 import type { GroupId, Index, LogEntry, ServerId, Term, Timestamp } from '../../../shared/raft/entry.js';
 import type { Envelope } from '../../../shared/wire/envelope.js';
 import type { FeedAnswer } from './feed.js';
+import type { ReadEffect } from './read-effect.js';
 
 /** When the client wants its answer (T7). */
 export type Acknowledgement = 'applied' | 'ordered' | 'committed';
@@ -59,16 +60,6 @@ export type Effect<C extends QueuedCommand> =
   | { readonly type: 'impossible'; readonly group: GroupId; readonly from: ServerId; readonly what: string }
   /** A clock is so far off that something was refused. */
   | { readonly type: 'clock-refused'; readonly group: GroupId; readonly what: string; readonly timestamp: Timestamp };
-
-export interface ReadEffect {
-  readonly type: 'read';
-  readonly group: GroupId;
-  readonly from: Index;
-  readonly to: Index;
-  readonly bytesMax: number;
-  /** A follower that lags, or null for the feed. */
-  readonly follower: ServerId | null;
-}
 
 /** Commands that this server stamped are not committed, and it leads no more (T9). */
 export interface FailedEffect<C extends QueuedCommand> {

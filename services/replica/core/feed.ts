@@ -7,7 +7,7 @@
 
 import { EntryKind, type GroupId, type Index, type LogEntry, type Timestamp } from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
-import type { ReadEffect } from './effect.js';
+import type { ReadEffect } from './read-effect.js';
 
 export interface FeedRequest {
   /** For each group the first index that the merger lacks; 0: none of this group now. */

@@ -8,18 +8,27 @@
  */
 import { ClockGuard } from '../../../shared/clock/guard.js';
 import type { GroupWrite, LoadedState, WriteBatch } from '../../../shared/log-store/port.js';
-import type { GroupId, Index, LogEntry, LogPosition, ServerId, Timestamp } from '../../../shared/raft/entry.js';
+import type {
+  ConfigurationChange,
+  GroupId,
+  Index,
+  LogEntry,
+  LogPosition,
+  ServerId,
+  Timestamp,
+} from '../../../shared/raft/entry.js';
 import { Group, type PendingWrite } from '../../../shared/raft/group.js';
-import type { ConfigurationChange, ConfigureRefusal } from '../../../shared/raft/membership.js';
+import type { ConfigureRefusal } from '../../../shared/raft/membership.js';
 import type { GroupOptions } from '../../../shared/raft/options.js';
 import { PromiseLimit } from '../../../shared/raft/promise.js';
 import type { Envelope } from '../../../shared/wire/envelope.js';
 import { Barriers, isAtLeast } from './barrier.js';
-import type { Acknowledgement, CommandRefusal, Effect, QueuedCommand, ReadEffect } from './effect.js';
+import type { Acknowledgement, CommandRefusal, Effect, QueuedCommand } from './effect.js';
 import { Feed, type FeedRequest } from './feed.js';
 import { HostedGroup } from './hosted-group.js';
 import { Links } from './links.js';
 import { Outbox, PATIENCE_MS } from './outbox.js';
+import type { ReadEffect } from './read-effect.js';
 
 export interface ServerOptions extends Omit<GroupOptions, 'group' | 'server' | 'bootstrap' | 'clock' | 'promiseLimit'> {
   readonly server: ServerId;

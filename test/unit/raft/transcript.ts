@@ -26,6 +26,7 @@
  */
 import { ClockGuard } from '../../../shared/clock/guard.js';
 import {
+  type ConfigurationChange,
   EntryKind,
   type HardState,
   LOG_START,
@@ -35,7 +36,6 @@ import {
   recoveredConfiguration,
 } from '../../../shared/raft/entry.js';
 import { Group, type GroupWrite, type PendingWrite } from '../../../shared/raft/group.js';
-import type { ConfigurationChange } from '../../../shared/raft/membership.js';
 import type { Message } from '../../../shared/raft/message.js';
 import { GROUP_DEFAULTS } from '../../../shared/raft/options.js';
 import { PromiseLimit } from '../../../shared/raft/promise.js';
