@@ -21,6 +21,7 @@ import { Closing } from '../../shared/raft/closing.js';
 import type { LogEntry, LogPosition, Timestamp } from '../../shared/raft/entry.js';
 import { Group } from '../../shared/raft/group.js';
 import type { Message, MessageBody } from '../../shared/raft/message.js';
+import { PromiseLimit } from '../../shared/raft/promise.js';
 import { GroupState } from '../../shared/raft/state.js';
 import type { InstalledState } from '../../shared/wire/install.js';
 import { MACHINE_COMMAND } from '../../shared/wire/machine.js';
@@ -172,6 +173,19 @@ const PLANS: readonly Plan[] = [
         (original) =>
           function (voters) {
             return original.call(this, voters, 1);
+          },
+      ),
+  },
+  {
+    name: 'count-own-promise-before-durable',
+    what: 'a claim counts at a server before its own promise is durable (T3)',
+    install: () =>
+      replace(
+        PromiseLimit,
+        'covers',
+        () =>
+          function (timestamp: Timestamp) {
+            return timestamp <= this.wanted;
           },
       ),
   },
@@ -936,6 +950,23 @@ const PLANS: readonly Plan[] = [
             const loaded = original.call(this) as ReturnType<SimulatedDisk['load']>;
             const groups = [...loaded.groups].map(([id, group]) => [id, { ...group, configurations: [] }] as const);
             return { ...loaded, groups: new Map(groups) };
+          },
+      ),
+  },
+  {
+    name: 'keep-members-of-truncated-entry',
+    within: 100,
+    what: 'the members of a configuration entry stay in force when a conflict has truncated it (T11)',
+    foundBy: 58,
+    install: () =>
+      replace(
+        GroupState,
+        'truncate',
+        (original) =>
+          function (from) {
+            const { configurations } = this;
+            original.call(this, from);
+            this.configurations = configurations;
           },
       ),
   },

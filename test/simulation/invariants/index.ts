@@ -11,6 +11,7 @@ import { LogMatching } from './log-matching.js';
 import { StateMachineSafety } from './state-machine-safety.js';
 import { TimestampsIncrease } from './t1-timestamps.js';
 import { Promises } from './t2-promises.js';
+import { DurablePromises } from './t3-durable-promises.js';
 import { Watermarks } from './t3-watermarks.js';
 import { MergedLog } from './t4-merged-log.js';
 import { Verdicts } from './t4-verdicts.js';
@@ -20,6 +21,7 @@ import { RealTimeOrder } from './t7-order.js';
 import { ExactlyOnce } from './t8-exactly-once.js';
 import { Refusals } from './t9-refusals.js';
 import { LogBase } from './t10-base.js';
+import { NewestConfiguration } from './t11-configuration.js';
 import { OneChangeAtATime } from './t11-members.js';
 import { Versions } from './t12-versions.js';
 
@@ -33,11 +35,13 @@ export function allInvariants(surroundings: Surroundings): Invariant[] {
     new LeaderCompleteness(surroundings),
     new StateMachineSafety(surroundings),
     new LogBase(surroundings),
+    new NewestConfiguration(surroundings),
     new OneChangeAtATime(),
     new Versions(),
     new TimestampsIncrease(surroundings),
     new ClockBound(surroundings),
     new Promises(surroundings),
+    new DurablePromises(surroundings),
     new Watermarks(surroundings),
     new MergedLog(surroundings),
     new Verdicts(surroundings),
