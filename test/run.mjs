@@ -59,6 +59,43 @@ const CHECKS = [
   command('quick-start', 'npm run --silent demo'),
 ];
 
+/** What runs now, each the first of a process group. */
+const running = new Set();
+/** A signal has come: nothing is counted any more. */
+let isEnding = false;
+
+function signalAll(signal) {
+  for (const child of running) {
+    try {
+      process.kill(-child.pid, signal);
+    } catch {
+      // The group has ended.
+    }
+  }
+}
+
+/** How long processes have for an orderly end (milliseconds). */
+const END_MS = 10_000;
+
+for (const [signal, code] of [
+  ['SIGHUP', 129],
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+]) {
+  process.once(signal, () => {
+    isEnding = true;
+    console.error(`\n${signal}: ending what runs`);
+    const end = () => {
+      signalAll('SIGKILL');
+      rmSync(report, { recursive: true, force: true });
+      process.exit(code);
+    };
+    setTimeout(end, END_MS);
+    void Promise.all([...running].map((child) => new Promise((resolve) => child.once('close', resolve)))).then(end);
+    signalAll('SIGINT');
+  });
+}
+
 /** Resolves with the exit code, the seconds that it took, and what it printed unless that was shown at once. */
 function run({ line, minutes, beside }) {
   const startMs = performance.now();
@@ -66,6 +103,7 @@ function run({ line, minutes, beside }) {
   return new Promise((resolve) => {
     // A group of its own, so that a check that hangs ends with everything that it has started.
     const child = spawn(line, { shell: true, stdio: ['ignore', output, output], detached: true });
+    running.add(child);
     const printed = [];
     for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => printed.push(chunk));
     const timer = setTimeout(() => {
@@ -74,6 +112,8 @@ function run({ line, minutes, beside }) {
     }, minutes * 60_000);
     child.on('close', (code) => {
       clearTimeout(timer);
+      running.delete(child);
+      if (isEnding) return;
       resolve({ exitCode: code ?? 1, seconds: (performance.now() - startMs) / 1_000, text: Buffer.concat(printed) });
     });
   });

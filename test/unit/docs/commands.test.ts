@@ -42,7 +42,9 @@ function exists(command: string, page: string): boolean {
   const script = /^npm (?:run (?:-s )?)?([a-z:-]+)/.exec(command)?.[1];
   if (script !== undefined)
     return [...known, ...writtenScripts].includes(script) || ['ci', 'install', 'pack'].includes(script);
-  const file = /^(?:node|sh|python3(?! -m)|pip install -r|go -C|docker compose -f) (\S+)/.exec(command)?.[1];
+  const file = /^(?:node|sh|python3(?! -m)|pip install -r|go -C|docker compose -f|npx vitest run) (\S+)/.exec(
+    command,
+  )?.[1];
   const isOther = /^(?:psql|export|cd|cp|python3 -m|go install|nats-server) |^generated=/.test(command);
   return file === undefined ? isOther : isFile(file);
 }
@@ -63,7 +65,7 @@ function unknownOptions(command: string): string[] {
   const text = sourcesOf(command).map(read).join('\n');
   const isThere = (option: string) =>
     option === 'help' ||
-    new RegExp(`--${option}\\b|\\b${camel(option)}: \\{`).test(text) ||
+    new RegExp(`--${option}\\b|\\b${camel(option)}: (?:\\{|text|flag)`).test(text) ||
     text.includes(`'${option}': {`);
   return options.filter((option) => !isThere(option));
 }
