@@ -34,7 +34,7 @@ const spare = (check) => ({
   line: `{ echo 15 > /proc/self/autogroup; } 2>/dev/null; nice -n 15 ${check.line}`,
 });
 
-const INSTALLS = ['packages', 'local-start'].map((name) => `test/integration/${name}.test.ts`);
+const INSTALLS = ['packages', 'local-start', 'image'].map((name) => `test/integration/${name}.test.ts`);
 const without = (files) => files.map((file) => `--exclude='${file}'`).join(' ');
 
 const CHECKS = [

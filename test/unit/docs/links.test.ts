@@ -46,7 +46,9 @@ it('a link to a page of the package leads to a page of the package, unless it is
   const outside = packed.flatMap((page) => linksOf(read(page)).map((link) => targetOf(page, link).path));
   expect([...new Set(outside.filter((path) => !inPackage(path)))].sort()).toEqual([
     'CONTRIBUTING.md',
+    'deploy/compose/Dockerfile',
     'deploy/compose/compose.yaml',
+    'deploy/compose/database.sql',
     'deploy/examples/clients/README.md',
     'deploy/examples/inventory/README.md',
     'test/README.md',
