@@ -34,6 +34,10 @@ function commandsOf(block: string): string[] {
 const isFile = (path: string) =>
   existsSync(join(projectRoot(), path.replace(/^dist\/(.*)\.js$/, '$1.ts'))) || existsSync(join(projectRoot(), path));
 
+/** Programs that take a file, or a folder. */
+const FILE_OF =
+  /^(?:node|sh|python3(?! -m)|pip install -r|go -C|docker (?:compose|build) -f|kubectl (?:-n craft )?apply -k|npx vitest run) (\S+)/;
+
 function exists(command: string, page: string): boolean {
   const manifest = join(dirname(page), 'package.json');
   const known = existsSync(join(projectRoot(), manifest)) ? [...ownScripts, ...scripts(manifest)] : ownScripts;
@@ -42,10 +46,11 @@ function exists(command: string, page: string): boolean {
   const script = /^npm (?:run (?:-s )?)?([a-z:-]+)/.exec(command)?.[1];
   if (script !== undefined)
     return [...known, ...writtenScripts].includes(script) || ['ci', 'install', 'pack'].includes(script);
-  const file = /^(?:node|sh|python3(?! -m)|pip install -r|go -C|docker compose -f|npx vitest run) (\S+)/.exec(
-    command,
-  )?.[1];
-  const isOther = /^(?:psql|export|cd|cp|python3 -m|go install|nats-server) |^generated=/.test(command);
+  const file = FILE_OF.exec(command)?.[1];
+  const isOther =
+    /^(?:psql|export|cd|cp|echo|openssl|python3 -m|go install|nats-server|docker push|kubectl -n|useradd|install|systemctl|journalctl) |^generated=/.test(
+      command,
+    );
   return file === undefined ? isOther : isFile(file);
 }
 
@@ -108,6 +113,7 @@ it('tells what is not there', () => {
     'npx craft members',
     'node dist/none.js',
     'docker compose -f none',
+    'kubectl apply -k none',
     'sh none.sh',
     'python3 none.py',
     'go -C none run .',

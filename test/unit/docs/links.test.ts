@@ -51,6 +51,7 @@ it('a link to a page of the package leads to a page of the package, unless it is
     'deploy/compose/database.sql',
     'deploy/examples/clients/README.md',
     'deploy/examples/inventory/README.md',
+    'deploy/kubernetes/README.md',
     'test/README.md',
   ]);
 });
