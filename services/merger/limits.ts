@@ -55,11 +55,20 @@ const REFUSALS: readonly (readonly [RegExp, (stream: string) => string])[] = [
     () => 'JetStream is full: raise max_file_store of the NATS server, or remove other streams (nats stream report)',
   ],
   [/max_payload/i, () => 'raise max_payload of the NATS servers'],
+  [
+    /not enabled|no responders|timeout|offline/i,
+    (stream) =>
+      `start the NATS server that has the stream, with JetStream (nats stream report); where there are several, a stream with replicas does without one of them: nats stream edit ${stream} --replicas=3`,
+  ],
 ];
+
+/** What the client says when nothing listens where the stream would. */
+const NOBODY = 'jetstream is not enabled';
 
 /** Why the stream does not take a message, and what to do. */
 export function publishTrouble(stream: string, error: Error): Trouble {
-  const why = `stream ${stream} does not take the merged log: ${error.message}`;
+  const said = error.message === NOBODY ? 'no NATS server that runs has it' : error.message;
+  const why = `stream ${stream} does not take the merged log: ${said}`;
   const remedy = REFUSALS.find(([pattern]) => pattern.test(error.message))?.[1](stream);
   return { why, remedy };
 }

@@ -25,12 +25,18 @@ const NATS: ConditionKind = {
   remedy: 'see whether the NATS servers run and can be reached from here, and whether CRAFT_NATS_URL is right',
   stops: true,
 };
+const LAME_DUCK: ConditionKind = {
+  about: 'The NATS server is in lame duck mode: it takes no new connections, and closes those that it has.',
+  remedy: 'start it again, or give CRAFT_NATS_URL another NATS server of its cluster as well',
+  stops: false,
+};
 
 /** By service, then by code. */
 export const CONDITIONS = {
   replica: {
     running: RUNNING,
     nats: NATS,
+    'lame-duck': LAME_DUCK,
     'log-store': {
       about: 'The log store does not take writes: the disk fails, is full or hangs. The replica leads nothing.',
       remedy: 'make room on the disk of CRAFT_DATA_DIR, or replace it',
@@ -65,6 +71,7 @@ export const CONDITIONS = {
   merger: {
     running: RUNNING,
     nats: NATS,
+    'lame-duck': LAME_DUCK,
     stream: {
       about: 'JetStream does not give the merged-log stream.',
       remedy: 'see nats stream report and nats server report jetstream',
@@ -99,6 +106,7 @@ export const CONDITIONS = {
   applier: {
     running: RUNNING,
     nats: NATS,
+    'lame-duck': LAME_DUCK,
     database: {
       about: 'The database is away, cannot be written, or refuses what is applied.',
       remedy: 'see whether Postgres runs and can be written, and whether CRAFT_DATABASE_URL is right',

@@ -3,8 +3,7 @@
  * itself once it is over, and the databases are equal.
  *
  * Elsewhere: full disks and clocks (answers.test.ts), databases that are replaced (isolation.test.ts), states that differ (differing.test.ts),
- * kill -9 of every part under load (faults.test.ts). A NATS server in lame duck mode sends its clients away after ten seconds at the earliest, and
- * is then like one that has been stopped.
+ * kill -9 of every part under load (faults.test.ts), NATS servers of a cluster that are restarted one after the other (nats-nodes.test.ts).
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -228,6 +227,33 @@ describe('the database', () => {
     await set('reset default_transaction_read_only');
   });
 
+  it('without a connection left says so, and goes on when there is one again', async () => {
+    const taken: postgres.Sql[] = [];
+    const take = async (): Promise<boolean> => {
+      const sql = postgres(test.cluster.databaseUrl('s1'), { max: 1, onnotice: () => undefined });
+      taken.push(sql);
+      return sql`select`.then(
+        () => true,
+        () => false,
+      );
+    };
+    try {
+      // Whoever is faster has the place of a session that is ended.
+      await eventually('a server without a session', async () => {
+        while ((await Promise.all(Array.from({ length: 20 }, take))).includes(true));
+        const [first] = taken;
+        if (first === undefined) throw new Error('none was taken');
+        const ended = await first`select pg_terminate_backend(pid) from pg_stat_activity where datname = 'craft_s2'`;
+        return ended.length === 0;
+      });
+      await put();
+      const why = /too many clients already \(SQLSTATE 53300\)/;
+      await expectTold({ by: ['s2'], condition: 'applier database', why, remedy: /raise max_connections/ });
+    } finally {
+      await Promise.all(taken.map((sql) => sql.end({ timeout: 1 })));
+    }
+  });
+
   it('whose table is dropped says so, and gets it back from a snapshot', async () => {
     const remedy = /made again from a snapshot/;
     await onDatabase('s3', (holder) =>
@@ -267,6 +293,14 @@ describe('the database', () => {
     } finally {
       for (const { pid } of sessions) process.kill(pid, 'SIGCONT');
     }
+  });
+
+  it('that is stopped is told by all servers', async () => {
+    await test.cluster.kill('postgres', 'SIGINT');
+    await put();
+    const why = /ECONNREFUSED|connection/;
+    await expectTold({ by: SERVERS, condition: 'applier database', why, remedy: /Postgres runs/ });
+    await test.cluster.restart('postgres');
   });
 
   it('that is killed is told by all servers, also by one that starts without it', async () => {
@@ -310,6 +344,19 @@ describe('NATS', () => {
       },
       { timeoutMs: TOLD_MS, everyMs: 100 },
     );
+    await test.cluster.restart('nats');
+  });
+
+  it('in lame duck mode is told, and craft works until it leaves', async () => {
+    const { nats } = test.cluster.pids;
+    if (nats === undefined) throw new Error('NATS does not run');
+    process.kill(nats, 'SIGUSR2');
+    const told = { by: SERVERS, why: /in lame duck mode/, remedy: /another NATS server/ };
+    for (const service of ['replica', 'merger', 'applier'])
+      await expectTold({ ...told, condition: `${service} lame-duck` });
+    expect((await verdict()).level).toBe('degraded');
+    await put('applied');
+    await test.cluster.kill('nats', 'SIGKILL');
     await test.cluster.restart('nats');
   });
 

@@ -28,9 +28,16 @@ describe('what a stream refuses', () => {
     ['maximum messages exceeded', /--max-msgs=-1/],
     ['maximum bytes exceeded', /--max-bytes=-1/],
     ['insufficient resources', /JetStream is full/],
+    ['timeout', /start the NATS server that has the stream.*nats stream edit S --replicas=3/],
   ])('%s: is told with what to do', (message, remedy) => {
     const trouble = publishTrouble('S', new Error(message));
     expect(trouble.why).toContain(message);
     expect(trouble.remedy).toMatch(remedy);
+  });
+
+  it('is told as a stream that no server has, when nothing listens there', () => {
+    const { why, remedy } = publishTrouble('S', new Error('jetstream is not enabled'));
+    expect(why).toBe('stream S does not take the merged log: no NATS server that runs has it');
+    expect(remedy).toMatch(/start the NATS server/);
   });
 });
