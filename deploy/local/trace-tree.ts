@@ -9,8 +9,8 @@ export type TraceSpan = Pick<
 const SHOWN = ['craft.group', 'craft.index', 'craft.merged_index', 'error.type'];
 
 /**
- * The spans below each other as their parents say, each with its server and service, the start after the first one and the duration in
- * milliseconds. A span whose parent is not among them stands at the left edge.
+ * The spans below each other as their parents say, in the order of their beginnings, each with its server and service, the start after the first
+ * one and the duration in milliseconds. A span whose parent is not among them stands at the left edge.
  */
 export function traceTree(spans: readonly TraceSpan[]): string[] {
   const ordered = [...spans].sort((a, b) => a.startUs - b.startUs);
@@ -20,7 +20,7 @@ export function traceTree(spans: readonly TraceSpan[]): string[] {
 
   const visit = (span: TraceSpan, indent: string, branch: string): void => {
     lines.push({ label: `${indent}${branch}${span.name}`, details: details(span, origin) });
-    const children = ordered.filter(({ parentSpanId }) => parentSpanId === span.spanId);
+    const children = ordered.filter(({ parentSpanId }) => parentSpanId === span.spanId).sort(inOrder(serverOf(span)));
     const below = branch === '' ? indent : `${indent}${branch === '├─ ' ? '│  ' : '   '}`;
     children.forEach((child, i) => {
       visit(child, below, i === children.length - 1 ? '└─ ' : '├─ ');
@@ -32,8 +32,18 @@ export function traceTree(spans: readonly TraceSpan[]): string[] {
   return lines.map(({ label, details: text }) => `${label.padEnd(width)}  ${text}`);
 }
 
+/** Of those that begin at the same time, first those of the same server, then by name. */
+function inOrder(server: string): (a: TraceSpan, b: TraceSpan) => number {
+  const rank = (span: TraceSpan): number => (serverOf(span) === server ? 0 : 1);
+  return (a, b) => a.startUs - b.startUs || rank(a) - rank(b) || a.name.localeCompare(b.name);
+}
+
+function serverOf({ resource }: TraceSpan): string {
+  return String(resource['craft.server'] ?? resource['service.instance.id'] ?? '');
+}
+
 function details(span: TraceSpan, originUs: number): string {
-  const server = String(span.resource['craft.server'] ?? span.resource['service.instance.id'] ?? '');
+  const server = serverOf(span);
   const service = String(span.resource['service.name'] ?? '').replace(/^craft-/, '');
   const at = `+${((span.startUs - originUs) / 1000).toFixed(2)} ms`;
   const duration = `${((span.endUs - span.startUs) / 1000).toFixed(2)} ms`;

@@ -49,8 +49,8 @@ export interface Outside {
       | 'ask-machine'
     >,
   ): void;
-  /** The end of the merged log has come so far. */
-  onFollowed?(found: WindowAnswer): void;
+  /** These runs of the merged log have come, from its end or from the stream. */
+  onArrived?(found: WindowAnswer): void;
   /** A try of a batch begins; what is returned hears of what is sent to the database. For tracing. */
   onApply?(batch: EngineBatch): OnDatabaseCall | undefined;
   /** A batch is committed: when its transaction began (microseconds since the Unix epoch). */
@@ -183,13 +183,16 @@ export class Executor {
         this.during(
           UNREADABLE,
           reader.read(),
-          (piece) => (core) => core.read(effect.id, piece),
+          (piece) => {
+            this.outside.onArrived?.(piece.runs);
+            return (core) => core.read(effect.id, piece);
+          },
           (core, error) => core.readEnded(effect.id, error),
         );
         return;
       case 'follow':
         tail.next(effect.wanted, (found) => {
-          this.outside.onFollowed?.(found);
+          this.outside.onArrived?.(found);
           // Not within the event that asked.
           queueMicrotask(() => this.happen((core) => core.followed(effect.id, found)));
         });

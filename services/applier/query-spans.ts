@@ -47,11 +47,12 @@ export class QuerySpans {
 
   /** The answer has left, or the refusal. */
   end(error?: CraftError): void {
+    const answeredUs = spanTimeUs();
     this.calls.each((call, count) => {
       const { startUs, endUs } = call;
       this.tracing.recordSpan('database', this.span.traceparent, startUs, endUs, databaseAttributes(call, count));
     });
-    this.span.end(spanTimeUs(), {
+    this.span.end(answeredUs, {
       ...(error === undefined ? {} : { error: error.code, message: error.message }),
       more: receivedAttributes(this.subject),
     });

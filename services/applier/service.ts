@@ -180,7 +180,7 @@ export class ApplierService implements Service {
         startUs: spanTimeUs,
         ...(spans === undefined
           ? {}
-          : { onFollowed: (found) => spans.arrived(found), onApply: (batch) => spans.begins(batch) }),
+          : { onArrived: (found) => spans.arrived(found), onApply: (batch) => spans.begins(batch) }),
         onApplied: (effect, startUs) => this.committed(effect, startUs),
         onVerified: (at, tables) => this.condition.onVerified(at, tables),
         onInstalled: (snapshot, { mergedIndex }) => {

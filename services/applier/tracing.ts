@@ -40,7 +40,7 @@ export class ApplierTracing {
     private readonly nowUs: () => number,
   ) {}
 
-  /** The end of the merged log has come so far. */
+  /** These runs have come. */
   arrived(found: WindowAnswer): void {
     if (found === 'behind') return;
     const atUs = this.nowUs();
@@ -109,7 +109,9 @@ export class ApplierTracing {
     const isAnswering = command.server === this.server && origin?.isAppliers === true;
     const self = tracing.serverOf(traceparent);
     const arrivedUs = this.arrivalOf(mergedIndex);
-    if (arrivedUs !== undefined) tracing.recordSpan('craft.queue', self, arrivedUs, startUs, where);
+    // What is read again while its batch is under way has waited before.
+    if (arrivedUs !== undefined && arrivedUs <= startUs)
+      tracing.recordSpan('craft.queue', self, arrivedUs, startUs, where);
     const events = applied.duplicate ? [...this.retries, this.duplicateEvent(applied)] : this.retries;
     const more = { 'craft.batch_commands': batchSize, 'craft.duplicate': applied.duplicate };
     const apply = tracing.recordSpan('craft.apply', self, startUs, committedUs, { ...where, ...outcome, events, more });
@@ -142,7 +144,7 @@ export class ApplierTracing {
     return { name: 'craft.duplicate', atUs: this.committedUs, attributes };
   }
 
-  /** Undefined for a command that was read from the stream. */
+  /** Undefined for a command of more runs than are remembered. */
   private arrivalOf(mergedIndex: Index): number | undefined {
     const run = this.arrivals.find(({ last }) => last >= mergedIndex);
     return run === undefined || run.first > mergedIndex ? undefined : run.atUs;

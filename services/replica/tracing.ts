@@ -17,7 +17,7 @@ import {
 import type { Group } from '../../shared/raft/group.js';
 import { receivedAttributes } from '../../shared/telemetry/conventions.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
-import type { SpanAttributes, Tracing } from '../../shared/telemetry/tracing.js';
+import type { SpanAttributes, SpanEvent, Tracing } from '../../shared/telemetry/tracing.js';
 import { traceparentOf } from '../../shared/wire/command.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
 import type { ClientCommand } from './commands.js';
@@ -120,7 +120,7 @@ export class ReplicaTracing {
     const endUs = spanTimeUs();
     const where = { group, index, term, timestamp };
     // A later leader has committed it.
-    const events = this.leads(group) ? [] : [{ name: 'craft.leader_changed', atUs: endUs, attributes: where }];
+    const events = this.leads(group) ? [] : [leaderChanged(group, endUs)];
     this.tracing.recordSpan('craft.commit', span.traceparent, receivedUs, endUs, { ...where, events });
     // The applier answers an `applied` command, and ends its span.
     if (command.acknowledgement === 'committed') this.end(command, endUs, where);
@@ -144,7 +144,7 @@ export class ReplicaTracing {
     const endUs = spanTimeUs();
     const where = { group, index, term, timestamp };
     const error = outcome === 'replaced' ? 'NOT_LEADER' : 'TIMEOUT_UNKNOWN';
-    const events = [{ name: 'craft.leader_changed', atUs: endUs, attributes: { 'craft.group': group } }];
+    const events = [leaderChanged(group, endUs)];
     this.tracing.recordSpan('craft.commit', span.traceparent, receivedUs, endUs, { ...where, error, events });
     if (outcome === 'replaced' || command.acknowledgement !== 'applied') this.end(command, endUs, { ...where, error });
   }
@@ -152,6 +152,10 @@ export class ReplicaTracing {
   private end(command: ClientCommand, endUs: number, about: SpanAttributes): void {
     command.span?.end(endUs, { ...requestOf(command), ...about });
   }
+}
+
+function leaderChanged(group: GroupId, atUs: number): SpanEvent {
+  return { name: 'craft.leader_changed', atUs, attributes: { 'craft.group': group } };
 }
 
 function requestOf({ name, acknowledgement, subject }: ClientCommand): SpanAttributes {

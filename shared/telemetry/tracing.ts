@@ -169,27 +169,35 @@ const OFF: Tracing = {
 export function createTracing(options: TracingOptions): Tracing {
   const exporter = options.exporter ?? exporterFromEnvironment();
   if (exporter === undefined || getBooleanFromEnv('OTEL_SDK_DISABLED') === true) return OFF;
-  const resource = defaultResource()
-    .merge(detectResources({ detectors: [envDetector] }))
-    .merge(
-      resourceFromAttributes({
-        'service.name': `craft-${options.service}`,
-        'service.instance.id': options.server,
-        'craft.server': options.server,
-        'craft.cluster': options.cluster,
-      }),
-    );
+  const resourceOf = (service: string) =>
+    defaultResource()
+      .merge(detectResources({ detectors: [envDetector] }))
+      .merge(
+        resourceFromAttributes({
+          'service.name': `craft-${service}`,
+          'service.instance.id': options.server,
+          'craft.server': options.server,
+          'craft.cluster': options.cluster,
+        }),
+      );
   const ids = new GivenIds();
-  const recording = new BasicTracerProvider({
-    resource,
-    // What is recorded was sampled by the leader, whatever the sampler of this process.
-    sampler: new AlwaysOnSampler(),
-    idGenerator: ids,
-    spanProcessors: [new BatchSpanProcessor(reportErrors(exporter, options.onExportError))],
-  });
-  const deciding = new BasicTracerProvider({ resource }).getTracer('craft');
-  return new ActiveTracing(recording, recording.getTracer('craft'), deciding, ids, options.server);
+  const spanProcessors = [new BatchSpanProcessor(reportErrors(exporter, options.onExportError))];
+  const recording = (service: string) =>
+    new BasicTracerProvider({
+      resource: resourceOf(service),
+      // What is recorded was sampled by the leader, whatever the sampler of this process.
+      sampler: new AlwaysOnSampler(),
+      idGenerator: ids,
+      spanProcessors,
+    });
+  const own = recording(options.service);
+  const receiving = options.service === RECEIVING ? own : recording(RECEIVING);
+  const deciding = new BasicTracerProvider({ resource: resourceOf(options.service) }).getTracer('craft');
+  return new ActiveTracing(own, own.getTracer('craft'), receiving.getTracer('craft'), deciding, ids, options.server);
 }
+
+/** The service that receives commands. Their spans are its own, whichever service ends them: one search finds all. */
+const RECEIVING = 'replica';
 
 /** Random ids, but for a span that has its id already. */
 class GivenIds implements IdGenerator {
@@ -211,6 +219,8 @@ class ActiveTracing implements Tracing {
   constructor(
     private readonly provider: BasicTracerProvider,
     private readonly recorder: Tracer,
+    /** For spans of commands. */
+    private readonly commands: Tracer,
     /** Has the sampler of the environment. Its spans are never ended, and so never exported. */
     private readonly deciding: Tracer,
     private readonly ids: GivenIds,
@@ -279,7 +289,8 @@ class ActiveTracing implements Tracing {
   ): string {
     const { label, error, message, events = [] } = attributes;
     const called = name === 'database' ? (label ?? name) : label === undefined ? name : `${name} ${label}`;
-    const span = this.recorder.startSpan(
+    const recorder = name === 'craft.command' ? this.commands : this.recorder;
+    const span = recorder.startSpan(
       called,
       { kind: KINDS[name], startTime: hrTime(startUs), attributes: this.attributesOf(attributes) },
       parent === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, parent),

@@ -133,7 +133,7 @@ export class Connection {
 
   private watched<T>(text: string, send: (client: Sql) => PromiseLike<T>): Promise<T> {
     const { onCall } = this;
-    return onCall === undefined ? this.sent(send) : measured(text, this.sent(send), onCall);
+    return onCall === undefined ? this.sent(send) : measured(text, () => this.sent(send), onCall);
   }
 
   private async sent<T>(send: (client: Sql) => PromiseLike<T>): Promise<T> {
@@ -200,10 +200,11 @@ export class Connection {
   }
 }
 
-async function measured<T>(text: string, answer: Promise<T>, onCall: OnDatabaseCall): Promise<T> {
+/** The first statement of a session includes what it takes to connect. */
+async function measured<T>(text: string, send: () => Promise<T>, onCall: OnDatabaseCall): Promise<T> {
   const startUs = spanTimeUs();
   try {
-    const result = await answer;
+    const result = await send();
     onCall({ text, startUs, endUs: spanTimeUs() });
     return result;
   } catch (error) {

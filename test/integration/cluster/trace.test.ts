@@ -139,6 +139,7 @@ describe('a sampled command', () => {
       for (const span of [...named(spans, 'craft.merge'), ...applies.values()]) {
         expect(span.attributes['craft.merged_index']).toBe(index);
       }
+      expect(command?.resource['service.name']).toBe('craft-replica');
       // The client waits for the answer, and not only for the commit.
       const [answer] = named(spans, 'craft.answer');
       expect(command?.endUs).toBe(answer?.endUs);

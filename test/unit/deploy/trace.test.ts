@@ -37,6 +37,24 @@ describe('a trace as a tree', () => {
     ]);
   });
 
+  it('shows what begins at the same time in one order: first the same server, then by name', () => {
+    const names = [
+      ['craft.server s1', 's1'],
+      ['craft.server s3', 's3'],
+      ['craft.server s2', 's2'],
+      ['craft.commit', 's2'],
+    ] as const;
+    const below = names.map(([name, server]) => span(name, 'a', name, 1_000, server));
+    const lines = traceTree([...below, span('a', 'client', 'craft.command', 1_000, 's2')]);
+    expect(lines.map((line) => line.replace(/ {2,}.*/, ''))).toEqual([
+      'craft.command',
+      '├─ craft.commit',
+      '├─ craft.server s2',
+      '├─ craft.server s1',
+      '└─ craft.server s3',
+    ]);
+  });
+
   it('is empty without spans', () => expect(traceTree([])).toEqual([]));
 });
 

@@ -174,7 +174,9 @@ it.each([
     const replica = new ReplicaTracing(tracing, 'craft.rpc.s1', [group(role, 0)]);
     replica.onCommitted(0, placed(tracing, 'committed'));
   });
-  expect(named(spans, 'craft.commit')[0]?.events.map(({ name }) => name)).toEqual(events);
+  const found = named(spans, 'craft.commit')[0]?.events ?? [];
+  expect(found.map(({ name }) => name)).toEqual(events);
+  for (const { attributes } of found) expect(attributes).toEqual({ 'craft.group': 0 });
 });
 
 it('tries of a batch that failed are events of one apply span, which begins with the first', async () => {
@@ -201,9 +203,32 @@ it('tries of a batch that failed are events of one apply span, which begins with
   expect(command?.spanContext()).toMatchObject({ traceId: TRACE, spanId: '00f067aa0ba902b7' });
   expect(command?.parentSpanContext?.spanId).toBe(ORIGIN.callerSpanId);
   expect(command?.attributes).toMatchObject({ 'error.type': 'INTERNAL', 'craft.ack': 'applied' });
+  // It is found with the others of the service that received it.
+  expect(command?.resource.attributes['service.name']).toBe('craft-replica');
+  expect(apply?.resource.attributes['service.name']).toBe('craft-test');
   // The span of the server has the id that its replica and its merger derive, too.
   expect(named(spans, 'craft.server s1')[0]?.spanContext().spanId).toBe(apply?.parentSpanContext?.spanId);
   expect(named(spans, 'UPDATE craft.position')[0]?.parentSpanContext?.spanId).toBe(apply?.spanContext().spanId);
+});
+
+it('a command waits from when it is read; it does not when it is read again while its batch is under way', async () => {
+  const commands = [merged(1, COMMAND)];
+  const merge = new Merge(mergeStart(1));
+  merge.offer(0, [entry(1, 2_000, COMMAND)], 2_000);
+  const run = merge.take(1, 1_000);
+  if (run === null) throw new Error('the entry has its place');
+  let nowUs = 10_000;
+  const spans = await recorded((tracing) => {
+    const applier = new ApplierTracing(tracing, 's1', () => nowUs++);
+    applier.arrived([run]);
+    for (const isAgain of [false, true]) {
+      applier.begins({ commands, checksum: '' });
+      if (isAgain) applier.arrived([run]);
+      applier.committed();
+      applier.answered(commands, done(commands), true);
+    }
+  });
+  expect(named(spans, 'craft.queue').map(({ startTime }) => startTime)).toEqual([[0, 10_000_000]]);
 });
 
 it('another server, and an entry of an older version, leave the span of the command alone', async () => {
