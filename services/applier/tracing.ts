@@ -123,7 +123,9 @@ export class ApplierTracing {
     }
     const endUs = isAnswering ? answeredUs : committedUs;
     const beganUs = origin?.receivedUs ?? timestamp;
-    tracing.recordAs(self, context.spanId, 'craft.server', beganUs, endUs, { ...where, label: this.server });
+    // Pages of traces order rows by their beginning: after the commit comes the server that led the entry, then the others.
+    const rowUs = beganUs + (command.server === this.server ? 1 : 2);
+    tracing.recordAs(self, context.spanId, 'craft.server', rowUs, endUs, { ...where, label: this.server });
     if (!isAnswering) return;
     tracing.recordAs(traceparent, origin.callerSpanId, 'craft.command', beganUs, endUs, {
       ...where,

@@ -244,7 +244,12 @@ it('another server, and an entry of an older version, leave the span of the comm
       applier.answered([command], done([command]), true);
     }
   });
-  expect(named(spans, 'craft.server s1')).toHaveLength(2);
+  // By their beginnings: the commit, the server that led the entry, the others.
+  const starts = named(spans, 'craft.server s1').map(({ startTime }) => startTime);
+  expect(starts).toEqual([
+    [0, (ORIGIN.receivedUs + 2) * 1_000],
+    [0, 2_001_000],
+  ]);
   expect([...named(spans, 'craft.command'), ...named(spans, 'craft.answer')]).toEqual([]);
 });
 
