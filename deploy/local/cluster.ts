@@ -44,6 +44,15 @@ export class StoppedError extends Error {
   }
 }
 
+/** No server is left: each has ended in the same way again and again. */
+export class GivenUpError extends Error {
+  readonly code = 'GIVEN_UP';
+  constructor(why: string) {
+    super(`no server runs any more: ${why}`);
+    this.name = 'GivenUpError';
+  }
+}
+
 /** What becomes of a part that has ended. */
 const NEXT: Readonly<Record<PartEnd['next'], string>> = {
   again: '; starting it again',
@@ -67,6 +76,9 @@ export class LocalCluster {
   private jaegerPort: number | undefined;
   private otlp: string | undefined;
   private isStopping = false;
+  /** Resolves when every server has been given up, for the first time. */
+  readonly givenUp: Promise<GivenUpError>;
+  private giveUp: (error: GivenUpError) => void = () => undefined;
   /** Made when it is first asked for, once for all who ask at the same time. */
   private session: Promise<{ connection: NatsConnection; client: CraftClient }> | undefined;
 
@@ -75,6 +87,9 @@ export class LocalCluster {
     this.servers = [...(options.servers ?? ['s1', 's2', 's3'])];
     this.groups = options.groups ?? 3;
     this.dataDir = resolve(options.dataDir);
+    this.givenUp = new Promise((resolve) => {
+      this.giveUp = resolve;
+    });
   }
 
   /** For NATS clients; of several servers with commas between (`natsAddress` of shared/wire/connection.ts). */
@@ -347,9 +362,10 @@ export class LocalCluster {
   private add(name: string, launch: () => Promise<ManagedProcess>, supervise = false): Part {
     const known = this.parts.get(name);
     if (known) return known;
-    const onEnd = (_name: string, { status, reason, next }: PartEnd): void => {
-      const what = `${name} ended with ${status.signal ?? `code ${status.code}`}${reason === undefined ? '' : `: ${reason}`}`;
-      this.notice(`${what}${NEXT[next]}`);
+    const onEnd = (_name: string, end: PartEnd): void => {
+      const what = `${name} ${inWords(end)}`;
+      this.notice(`${what}${NEXT[end.next]}`);
+      if (this.serverParts().every(({ lastWord }) => lastWord !== undefined)) this.giveUp(new GivenUpError(what));
     };
     const part = new Part(name, launch, { supervise, onEnd });
     this.parts.set(name, part);
@@ -365,6 +381,10 @@ export class LocalCluster {
     if (parts.length === 0) throw new Error(`this cluster has no part ${target}; it has ${[...this.parts.keys()]}`);
     return parts;
   }
+}
+
+function inWords({ status, reason }: PartEnd): string {
+  return `ended with ${status.signal ?? `code ${status.code}`}${reason === undefined ? '' : `: ${reason}`}`;
 }
 
 function belongs(part: string, target: string): boolean {

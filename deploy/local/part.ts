@@ -41,6 +41,7 @@ export class Part {
   /** The newest end, without its numbers, and how often it has come in a row. */
   private lastEnd = '';
   private equalEnds = 0;
+  private givenUp: PartEnd | undefined;
 
   constructor(
     readonly name: string,
@@ -53,9 +54,15 @@ export class Part {
     return this.current?.isRunning ? this.current : undefined;
   }
 
+  /** How it ended, when it is not started any more because of that. */
+  get lastWord(): PartEnd | undefined {
+    return this.givenUp;
+  }
+
   /** Does nothing when it runs. Rejects when it cannot be started. */
   start(): Promise<void> {
     this.equalEnds = 0;
+    this.givenUp = undefined;
     return this.begin();
   }
 
@@ -97,8 +104,12 @@ export class Part {
     const reason = status.signal === null ? await ended.endReason() : undefined;
     const isLast = this.count(`${status.signal ?? status.code} ${reason ?? ''}`, livedMs) >= EQUAL_ENDS_MAX;
     const next = !this.options.supervise ? 'none' : isLast ? 'given-up' : 'again';
-    this.options.onEnd?.(this.name, { status, reason, next });
-    if (next === 'given-up') this.isWanted = false;
+    const end: PartEnd = { status, reason, next };
+    if (next === 'given-up') {
+      this.isWanted = false;
+      this.givenUp = end;
+    }
+    this.options.onEnd?.(this.name, end);
     while (next === 'again' && this.isWanted && !this.process) {
       await delay(this.options.restartDelayMs ?? RESTART_DELAY_MS, undefined, { ref: false });
       // A start that fails has written why to the log of the process, and is tried again.

@@ -1,6 +1,6 @@
 /**
  * `npm start` and `craft dev`: a cluster of three servers on this machine that keeps its data. Settings: local-config.ts. Ends with
- * everything that it started at Ctrl-C.
+ * everything that it started at Ctrl-C, or with exit code 1 and the reason when no server is left.
  *
  *     node start.js [--watch]      --watch: the servers start again after a change of the state machine's files
  */
@@ -46,6 +46,17 @@ function printCommands(cluster: LocalCluster): void {
   print(hasOwnMachine ? `${craft} commands` : `${craft} cmd kv.put '{"key":"a","value":{"n":1}}'`);
   print(`${craft} log`);
   print(`${craft} status`);
+}
+
+function printReady(cluster: LocalCluster, leaders: readonly string[], isNewest: boolean): void {
+  printCommands(cluster);
+  print();
+  const led = leaders.map((leader, group) => `group ${group} by ${leader}`).join(', ');
+  print(
+    isNewest
+      ? `craft is ready (${led}); Ctrl-C stops it`
+      : `craft runs, without the newest version of the state machine (${led}); Ctrl-C stops it`,
+  );
 }
 
 /**
@@ -152,24 +163,25 @@ async function main(): Promise<void> {
   await cluster.start();
   printAddresses(cluster);
   print();
-  let leaders: string[];
+  const noServer = cluster.givenUp.then((error): never => {
+    throw error;
+  });
+  // Awaited below, and not yet while the cluster starts.
+  noServer.catch(() => undefined);
   try {
-    leaders = await cluster.waitReady();
+    const leaders = await Promise.race([cluster.waitReady(), noServer]);
+    const isNewest = await switchIfNewer(cluster, startedMs);
+    printReady(cluster, leaders, isNewest);
+    if (!isWatching || own === undefined) await noServer;
+    else {
+      if (!isNewest) print('the servers start again after the next change');
+      // A change may mend what has ended them.
+      await watchMachine(cluster, own.path, own.machine);
+    }
   } catch (error) {
     await cluster.stop();
     throw error;
   }
-  const isNewest = await switchIfNewer(cluster, startedMs);
-  printCommands(cluster);
-  print();
-  const led = leaders.map((leader, group) => `group ${group} by ${leader}`).join(', ');
-  print(
-    isNewest
-      ? `craft is ready (${led}); Ctrl-C stops it`
-      : `craft runs, without the newest version of the state machine (${led}); Ctrl-C stops it`,
-  );
-  if (isWatching && !isNewest) print('the servers start again after the next change');
-  if (isWatching && own !== undefined) await watchMachine(cluster, own.path, own.machine);
 }
 
 main().catch((error: unknown) => {

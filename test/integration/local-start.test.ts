@@ -40,6 +40,17 @@ class Program {
     return new Program(child);
   }
 
+  /** As npm runs a script that is this command: in a shell, which npm tells to end. */
+  static script(args: readonly string[], environment: NodeJS.ProcessEnv): Program {
+    const command = join(projectRoot(), 'dist', 'services', 'cli', 'main.js');
+    // A second command keeps the shell from becoming the first one.
+    const child = spawn('/bin/sh', ['-c', '"$0" "$@"; exit', process.execPath, command, ...args], {
+      env: { ...process.env, npm_lifecycle_event: 'dev', ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    return new Program(child);
+  }
+
   async line(pattern: RegExp): Promise<void> {
     await eventually(
       `a line like ${pattern}`,
@@ -175,15 +186,39 @@ describe('npm start', () => {
   });
 
   it('does not say that it is ready when the newest version cannot be had', async () => {
-    environment['CRAFT_STATE_MACHINE'] = bank(3);
-    program = Program.run('start', environment);
+    program = Program.script(['dev', '--machine', bank(3)], environment);
     await program.line(/^craft runs, without the newest version of the state machine/m);
     expect(program.output).toMatch(/^the state machine is not switched: .*/m);
     expect(program.output).not.toContain('craft is ready');
     expect(await open('first', 'kept')).toMatchObject({ ok: true, index: 1 });
+    // npm ends the shell of a script, which says nothing to the processes below it.
     program.kill('SIGTERM');
-    expect(await program.end()).toBe(0);
-    environment['CRAFT_STATE_MACHINE'] = bank(2);
+    expect(await program.end()).toBe('SIGTERM');
+    await eventually('the end of all processes', async () => (await startedProcesses()).length === 0);
+    expect(program.output).toMatch(/^stopping …$/m);
+  });
+
+  it('ends with the reason when no server is left', async () => {
+    await start();
+    await eventually(
+      'five ends of each server',
+      async () => {
+        for (const { name, pid } of await startedProcesses()) if (/^s\d$/.test(name)) process.kill(pid, 'SIGKILL');
+        return /no server runs any more/.test(program.output);
+      },
+      { timeoutMs: 60_000, everyMs: 100 },
+    );
+    expect(await program.end()).toBe(1);
+    expect(program.output).toMatch(/^craft: no server runs any more: s\d ended with SIGKILL$/m);
+    expect(await startedProcesses()).toEqual([]);
+  });
+
+  it('that cannot start its servers ends with the reason', async () => {
+    program = Program.run('start', { ...environment, CRAFT_PAYLOAD_BYTES_MAX: 'x' });
+    expect(await program.end()).toBe(1);
+    expect(program.output).toMatch(
+      /^craft: no server runs any more: s\d ended with code 2: .*CRAFT_PAYLOAD_BYTES_MAX/m,
+    );
   });
 
   it('starts a server again that is killed, and leaves nothing behind when it is killed itself', async () => {

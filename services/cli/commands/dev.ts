@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { examples, type GlobalOptions } from '../kit.js';
+import { onScriptEnd } from '../npm-script.js';
 
 const SETTINGS = `
 Starts three servers, NATS, Postgres and, when it can be had, Jaeger. Postgres
@@ -40,6 +41,7 @@ async function startLauncher(given: readonly string[], environment: NodeJS.Proce
   // The terminal sends Ctrl-C to both processes. Other signals reach this one alone, and are passed on.
   process.on('SIGINT', () => undefined);
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
+  onScriptEnd(() => child.kill('SIGTERM'));
   const [code] = (await once(child, 'exit')) as [number | null];
   return code ?? 1;
 }
