@@ -1,0 +1,215 @@
+/**
+ * Three sites far apart: what a client at each site waits for, beside what the delays allow.
+ *
+ *     npm run bench:sites                                   three groups and one, a supercluster; some minutes
+ *     npm run bench:sites -- --quick
+ *     npm run bench:sites -- --topology stretched --groups 3 --delays 15,40,60
+ *
+ * See README.md of the folder above.
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Command, Option } from 'commander';
+import { connect } from 'nats';
+import { LocalCluster } from '../../../deploy/local/cluster.js';
+import { projectRoot } from '../../../deploy/local/project.js';
+import { Subjects } from '../../../shared/wire/subjects.js';
+import { eventually } from '../../harness/index.js';
+import { listOf, positive, positiveInteger } from '../options.js';
+import { machine, versions } from '../report/about.js';
+import { Stage } from '../systems/stage.js';
+import { type Absence, cutOff } from './cut-off.js';
+import { Lines } from './lines.js';
+import { ask, KINDS, type Kind, type Measured, measure, type Site } from './measure.js';
+import { startNatsSites, type Topology } from './nats-sites.js';
+import { boundsOf, type Profile, profileOf } from './profiles.js';
+import { type Row, sitesTable } from './table.js';
+
+interface Options {
+  readonly quick?: boolean;
+  readonly delays: readonly number[];
+  readonly jitter: number;
+  readonly topology: Topology;
+  readonly groups: readonly number[];
+  readonly inFlight: readonly number[];
+  readonly kinds: readonly Kind[];
+  readonly seconds?: number;
+  readonly cutSeconds?: number;
+  readonly save?: boolean;
+}
+
+export interface SitesResult {
+  readonly date: string;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly machine: Readonly<Record<string, string | number>>;
+  readonly profile: Profile;
+  readonly jitterMs: number;
+  readonly topology: Topology;
+  readonly rows: readonly Row[];
+  readonly absences: readonly Absence[];
+  /** Of the delaying lines, beyond the delay (milliseconds). */
+  readonly lateness: { readonly p50: number; readonly p99: number };
+}
+
+const WAIT_MS_MAX = 120_000;
+const PREFIX = 'bench_sites_';
+
+function kind(text: string): Kind {
+  const found = KINDS.find((one) => one === text);
+  if (found === undefined) throw new Error(`no kind ${text}: there are ${KINDS}`);
+  return found;
+}
+
+function parseOptions(): Options {
+  return new Command('bench:sites')
+    .option('--quick', 'three groups only, one request in flight, short; the result is not saved')
+    .option('--delays <list>', 'one way, milliseconds: 1-2, 1-3, 2-3 (, 1-4, 2-4, 3-4 …)', listOf(Number), [15, 40, 60])
+    .option('--jitter <ms>', 'at most so much more', Number, 1)
+    .addOption(
+      new Option('--topology <how>', 'how the NATS servers of the sites are joined')
+        .choices(['supercluster', 'stretched'])
+        .default('supercluster'),
+    )
+    .option('--groups <list>', 'numbers of groups, in turn', listOf(positiveInteger), [3, 1])
+    .option('--in-flight <list>', 'requests in flight at each site', listOf(positiveInteger), [1, 64])
+    .option('--kinds <list>', `of ${KINDS.join(', ')}`, listOf(kind), [...KINDS])
+    .option('--seconds <n>', 'measured seconds of each figure (default 10)', positive)
+    .option('--cut-seconds <n>', 'how long the last site is cut off at the end (default 30; 0: not at all)', Number)
+    .option('--no-save', 'do not save the result')
+    .parse()
+    .opts<Options>();
+}
+
+/** The site of each group's leader, in the order of the groups. */
+async function leadersOf(cluster: LocalCluster): Promise<number[]> {
+  const statuses = await cluster.status();
+  return Array.from({ length: cluster.groups }, (_, group) => {
+    const leader = statuses.find(({ groups }) => groups[group]?.role === 'leader')?.server;
+    return leader === undefined ? -1 : cluster.servers.indexOf(leader);
+  });
+}
+
+interface Run {
+  readonly rows: readonly Row[];
+  readonly absence: Absence | undefined;
+}
+
+async function run(groups: number, profile: Profile, options: Options, stage: Stage, lines: Lines): Promise<Run> {
+  const { quick = false, jitter, topology, kinds, seconds = quick ? 4 : 10 } = options;
+  const folder = await stage.nextTurn();
+  const servers = profile.delayMs.map((_, at) => `s${at + 1}`);
+  await stage.createDatabases(servers.map((server) => `${PREFIX}${server}`));
+  const nats = await startNatsSites(folder, profile, jitter, topology, lines);
+  const cluster = new LocalCluster({
+    dataDir: join(folder, 'craft'),
+    servers,
+    groups,
+    natsUrl: nats.urls[0] ?? '',
+    databaseUrl: stage.databaseUrl,
+    databasePrefix: PREFIX,
+    environment: { CRAFT_LOG_LEVEL: 'warn' },
+    environmentOf: (server) => ({ CRAFT_NATS_URL: nats.urls[servers.indexOf(server)] }),
+  });
+  const sites: Site[] = [];
+  try {
+    await cluster.start();
+    await cluster.waitReady({ timeoutMs: WAIT_MS_MAX });
+    for (const [at, server] of servers.entries()) {
+      const connection = await connect({ servers: nats.urls[at] ?? '', name: `bench site ${at + 1}` });
+      sites.push({ name: `site${at + 1}`, server, connection });
+    }
+    const subjects = new Subjects(cluster.cluster);
+    const home = Array.from({ length: groups }, (_, group) => group % servers.length);
+    const areHome = async () => (await leadersOf(cluster)).join() === home.join();
+    // Leaders go to the sites that they prefer; between far sites that takes a while.
+    await eventually('each group is led at its own site', areHome, { timeoutMs: WAIT_MS_MAX, everyMs: 500 });
+    await measure('applied', subjects, sites, { inFlight: 4, seconds: quick ? 2 : 10, warmUpSeconds: 0 });
+    const rows: Row[] = [];
+    for (const inFlight of quick ? [1] : options.inFlight) {
+      for (const kind of kinds) {
+        const measured = await measure(kind, subjects, sites, { inFlight, seconds, warmUpSeconds: 1 });
+        const leaders = await leadersOf(cluster);
+        const bounds = servers.map((_, site) => boundsOf(profile, leaders, site)[kind]);
+        rows.push({ groups, kind, inFlight, leaders, sites: measured, boundsMs: bounds });
+        console.log(`${groups} groups, ${inFlight} in flight, ${kind}: p50 ${p50s(measured)} ms`);
+      }
+    }
+    const cutSeconds = options.cutSeconds ?? (quick ? 0 : 30);
+    const absence =
+      cutSeconds === 0
+        ? undefined
+        : await cutOff({ groups, subjects, sites, lines, seconds: cutSeconds, ask, cluster, waitMs: WAIT_MS_MAX });
+    return { rows, absence };
+  } finally {
+    await Promise.all(sites.map(({ connection }) => connection.close()));
+    await cluster.stop();
+    await nats.stop();
+    await stage.dropDatabases(servers.map((server) => `${PREFIX}${server}`));
+    await delay(100);
+  }
+}
+
+function p50s(measured: readonly Measured[]): string {
+  return measured.map(({ p50 }) => p50).join(' / ');
+}
+
+async function save(result: SitesResult): Promise<string> {
+  const folder = join(projectRoot(), 'test', 'bench', 'results');
+  await mkdir(folder, { recursive: true });
+  const path = join(folder, `sites-${result.topology}-${result.date.slice(0, 16).replace(':', '-')}.json`);
+  await writeFile(path, `${JSON.stringify(result, undefined, 2)}\n`);
+  return path;
+}
+
+async function main(options: Options): Promise<void> {
+  const profile = profileOf(options.delays.join(','), options.delays);
+  const stage = await Stage.start({ layout: 'server', craftNats: 3 });
+  const rows: Row[] = [];
+  const absences: Absence[] = [];
+  let lateness = { p50: 0, p99: 0 };
+  try {
+    for (const groups of options.quick ? [3] : options.groups) {
+      const lines = await Lines.start();
+      try {
+        const done = await run(groups, profile, options, stage, lines);
+        rows.push(...done.rows);
+        if (done.absence !== undefined) absences.push(done.absence);
+        lateness = await lines.lateness();
+      } finally {
+        await lines.stop();
+      }
+    }
+    console.log(`\n${sitesTable(rows)}`);
+    for (const absence of absences) console.log(`\n${describe(absence)}`);
+    console.log(`\nThe lines were late by ${lateness.p50} ms (p50), ${lateness.p99} ms (p99).`);
+    if (options.quick || options.save === false) return;
+    const about = { postgres: await stage.postgresVersion() };
+    const result: SitesResult = {
+      date: new Date().toISOString(),
+      versions: await versions(about),
+      machine: machine(),
+      profile,
+      jitterMs: options.jitter,
+      topology: options.topology,
+      rows,
+      absences,
+      lateness,
+    };
+    console.log(`saved ${await save(result)}`);
+  } finally {
+    await stage.stop();
+  }
+}
+
+function describe({ groups, site, seconds, gapMs, localReads, catchUpMs }: Absence): string {
+  const others = gapMs.map((gap) => gap.toFixed(0)).join(' / ');
+  return [
+    `${groups} groups: ${site} was cut off for ${seconds} s.`,
+    `The longest time without an answer (committed) at the other sites: ${others} ms.`,
+    `Local reads at ${site} meanwhile: ${localReads.answered} answered, ${localReads.failed} not.`,
+    `It had caught up ${catchUpMs.toFixed(0)} ms after the line was back.`,
+  ].join('\n');
+}
+
+await main(parseOptions());
