@@ -14,6 +14,13 @@ export interface NatsNode {
   readonly host: string;
 }
 
+/** One NATS cluster of several that are joined by gateways: usually a site. */
+export interface NatsSite {
+  readonly name: string;
+  /** Where the gateways of its nodes are reached, without a port. */
+  readonly hosts: readonly string[];
+}
+
 export interface NatsTls {
   /** Paths of PEM files, as the NATS server reads them. */
   readonly cert: string;
@@ -35,20 +42,28 @@ export interface NatsConfig {
   readonly listen: string;
   readonly port: number;
   readonly routePort: number;
+  /** Which of `sites` these nodes are; undefined: there is one NATS cluster, which has the name of the cluster of craft. */
+  readonly site?: string | undefined;
+  /** All of them, in the same order everywhere. */
+  readonly sites?: readonly NatsSite[] | undefined;
+  readonly gatewayPort?: number | undefined;
   /** Of the HTTP monitoring, on the machine itself. */
   readonly monitorPort: number;
   readonly storeDir: string;
   readonly tls: NatsTls | undefined;
   /** Hash of each user's password, by user. */
   readonly hashes: Readonly<Record<string, string>>;
-  /** Of the routes. It stands in the addresses as it is: each node shows it to the others. */
+  /** Of the routes and gateways. It stands in the addresses as it is: each node shows it to the others. */
   readonly routesPassword: string;
 }
 
 /** Users that every cluster has, besides its clients. */
 export const FIXED_USERS = ['services', 'operator', 'reader', 'system'] as const;
-/** The user of the routes: none that anybody can connect with. */
+/** The user of the routes and the gateways: none that anybody can connect with. */
 export const ROUTES_USER = 'routes';
+
+/** Where the gateways listen unless another port is given. */
+export const GATEWAY_PORT = 7222;
 
 /** How long an answer may take after the one before (NATS forgets whose it is then). */
 const ANSWER_SECONDS = 60;
@@ -220,22 +235,50 @@ function hashOf({ hashes }: NatsConfig, user: string): string {
   return hash;
 }
 
-/** Of a cluster; one node alone is none. */
+/** Of a cluster, and of its gateways to others; one node alone is none, unless it is a site. */
 function routesOf(config: NatsConfig): string {
-  const { cluster, nodes, listen, routePort, routesPassword, tls } = config;
-  if (nodes.length === 1) return '';
-  const credentials = `${ROUTES_USER}:${encodeURIComponent(routesPassword)}`;
-  const routes = nodes.map(({ host }) => quoted(`nats://${credentials}@${host}:${routePort}`));
+  const { cluster, nodes, routePort, site } = config;
+  if (nodes.length === 1 && site === undefined) return '';
+  const routes = nodes.map(({ host }) => quoted(peerUrl(config, host, routePort)));
   return `
 cluster {
-  name: ${quoted(cluster)}
-  listen: ${quoted(`${listen}:${routePort}`)}
-  authorization { user: ${ROUTES_USER}, password: ${quoted(hashOf(config, ROUTES_USER))}, timeout: 5 }
-${tls === undefined ? '' : `  ${tlsBlock(tls, true)}\n`}  routes: [
+  name: ${quoted(site ?? cluster)}
+${listenForPeers(config, routePort)}  routes: [
 ${lines(routes)}
   ]
 }
+${gatewaysOf(config)}`;
+}
+
+function gatewaysOf(config: NatsConfig): string {
+  const { site, sites = [], gatewayPort = GATEWAY_PORT } = config;
+  if (site === undefined) return '';
+  const gateways = sites.map(({ name, hosts }) => {
+    const urls = hosts.map((host) => quoted(peerUrl(config, host, gatewayPort)));
+    return `{ name: ${quoted(name)}, urls: [${urls.join(', ')}] }`;
+  });
+  return `
+gateway {
+  name: ${quoted(site)}
+${listenForPeers(config, gatewayPort)}  # A site that is not listed is not let in.
+  reject_unknown_cluster: true
+  gateways: [
+${lines(gateways)}
+  ]
+}
 `;
+}
+
+function peerUrl({ routesPassword }: NatsConfig, host: string, port: number): string {
+  return `nats://${ROUTES_USER}:${encodeURIComponent(routesPassword)}@${host}:${port}`;
+}
+
+function listenForPeers(config: NatsConfig, port: number): string {
+  const { listen, tls } = config;
+  const tlsLine = tls === undefined ? '' : `  ${tlsBlock(tls, true)}\n`;
+  return `  listen: ${quoted(`${listen}:${port}`)}
+  authorization { user: ${ROUTES_USER}, password: ${quoted(hashOf(config, ROUTES_USER))}, timeout: 5 }
+${tlsLine}`;
 }
 
 function tlsBlock({ cert, key, ca }: NatsTls, verify: boolean): string {

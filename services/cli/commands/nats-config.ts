@@ -2,7 +2,15 @@
 import { isIP } from 'node:net';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { examples, type GlobalOptions, integer, print } from '../kit.js';
-import { FIXED_USERS, type NatsConfig, type NatsNode, type NatsTls, ROUTES_USER } from '../nats-config.js';
+import {
+  FIXED_USERS,
+  GATEWAY_PORT,
+  type NatsConfig,
+  type NatsNode,
+  type NatsSite,
+  type NatsTls,
+  ROUTES_USER,
+} from '../nats-config.js';
 import { NatsConfigError, writeNatsFiles } from '../nats-files.js';
 
 /** Of a cluster, a server, a node and a user: it is a part of subjects, of variables and of file names. */
@@ -49,6 +57,14 @@ export function addNatsConfig(program: Command): void {
     )
     .addOption(portOption('--port <n>', 'for clients', 4222).env('CRAFT_NATS_PORT'))
     .addOption(portOption('--route-port <n>', 'between the nodes', 6222))
+    .option('--site <name>', 'which one of --sites these nodes are')
+    .addOption(
+      new Option(
+        '--sites <list>',
+        'NATS clusters joined by gateways: NAME=HOST, with + between hosts of one',
+      ).argParser(sites),
+    )
+    .addOption(portOption('--gateway-port <n>', 'between the sites', GATEWAY_PORT))
     .addOption(portOption('--monitor-port <n>', 'of the monitoring, on 127.0.0.1', 8222).env('CRAFT_NATS_MONITOR_PORT'))
     .option('--store-dir <folder>', 'of JetStream, at each node', '/data')
     .option('--node-cert <file>', 'TLS: certificate, as a node reads it')
@@ -61,6 +77,7 @@ export function addNatsConfig(program: Command): void {
       `${PASSWORDS}${examples(
         'craft nats-config ./nats --nodes n1,n2,n3',
         'craft --cluster bank nats-config ./nats --nodes a=10.0.0.1',
+        'craft nats-config ./eu --nodes e1 --site eu --sites eu=e1,us=u1',
       )}`,
     )
     .action(async (folder: string, options: NatsConfigArguments) => {
@@ -76,6 +93,7 @@ export function addNatsConfig(program: Command): void {
         config.nodes.map(({ name }) => name),
         'node',
       );
+      requireSite(config);
       const tls = tlsOf({ nodeCert, nodeKey, nodeCa, verifyClients });
       const written = await writeNatsFiles({
         ...{ folder, force, environment: process.env },
@@ -83,6 +101,14 @@ export function addNatsConfig(program: Command): void {
       });
       for (const path of written) print(path);
     });
+}
+
+function requireSite({ site, sites }: Pick<NatsConfig, 'site' | 'sites'>): void {
+  if (site === undefined && sites === undefined) return;
+  if (site === undefined || sites === undefined) throw new NatsConfigError('--site and --sites belong together');
+  const names = sites.map(({ name }) => name);
+  if (!names.includes(site)) throw new NatsConfigError(`--site ${site} is not one of --sites ${names.join(',')}`);
+  requireDistinct(names, 'site');
 }
 
 interface TlsArguments {
@@ -133,6 +159,14 @@ function nodes(text: string): NatsNode[] {
     requireName(name);
     if (isIP(host) !== 6 && !HOST.test(host)) throw new InvalidArgumentError(`${JSON.stringify(host)} is no host`);
     return { name, host: isIP(host) === 6 ? `[${host}]` : host };
+  });
+}
+
+function sites(text: string): NatsSite[] {
+  return list(text).map((one) => {
+    const [name = '', hosts = ''] = one.split('=', 2);
+    if (hosts === '') throw new InvalidArgumentError(`${JSON.stringify(one)} is not NAME=HOST`);
+    return { name, hosts: hosts.split('+').flatMap((host) => nodes(`${name}=${host}`).map((node) => node.host)) };
   });
 }
 

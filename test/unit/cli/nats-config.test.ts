@@ -36,6 +36,21 @@ describe('the text', () => {
     expect(natsConfiguration({ ...base, nodes: [n1] }, n1)).not.toContain('routes');
   });
 
+  it('joins sites by gateways that let in nobody else, also a site of one node', () => {
+    const sites = [
+      { name: 'eu', hosts: ['n1', 'n2'] },
+      { name: 'us', hosts: ['[::2]'] },
+    ];
+    const text = natsConfiguration({ ...base, nodes: [n1], site: 'eu', sites, gatewayPort: 7222 }, n1);
+    expect(text).toContain('cluster {\n  name: "eu"\n  listen: "0.0.0.0:6222"\n');
+    expect(text).toContain('gateway {\n  name: "eu"\n  listen: "0.0.0.0:7222"\n  authorization { user: routes,');
+    expect(text).toContain('  reject_unknown_cluster: true\n');
+    const url = (host: string) => `"nats://routes:a%20b%2F%40%3A%22%24x@${host}:7222"`;
+    expect(text).toContain(`{ name: "eu", urls: [${url('n1')}, ${url('n2')}] }`);
+    expect(text).toContain(`{ name: "us", urls: [${url('[::2]')}] }`);
+    expect(natsConfiguration(base, n1)).not.toContain('gateway');
+  });
+
   it('has TLS for clients and for routes, which verify each other in any case', () => {
     const tls = { cert: '/c "1".pem', key: '/k.pem', ca: '/a.pem', verifyClients: false };
     const files = 'cert_file: "/c \\x221\\x22.pem", key_file: "/k.pem", ca_file: "/a.pem"';
