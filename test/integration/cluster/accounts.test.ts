@@ -120,6 +120,17 @@ afterAll(async () => {
   await folder?.remove();
 });
 
+it('the sites of the guide have configurations that a NATS server takes', async () => {
+  const [block = '', ...more] = await shellBlocks('deploy/sites/README.md', 'Set up three sites');
+  expect(more).toEqual([]);
+  await runBlock(block, folder.path, environment());
+  const of = (site: string) => readFile(join(home, site, `${site}1.conf`), 'utf8');
+  const passwords = await Promise.all(
+    ['eu', 'us', 'ap'].map(async (site) => /"nats:\/\/routes:([^@]+)@/.exec(await of(site))?.[1]),
+  );
+  expect(new Set(passwords).size).toBe(1);
+});
+
 const MARK = 'this-is-forged';
 /** Where a forger wants an answer to go; of some kinds there is a name that nobody has, where nothing else comes. */
 const FORGED = [

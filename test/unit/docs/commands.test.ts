@@ -48,7 +48,7 @@ function exists(command: string, page: string): boolean {
     return [...known, ...writtenScripts].includes(script) || ['ci', 'install', 'pack'].includes(script);
   const file = FILE_OF.exec(command)?.[1];
   const isOther =
-    /^(?:psql|export|cd|cp|echo|openssl|python3 -m|go install|nats-server|docker push|kubectl -n|useradd|install|systemctl|journalctl) |^generated=/.test(
+    /^(?:psql|export|cd|cp|mkdir|echo|openssl|python3 -m|go install|nats-server|docker push|kubectl -n|useradd|install|systemctl|journalctl) |^generated=/.test(
       command,
     );
   return file === undefined ? isOther : isFile(file);

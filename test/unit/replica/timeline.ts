@@ -17,8 +17,8 @@ export const TICK_MS = 20;
 
 export interface TimelineOptions {
   readonly groups: number;
-  /** One way (milliseconds). */
-  readonly latencyMs: number;
+  /** One way (milliseconds); a function where sites are not equally far from each other. */
+  readonly latencyMs: number | ((from: ServerId, to: ServerId) => number);
   /** Of a write (milliseconds). */
   readonly diskMs: number;
   /** Nothing wakes a server but messages, disks and ticks. */
@@ -171,9 +171,9 @@ export class Timeline {
       case 'send': {
         const receiver = this.server(effect.to);
         this.note(this.envelopes, `${server.name}->${effect.to} ${describe(effect.envelope)}`);
-        this.queue.after(this.options.latencyMs * 1_000, () =>
-          this.happen(receiver, (core) => core.receive(effect.envelope)),
-        );
+        const { latencyMs } = this.options;
+        const onTheWayMs = typeof latencyMs === 'number' ? latencyMs : latencyMs(server.name, effect.to);
+        this.queue.after(onTheWayMs * 1_000, () => this.happen(receiver, (core) => core.receive(effect.envelope)));
         break;
       }
       case 'write':

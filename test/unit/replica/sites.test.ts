@@ -1,0 +1,119 @@
+/**
+ * Servers at three sites that are not equally far from each other: the arithmetic of deploy/sites/README.md, which has its figures from here. A
+ * round trip is twice a way; a write takes half a millisecond.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { projectRoot } from '../../../deploy/local/project.js';
+import type { ServerId } from '../../../shared/raft/entry.js';
+import { Timeline } from './timeline.js';
+
+/** One way, between servers at three sites (milliseconds). */
+const WAYS: Readonly<Record<string, number>> = { 's1 s2': 15, 's1 s3': 40, 's2 s3': 60 };
+const SERVERS = ['s1', 's2', 's3'] as const;
+const wayMs = (from: ServerId, to: ServerId): number => WAYS[[from, to].sort().join(' ')] ?? 0;
+const others = (server: ServerId): ServerId[] => SERVERS.filter((one) => one !== server);
+/** To the nearest other server: with it, a server is a majority. */
+const nearestMs = (server: ServerId): number => 2 * Math.min(...others(server).map((one) => wayMs(server, one)));
+/** A write at each end, and turns. */
+const LITTLE_MS = 2;
+
+/** Each of these groups is led by its preferred server, and has said all that it has to say. */
+function settled(groups: number): Timeline {
+  const timeline = new Timeline(SERVERS, { groups, latencyMs: wayMs, diskMs: 0.5 });
+  timeline.pass(6_000);
+  for (let group = 0; group < groups; group++) {
+    timeline.offer(SERVERS[group] ?? '', group, 'ordered');
+    timeline.pass(400);
+  }
+  timeline.begin();
+  return timeline;
+}
+
+const guide = readFileSync(join(projectRoot(), 'deploy/sites/README.md'), 'utf8');
+/** The cells of a row of the guide, as numbers; those of the sites begin at the second. */
+function figures(name: string): number[] {
+  const row = guide.split('\n').find((line) => line.startsWith(`| ${name} |`));
+  if (row === undefined) throw new Error(`the guide has no row ${name}`);
+  return [...row.matchAll(/\| (\d+) ms/g)].map(([, number]) => Number(number));
+}
+
+it('a command is committed after a round trip to the nearest other site', () => {
+  const found = SERVERS.map((server, group) => {
+    const timeline = settled(3);
+    timeline.offer(server, group, 'ordered');
+    return timeline.until(`${server} committed ${group}`);
+  });
+  for (const [at, server] of SERVERS.entries()) {
+    expect(found[at]).toBeGreaterThanOrEqual(nearestMs(server));
+    expect(found[at]).toBeLessThanOrEqual(nearestMs(server) + LITTLE_MS);
+  }
+  expect(figures('`committed`')).toEqual(found.map(Math.floor));
+});
+
+it('a command is ordered after a round trip to the farthest site that leads a group, at most', () => {
+  for (const [groups, name] of [
+    [3, '`ordered`, three groups'],
+    [2, '`ordered`, two groups'],
+  ] as const) {
+    const leaders = SERVERS.slice(0, groups);
+    const limits = leaders.map((server) =>
+      Math.max(nearestMs(server), ...leaders.map((one) => 2 * wayMs(server, one))),
+    );
+    for (const [group, server] of leaders.entries()) {
+      const timeline = settled(groups);
+      timeline.offer(server, group, 'ordered');
+      expect(timeline.until(`${server} ordered ${group}`)).toBeLessThanOrEqual((limits[group] ?? 0) + LITTLE_MS);
+    }
+    // A client at a site that leads nothing goes to the nearest one that does.
+    const away = SERVERS.slice(groups).map((server) =>
+      Math.min(...leaders.map((one, group) => 2 * wayMs(server, one) + (limits[group] ?? 0))),
+    );
+    expect(figures(name)).toEqual([...limits, ...away]);
+  }
+});
+
+it('with a command under way at every site all the time, it is a little more than the mean of these', () => {
+  const timeline = settled(3);
+  const begun = new Map<number, number>();
+  const begin = (group: number) => {
+    begun.set(group, timeline.nowMs);
+    timeline.offer(SERVERS[group] ?? '', group, 'ordered');
+  };
+  const times: number[] = [];
+  for (const group of SERVERS.keys()) begin(group);
+  const endMs = timeline.nowMs + 5_000;
+  for (let seen = 0; timeline.nowMs < endMs; timeline.pass(0.1)) {
+    for (; seen < timeline.told.length; seen++) {
+      const [, what, group] = timeline.told[seen]?.text.split(' ') ?? [];
+      if (what !== 'ordered') continue;
+      times.push(timeline.nowMs - (begun.get(Number(group)) ?? 0));
+      begin(Number(group));
+    }
+  }
+  const median = times.sort((a, b) => a - b)[times.length >> 1] ?? 0;
+  const [figure = 0] = figures('`ordered`, three groups, all sites write');
+  expect(median).toBeLessThanOrEqual(figure);
+  expect(times.length).toBeGreaterThan(100);
+});
+
+it('a linearizable read takes a round trip to the nearest other site', () => {
+  const found = SERVERS.map((server) => {
+    const timeline = settled(3);
+    timeline.read(server);
+    return timeline.until(`${server} reads`);
+  });
+  for (const [at, server] of SERVERS.entries()) {
+    expect(found[at]).toBeLessThanOrEqual(nearestMs(server) + LITTLE_MS);
+  }
+  expect(figures('linearizable read')).toEqual(found.map(Math.floor));
+});
+
+it('the entry crosses to each other server once, whatever else does', () => {
+  const timeline = settled(3);
+  timeline.offer('s1', 0, 'ordered');
+  timeline.until('s1 ordered 0');
+  const appends = timeline.envelopes.filter(({ text }) => text.includes('append ['));
+  expect(appends.map(({ text }) => text)).toEqual(['s1->s2 append [0]', 's1->s3 append [0]']);
+});
