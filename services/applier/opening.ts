@@ -1,8 +1,8 @@
 /** Why a database cannot be opened, in one line for the operator. */
 
+import { migrationsFolder } from '../../shared/engine/engine-migrations.js';
 import { readMigrations } from '../../shared/engine/migrations.js';
 import { ConnectionLostError } from './postgres/connection.js';
-import { migrationsFolder } from './postgres/migrate.js';
 import { postgresErrorOf } from './postgres/sqlstate.js';
 
 /** There is no database that answers, or it refuses. */

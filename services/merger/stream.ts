@@ -11,13 +11,13 @@ import {
   StorageType,
 } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
+import { limitsOf } from '../../shared/health/stream-limits.js';
 import { type MergePosition, mergeStart } from '../../shared/merge/merge.js';
 import type { WarnOccasionally } from '../../shared/telemetry/log.js';
 import { isStreamNotFound, isWrongLastSequence } from '../../shared/wire/jetstream-errors.js';
 import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { requireOwnStream } from '../../shared/wire/own-stream.js';
 import { WireError } from '../../shared/wire/wire-error.js';
-import { limitsOf } from './limits.js';
 
 /** Somebody else has published to the stream: another merger of this server is at work. */
 export class StreamFencedError extends Error {

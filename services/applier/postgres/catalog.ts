@@ -1,7 +1,7 @@
 /** Which tables and sequences are the state of a machine, as the database itself says, and a digest of their layout. */
 import { createHash } from 'node:crypto';
 import { FRAMING } from '../../../shared/engine/snapshot-frames.js';
-import { LIST_SEQUENCES } from './sequences.js';
+import { LIST_SEQUENCES } from '../../../shared/postgres/sequence-names.js';
 import type { Transaction } from './transaction.js';
 
 /**

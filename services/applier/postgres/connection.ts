@@ -9,10 +9,10 @@
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres, { type Sql } from 'postgres';
 import type { OnDatabaseCall } from '../../../shared/engine/port.js';
+import { databaseAddress } from '../../../shared/postgres/address.js';
 import { spanTimeUs } from '../../../shared/telemetry/time.js';
 import type { Rows, Statement } from './rows.js';
 import { CONNECTION_LOST, endsSession } from './sqlstate.js';
-import { databaseAddress } from './tls.js';
 import { Transaction } from './transaction.js';
 
 /** The connection failed, or was given up; what was under way may or may not have happened. */

@@ -8,7 +8,7 @@ import { type KvCommand, KvOverlay, type KvRow, readKvCommand } from '../../../s
 import type { EngineBatch, EnginePosition } from '../../../shared/engine/port.js';
 import { originsOf, resultKeysOf, type SettledBatch, settle } from '../../../shared/engine/results.js';
 import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
-import { anyOf, integerArray, jsonArray, textArray } from './array.js';
+import { anyOf, integerArray, jsonArray, textArray } from '../../../shared/postgres/array.js';
 import { MOVE_PARAMETERS, MOVE_POSITION, moveParameters } from './position.js';
 import type { RecentVersions } from './recent-versions.js';
 import type { ResultStore, Send, Storing } from './result-store.js';

@@ -1,12 +1,12 @@
 /** The versions of a state machine that are loaded (T12): what each of them takes, and where its migrations are. */
 
+import { migrationsFolder } from '../../../shared/engine/engine-migrations.js';
 import { kvContract } from '../../../shared/engine/kv/contract.js';
 import type { MigrationSource } from '../../../shared/engine/migrations.js';
 import { VersionMissingError } from '../../../shared/engine/port.js';
 import { type StateMachineContract, versionOf } from '../../../shared/engine/state-machine.js';
 import type { Scope } from './catalog.js';
 import type { Machine } from './handler-batch.js';
-import { migrationsFolder } from './migrate.js';
 import { sourceOf } from './version.js';
 
 export class MachineVersions {

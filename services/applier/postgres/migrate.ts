@@ -3,10 +3,8 @@
  * table of migrations done, so that appliers that start at once do not meet. The lock is the transaction's, not the session's:
  * it works behind a connection pooler.
  */
-import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import postgres from 'postgres';
+import { ENGINE_MIGRATIONS } from '../../../shared/engine/engine-migrations.js';
 import {
   type DoneMigration,
   type Migration,
@@ -14,30 +12,20 @@ import {
   migrationsOf,
   missingMigrations,
 } from '../../../shared/engine/migrations.js';
+import { requireDeterminism } from '../../../shared/postgres/determinism.js';
 import type { Connection } from './connection.js';
-import { requireDeterminism } from './determinism.js';
 import { CREATE_POSITION } from './position.js';
 import { recordSequences, SET_SEQUENCES } from './sequences.js';
 import { NO_TIMEOUTS, NO_TRANSACTION_TIMEOUT, PRESET_SCHEMAS, STATE_SCHEMAS } from './settings.js';
 import { isEnvironment } from './sqlstate.js';
 import type { Transaction } from './transaction.js';
 
-/** Of the engine's own tables; a user's machine has its own list. */
-export const ENGINE_MIGRATIONS = 'migrations';
+/** Of a user's machine; the engine has a list of its own. */
 export const MACHINE_MIGRATIONS = 'machine_migrations';
 
 /** Two that create the same thing at once: one of them is told so (even with IF NOT EXISTS), and finds it on the next try. */
 const CREATED_MEANWHILE = new Set(['23505', '42P06', '42P07', '42710']);
 const TRIES = 10;
-
-/** `migrations/` of the project, beside the sources or above the compiled code. */
-export function migrationsFolder(): string {
-  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
-    const candidate = join(folder, 'migrations');
-    if (existsSync(join(candidate, 'meta', '_journal.json'))) return candidate;
-    if (dirname(folder) === folder) throw new Error('the migrations folder is missing');
-  }
-}
 
 /**
  * Runs what `source` has and `table` (in schema craft) does not list yet.

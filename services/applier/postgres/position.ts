@@ -10,8 +10,8 @@ import { EMPTY_RESULTS_CHECKSUM } from '../../../shared/engine/results-checksum.
 import type { MachineVersion } from '../../../shared/engine/state-machine.js';
 import { FIRST_VERSION } from '../../../shared/engine/switch.js';
 import { EMPTY_CHECKSUM } from '../../../shared/merge/checksum.js';
+import { integerArray, integersOf } from '../../../shared/postgres/array.js';
 import { LOG_START, type LogPosition } from '../../../shared/raft/entry.js';
-import { integerArray, integersOf } from './array.js';
 import type { Rows } from './rows.js';
 
 const COLUMNS =

@@ -1,12 +1,13 @@
 /** Makes a database ready for an engine: its tables, the machine's, and whose state it is. */
 
 import { OtherClusterError } from '../../../shared/config/other-cluster.js';
+import { ENGINE_MIGRATIONS, migrationsFolder } from '../../../shared/engine/engine-migrations.js';
 import { DamagedError, OtherMachineError } from '../../../shared/engine/port.js';
 import type { MachineVersion } from '../../../shared/engine/state-machine.js';
+import { requireDeterminism } from '../../../shared/postgres/determinism.js';
 import { Connection } from './connection.js';
-import { requireDeterminism } from './determinism.js';
 import type { MachineVersions } from './machine-versions.js';
-import { ENGINE_MIGRATIONS, MACHINE_MIGRATIONS, migrate, migrationsFolder } from './migrate.js';
+import { MACHINE_MIGRATIONS, migrate } from './migrate.js';
 import { KEEP_OWNERS, readPosition } from './position.js';
 import { recordNewSequences } from './sequences.js';
 import {

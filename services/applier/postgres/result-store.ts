@@ -10,8 +10,8 @@
  * be. It may know ids of batches that never were committed; the database does not have them.
  */
 import type { SettledBatch, StoredResult } from '../../../shared/engine/results.js';
+import { integerArray, textArray } from '../../../shared/postgres/array.js';
 import type { Timestamp } from '../../../shared/raft/entry.js';
-import { integerArray, textArray } from './array.js';
 import { RecentIds } from './recent-ids.js';
 import {
   LAST_RESULT_BATCH,

@@ -2,7 +2,7 @@
 
 import type { StoredResult } from '../../../shared/engine/results.js';
 import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
-import { anyOf, booleanArray, integerArray, textArray } from './array.js';
+import { anyOf, booleanArray, integerArray, textArray } from '../../../shared/postgres/array.js';
 import type { Rows } from './rows.js';
 
 export const LOOK_UP_RESULTS = `select id, merged_index, "group", "timestamp", ok, outcome from craft.results

@@ -6,7 +6,8 @@
  * None of this costs a round trip: it goes with what is sent anyway.
  */
 
-import { textArray } from './array.js';
+import { textArray } from '../../../shared/postgres/array.js';
+import { LIST_SEQUENCES } from '../../../shared/postgres/sequence-names.js';
 import { LOCK_POSITION, POSITION_COLUMNS } from './position.js';
 import type { Rows } from './rows.js';
 import type { Transaction } from './transaction.js';
@@ -57,13 +58,6 @@ const STORE_SEQUENCES = `with moved as (select 1) ${storeSequences('moved', 1)}`
 const STORE_MISSING = `insert into craft.sequences (name, last_value, is_called)
   select * from unnest($1::text[], $2::bigint[], $3::boolean[]) on conflict (name) do nothing`;
 const KEEP_ONLY = 'delete from craft.sequences where name <> all ($1::text[])';
-
-/** The machine's sequences as they are, or were, in order of their names. */
-export const LIST_SEQUENCES = `select quote_ident(n.nspname) || '.' || quote_ident(c.relname)
-  from pg_class c join pg_namespace n on n.oid = c.relnamespace
-  where c.relkind = 'S' and n.nspname = any(current_schemas(false)) and n.nspname <> 'craft' and not exists (
-    select from pg_depend where classid = 'pg_class'::regclass and objid = c.oid and deptype = 'e')
-  order by n.nspname collate "C", c.relname collate "C"`;
 
 async function listed(transaction: Transaction): Promise<string[]> {
   return (await transaction.run(LIST_SEQUENCES, [])).map(([name]) => String(name));

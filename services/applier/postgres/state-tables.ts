@@ -5,7 +5,7 @@
 
 import { type MigrationSource, migrationsOf } from '../../../shared/engine/migrations.js';
 import { DamagedError } from '../../../shared/engine/port.js';
-import { textArray } from './array.js';
+import { textArray } from '../../../shared/postgres/array.js';
 import { readCatalog, type Scope } from './catalog.js';
 import { CREATE_POSITION } from './position.js';
 import { isEnvironment } from './sqlstate.js';

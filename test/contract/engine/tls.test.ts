@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
-import { databaseAddress } from '../../../services/applier/postgres/tls.js';
+import { databaseAddress } from '../../../shared/postgres/address.js';
 import { authority, stranger } from '../../harness/certificates.js';
 import {
   eventually,

@@ -1,6 +1,6 @@
 /** Limits of a merged-log stream that craft has not set, and what a refusal of the stream means. Pure. */
 import type { StreamConfig } from '@nats-io/jetstream';
-import type { Trouble } from '../../shared/health/health.js';
+import type { Trouble } from './health.js';
 
 type Limits = Pick<
   StreamConfig,

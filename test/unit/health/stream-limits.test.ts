@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { limitsOf, limitsTrouble, publishTrouble } from '../../../services/merger/limits.js';
+import { limitsOf, limitsTrouble, publishTrouble } from '../../../shared/health/stream-limits.js';
 
 describe('limits of a merged-log stream', () => {
   it('are none of one that craft has made', () => {

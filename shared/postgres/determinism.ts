@@ -3,10 +3,9 @@
  * server it is on. Said by the catalogue when the engine opens: an expression names the functions that it calls by their numbers (its tree, as
  * pg_node_tree has it; pg_depend says nothing of Postgres's own); the body of a function is text, which is searched for their names.
  */
-import { NondeterministicSchemaError } from '../../../shared/engine/port.js';
+import { NondeterministicSchemaError } from '../engine/port.js';
 import { integerArray, textArray } from './array.js';
-import { LIST_SEQUENCES } from './sequences.js';
-import type { Transaction } from './transaction.js';
+import { LIST_SEQUENCES } from './sequence-names.js';
 
 /** Clocks, random numbers, and what is another thing in every session, transaction or server. */
 const FUNCTIONS = new Set(
@@ -32,9 +31,22 @@ const STRINGS = /'(?:[^']|'')*'/g;
 const DEPTH_MAX = 16;
 const FIRST_USER_OID = 16_384;
 
-const OWN_RELATIONS = `relation as (
+/** Runs one statement, which only reads, and gives its rows as arrays of columns. */
+export interface CatalogReader {
+  run(text: string, parameters: readonly string[]): Promise<readonly (readonly unknown[])[]>;
+}
+
+/** Whose tables are looked at: the one of the built-in machine, or all of the schemas in the search path. */
+export type DeterminismScope = 'built-in' | 'search-path';
+
+const CONDITIONS: Readonly<Record<DeterminismScope, string>> = {
+  'built-in': "c.oid = to_regclass('kv')",
+  'search-path': "n.nspname = any(current_schemas(false)) and n.nspname <> 'craft'",
+};
+
+const ownRelations = (scope: DeterminismScope) => `relation as (
     select c.oid, c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p', 'v') and n.nspname = any(current_schemas(false)) and n.nspname <> 'craft' and not exists (
+    where c.relkind in ('r', 'p', 'v') and ${CONDITIONS[scope]} and not exists (
       select from pg_depend where classid = 'pg_class'::regclass and objid = c.oid and deptype = 'e')
   ), field as (
     select r.name, a.attname, a.attrelid, a.attnum, a.atttypid, a.atthasdef, a.attgenerated
@@ -42,7 +54,7 @@ const OWN_RELATIONS = `relation as (
   )`;
 
 /** Where it is, how it reads, its tree. */
-const EXPRESSIONS = `with recursive ${OWN_RELATIONS}, domain as (
+const expressions = (scope: DeterminismScope) => `with recursive ${ownRelations(scope)}, domain as (
     select f.name, f.attname, f.atthasdef, f.atttypid as id, true as is_outer from field f
     union all
     select d.name, d.attname, d.atthasdef, t.typbasetype, false from domain d join pg_type t on t.oid = d.id where t.typtype = 'd'
@@ -68,7 +80,7 @@ const EXPRESSIONS = `with recursive ${OWN_RELATIONS}, domain as (
   from relation r join pg_rewrite w on w.ev_class = r.oid where w.ev_type <> '1' and w.ev_enabled <> 'D'`;
 
 /** Where it is, the function's number. */
-const TRIGGERS = `with ${OWN_RELATIONS}
+const triggers = (scope: DeterminismScope) => `with ${ownRelations(scope)}
   select format('the trigger %I of table %I', g.tgname, r.name), g.tgfoid::bigint::text
   from relation r join pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal and g.tgenabled <> 'D'`;
 
@@ -97,42 +109,62 @@ interface Procedure extends Code {
   readonly isNative: boolean;
 }
 
-/**
- * Looks at the machine's tables (those of the schemas in the search path).
- * @throws NondeterministicSchemaError, which names the place and the way out.
- */
-export async function requireDeterminism(transaction: Transaction): Promise<void> {
-  const [cached] = await transaction.run(CACHES, []);
-  if (cached !== undefined) {
-    throw new NondeterministicSchemaError(
-      `the sequence ${cached[0]} has CACHE ${cached[1]}: its numbers would depend on sessions. Set it to CACHE 1`,
-    );
+/** Something in the schema that is not the same on every server. */
+export interface Nondeterminism {
+  /** For example `the default of column created of table accounts`. */
+  readonly where: string;
+  readonly why: string;
+  /** What to do. */
+  readonly remedy: string;
+}
+
+/** Looks at the machine's tables, and gives one after the other what is not the same on every server. */
+export async function* nondeterminism(reader: CatalogReader, scope: DeterminismScope): AsyncGenerator<Nondeterminism> {
+  if (scope === 'search-path') {
+    for (const [name, cache] of await reader.run(CACHES, [])) {
+      const why = `has CACHE ${cache}: its numbers would depend on sessions`;
+      yield { where: `the sequence ${name}`, why, remedy: 'set it to CACHE 1' };
+    }
   }
-  const search = new Search(transaction);
-  for (const [where, reads, tree] of await transaction.run(EXPRESSIONS, [])) {
+  // One that has found something does not look into the same functions again.
+  let search = new Search(reader);
+  for (const [where, reads, tree] of await reader.run(expressions(scope), [])) {
     const found = await search.in({ text: '', tree: String(tree) });
-    if (found !== undefined) throw refusal(String(where), found, String(reads));
+    if (found === undefined) continue;
+    yield use(String(where), found, String(reads));
+    search = new Search(reader);
   }
-  for (const [where, oid] of await transaction.run(TRIGGERS, [])) {
+  for (const [where, oid] of await reader.run(triggers(scope), [])) {
     const [procedure] = await search.byNumber([Number(oid)]);
     // One of Postgres's own, or an extension's, is volatile by habit: what it does is known by its name.
     const found =
       procedure === undefined ? undefined : FUNCTIONS.has(procedure.name) ? procedure.name : await search.in(procedure);
-    if (found !== undefined) throw refusal(String(where), found, `function ${procedure?.name}`);
+    if (found === undefined) continue;
+    yield use(String(where), found, `function ${procedure?.name}`);
+    search = new Search(reader);
   }
 }
 
-function refusal(where: string, found: string, reads: string): NondeterministicSchemaError {
-  return new NondeterministicSchemaError(
-    `${where} uses ${found} (${reads}), which is not the same on every server: give the value in the handler, from context.timestamp or context.random`,
-  );
+/** @throws NondeterministicSchemaError, which names the first such place and the way out. */
+export async function requireDeterminism(reader: CatalogReader): Promise<void> {
+  for await (const { where, why, remedy } of nondeterminism(reader, 'search-path')) {
+    throw new NondeterministicSchemaError(`${where} ${why}: ${remedy}`);
+  }
+}
+
+function use(where: string, found: string, reads: string): Nondeterminism {
+  return {
+    where,
+    why: `uses ${found} (${reads}), which is not the same on every server`,
+    remedy: 'give the value in the handler, from context.timestamp or context.random',
+  };
 }
 
 class Search {
   /** Those whose code has been searched already, or is being searched. */
   private readonly seen = new Set<number>();
 
-  constructor(private readonly transaction: Transaction) {}
+  constructor(private readonly reader: CatalogReader) {}
 
   /** What in it is not the same on every server, in it or in a function that it calls; undefined when nothing is. */
   async in(code: Code, depth = 0): Promise<string | undefined> {
@@ -156,12 +188,12 @@ class Search {
 
   async byNumber(oids: readonly number[]): Promise<Procedure[]> {
     if (oids.length === 0) return [];
-    return (await this.transaction.run(FUNCTIONS_BY_NUMBER, [integerArray(oids)])).map(procedureOf);
+    return (await this.reader.run(FUNCTIONS_BY_NUMBER, [integerArray(oids)])).map(procedureOf);
   }
 
   private async byName(names: readonly string[]): Promise<Procedure[]> {
     if (names.length === 0) return [];
-    return (await this.transaction.run(FUNCTIONS_BY_NAME, [textArray(names)])).map(procedureOf);
+    return (await this.reader.run(FUNCTIONS_BY_NAME, [textArray(names)])).map(procedureOf);
   }
 
   private async inProcedure(procedure: Procedure, depth: number): Promise<string | undefined> {
