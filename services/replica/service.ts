@@ -99,7 +99,7 @@ export class ReplicaService implements Service {
     private readonly logger: Logger,
     private readonly metrics: Metrics,
     private readonly tracing: Tracing,
-    clocks: Clocks,
+    private readonly clocks: Clocks,
     /** For a merger in this process. */
     private readonly directFeed: DirectFeed | undefined,
     private readonly health: ServiceHealth<'replica'>,
@@ -288,8 +288,9 @@ export class ReplicaService implements Service {
           const { malformed } = this;
           const logStore = this.logStoreStatus();
           const protocol = { ...PROTOCOL, refused: this.peers.refused };
-          const about = { server, cluster, version: VERSION, protocol, logStore, malformed: malformed.value };
-          message.respond(JSON.stringify(serverStatus(this.core, about)));
+          const { version: node } = process;
+          const about = { server, cluster, version: VERSION, node, protocol, logStore, malformed: malformed.value };
+          message.respond(JSON.stringify(serverStatus(this.core, about, this.clocks.physical())));
         },
         // The own applier asks on the subject with a name.
         subject === subjects.admin('status') ? 'client' : 'service',

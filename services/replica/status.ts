@@ -26,6 +26,8 @@ export interface ServerStatus {
   readonly server: string;
   readonly cluster: string;
   readonly version: string;
+  /** Version of Node.js that its replica runs on: handlers may compute other results on another one. */
+  readonly node: string;
   /** What this build writes and reads, and the servers whose messages it cannot read. */
   readonly protocol: Protocol & { readonly refused: readonly RefusedPeer[] };
   readonly groups: readonly GroupStatus[];
@@ -34,6 +36,8 @@ export interface ServerStatus {
     readonly offsetUs: number;
     /** Whether it is near enough for this server to lead. */
     readonly ok: boolean;
+    /** What this server's clock shows (microseconds since the Unix epoch). */
+    readonly nowUs: number;
   };
   readonly logStore: LogStoreStatus;
   /** Messages on internal subjects that were dropped because they could not be understood. */
@@ -47,15 +51,17 @@ export type LogStoreStatus =
 
 export function serverStatus<C extends QueuedCommand>(
   core: ReplicaCore<C>,
-  about: Pick<ServerStatus, 'server' | 'cluster' | 'version' | 'protocol' | 'logStore' | 'malformed'>,
+  about: Pick<ServerStatus, 'server' | 'cluster' | 'version' | 'node' | 'protocol' | 'logStore' | 'malformed'>,
+  nowUs: number,
 ): ServerStatus {
   return {
     server: about.server,
     cluster: about.cluster,
     version: about.version,
+    node: about.node,
     protocol: about.protocol,
     groups: core.groups.map(groupStatus),
-    clock: { offsetUs: Math.round(core.clock.offsetUs()), ok: core.clock.mayLead() },
+    clock: { offsetUs: Math.round(core.clock.offsetUs()), ok: core.clock.mayLead(), nowUs },
     logStore: about.logStore,
     malformed: about.malformed,
   };

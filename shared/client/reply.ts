@@ -142,6 +142,8 @@ export const processHealth = z.looseObject({
 export const serverStatus = z.looseObject({
   server: z.string(),
   version: z.string().optional(),
+  /** Of Node.js. Absent from servers of older versions. */
+  node: z.string().optional(),
   /**
    * The versions of the protocol between servers that it writes and reads, and the servers whose messages it cannot read. Absent from servers
    * of older versions.
@@ -155,7 +157,8 @@ export const serverStatus = z.looseObject({
     })
     .optional(),
   groups: z.array(groupStatus),
-  clock: z.looseObject({ offsetUs: z.number(), ok: z.boolean() }).optional(),
+  /** Reference time minus its clock, and what its clock shows (microseconds since the Unix epoch; absent from servers of older versions). */
+  clock: z.looseObject({ offsetUs: z.number(), ok: z.boolean(), nowUs: z.number().optional() }).optional(),
   /** Whether the log store takes writes, and since when and why not. */
   logStore: z.looseObject({ ok: z.boolean(), since: z.string().optional(), error: z.string().optional() }).optional(),
   /** Of its applier; absent when that does not answer. */
