@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { connect, type NatsConnection } from 'nats';
+import { type ConnectionOptions, connect, type NatsConnection } from 'nats';
 import { type CraftClient, CraftError, connectCraft } from '../../shared/client/index.js';
 import { accessOptions, type NatsAccess, whyNoConnection } from '../../shared/wire/access.js';
 import { natsAddress } from '../../shared/wire/connection.js';
@@ -90,30 +90,40 @@ export function print(value: unknown): void {
   process.stdout.write(`${typeof value === 'string' ? value : JSON.stringify(value)}\n`);
 }
 
-/** A token is no option, since everybody on the machine can see those. */
+/** A token is no option, since everybody on the machine can see those. As for the services, an empty variable is none. */
 export function accessOf({ creds, nkey, tlsCa, tlsCert, tlsKey }: GlobalOptions): NatsAccess {
   return {
-    natsCreds: creds,
-    natsNkey: nkey,
+    natsCreds: creds || undefined,
+    natsNkey: nkey || undefined,
     natsToken: process.env['CRAFT_NATS_TOKEN'] || undefined,
-    natsTlsCa: tlsCa,
-    natsTlsCert: tlsCert,
-    natsTlsKey: tlsKey,
+    natsTlsCa: tlsCa || undefined,
+    natsTlsCert: tlsCert || undefined,
+    natsTlsKey: tlsKey || undefined,
   };
+}
+
+/** `more`: for the connection. @throws CraftError UNAVAILABLE with the reason; Error for a file that cannot be read. */
+export async function connectionOf(options: GlobalOptions, more: ConnectionOptions = {}): Promise<NatsConnection> {
+  const address = natsAddress(options.nats);
+  const access = await accessOptions(accessOf(options), address.servers);
+  const inbox = options.inboxPrefix === undefined ? {} : { inboxPrefix: options.inboxPrefix };
+  return connect({ ...address, ...access, ...inbox, name: 'craft cli', ...more }).catch((error: unknown) => {
+    throw new CraftError('UNAVAILABLE', whyNoConnection(error), { cause: error });
+  });
+}
+
+/** @throws UnavailableError when NATS does not let this user hear answers. */
+export async function sessionOn(connection: NatsConnection, options: GlobalOptions): Promise<Session> {
+  const client = await connectCraft({ connection, cluster: options.cluster, timeoutMs: options.timeout });
+  await client.requireInbox();
+  return { connection, client, subjects: new Subjects(options.cluster) };
 }
 
 export async function withSession(program: Command, work: (session: Session) => Promise<void>): Promise<void> {
   const options = program.opts<GlobalOptions>();
-  const address = natsAddress(options.nats);
-  const access = await accessOptions(accessOf(options), address.servers);
-  const inbox = options.inboxPrefix === undefined ? {} : { inboxPrefix: options.inboxPrefix };
-  const connection = await connect({ ...address, ...access, ...inbox, name: 'craft cli' }).catch((error: unknown) => {
-    throw new CraftError('UNAVAILABLE', whyNoConnection(error), { cause: error });
-  });
+  const connection = await connectionOf(options);
   try {
-    const client = await connectCraft({ connection, cluster: options.cluster, timeoutMs: options.timeout });
-    await client.requireInbox();
-    await work({ connection, client, subjects: new Subjects(options.cluster) });
+    await work(await sessionOn(connection, options));
   } finally {
     await connection.close();
   }

@@ -2,10 +2,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { CraftError, type ServerHealth } from '../../../shared/client/index.js';
-import { suspects } from '../conditions.js';
 import { assess, type Health, LEVELS, type StatusLine, unreachable } from '../health.js';
-import { examples, integer, print, type Session, waitOption, withSession } from '../kit.js';
-import { mergedIndexOf, printLog } from '../log.js';
+import { examples, integer, print, waitOption, withSession } from '../kit.js';
+import { printLog } from '../log.js';
+import { look, lookTwice } from '../looks.js';
 import { Outcomes } from '../outcomes.js';
 import { withProgress } from '../progress.js';
 import { rebuild } from '../rebuild.js';
@@ -14,8 +14,6 @@ import { verify } from '../verify.js';
 
 /** Between two looks of `craft status --watch` (milliseconds). */
 const WATCH_MS = 2_000;
-/** Before a server that may stand still is asked again (milliseconds). */
-const AGAIN_MS = 1_000;
 const CLEAR_SCREEN = '\u001b[2J\u001b[H';
 /** Every server reads all its rows (milliseconds). */
 const VERIFY_MS = 600_000;
@@ -42,14 +40,9 @@ export function addCluster(program: Command): void {
         await withSession(program, async (session) => {
           let before: readonly ServerHealth[] | undefined;
           for (;;) {
-            let [servers, healths] = await Promise.all([statusLines(session), healthsOf(session)]);
-            if (before === undefined && suspects(healths).length > 0) {
-              before = healths;
-              await delay(AGAIN_MS);
-              [servers, healths] = await Promise.all([statusLines(session), healthsOf(session)]);
-            }
-            show(servers, assess(servers, healths, before), healths);
-            before = healths;
+            const seen = before === undefined ? await lookTwice(session) : { ...(await look(session)), before };
+            show(seen.servers, assess(seen.servers, seen.healths, seen.before), seen.healths);
+            before = seen.healths;
             if (watch === undefined) return;
             await delay(watch === true ? WATCH_MS : watch * 1_000);
           }
@@ -94,22 +87,4 @@ export function addCluster(program: Command): void {
         withProgress(`rebuilding ${server}`, () => rebuild(session, server, options.wait, print)),
       ),
     );
-}
-
-/** None where NATS does not let this user ask, as before the question was there: the status says enough. */
-async function healthsOf({ client }: Session): Promise<readonly ServerHealth[]> {
-  return await client.health().catch(() => []);
-}
-
-async function statusLines({ connection, client, subjects }: Session): Promise<StatusLine[]> {
-  return await Promise.all(
-    (await client.status()).map(async (status) => {
-      const log = { stream: subjects.logStream(status.server), subject: subjects.logSubject(status.server) };
-      try {
-        return { ...status, mergedIndex: await mergedIndexOf(connection, log) };
-      } catch (error) {
-        return { ...status, streamError: error instanceof Error ? error.message : String(error) };
-      }
-    }),
-  );
 }
