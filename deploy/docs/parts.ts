@@ -5,6 +5,7 @@ import { SETTINGS } from '../../shared/config/config.js';
 import { LOCAL_SETTINGS } from '../local/local-config.js';
 import { projectRoot } from '../local/project.js';
 import { conditionsTable } from './conditions.js';
+import { findingsTable } from './findings.js';
 import type { Parts } from './generated.js';
 import { metricsTable, type Source } from './metrics.js';
 import { settingsTable } from './settings.js';
@@ -23,6 +24,7 @@ export const GENERATED: Readonly<Record<string, Parts>> = {
       Object.entries(SETTINGS).map(([part, settings]) => [`settings of ${part}`, settingsTable(settings)]),
     ),
     conditions: conditionsTable(),
+    'findings of craft doctor': findingsTable(),
     metrics: metricsTable(servicesSources()),
   },
 };

@@ -6,6 +6,7 @@ import { addCluster } from './commands/cluster.js';
 import { addCompletion } from './commands/completion.js';
 import { addContext } from './commands/context.js';
 import { addDev } from './commands/dev.js';
+import { addDoctor } from './commands/doctor.js';
 import { addInit } from './commands/init.js';
 import { addMachine } from './commands/machine.js';
 import { addMembers } from './commands/members.js';
@@ -19,11 +20,12 @@ const EXIT_CODES = `Exit codes:
   1  refused or unavailable: nothing was executed
   2  wrong usage
   3  the outcome is unknown: repeat with the same --id
-Those of craft status say how healthy the cluster is: craft status --help`;
+Those of craft status and craft doctor say how bad it is: see their --help`;
 
 const ADDS = [
   addCalls,
   addCluster,
+  addDoctor,
   addRecover,
   addMachine,
   addMembers,

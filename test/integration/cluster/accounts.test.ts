@@ -6,6 +6,7 @@ import { mkdir, readFile, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from 'nats';
+import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ManagedProcess } from '../../../deploy/local/managed-process.js';
 import { findNatsServer } from '../../../deploy/local/tools/nats-server.js';
@@ -433,6 +434,44 @@ describe('the commands of the guide run as they stand', () => {
     for (const password of [PASSWORDS.CRAFT_SERVICES_PASSWORD, PASSWORDS.CRAFT_OPERATOR_PASSWORD]) {
       expect(configuration).not.toContain(password);
     }
+  });
+});
+
+describe('craft doctor', () => {
+  /** A role that is no superuser: the server's own one is. */
+  async function databaseUrl(): Promise<string> {
+    const url = new URL(test.cluster.databaseUrl('s1'));
+    const admin = postgres(url.href, { max: 1 });
+    const [{ user } = {}] = await admin`select current_user as user`;
+    await admin.unsafe(`create role doctor login password 'doctor' in role ${user}`);
+    await admin.end();
+    return Object.assign(url, { username: 'doctor', password: 'doctor' }).href;
+  }
+  const doctor = async (role: Role, more: NodeJS.ProcessEnv = {}): Promise<string[]> =>
+    runBlock('craft doctor || echo "exit code $?"', folder.path, { ...(await variablesOf(role)), ...more });
+
+  it('finds nothing wrong, as an operator and in the environment of a server', async () => {
+    const healthy = expect.stringMatching(/^status: healthy: 3 of 3 servers, 3 of 3 groups led, behind by \d+$/);
+    const CRAFT_DATABASE_URL = await databaseUrl();
+    // How fast this machine's disk is just now is no matter of the cluster.
+    const notes = (what: string) => expect.stringMatching(`^note not-given: ${what}: not looked at`);
+    const operator = await doctor('operator', { CRAFT_DATABASE_URL });
+    expect(operator.filter((line) => /^\S/.test(line))).toEqual([notes('disk'), 'found: nothing', healthy]);
+    const server = { CRAFT_SERVER: 's1', CRAFT_SERVERS: 's1,s2,s3', CRAFT_GROUPS: '3', CRAFT_DATABASE_URL };
+    const services = await doctor('services', server);
+    expect(services.filter((line) => /^\S/.test(line))).toEqual([notes('disk'), 'found: nothing', healthy]);
+  });
+
+  it('tells a client what it could not look at, and as whom to look', async () => {
+    const said = (await doctor('web')).join('\n').replaceAll('\n  ', ' ');
+    const could = 'could not look: this user may not send to';
+    expect(said).toContain(`warning not-looked-at: JetStream: ${could} $JS.API.INFO; run it as the user operator`);
+    expect(said).toContain(`warning not-looked-at: streams: ${could} $JS.API.STREAM.LIST; run it as the user operator`);
+    expect(said).toContain(
+      `warning nats-right: ${C}.admin.rebuild.*: this user may not send to it: craft rebuild needs`,
+    );
+    expect(said).not.toMatch(/^error/m);
+    expect(said).toMatch(/^exit code 1$/m);
   });
 });
 

@@ -1,0 +1,209 @@
+/** What is wrong with the database of a server. Pure. */
+import { type Check, failure, type Sighting } from './check.js';
+import { type DatabaseFacts, type DatabaseSetting, type Facts, factOf, type StateFacts } from './facts.js';
+
+/** The oldest release that still gets updates. */
+const VERSION_MIN = 14;
+/** What an applier opens: one for commands, three for reads, one for migrations, and one for this look. */
+const CONNECTIONS_MIN = 6;
+
+const about =
+  (look: (database: DatabaseFacts, facts: Facts) => readonly Omit<Sighting, 'where'>[]) =>
+  (facts: Facts): Sighting[] => {
+    const database = factOf(facts.database);
+    return database === undefined ? [] : look(database, facts).map((seen) => ({ where: database.place, ...seen }));
+  };
+const aboutState = (look: (state: StateFacts, facts: Facts) => readonly Omit<Sighting, 'where'>[]) =>
+  about(({ state }, facts) => (state === undefined ? [] : look(state, facts)));
+
+export const DATABASE_CHECKS: readonly Check[] = [
+  {
+    code: 'database-unreachable',
+    level: 'error',
+    about: 'Postgres cannot be reached, does not let this role in, or does not say what was asked.',
+    find: ({ database }) => failure('database', database),
+  },
+  {
+    code: 'database-version',
+    level: 'warning',
+    about: `Postgres is older than ${VERSION_MIN}.`,
+    find: about(({ versionNumber, version }) =>
+      versionNumber >= VERSION_MIN * 10_000
+        ? []
+        : [
+            {
+              what: `Postgres ${version} gets no updates any more`,
+              remedy: `upgrade to Postgres ${VERSION_MIN} or newer`,
+            },
+          ],
+    ),
+  },
+  {
+    code: 'database-superuser',
+    level: 'warning',
+    about: 'The role is a superuser: a handler could change everything in that Postgres server.',
+    find: about(({ isSuperuser, role }) =>
+      isSuperuser
+        ? [
+            {
+              what: `the role ${role} is a superuser`,
+              remedy: 'give craft a role of its own: deploy/README.md, "Postgres"',
+            },
+          ]
+        : [],
+    ),
+  },
+  {
+    code: 'database-right',
+    level: 'error',
+    about: 'The role lacks a right that the applier needs.',
+    find: about(({ missingRights, role }) =>
+      missingRights.map(({ right, grant }) => ({
+        what: `the role ${role} lacks the right to ${right}`,
+        remedy: grant,
+      })),
+    ),
+  },
+  {
+    code: 'database-encoding',
+    level: 'error',
+    about: 'The encoding is not UTF8: texts would be refused here that other servers take.',
+    find: about(({ encoding }) =>
+      encoding === 'UTF8'
+        ? []
+        : [{ what: `its encoding is ${encoding}`, remedy: "create it anew with encoding 'UTF8' template template0" }],
+    ),
+  },
+  {
+    code: 'database-read-only',
+    level: 'error',
+    about: 'The database may only be read.',
+    find: about(({ isReadOnly, isStandby }) => {
+      if (isStandby)
+        return [{ what: 'it is a standby, and may only be read', remedy: 'give the address of the primary' }];
+      if (!isReadOnly) return [];
+      const remedy = 'make it writable: alter database … reset default_transaction_read_only';
+      return [{ what: 'transactions are read-only by default', remedy }];
+    }),
+  },
+  {
+    code: 'database-durability',
+    level: 'warning',
+    about: '`fsync` or `full_page_writes` is off: a crash of the machine can damage the database unnoticed.',
+    find: about(({ settings }) =>
+      settings.flatMap(({ name, value }) =>
+        ['fsync', 'full_page_writes'].includes(name) && value === 'off'
+          ? [
+              {
+                what: `${name} is off: a crash of the machine can damage it`,
+                remedy: `set ${name} = on in postgresql.conf`,
+              },
+            ]
+          : [],
+      ),
+    ),
+  },
+  {
+    code: 'database-timeouts',
+    level: 'warning',
+    about: 'A time-out is preset that ends statements or sessions of the applier.',
+    find: about(({ settings, role }) =>
+      settings.flatMap((setting) =>
+        TIMEOUTS.includes(setting.name) && setting.value !== '0'
+          ? [{ what: `${setting.name} is preset to ${setting.value} ms`, remedy: resetOf(setting, role) }]
+          : [],
+      ),
+    ),
+  },
+  {
+    code: 'database-connections',
+    level: 'warning',
+    about: 'There are too few connections left for an applier.',
+    find: about(({ connections: { limits, hasApplier } }) =>
+      limits.flatMap(({ what, max, used }) => {
+        const needed = hasApplier ? 1 : CONNECTIONS_MIN;
+        if (max - used >= needed) return [];
+        const remedy = 'raise the limit, or end sessions that are not needed: select * from pg_stat_activity';
+        return [{ what: `${used} of ${max} connections of the ${what} are taken, ${needed} are needed`, remedy }];
+      }),
+    ),
+  },
+  {
+    code: 'database-plain',
+    level: 'warning',
+    about: 'The connection to Postgres has no TLS although it leaves this machine.',
+    find: about(({ isTls, isLocal }) =>
+      isTls || isLocal
+        ? []
+        : [
+            {
+              what: 'rows pass the network as they are, without TLS',
+              remedy: 'add sslmode=verify-full to its address',
+            },
+          ],
+    ),
+  },
+  {
+    code: 'database-of-another',
+    level: 'error',
+    about: 'The database is the state of another cluster, server or state machine.',
+    find: aboutState(({ cluster, server, machine }, facts) => {
+      const given = facts.environment['CRAFT_SERVER'] ?? '';
+      const running = (factOf(facts.servers)?.servers ?? []).find(({ state }) => state?.machine !== undefined);
+      const own = running?.state?.machine?.name;
+      const remedy = 'correct CRAFT_DATABASE_URL, or give this server an empty database';
+      const found = [];
+      if (cluster !== undefined && cluster !== facts.cluster)
+        found.push({ what: `it is of the cluster ${cluster}, not of ${facts.cluster}`, remedy });
+      if (given !== '' && server !== '' && server !== given)
+        found.push({ what: `it is of the server ${server}, not of ${given}`, remedy });
+      if (machine !== undefined && own !== undefined && machine !== own)
+        found.push({ what: `it is of the state machine ${machine}, and the cluster runs ${own}`, remedy });
+      return found;
+    }),
+  },
+  {
+    code: 'database-migrations',
+    level: 'warning',
+    about: "The engine's tables are of another release of craft, or their migrations were changed.",
+    find: aboutState(({ missingMigrations, unknownMigrations, migrationProblem }) => {
+      if (migrationProblem !== undefined)
+        return [{ what: migrationProblem, remedy: 'install the release of craft that has opened it before' }];
+      if (unknownMigrations > 0)
+        return [{ what: 'a newer release of craft has opened it', remedy: 'upgrade craft on this machine' }];
+      if (missingMigrations.length === 0) return [];
+      const what = `it lacks migrations of this release: ${missingMigrations.join(', ')}`;
+      return [{ what, remedy: 'restart the applier with this release: it runs them' }];
+    }),
+  },
+  {
+    code: 'database-nondeterminism',
+    level: 'error',
+    about: 'A default, check, trigger or rule gives other values on every server.',
+    find: aboutState(({ nondeterminism }) =>
+      nondeterminism.map(({ where, why, remedy }) => ({ what: `${where} ${why}`, remedy })),
+    ),
+  },
+  {
+    code: 'database-trigger',
+    level: 'warning',
+    about: 'The table of the built-in state machine has a trigger, which is not of craft.',
+    find: aboutState(({ triggers }) =>
+      triggers.map((name) => ({
+        what: `the table kv has the trigger ${name}, which can change or refuse rows`,
+        remedy: `drop trigger ${name} on kv`,
+      })),
+    ),
+  },
+];
+
+const TIMEOUTS: readonly string[] = [
+  ...['statement_timeout', 'lock_timeout', 'transaction_timeout'],
+  ...['idle_in_transaction_session_timeout', 'idle_session_timeout'],
+];
+
+function resetOf({ name, source }: DatabaseSetting, role: string): string {
+  if (source === 'user' || source === 'database user') return `alter role ${role} reset ${name}`;
+  if (source === 'database') return `alter database … reset ${name}`;
+  return `set it for this role alone: alter role ${role} set ${name} = 0`;
+}

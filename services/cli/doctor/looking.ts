@@ -1,0 +1,43 @@
+/** What could not be looked at, besides what is an error by itself. Pure. */
+import { type Check, failure } from './check.js';
+import { type Facts, factOf } from './facts.js';
+
+const LOOKS = [
+  ['account', 'JetStream'],
+  ['rights', 'permissions'],
+  ['streams', 'streams'],
+  ['snapshots', 'snapshots'],
+  ['servers', 'servers'],
+  ['clocks', 'clocks'],
+  ['disk', 'disk'],
+] as const satisfies readonly (readonly [keyof Facts, string])[];
+
+export const LOOKING_CHECKS: readonly Check[] = [
+  {
+    code: 'not-looked-at',
+    level: 'warning',
+    about: 'Something could not be looked at: a right is missing, or there was no answer.',
+    find: (facts) => [
+      ...LOOKS.flatMap(([key, where]) => failure(where, facts[key])),
+      ...(factOf(facts.streams)?.isCut === true
+        ? [
+            {
+              where: 'streams',
+              what: 'there are too many to look at all',
+              remedy: 'give craft a NATS account of its own',
+            },
+          ]
+        : []),
+    ],
+  },
+  {
+    code: 'not-given',
+    level: 'note',
+    about: 'Nobody has said where the database or the data folder is; this changes no exit code.',
+    find: (facts) =>
+      (['database', 'disk'] as const).flatMap((key) => {
+        const fact = facts[key];
+        return fact.is === 'not given' ? [{ where: key, what: fact.why, remedy: fact.remedy }] : [];
+      }),
+  },
+];
