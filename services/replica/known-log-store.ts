@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { ReplicaConfig } from '../../shared/config/config.js';
 import type { Opened } from '../../shared/config/opened.js';
+import { OtherClusterError } from '../../shared/config/other-cluster.js';
 import { CONDITIONS } from '../../shared/health/conditions.js';
 import { messageOf, type ServiceHealth } from '../../shared/health/health.js';
 import { LogStoreGoneError } from '../../shared/log-store/errors.js';
@@ -25,7 +26,7 @@ export interface KnownLogStore {
   readonly connection: NatsConnection;
 }
 
-/** Both are in `opened`. Rejects with LogStoreGoneError, with what the store rejects with, or when NATS refuses the connection. */
+/** Both are in `opened`. Rejects with LogStoreGoneError, OtherClusterError, with what the store rejects with, or when NATS refuses the connection. */
 export async function openKnownLogStore(
   config: ReplicaConfig,
   warn: (why: string, error: unknown) => void,
@@ -94,6 +95,8 @@ async function patiently<T>(
     try {
       return await work();
     } catch (error) {
+      // That stays so, whatever is waited for.
+      if (error instanceof OtherClusterError) throw error;
       if (performance.now() > deadlineMs || !mayPass(error) || signal?.aborted) throw error;
       warn('the log store waits for JetStream', error);
       await delay(RETRY_MS);

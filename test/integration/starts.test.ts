@@ -311,15 +311,20 @@ it('a cluster whose name differs from that of another one only in case is refuse
     await client.kv.put('key', 1);
     const name = `${cluster}_other`;
     await database.createDatabases([name]);
-    // One after the other: each finds it out by itself.
+    const other = environment({ CRAFT_CLUSTER: cluster.toUpperCase(), CRAFT_DATABASE_URL: database.url(name) });
+    const refusal = {
+      code: 'OTHER_CLUSTER',
+      message: expect.stringMatching(new RegExp(`stream .*"${cluster}".*"${cluster.toUpperCase()}".*case`)) as unknown,
+    };
+    // One after the other: each finds it out by itself. The replica needs its register to start, and does not wait for another one.
+    const startMs = performance.now();
+    const folder = { CRAFT_DATA_DIR: join(other['CRAFT_DATA_DIR'] ?? '', 'other'), CRAFT_LOG_LEVEL: 'silent' };
+    await expect(startReplica(replicaConfig({ ...other, ...folder }))).rejects.toMatchObject(refusal);
+    expect(performance.now() - startMs).toBeLessThan(20_000);
     for (const service of ['merger', 'applier']) {
-      const other = environment({ CRAFT_CLUSTER: cluster.toUpperCase(), CRAFT_DATABASE_URL: database.url(name) });
       const config = applierConfig({ ...other, CRAFT_LOG_LEVEL: 'silent' });
       const started = await (service === 'merger' ? startMerger(config) : startApplier(config));
-      expect(await started.failed).toMatchObject({
-        code: 'OTHER_CLUSTER',
-        message: expect.stringMatching(new RegExp(`stream .*"${cluster}".*"${cluster.toUpperCase()}".*case`)),
-      });
+      expect(await started.failed).toMatchObject(refusal);
       await started.stop();
     }
     expect((await client.kv.put('key', 2)).result).toMatchObject({ version: 2 });
