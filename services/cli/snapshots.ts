@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import { type CraftClient, CraftError, OutcomeUnknownError } from '../../shared/client/index.js';
+import { FIRST_VERSION } from '../../shared/engine/switch.js';
 import { SnapshotBucket } from '../../shared/snapshot/bucket.js';
 import { openFile, SnapshotFileExistsError, saveFile } from '../../shared/snapshot/file.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
@@ -76,12 +77,7 @@ export async function restoreSnapshot(
   const left = () => ({ timeoutMs: Math.max(1, deadline - performance.now()) });
   // Its database shows everything that was acknowledged before now (T6). States that differ say nothing, and are to be replaced perhaps.
   const before = replace ? 0 : (await client.sync(await anyServer(session), left())).index;
-  if (before > 0) {
-    throw new CraftError(
-      'REJECTED',
-      `there is a state at merged index ${before}, which would be lost: --replace if that is meant`,
-    );
-  }
+  if (before > 0) throw new CraftError('REJECTED', whyNotRestored(before, first.state?.machine?.version));
   // Who lists them makes the bucket, with the replicas that it is to have.
   await connection.request(subjects.admin('snapshots', first.server), '', { timeout: left().timeoutMs });
   const bucket = await SnapshotBucket.find(connection, subjects);
@@ -96,6 +92,17 @@ export async function restoreSnapshot(
     );
   }
   print({ file: path, mergedIndex: index, servers: shown, ...(behind.length === 0 ? {} : { behind }) });
+}
+
+/**
+ * Why a file is not restored over a state without being told to. A log begins with version 1: with another one in force, its first entry is the
+ * switch with which the cluster has begun.
+ */
+export function whyNotRestored(mergedIndex: number, version: number | undefined): string {
+  if (mergedIndex === 1 && version !== undefined && version > FIRST_VERSION) {
+    return `the log begins with the switch to version ${version} of the state machine, and has nothing else: use --replace, which loses no command`;
+  }
+  return `there is a state at merged index ${mergedIndex}, which would be lost: --replace if that is meant`;
 }
 
 /** The merged index of the command. What was refused for now has not happened, and is asked for again. */
