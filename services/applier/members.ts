@@ -2,6 +2,7 @@
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import type { ServerId } from '../../shared/raft/entry.js';
+import { ask } from '../../shared/wire/ask.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 
 const status = z.looseObject({
@@ -31,7 +32,7 @@ export function watchVoters(options: MembersOptions): void {
 
 async function look({ connection, subjects, server, onVoters }: MembersOptions): Promise<void> {
   try {
-    const reply = await connection.request(subjects.admin('status', server), '{}', { timeout: ANSWER_MS_MAX });
+    const reply = await ask(connection, subjects.admin('status', server), '{}', { timeout: ANSWER_MS_MAX });
     const parsed = status.safeParse(reply.json());
     const voters = new Set(parsed.data?.groups.flatMap(({ voters }) => voters));
     if (voters.size > 0) onVoters([...voters]);

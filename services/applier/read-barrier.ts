@@ -7,6 +7,7 @@
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { Index } from '../../shared/raft/entry.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
+import { ask } from '../../shared/wire/ask.js';
 import { decodeBarrierReply } from '../../shared/wire/barrier.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import type { AppliedPositions } from './applied.js';
@@ -66,7 +67,7 @@ export class ReadBarrier {
   private async run(): Promise<Passed> {
     const askedUs = spanTimeUs();
     try {
-      const reply = await this.connection.request(this.subject, NOTHING, { timeout: READ_MS_MAX });
+      const reply = await ask(this.connection, this.subject, NOTHING, { timeout: READ_MS_MAX });
       const positions = decodeBarrierReply(reply.data, this.groups);
       const heardUs = spanTimeUs();
       await this.applied.reach(positions, AbortSignal.timeout(READ_MS_MAX));

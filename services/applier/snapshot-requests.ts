@@ -10,6 +10,7 @@ import {
   VersionMissingError,
 } from '../../shared/engine/port.js';
 import type { SnapshotInfo } from '../../shared/snapshot/bucket.js';
+import { ask } from '../../shared/wire/ask.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import { installRequest } from '../../shared/wire/install.js';
 import { parseJson } from '../../shared/wire/json.js';
@@ -109,15 +110,15 @@ export class SnapshotRequests {
     const { connection, subjects } = this.options;
     const { object, replace } = parseJson(data, restoreRequest);
     const input: RestoreInput = { object, digest: await this.verifyFile(object), replace };
-    const reply = await connection
-      .request(subjects.restore(), JSON.stringify(input), { timeout: RESTORE_MS_MAX })
-      .catch((cause: unknown) => {
+    const reply = await ask(connection, subjects.restore(), JSON.stringify(input), { timeout: RESTORE_MS_MAX }).catch(
+      (cause: unknown) => {
         if (cause instanceof Error && cause.cause instanceof NoRespondersError) {
           throw new CraftError('UNAVAILABLE', 'group 0 has no leader now; try again', { cause });
         }
         const message = 'no word of it yet: the state may be replaced, or may still be';
         throw new CraftError('TIMEOUT_UNKNOWN', message, { cause });
-      });
+      },
+    );
     return reply.json<object>();
   }
 

@@ -9,6 +9,7 @@ import type { Index, LogPosition, ServerId } from '../../shared/raft/entry.js';
 import { SnapshotBucket, type SnapshotInfo, type StoredFile } from '../../shared/snapshot/bucket.js';
 import type { Logger, WarnOccasionally } from '../../shared/telemetry/log.js';
 import { type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
+import { ask } from '../../shared/wire/ask.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import { isStreamNotFound } from '../../shared/wire/jetstream-errors.js';
 import { parseJson } from '../../shared/wire/json.js';
@@ -121,7 +122,7 @@ export class Snapshots {
   /** The own log and stream begin at these positions from now on. */
   async compact(mergedIndex: Index, positions: readonly LogPosition[]): Promise<void> {
     const { connection, subjects, server } = this.options;
-    await connection.request(subjects.compact(server), JSON.stringify({ positions }), { timeout: COMPACT_MS_MAX });
+    await ask(connection, subjects.compact(server), JSON.stringify({ positions }), { timeout: COMPACT_MS_MAX });
     await trimStream(connection, subjects.logStream(server), mergedIndex);
   }
 

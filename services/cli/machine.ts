@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import { type CraftClient, CraftError, OutcomeUnknownError, type ServerStatus } from '../../shared/client/index.js';
+import { ask } from '../../shared/wire/ask.js';
 import type { MachineInput } from '../../shared/wire/machine.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import { hasNoResponders, isTimeout, parseReply } from './replies.js';
@@ -126,7 +127,7 @@ async function append({ connection, subjects }: Session, input: MachineInput, de
   for (;;) {
     const leftMs = deadlineMs - performance.now();
     try {
-      const reply = await connection.request(subjects.machine(), JSON.stringify(input), {
+      const reply = await ask(connection, subjects.machine(), JSON.stringify(input), {
         timeout: Math.max(1, leftMs),
       });
       return parseReply(switched, reply.json()).index;

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Msg, type NatsConnection, NoRespondersError, RequestError, TimeoutError } from '@nats-io/nats-core';
 import { z } from 'zod';
 import { CraftError } from '../../shared/client/index.js';
+import { ask } from '../../shared/wire/ask.js';
 import { ErrorCode } from '../../shared/wire/errors.js';
 import { StoreRegister } from '../../shared/wire/store-register.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
@@ -96,7 +97,7 @@ export class MembersAdmin {
     const untilMs = Math.min(performance.now() + STARTING_MS_MAX, this.deadlineMs);
     do {
       try {
-        await connection.request(subjects.admin('status', server), '{}', { timeout: REQUEST_MS_MAX });
+        await ask(connection, subjects.admin('status', server), '{}', { timeout: REQUEST_MS_MAX });
         return;
       } catch (error) {
         if (!isNobodyThere(error)) throw error;
@@ -139,7 +140,7 @@ export class MembersAdmin {
     const payload = type === null ? '' : JSON.stringify({ type, server });
     let message: Msg;
     try {
-      message = await connection.request(subjects.configure(group), payload, { timeout: REQUEST_MS_MAX });
+      message = await ask(connection, subjects.configure(group), payload, { timeout: REQUEST_MS_MAX });
     } catch (error) {
       if (isNobodyThere(error)) return `group ${group} has no leader`;
       throw error;

@@ -1,6 +1,7 @@
 /** What became of the commands of the merged log, as the applier of a server tells it. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type NatsConnection, PermissionViolationError } from 'nats';
+import { ask } from '../../shared/wire/ask.js';
 import { OUTCOMES_MAX, type OutcomesReply, outcomesReply } from '../../shared/wire/outcomes.js';
 
 /** How long one answer may take (milliseconds). */
@@ -63,7 +64,7 @@ export class Outcomes {
 
   private async ask(from: number, to: number): Promise<OutcomesReply | undefined> {
     try {
-      const message = await this.connection.request(this.subject, JSON.stringify({ from, to }), {
+      const message = await ask(this.connection, this.subject, JSON.stringify({ from, to }), {
         timeout: REQUEST_MS_MAX,
       });
       const reply = outcomesReply.parse(message.json());

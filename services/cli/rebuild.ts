@@ -2,6 +2,7 @@
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import { type CraftClient, CraftError, OutcomeUnknownError } from '../../shared/client/index.js';
+import { ask } from '../../shared/wire/ask.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import { hasNoResponders, isTimeout, parseReply } from './replies.js';
 
@@ -30,7 +31,7 @@ export async function rebuild(
   if (!SERVER_NAME.test(server)) throw new CraftError('INVALID_ARGUMENT', `${server} is no name of a server`);
   let reply: Msg;
   try {
-    reply = await connection.request(subjects.admin('rebuild', server), '', { timeout: timeoutMs });
+    reply = await ask(connection, subjects.admin('rebuild', server), '', { timeout: timeoutMs });
   } catch (error) {
     if (hasNoResponders(error))
       throw new CraftError('UNAVAILABLE', await noSuchServer(session, server), { cause: error });

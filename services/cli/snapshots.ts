@@ -7,6 +7,7 @@ import { type CraftClient, CraftError, OutcomeUnknownError } from '../../shared/
 import { FIRST_VERSION } from '../../shared/engine/switch.js';
 import { SnapshotBucket } from '../../shared/snapshot/bucket.js';
 import { openFile, SnapshotFileExistsError, saveFile } from '../../shared/snapshot/file.js';
+import { ask } from '../../shared/wire/ask.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import { parseReply } from './replies.js';
 
@@ -16,6 +17,8 @@ const taken = z.looseObject({ ok: z.literal(true), name: z.string() });
 
 /** Between two tries of what was refused for now (milliseconds). */
 const AGAIN_MS = 500;
+/** To list the snapshots (milliseconds). */
+const LIST_MS_MAX = 5_000;
 
 interface Session {
   readonly connection: NatsConnection;
@@ -26,7 +29,7 @@ interface Session {
 export async function listSnapshots(session: Session, print: (value: unknown) => void): Promise<void> {
   const server = await anyServer(session);
   const { connection, subjects } = session;
-  const reply = await connection.request(subjects.admin('snapshots', server));
+  const reply = await ask(connection, subjects.admin('snapshots', server), '', { timeout: LIST_MS_MAX });
   for (const { ok: _, ...snapshot } of parseReply(listed, reply.json()).snapshots) print(snapshot);
 }
 
@@ -79,7 +82,7 @@ export async function restoreSnapshot(
   const before = replace ? 0 : (await client.sync(await anyServer(session), left())).index;
   if (before > 0) throw new CraftError('REJECTED', whyNotRestored(before, first.state?.machine?.version));
   // Who lists them makes the bucket, with the replicas that it is to have.
-  await connection.request(subjects.admin('snapshots', first.server), '', { timeout: left().timeoutMs });
+  await ask(connection, subjects.admin('snapshots', first.server), '', { timeout: left().timeoutMs });
   const bucket = await SnapshotBucket.find(connection, subjects);
   const object = await bucket.saveFile(file);
   const index = await untilRestored(session, first.server, { object, replace }, deadline);
@@ -114,11 +117,11 @@ async function untilRestored(
 ): Promise<number> {
   for (;;) {
     const timeout = Math.max(1, deadline - performance.now());
-    const reply = await connection
-      .request(subjects.admin('restore', server), JSON.stringify(request), { timeout })
-      .catch((cause: unknown) => {
+    const reply = await ask(connection, subjects.admin('restore', server), JSON.stringify(request), { timeout }).catch(
+      (cause: unknown) => {
         throw new OutcomeUnknownError('no answer: the state may be replaced, or may still be', '', { cause });
-      });
+      },
+    );
     try {
       return parseReply(restored, reply.json()).index;
     } catch (error) {
@@ -136,7 +139,7 @@ export async function takeSnapshot(
 ): Promise<void> {
   const server = await anyServer(session);
   const { connection, subjects } = session;
-  const reply = await connection.request(subjects.admin('snapshot', server), '', { timeout: timeoutMs });
+  const reply = await ask(connection, subjects.admin('snapshot', server), '', { timeout: timeoutMs });
   const { ok: _, ...snapshot } = parseReply(taken, reply.json());
   print(snapshot);
 }

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import { type CraftClient, CraftError } from '../../shared/client/index.js';
+import { ask } from '../../shared/wire/ask.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import { hasNoResponders, isTimeout, parseReply } from './replies.js';
 import { Verification, type VerifyLine } from './verification.js';
@@ -67,7 +68,7 @@ export async function verify(session: Session, timeoutMs: number, print: (value:
 /** The merged index of a new mark, or why it is not known. @throws CraftError for a definite refusal. */
 async function mark({ connection, subjects }: Session, timeoutMs: number): Promise<number | string> {
   try {
-    const reply = await connection.request(subjects.verify(), '{}', { timeout: timeoutMs });
+    const reply = await ask(connection, subjects.verify(), '{}', { timeout: timeoutMs });
     return parseReply(marked, reply.json()).index;
   } catch (error) {
     if (hasNoResponders(error)) return 'group 0 has no leader';

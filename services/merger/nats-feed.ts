@@ -6,6 +6,7 @@ import {
   MergerReplacedError,
   OtherProtocolError,
 } from '../../shared/link/feed.js';
+import { ask } from '../../shared/wire/ask.js';
 import {
   decodeFeedReply,
   encodeFeedRequest,
@@ -31,7 +32,7 @@ export function natsFeed(connection: NatsConnection, { cluster, server, groups, 
     async poll(request, timeoutMs) {
       let reply: Msg;
       try {
-        reply = await connection.request(subject, encodeFeedRequest(request), { timeout: timeoutMs, headers });
+        reply = await ask(connection, subject, encodeFeedRequest(request), { timeout: timeoutMs, headers });
       } catch (error) {
         if (isTimeout(error)) return null;
         throw new FeedUnavailableError('the replica does not answer', { cause: error });

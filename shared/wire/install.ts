@@ -5,6 +5,7 @@
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import type { Index, LogPosition } from '../raft/entry.js';
+import { ask } from './ask.js';
 import { WireError } from './wire-error.js';
 
 const count = z.number().int().nonnegative();
@@ -45,7 +46,7 @@ export async function requestInstall(
   subject: string,
   atLeast: readonly Index[],
 ): Promise<InstalledState> {
-  const message = await connection.request(subject, JSON.stringify({ atLeast }), { timeout: INSTALL_MS_MAX });
+  const message = await ask(connection, subject, JSON.stringify({ atLeast }), { timeout: INSTALL_MS_MAX });
   let json: unknown;
   try {
     json = message.json();
