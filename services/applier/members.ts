@@ -1,13 +1,10 @@
 /** The voters of the cluster, as the own server's replica knows them (T11): their values count in comparisons. */
 import type { NatsConnection } from '@nats-io/nats-core';
-import { z } from 'zod';
 import type { ServerId } from '../../shared/raft/entry.js';
 import { ask } from '../../shared/wire/ask.js';
+import { parseJson } from '../../shared/wire/json.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
-
-const status = z.looseObject({
-  groups: z.array(z.looseObject({ voters: z.array(z.string()) })),
-});
+import { votersReply } from '../../shared/wire/voters.js';
 
 /** Between two looks (milliseconds): members change rarely, and checkpoints are compared for a long time. */
 const LOOK_MS = 10_000;
@@ -32,10 +29,9 @@ export function watchVoters(options: MembersOptions): void {
 
 async function look({ connection, subjects, server, onVoters }: MembersOptions): Promise<void> {
   try {
-    const reply = await ask(connection, subjects.admin('status', server), '{}', { timeout: ANSWER_MS_MAX });
-    const parsed = status.safeParse(reply.json());
-    const voters = new Set(parsed.data?.groups.flatMap(({ voters }) => voters));
-    if (voters.size > 0) onVoters([...voters]);
+    const reply = await ask(connection, subjects.voters(server), '', { timeout: ANSWER_MS_MAX });
+    const { voters } = parseJson(reply.data, votersReply);
+    if (voters.length > 0) onVoters(voters);
   } catch {
     // It is away, and asked again.
   }

@@ -1,5 +1,5 @@
 /**
- * What others ask of a replica beside Raft, commands and the feed: to compact its logs (T10), to change a group's members (T11); and what it asks
+ * What others ask of a replica beside Raft, commands and the feed: to compact its logs (T10), who votes, to change a group's members (T11); and what it asks
  * its own applier when the leaders' logs do not go back far enough (T10).
  */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
@@ -11,6 +11,7 @@ import { CraftError } from '../../shared/wire/errors.js';
 import { requestInstall } from '../../shared/wire/install.js';
 import { encodeError } from '../../shared/wire/reply.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
+import { encodeVoters } from '../../shared/wire/voters.js';
 import type { ClientCommand } from './commands.js';
 import { parseCompact } from './compact.js';
 import { configureError, membersReply, parseChange } from './members.js';
@@ -56,6 +57,8 @@ export class ReplicaRequests {
       },
       'service',
     );
+    const tellVoters = (message: Msg) => void message.respond(encodeVoters(runner.core.groups));
+    listen(subjects.voters(server), tellVoters, 'service');
     for (let group = 0; group < groups; group++) {
       listen(subjects.configure(group), (message) => this.configure(message, group), 'client');
     }

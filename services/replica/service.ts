@@ -292,8 +292,7 @@ export class ReplicaService implements Service {
           const about = { server, cluster, version: VERSION, node, protocol, logStore, malformed: malformed.value };
           message.respond(JSON.stringify(serverStatus(this.core, about, this.clocks.physical())));
         },
-        // The own applier asks on the subject with a name.
-        subject === subjects.admin('status') ? 'client' : 'service',
+        'client',
       );
     }
     this.logger.info({ nats: connection.getServer(), groups: config.groups }, 'replica started');

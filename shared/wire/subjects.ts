@@ -87,6 +87,10 @@ export class Subjects {
   version(server: ServerId): string {
     return `${this.cluster}.version.${server}`;
   }
+  /** An applier asks its own server's replica who votes (T11). */
+  voters(server: ServerId): string {
+    return `${this.cluster}.voters.${server}`;
+  }
   snapshotBucket(): string {
     return `${this.cluster.toUpperCase()}_SNAPSHOTS`;
   }

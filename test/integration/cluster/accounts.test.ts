@@ -160,7 +160,7 @@ function isMergedBatch(data: Uint8Array): boolean {
 
 /** Between the services, and for operators. */
 const INTERNAL = [
-  ...['rpc', 'feed', 'barrier', 'install', 'restart-log', 'compact', 'store', 'log', 'version'].map(
+  ...['rpc', 'feed', 'barrier', 'install', 'restart-log', 'compact', 'store', 'log', 'version', 'voters'].map(
     (one) => `${one}.s1`,
   ),
   ...['restore', 'snapshots', 'checkpoint', 'registered.s4'],
@@ -288,7 +288,7 @@ describe('an answer to a forged reply subject has no effect', () => {
 
   it.each([
     ...['cmd.kv.put', 'query.kv.get', 'admin.status', 'admin.applied', 'admin.health', 'sync.s1'],
-    ...['admin.outcomes.s1', 'admin.snapshots.s1', 'group.0.configure'],
+    ...['admin.status.s1', 'admin.outcomes.s1', 'admin.snapshots.s1', 'group.0.configure'],
   ])('operator, who shares the account of the services: %s', async (subject) => {
     for (const reply of FORGED.slice(0, -1)) of('operator').publish(`${C}.${subject}`, put, { reply });
     await of('operator').request(STATUS[0] ?? '', '', { timeout: 2_000 });
