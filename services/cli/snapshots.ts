@@ -98,14 +98,13 @@ export async function restoreSnapshot(
 }
 
 /**
- * Why a file is not restored over a state without being told to. A log begins with version 1: with another one in force, its first entry is the
- * switch with which the cluster has begun.
+ * Why a file is not restored over a state without being told to. A log begins with version 1: a cluster whose machine has a newer one begins with a
+ * switch in its log, which is a state, too.
  */
 export function whyNotRestored(mergedIndex: number, version: number | undefined): string {
-  if (mergedIndex === 1 && version !== undefined && version > FIRST_VERSION) {
-    return `the log begins with the switch to version ${version} of the state machine, and has nothing else: use --replace, which loses no command`;
-  }
-  return `there is a state at merged index ${mergedIndex}, which would be lost: --replace if that is meant`;
+  const why = `there is a state at merged index ${mergedIndex}, which would be lost: --replace if that is meant`;
+  if (version === undefined || version <= FIRST_VERSION) return why;
+  return `${why}; in a new cluster it is only the switch to version ${version} of the state machine, and no command is lost`;
 }
 
 /** The merged index of the command. What was refused for now has not happened, and is asked for again. */
