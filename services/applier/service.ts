@@ -33,6 +33,7 @@ import type { ApplierCore } from './core/applier.js';
 import { type CheckpointMessage, checkpointMessage } from './core/comparison.js';
 import type { Effect } from './core/effect.js';
 import { Executor, type Outside } from './executor.js';
+import { LookAgain } from './look-again.js';
 import { watchVoters } from './members.js';
 import { natsTail } from './nats-tail.js';
 import { Queries } from './queries.js';
@@ -46,6 +47,8 @@ import { ApplierTracing } from './tracing.js';
 const STOP_MS_MAX = 5_000;
 /** A replica that was started again hears of the version in force within this (milliseconds). */
 const TELL_MS = 5_000;
+/** Until a stream that could not be read is looked at again (milliseconds). */
+const LOOK_AGAIN_MS = 2_000;
 /** Hears of every committed batch; times in microseconds since the Unix epoch. */
 export type OnApplied = (commands: readonly MergedCommand[], startUs: number, endUs: number) => void;
 
@@ -140,8 +143,12 @@ export class ApplierService implements Service {
       stream: subjects.logStream(server),
       subject,
       warn: this.warn,
-      onReadable: (trouble) => health.report('stream', trouble),
+      onReadable: (trouble) => {
+        health.report('stream', trouble);
+        lookAgain.told(trouble);
+      },
     });
+    const lookAgain = new LookAgain(() => reader.reaches(0), LOOK_AGAIN_MS, this.stopping.signal);
     this.condition = new Condition({
       connection,
       subjects,
