@@ -42,7 +42,7 @@ export class HealthReports {
     const health = this.options.health.of(service);
     metrics.gaugeBy('health', 'Conditions of the service: 1 while ok, else 0', 'condition', () => {
       health.look();
-      return health.status().conditions.map(({ condition, ok }) => [condition, ok ? 1 : 0] as const);
+      return health.status().conditions.map(({ condition, ok }) => [[condition], ok ? 1 : 0] as const);
     });
     metrics.gauge('serves', 'Whether the service does its work: 1, else 0', () => {
       health.look();

@@ -10,6 +10,7 @@
  */
 import { applierConfig, ConfigError, commonConfig, replicaConfig } from '../shared/config/config.js';
 import { exitCodeOf, type Service } from '../shared/config/service.js';
+import { VERSION } from '../shared/config/version.js';
 import { currentHandler } from '../shared/engine/handler-context.js';
 import { loadStateMachine } from '../shared/engine/loading.js';
 import { remedyOf, type ServiceName } from '../shared/health/conditions.js';
@@ -19,7 +20,7 @@ import { DirectFeed } from '../shared/link/feed.js';
 import type { Links } from '../shared/link/links.js';
 import { DirectMergedLog } from '../shared/link/merged-log.js';
 import { createLogger, type Logger } from '../shared/telemetry/log.js';
-import { openMetrics } from '../shared/telemetry/metrics.js';
+import { observeProcess, openMetrics } from '../shared/telemetry/metrics.js';
 import { HealthReports } from './health.js';
 import type { Clocks } from './replica/runner.js';
 import { type SupervisedService, Supervisor } from './supervisor.js';
@@ -91,6 +92,7 @@ async function main(names: readonly string[]): Promise<void> {
   }
   const { metricsPort, metricsAddress } = config;
   if (metricsPort !== undefined) {
+    observeProcess(config.server);
     const endpoint = `http://${metricsAddress?.includes(':') ? `[${metricsAddress}]` : metricsAddress}:${metricsPort}`;
     logger.info({ endpoint }, `metrics at ${endpoint}/metrics, probes at ${endpoint}/healthz and ${endpoint}/readyz`);
   }
@@ -132,6 +134,9 @@ async function supervised(
   const health = processHealth.of(name);
   health.report('running', { why: 'it is starting', remedy: 'wait; when it lasts, see what the log says' });
   reports.observe(name, metrics);
+  metrics.gaugeBy('build_info', 'Always 1: the versions of craft and of Node.js', ['version', 'node'], () => [
+    [[VERSION, process.version], 1],
+  ]);
   const restarts = metrics.counter(
     'service_restarts_total',
     'Times that the service was started again after a failure',

@@ -10,9 +10,12 @@ import type { Parts } from './generated.js';
 import { metricsTable, type Source } from './metrics.js';
 import { settingsTable } from './settings.js';
 
+/** Where services open metrics. */
 function servicesSources(): Source[] {
-  const names = readdirSync(join(projectRoot(), 'services'), { recursive: true, encoding: 'utf8' });
-  const paths = names.filter((name) => name.endsWith('.ts')).map((name) => `services/${name}`);
+  const paths = ['services', 'shared/telemetry'].flatMap((folder) => {
+    const names = readdirSync(join(projectRoot(), folder), { recursive: true, encoding: 'utf8' });
+    return names.filter((name) => name.endsWith('.ts')).map((name) => `${folder}/${name}`);
+  });
   return paths.map((path) => ({ path, text: readFileSync(join(projectRoot(), path), 'utf8') }));
 }
 

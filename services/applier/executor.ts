@@ -50,7 +50,7 @@ export interface Outside {
     >,
   ): void;
   /** These runs of the merged log have come, from its end or from the stream. */
-  onArrived?(found: WindowAnswer): void;
+  onArrived(found: WindowAnswer): void;
   /** A try of a batch begins; what is returned hears of what is sent to the database. For tracing. */
   onApply?(batch: EngineBatch): OnDatabaseCall | undefined;
   /** A batch is committed: when its transaction began (microseconds since the Unix epoch). */
@@ -58,6 +58,8 @@ export interface Outside {
   onApplied(effect: Done<'answer'>, startUs: number): void;
   /** The rows were added up at this position. */
   onVerified(position: EnginePosition, tables: readonly TableChecksum[]): void;
+  /** A snapshot could not be made the state. */
+  onInstallFailed(): void;
   /** A snapshot, or a file, is the state now. */
   onInstalled(name: string, position: EnginePosition): void;
   onRestored(batch: Done<'apply'>): void;
@@ -184,7 +186,7 @@ export class Executor {
           UNREADABLE,
           reader.read(),
           (piece) => {
-            this.outside.onArrived?.(piece.runs);
+            this.outside.onArrived(piece.runs);
             return (core) => core.read(effect.id, piece);
           },
           (core, error) => core.readEnded(effect.id, error),
@@ -192,7 +194,7 @@ export class Executor {
         return;
       case 'follow':
         tail.next(effect.wanted, (found) => {
-          this.outside.onArrived?.(found);
+          this.outside.onArrived(found);
           // Not within the event that asked.
           queueMicrotask(() => this.happen((core) => core.followed(effect.id, found)));
         });
@@ -298,6 +300,7 @@ export class Executor {
     try {
       told = await this.workOf(effect);
     } catch (error) {
+      if (effect.type === 'install') this.outside.onInstallFailed();
       told = (core) => core.engineFailed(error);
     }
     this.engineWorks = undefined;

@@ -4,8 +4,11 @@ import { DESCRIBE_QUERY, type MachineDescription } from '../../shared/engine/des
 import { JsonTextError, parseJson } from '../../shared/engine/json-text.js';
 import { type EnginePosition, PositionError, type StorageEngine } from '../../shared/engine/port.js';
 import type { Index } from '../../shared/raft/entry.js';
+import { LATENCIES, type Metrics } from '../../shared/telemetry/metrics.js';
+import type { QueueLevel } from '../../shared/telemetry/queues.js';
+import type { Counter, Histogram } from '../../shared/telemetry/samples.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
-import { CraftError } from '../../shared/wire/errors.js';
+import { CraftError, ErrorCode } from '../../shared/wire/errors.js';
 import { RequestHeaders } from '../../shared/wire/headers.js';
 import type { MicroEndpoint, MicroStatistics } from '../../shared/wire/micro.js';
 import { encodeError } from '../../shared/wire/reply.js';
@@ -34,6 +37,7 @@ export interface QueriesOptions {
   /** Why the state does not come nearer to what was acknowledged; undefined when it does. */
   readonly waiting: () => string | undefined;
   readonly tracing: Tracing;
+  readonly metrics: Pick<Metrics, 'counterBy' | 'histogramBy'>;
   /** The stored state is not as far as was applied: it must be applied again from there. */
   readonly onBehind: (found: EnginePosition) => void;
   /** A read failed for a reason that is not the client's. */
@@ -46,15 +50,31 @@ class Reads implements MicroStatistics {
   errors = 0;
   lastError = '';
   processingMs = 0;
+
+  constructor(readonly seconds: Histogram) {}
 }
 
 export class Queries {
   private underWay = 0;
-  private readonly queries = new Reads();
-  private readonly syncs = new Reads();
+  private readonly queries: Reads;
+  private readonly syncs: Reads;
+  private readonly refusals: Readonly<Record<ErrorCode, Counter>>;
 
   constructor(private readonly options: QueriesOptions) {
-    const { connection, subjects, server } = options;
+    const { connection, subjects, server, metrics } = options;
+    const seconds = metrics.histogramBy(
+      'read_seconds',
+      'Time of one read, answered or refused; not of those that were refused because too many were under way',
+      'kind',
+      LATENCIES,
+    );
+    this.queries = new Reads(seconds('query'));
+    this.syncs = new Reads(seconds('sync'));
+    const refused = metrics.counterBy('reads_refused_total', 'Reads that were refused, by error code', 'code');
+    this.refusals = Object.fromEntries(Object.keys(ErrorCode).map((code) => [code, refused(code)])) as Record<
+      ErrorCode,
+      Counter
+    >;
     const prefix = subjects.query('');
     connection.subscribe(`${prefix}>`, {
       queue: APPLIERS_QUEUE,
@@ -69,6 +89,11 @@ export class Queries {
         if (error === null) void this.answer(message, this.syncs, 'craft.sync', server, (spans) => this.sync(spans));
       },
     });
+  }
+
+  /** Reads under way, and how many may be. */
+  get level(): QueueLevel {
+    return { queue: 'reads', items: { now: this.underWay, max: READS_MAX } };
   }
 
   /** What clients may ask here, for lists of services. */
@@ -110,7 +135,9 @@ export class Queries {
       this.refuse(message, reads, error, spans);
     } finally {
       this.underWay -= 1;
-      reads.processingMs += performance.now() - startMs;
+      const ms = performance.now() - startMs;
+      reads.processingMs += ms;
+      reads.seconds.observe(ms / 1_000);
     }
   }
 
@@ -166,6 +193,7 @@ export class Queries {
     // A database that does not answer is away for a while; nothing has happened, so the client may ask again.
     const typed = error instanceof CraftError ? error : new CraftError('UNAVAILABLE', 'the database does not answer');
     reads.errors += 1;
+    this.refusals[typed.code].add();
     reads.lastError = `${typed.code}: ${typed.message}`;
     spans?.end(typed);
     try {

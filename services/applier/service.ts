@@ -16,7 +16,7 @@ import { encodeVerify } from '../../shared/engine/verify.js';
 import type { ServiceHealth } from '../../shared/health/health.js';
 import type { Links } from '../../shared/link/links.js';
 import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
-import { BATCH_SIZES, type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
+import type { Metrics } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
@@ -35,6 +35,7 @@ import type { Effect } from './core/effect.js';
 import { Executor, type Outside } from './executor.js';
 import { LookAgain } from './look-again.js';
 import { watchVoters } from './members.js';
+import { ApplierMetrics } from './metrics.js';
 import { natsTail } from './nats-tail.js';
 import { Queries } from './queries.js';
 import { ReadBarrier } from './read-barrier.js';
@@ -68,15 +69,7 @@ export class ApplierService implements Service {
   private readonly positions: AppliedPositions;
   private readonly answers: Answers;
   private readonly warn;
-  private readonly batchSizes;
-  private readonly batchSeconds;
-  private readonly commandsApplied;
-  private readonly duplicates;
-  private readonly rejections;
-  private readonly failures;
-  private readonly retries;
-  private readonly installs;
-  private readonly malformed;
+  private readonly counts: ApplierMetrics;
 
   constructor(
     private readonly config: ApplierConfig,
@@ -107,31 +100,6 @@ export class ApplierService implements Service {
     });
     if (links.applied !== undefined) links.applied.indexes = this.positions.indexes;
     this.answers = answersOver(connection);
-    this.batchSizes = metrics.histogram('applied_batch_commands', 'Commands in one transaction', BATCH_SIZES);
-    this.batchSeconds = metrics.histogram('apply_seconds', 'Time of one transaction', SECONDS);
-    this.commandsApplied = metrics.counter('applied_commands_total', 'Commands applied');
-    this.duplicates = metrics.counter(
-      'duplicate_commands_total',
-      'Commands answered with the result of an earlier one',
-    );
-    this.rejections = metrics.counter('rejected_commands_total', 'Commands that the state machine rejected');
-    this.failures = metrics.counter('failed_commands_total', 'Commands whose handler failed');
-    this.retries = metrics.counter('apply_retries_total', 'Transactions that were tried again');
-    this.installs = metrics.counter('snapshot_installs_total', 'Snapshots installed');
-    this.malformed = metrics.counter('malformed_checkpoints_total', 'Messages on the checkpoint subject that are none');
-    const repliesRefused = metrics.counter(
-      'replies_refused_total',
-      'Requests without an answer: their reply subject is one of the services or of NATS',
-    );
-    const replies = new ReplyGuard(subjects, config.natsInboxPrefix, (reply) => {
-      repliesRefused.add();
-      this.warn(REPLY_REFUSED, reply);
-    });
-    metrics.gauge('applied_index', 'Merged index of the last entry applied', () => core.appliedIndex);
-    metrics.gauge('apply_queue_commands', 'Commands that wait for their transaction', () => core.queued);
-    metrics.gauge('state_trusted', '1, or 0 while this state differs from the others', () =>
-      core.refusal === undefined ? 1 : 0,
-    );
     const refusal = () => core.refusal;
     const telling = setInterval(() => this.tellVersion(), TELL_MS);
     telling.unref();
@@ -149,6 +117,22 @@ export class ApplierService implements Service {
       },
     });
     const lookAgain = new LookAgain(() => reader.reaches(0), LOOK_AGAIN_MS, this.stopping.signal);
+    const end = () => Math.max(tail.end ?? 0, reader.end ?? 0);
+    const counts = new ApplierMetrics({
+      metrics,
+      server,
+      loaded,
+      core,
+      end,
+      queues: () => [queries.level],
+      // In another process than the replica's, perhaps: both read the machine's clock.
+      physical: () => Date.now() * 1_000,
+    });
+    this.counts = counts;
+    const replies = new ReplyGuard(subjects, config.natsInboxPrefix, (reply) => {
+      counts.repliesRefused.add();
+      this.warn(REPLY_REFUSED, reply);
+    });
     this.condition = new Condition({
       connection,
       subjects,
@@ -159,7 +143,7 @@ export class ApplierService implements Service {
       core,
       health,
       underWay: () => this.executor.underWay,
-      end: () => Math.max(tail.end ?? 0, reader.end ?? 0),
+      end,
     });
     const snapshots = new Snapshots({
       connection,
@@ -185,13 +169,16 @@ export class ApplierService implements Service {
       {
         tell: (effect) => this.tell(effect),
         startUs: spanTimeUs,
-        ...(spans === undefined
-          ? {}
-          : { onArrived: (found) => spans.arrived(found), onApply: (batch) => spans.begins(batch) }),
+        onArrived: (found) => {
+          counts.onArrived(found);
+          spans?.arrived(found);
+        },
+        ...(spans === undefined ? {} : { onApply: (batch) => spans.begins(batch) }),
+        onInstallFailed: () => counts.onInstallFailed(),
         onApplied: (effect, startUs) => this.committed(effect, startUs),
         onVerified: (at, tables) => this.condition.onVerified(at, tables),
         onInstalled: (snapshot, { mergedIndex }) => {
-          this.installs.add();
+          counts.installs.add();
           logger.info({ snapshot, mergedIndex }, 'a snapshot is installed');
         },
         onRestored: ({ restoring }) => logger.warn({ ...restoring }, 'the state is now that of a file'),
@@ -235,6 +222,7 @@ export class ApplierService implements Service {
       server,
       engine,
       barrier: new ReadBarrier(connection, subjects.barrier(server), config.groups, this.positions),
+      metrics,
       describe: () => {
         const inForce = loaded.versions.find(({ version }) => version === core.version);
         return inForce && describeMachine(inForce.contract);
@@ -255,7 +243,7 @@ export class ApplierService implements Service {
       { name: 'craft-applier', description, server, cluster: config.cluster, endpoints },
       replies,
     );
-    void watchNats(connection, this.warn, health);
+    void watchNats(connection, this.warn, health, metrics);
     void this.watchConnection();
     void connection.closed().then((error) => {
       this.end(new Error('the NATS connection is closed for good', { cause: error }));
@@ -287,6 +275,7 @@ export class ApplierService implements Service {
     switch (effect.type) {
       case 'moved':
         this.positions.reset(indexesOf(effect.position.positions));
+        this.counts.onMoved();
         return;
       case 'answer':
         this.answer(effect);
@@ -308,7 +297,7 @@ export class ApplierService implements Service {
         return;
       case 'trouble':
         this.condition.failed(effect.error);
-        if (effect.isRetry) this.retries.add();
+        if (effect.isRetry) this.counts.retries.add();
         if (effect.isRetry) this.spans?.failed(effect.error);
         this.warn(
           effect.isRetry ? 'a batch could not be applied; trying again' : 'the state cannot go on',
@@ -335,6 +324,7 @@ export class ApplierService implements Service {
         return;
       }
       case 'differs':
+        this.counts.onDifference(effect.isOwn);
         if (effect.isOwn) logger.fatal(`nothing is read from this state any more: ${effect.message}`);
         else logger.error(effect.message);
     }
@@ -361,7 +351,7 @@ export class ApplierService implements Service {
     try {
       message = parseJson(data, checkpointMessage);
     } catch {
-      this.malformed.add();
+      this.counts.malformed.add();
       return;
     }
     this.executor.happen((core) => core.heard(message));
@@ -372,18 +362,12 @@ export class ApplierService implements Service {
     const endUs = spanTimeUs();
     for (const { group, index } of commands) this.positions.applied(group, index);
     this.positions.settle();
-    this.batchSizes.observe(commands.length);
-    this.batchSeconds.observe((endUs - startUs) / 1e6);
-    this.commandsApplied.add(commands.length);
+    this.counts.onApplied(commands, (endUs - startUs) / 1e6);
     this.onApplied?.(commands, startUs, endUs);
   }
 
   private answer({ commands, done, isTrusted }: Answer): void {
     const { applied } = done;
-    for (const { duplicate, outcome } of applied) {
-      if (duplicate) this.duplicates.add();
-      if (!outcome.ok) (outcome.failed ? this.failures : this.rejections).add();
-    }
     try {
       answer(this.answers, this.subjects, this.config.server, commands, applied, isTrusted, (error) =>
         this.warn('an answer could not be sent', error),
@@ -392,6 +376,7 @@ export class ApplierService implements Service {
       // The clients ask again, with the same ids.
       if (!this.stopping.signal.aborted) this.warn('answers could not be sent', error);
     }
+    this.counts.onAnswered(commands, applied);
     this.spans?.answered(commands, done, isTrusted);
   }
 

@@ -49,11 +49,28 @@ export class Snapshots {
   private saveFailedAtMs = 0;
   private readonly seconds;
   private readonly bytes;
+  private readonly failures;
+  /** Of those that count, as they were listed last. */
+  private newest: SnapshotInfo | undefined;
 
   constructor(private readonly options: SnapshotsOptions) {
     const { metrics, connection, subjects } = options;
     this.seconds = metrics.histogram('snapshot_seconds', 'Time of one snapshot, saved', SECONDS);
     this.bytes = metrics.counter('snapshot_bytes_total', 'Bytes of the snapshots saved, compressed');
+    this.failures = metrics.counter('snapshot_failures_total', 'Snapshots that could not be saved');
+    metrics.gauge('snapshot_age_seconds', 'Age of the newest snapshot that counts, by the own clock', () =>
+      this.newest === undefined ? undefined : (Date.now() - Date.parse(this.newest.savedAt)) / 1_000,
+    );
+    metrics.gauge(
+      'snapshot_size_bytes',
+      'Compressed size of the newest snapshot that counts',
+      () => this.newest?.bytes,
+    );
+    metrics.gauge(
+      'snapshot_merged_index',
+      'Merged index of the newest snapshot that counts',
+      () => this.newest?.position.mergedIndex,
+    );
     connection.subscribe(subjects.snapshots(), {
       callback: (error, message) => {
         if (error === null) this.heard(message.data);
@@ -67,6 +84,7 @@ export class Snapshots {
     const startMs = performance.now();
     this.beginTelling();
     const info = await this.withBucket((bucket) => bucket.save(server, snapshot), 'save').catch((error: unknown) => {
+      this.failures.add();
       this.endTelling();
       throw error;
     });
@@ -101,6 +119,7 @@ export class Snapshots {
 
   async list(): Promise<SnapshotInfo[]> {
     const all = await this.withBucket((bucket) => bucket.list());
+    this.newest = newestOf(all);
     // A newer snapshot of another server takes the place of the one that failed here.
     if (all.some(({ confirmed, savedAt }) => confirmed && Date.parse(savedAt) > this.saveFailedAtMs)) {
       this.troubles.delete('save');
@@ -187,4 +206,14 @@ export class Snapshots {
       onBucket(this.troubles.get('save') ?? this.troubles.get('other'));
     }
   }
+}
+
+/** Of the confirmed ones, the one of the largest merged index. */
+function newestOf(all: readonly SnapshotInfo[]): SnapshotInfo | undefined {
+  return all
+    .filter(({ confirmed }) => confirmed)
+    .reduce<SnapshotInfo | undefined>(
+      (newest, one) => (newest !== undefined && newest.position.mergedIndex >= one.position.mergedIndex ? newest : one),
+      undefined,
+    );
 }

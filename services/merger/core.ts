@@ -76,6 +76,13 @@ interface Unstored {
   readonly emittedAtMs: number;
 }
 
+/** What the merge waits for, and since when that has been so (milliseconds, the clock of `advance`). */
+export interface Held {
+  readonly group: GroupId;
+  readonly watermark: Timestamp;
+  readonly sinceMs: number;
+}
+
 export class MergerCore {
   private merge: Merge;
   private isFetching = false;
@@ -91,6 +98,7 @@ export class MergerCore {
   private anchor: MergedRun | null = null;
   private isFlushing = false;
   private nowMs = 0;
+  private held: Held | undefined;
   /** What one message carries (bytes of entries). */
   private carriedBytes = Number.POSITIVE_INFINITY;
 
@@ -124,6 +132,7 @@ export class MergerCore {
       effects.push({ type: 'emit', run });
       this.keep(run);
     }
+    this.noteHeld();
     if (this.isStoreDue) effects.push({ type: 'store', run: this.takeUnstored() });
     if (this.bases !== null) {
       // What has been merged before goes first, so that the anchor lies behind it.
@@ -190,9 +199,26 @@ export class MergerCore {
     return this.merge.position();
   }
 
-  /** The group that the merge waits for, with its watermark; undefined when nothing waits. */
-  heldBy(): ReturnType<Merge['heldBy']> {
-    return this.merge.heldBy();
+  /** The group that the merge waits for, with its watermark, and since when it has been that one; undefined when nothing waits. */
+  heldBy(): Held | undefined {
+    return this.held;
+  }
+
+  /** For each group the bytes that wait for other groups, and how many may. */
+  waitingBytes(): { readonly now: number; readonly max: number }[] {
+    return this.merge.waitingBytes().map((now) => ({ now, max: this.limits.waitingBytesMax }));
+  }
+
+  /** Bytes that are emitted and not stored, and how many may be. */
+  get unstoredFill(): { readonly now: number; readonly max: number } {
+    return { now: this.unstoredBytes + (this.storingBytes ?? 0), max: this.limits.unstoredBytesMax };
+  }
+
+  private noteHeld(): void {
+    const by = this.merge.heldBy();
+    const { held } = this;
+    if (by === undefined) this.held = undefined;
+    else if (held?.group !== by.group || held.watermark !== by.watermark) this.held = { ...by, sinceMs: this.nowMs };
   }
 
   private take(): MergedRun | null {

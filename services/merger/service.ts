@@ -12,15 +12,16 @@ import type { CommonConfig } from '../../shared/config/config.js';
 import { openAll } from '../../shared/config/opened.js';
 import { OtherClusterError } from '../../shared/config/other-cluster.js';
 import type { Service } from '../../shared/config/service.js';
-import { Lasting, messageOf, ServiceHealth, TROUBLE_MS } from '../../shared/health/health.js';
+import { messageOf, ServiceHealth, TROUBLE_MS } from '../../shared/health/health.js';
 import { limitsTrouble, publishTrouble } from '../../shared/health/stream-limits.js';
 import { type FeedSource, MergerReplacedError } from '../../shared/link/feed.js';
 import type { Links } from '../../shared/link/links.js';
 import type { MergedRun, MergePosition } from '../../shared/merge/merge.js';
 import type { Index } from '../../shared/raft/entry.js';
 import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
-import { BATCH_SIZES, type Metrics, openMetrics } from '../../shared/telemetry/metrics.js';
+import { BATCH_SIZES, type Metrics, openMetrics, SECONDS } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
+import { observeQueues } from '../../shared/telemetry/queues.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import { createTracing, type Tracing } from '../../shared/telemetry/tracing.js';
 import { connectNats, NO_NATS, onCarriedBytes, requireOpen } from '../../shared/wire/connection.js';
@@ -101,6 +102,8 @@ class MergerService implements Service {
   /** What one message of NATS carries (bytes of entries). */
   private carriedBytes = Number.POSITIVE_INFINITY;
   private readonly fenced;
+  private readonly published;
+  private readonly publishErrors;
   private readonly limitsWatch: NodeJS.Timeout;
   /** The wait for where the state machine is. */
   private locating: { readonly sinceMs: number; why: string } | undefined;
@@ -128,10 +131,14 @@ class MergerService implements Service {
     // An applier in another process waits for what goes to the stream.
     this.limits = links.mergedLog === undefined ? { ...MERGER_DEFAULTS, storeDelayMs: 0 } : MERGER_DEFAULTS;
     this.batchSizes = metrics.histogram('merged_batch_entries', 'Entries that are emitted at once', BATCH_SIZES);
+    this.published = metrics.histogram(
+      'publish_seconds',
+      'Time until JetStream has one message of the merged log',
+      SECONDS,
+    );
+    this.publishErrors = metrics.counter('publish_errors_total', 'Messages that the merged-log stream did not take');
     this.fenced = metrics.counter('merger_restarts_total', 'Times that the merger started again from the stream');
-    metrics.gauge('merged_index', 'Merged index of the last entry merged', () => {
-      return this.executor?.core.position().mergedIndex ?? 0;
-    });
+    this.observe();
     connection.subscribe(subjects.restartLog(server), {
       callback: (error) => {
         if (error !== null) return;
@@ -143,7 +150,7 @@ class MergerService implements Service {
     // The replica and the applier count and tell what is refused: the same requests reach them.
     const replies = new ReplyGuard(subjects, config.natsInboxPrefix, () => undefined);
     listService(connection, { name: 'craft-merger', description, server, cluster, endpoints: [] }, replies);
-    void watchNats(connection, this.warn, health);
+    void watchNats(connection, this.warn, health, metrics);
     this.watch();
     this.limitsWatch = setInterval(() => void this.lookAtLimits(), LIMITS_MS);
     this.limitsWatch.unref();
@@ -181,16 +188,41 @@ class MergerService implements Service {
       if (locating === undefined) return undefined;
       // The merge waits for the answer, which may take long.
       health.turned('the merge');
-      const forMs = Date.now() - locating.sinceMs;
+      const forMs = performance.now() - locating.sinceMs;
       if (forMs < TROUBLE_MS) return undefined;
       return { why: `the logs begin after the end of the stream, and ${locating.why}`, forMs };
     });
-    const held = new Lasting<string>(TROUBLE_MS);
     health.watch('group', () => {
       const by = this.executor?.core.heldBy();
-      const { lasting, forMs } = held.see(by === undefined ? [] : [`${by.group} ${by.watermark}`]);
-      if (by === undefined || lasting.length === 0) return undefined;
+      const forMs = by === undefined ? 0 : performance.now() - by.sinceMs;
+      if (by === undefined || forMs < TROUBLE_MS) return undefined;
       return { why: `the merged log waits for group ${by.group}, of which nothing is heard`, forMs };
+    });
+  }
+
+  private observe(): void {
+    const { metrics, config } = this;
+    metrics.gauge('merged_index', 'Merged index of the last entry merged', () => {
+      return this.executor?.core.position().mergedIndex ?? 0;
+    });
+    metrics.gaugeBy(
+      'merge_held_seconds',
+      'How long the merge has waited for the group; 0 while it does not',
+      'group',
+      () => {
+        const by = this.executor?.core.heldBy();
+        const seconds = by === undefined ? 0 : (performance.now() - by.sinceMs) / 1_000;
+        return Array.from(
+          { length: config.groups },
+          (_, group) => [[`${group}`], by?.group === group ? seconds : 0] as const,
+        );
+      },
+    );
+    observeQueues(metrics, () => {
+      const core = this.executor?.core;
+      if (core === undefined) return [];
+      const waiting = core.waitingBytes().map((bytes, group) => ({ queue: 'merge', group, bytes }));
+      return [...waiting, { queue: 'unstored', bytes: core.unstoredFill }];
     });
   }
 
@@ -274,10 +306,13 @@ class MergerService implements Service {
 
   private async store(run: MergedRun): Promise<void> {
     const { stream, health, subjects, config } = this;
+    const startMs = performance.now();
     try {
       await stream.publish(encodeMergedBatch(run), PUBLISH_MS_MAX);
+      this.published.observe((performance.now() - startMs) / 1_000);
       health.report('publish', undefined);
     } catch (error) {
+      if (!this.isStopping) this.publishErrors.add();
       // One that another message has overtaken begins again at once.
       if (error instanceof Error && !(error instanceof StreamFencedError) && !this.isStopping)
         health.report('publish', publishTrouble(subjects.logStream(config.server), error));
@@ -294,7 +329,7 @@ class MergerService implements Service {
 
   /** The log is gone where the stream ends (the stream was lost, or this server was away for long): goes on from the state machine (T10). */
   private async locate(atLeast: readonly Index[]): Promise<MergePosition | null> {
-    this.locating ??= { sinceMs: Date.now(), why: 'its applier has no state yet that reaches them' };
+    this.locating ??= { sinceMs: performance.now(), why: 'its applier has no state yet that reaches them' };
     try {
       const state = await requestInstall(this.connection, this.subjects.install(this.config.server), atLeast);
       const { mergedIndex, checksum, positions } = state;

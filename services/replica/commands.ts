@@ -20,7 +20,7 @@ import { type Answers, answersOver, type ReplyAddress } from '../../shared/wire/
 import { decodeCommand, encodeCommand, type ReplyFormat } from '../../shared/wire/command.js';
 import { type BatchCommand, type CommandBatch, decodeCommandBatch } from '../../shared/wire/command-batch.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
-import { CraftError } from '../../shared/wire/errors.js';
+import { CraftError, type ErrorCode } from '../../shared/wire/errors.js';
 import { RequestHeaders } from '../../shared/wire/headers.js';
 import { isFromOtherAccount } from '../../shared/wire/inbox.js';
 import { parseJson } from '../../shared/wire/json.js';
@@ -60,6 +60,8 @@ export interface IngressOptions {
   readonly refusal: (group: GroupId, acknowledgement: Acknowledgement) => CommandRefusal | null;
   /** Queues commands of one group, in their order; returns for each one why not, or null. */
   readonly offer: (group: GroupId, commands: readonly ClientCommand[]) => readonly (CommandRefusal | null)[];
+  /** A command, or a batch as a whole, is refused. */
+  readonly onRefused: (code: ErrorCode) => void;
   /** Something failed that no client is to blame for; clients hear INTERNAL, or nothing. */
   readonly onFailure: (what: string, error: unknown) => void;
 }
@@ -203,6 +205,7 @@ export class Ingress {
 
   /** As a whole. */
   private refuseBatch(message: Msg, { code, message: text }: CraftError): void {
+    this.options.onRefused(code);
     if (message.reply) this.connection.publish(message.reply, encodeBatchRefusal(code, text));
   }
 
@@ -317,7 +320,7 @@ export class Ingress {
             'leadership was lost, and it could not be found out in time whether the command is committed',
           );
     // One that the applier answers waits here for its trace only; its address is in the entry.
-    for (const { command } of waiting) if (command.acknowledgement !== 'applied') this.fail(command, error);
+    for (const { command } of waiting) if (command.acknowledgement !== 'applied') this.tell(command, error);
     for (const entry of entries) this.fail(decodeCommand(entryBody(entry)), error);
   }
 
@@ -327,6 +330,11 @@ export class Ingress {
   }
 
   private fail(to: ReplyAddress, error: unknown): void {
+    this.options.onRefused(error instanceof CraftError ? error.code : 'INTERNAL');
+    this.tell(to, error);
+  }
+
+  private tell(to: ReplyAddress, error: unknown): void {
     this.answers.failWith(to, error);
     this.flushLater();
     if (!(error instanceof CraftError)) this.options.onFailure('failed on a command', error);

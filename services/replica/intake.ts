@@ -39,6 +39,10 @@ class Waiting {
     return this.tasks.length === 0;
   }
 
+  get size(): { readonly items: number; readonly bytes: number } {
+    return { items: this.tasks.length, bytes: this.bytes };
+  }
+
   /** False when there is no room. */
   add(task: Task): boolean {
     if (this.tasks.length >= WAITING_MAX || this.bytes + task.bytes > WAITING_BYTES_MAX) return false;
@@ -86,6 +90,11 @@ export class Intake {
       if (!this.hasTime) this.roundLater();
     } else if ((isLarge ? this.large : this.small).add(task)) this.roundLater();
     else task.shed();
+  }
+
+  /** What waits: messages, and bytes of them. */
+  get waiting(): Readonly<Record<'small' | 'large', { readonly items: number; readonly bytes: number }>> {
+    return { small: this.small.size, large: this.large.size };
   }
 
   /** Resolves when nothing waits. */

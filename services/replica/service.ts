@@ -10,7 +10,7 @@ import { VERSION } from '../../shared/config/version.js';
 import type { Admission } from '../../shared/engine/admission.js';
 import { Lasting, type ServiceHealth, TROUBLE_MS, type Trouble } from '../../shared/health/health.js';
 import type { DirectFeed } from '../../shared/link/feed.js';
-import type { LogStore } from '../../shared/log-store/port.js';
+import type { LogStore, WriteBatch } from '../../shared/log-store/port.js';
 import type { GroupId, Index } from '../../shared/raft/entry.js';
 import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import type { Metrics } from '../../shared/telemetry/metrics.js';
@@ -37,13 +37,14 @@ import { REPLY_REFUSED, ReplyGuard } from '../../shared/wire/reply-guard.js';
 import { LEADERS_QUEUE, Subjects } from '../../shared/wire/subjects.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 import { type ClientCommand, Ingress } from './commands.js';
-import type { CommandRefusal } from './core/effect.js';
+import type { CommandRefusal, Placed } from './core/effect.js';
 import type { FeedRequest } from './core/feed.js';
 import type { ReplicaCore } from './core/server.js';
 import { withWayOut } from './damage.js';
 import type { Outside } from './executor.js';
 import { Intake } from './intake.js';
 import { Mergers } from './mergers.js';
+import { ReplicaMetrics } from './metrics.js';
 import { Peers } from './peers.js';
 import { Probes } from './probes.js';
 import { ReplicaRequests } from './requests.js';
@@ -77,11 +78,8 @@ export class ReplicaService implements Service {
   private readonly requests: ReplicaRequests;
   private readonly spans: ReplicaTracing;
   private readonly warn;
-  private readonly malformed;
+  private readonly counts: ReplicaMetrics;
   private readonly replies: ReplyGuard;
-  private readonly commands;
-  private readonly refused;
-  private readonly shed;
   /** What one message of NATS carries (bytes of entries, or of a command). */
   private carriedBytes = Number.POSITIVE_INFINITY;
   private readonly intake: Intake;
@@ -110,21 +108,14 @@ export class ReplicaService implements Service {
     });
     this.subjects = new Subjects(config.cluster);
     this.warn = warnOccasionally(logger);
-    this.malformed = metrics.counter('malformed_messages_total', 'Messages on internal subjects that were dropped');
-    const repliesRefused = metrics.counter(
-      'replies_refused_total',
-      'Requests without an answer: their reply subject is one of the services or of NATS',
-    );
-    this.replies = new ReplyGuard(this.subjects, config.natsInboxPrefix, (reply) => {
-      repliesRefused.add();
-      this.warn(REPLY_REFUSED, reply);
-    });
-    this.commands = metrics.counter('commands_total', 'Commands received from clients');
-    this.refused = metrics.counter('commands_refused_total', 'Commands refused after they were queued');
-    this.shed = metrics.counter('commands_shed_total', 'Messages of clients that were refused unread: too many waited');
     this.intake = new Intake({
       nowMs: () => performance.now(),
       defer: (action, afterMs) => void (afterMs > 0 ? setTimeout(action, Math.ceil(afterMs)) : setImmediate(action)),
+    });
+    this.counts = new ReplicaMetrics({ metrics, core, intake: this.intake, physical: () => clocks.physical() });
+    this.replies = new ReplyGuard(this.subjects, config.natsInboxPrefix, (reply) => {
+      this.counts.repliesRefused.add();
+      this.warn(REPLY_REFUSED, reply);
     });
     this.spans = new ReplicaTracing(tracing, this.subjects.rpc(config.server), core.groups);
     this.runner = new Runner<ClientCommand>(core, store, this.outside(), clocks);
@@ -137,6 +128,7 @@ export class ReplicaService implements Service {
         payloadBytesMax: () => Math.min(payloadBytesMax, this.carriedBytes),
         refusal: (group, acknowledgement) => core.refusal(group, acknowledgement),
         offer: (group, commands) => this.offer(group, commands),
+        onRefused: (code) => this.counts.onRefused(code),
         onFailure: (what, error) => this.warn(what, error),
       },
       connection,
@@ -144,7 +136,7 @@ export class ReplicaService implements Service {
     );
     this.leading = new LeaderSubscriptions(connection, this.subjects, {
       take: (message, name, group) => {
-        this.commands.add();
+        this.counts.commands.add();
         const receivedUs = tracing.enabled ? spanTimeUs() : 0;
         const shed = () => this.ingress.shed(message);
         this.takeIn('command', message, () => this.ingress.take(message, name, group, receivedUs), shed);
@@ -152,7 +144,7 @@ export class ReplicaService implements Service {
       takeBatch: (message, group) => {
         const receivedUs = tracing.enabled ? spanTimeUs() : 0;
         const shed = () => this.ingress.shedBatch(message);
-        const take = () => this.commands.add(this.ingress.takeBatch(message, group, receivedUs));
+        const take = () => this.counts.commands.add(this.ingress.takeBatch(message, group, receivedUs));
         this.takeIn('batch', message, take, shed);
       },
       takeRestore: (message, group) => {
@@ -188,11 +180,10 @@ export class ReplicaService implements Service {
       warn: this.warn,
       health,
     });
-    this.observe();
     this.watch();
     this.subscribe();
     this.list();
-    void watchNats(connection, this.warn, health);
+    void watchNats(connection, this.warn, health, metrics);
     onCarriedBytes(connection, (bytes) => this.carry(bytes));
     this.clockWatch = setInterval(() => this.lookAtClock(), CLOCK_LOOK_MS);
     this.clockWatch.unref();
@@ -239,7 +230,7 @@ export class ReplicaService implements Service {
       bytes: message.data.length,
       run: () => this.guard(what, take),
       shed: () => {
-        this.shed.add();
+        this.counts.shed.add();
         this.guard(what, shed);
       },
     });
@@ -285,7 +276,7 @@ export class ReplicaService implements Service {
         subject,
         (message) => {
           const { server, cluster } = config;
-          const { malformed } = this;
+          const { malformed } = this.counts;
           const logStore = this.logStoreStatus();
           const protocol = { ...PROTOCOL, refused: this.peers.refused };
           const { version: node } = process;
@@ -304,7 +295,7 @@ export class ReplicaService implements Service {
     const { server, cluster } = config;
     const command = {
       ...{ name: 'command', subject: subjects.commands(), queueGroup: LEADERS_QUEUE },
-      statistics: () => ({ requests: this.commands.value, errors: this.refused.value + this.shed.value }),
+      statistics: () => ({ requests: this.counts.commands.value, errors: this.counts.refusedForLoad }),
     };
     const description = 'Takes commands while it leads a group, and writes the logs of all groups';
     const service = { name: 'craft-replica', description, server, cluster, endpoints: [command] };
@@ -359,7 +350,7 @@ export class ReplicaService implements Service {
   }
 
   private drop(kind: string, detail: string): void {
-    this.malformed.add();
+    this.counts.malformed.add();
     this.warn(kind, detail);
   }
 
@@ -372,21 +363,23 @@ export class ReplicaService implements Service {
       },
       committed: ({ group, placed }) => {
         this.spans.onCommitted(group, placed);
-        if (placed.command.acknowledgement === 'committed') this.ingress.acknowledge(group, placed);
+        if (placed.command.acknowledgement === 'committed') this.acknowledge(group, placed);
       },
       ordered: ({ group, placed }) => {
         this.spans.onOrdered(group, placed);
-        this.ingress.acknowledge(group, placed);
+        this.acknowledge(group, placed);
       },
       refused: ({ commands, reason }) => {
         for (const command of commands) this.onRefused(command, reason);
       },
       leading: ({ group, term }) => {
         this.logger.info({ group, term }, 'leading');
+        this.counts.onLeading(group);
         if (!this.isStopping) this.leading.start(group);
       },
       lost: ({ group, term }) => {
         this.logger.info({ group, term }, 'no longer leading');
+        this.counts.onLost(group);
         void this.leading.stop(group);
       },
       failed: (effect) => {
@@ -397,16 +390,18 @@ export class ReplicaService implements Service {
       barrier: ({ request, positions }) => this.barriers.answer(request, positions),
       snapshotNeeded: ({ atLeast }) => void this.requests.install(atLeast),
       impossible: ({ from, group, what }) => {
+        this.counts.onImpossible();
         this.drop(`a message that no correct server can have sent to group ${group}`, `${from}: ${what}`);
       },
       clockRefused: ({ what, group, timestamp }) => {
         this.warn('a clock is too far off', { what, group, timestamp, offsetUs: this.core.clock.offsetUs() });
       },
-      onWrite: ({ batch }) => this.spans.onWrite(batch),
+      onWrite: ({ batch }) => this.onWrite(batch),
       onStoreError: (error) => this.onStoreError(error),
       onStoreRecovered: () => this.onStoreRecovered(),
       onTurn: () => {
         this.health.turned('the core of the groups');
+        this.counts.onTurn();
         if (this.tracing.enabled) this.spans.onTurn();
       },
       onFatal: (error) => this.onFatal(error),
@@ -424,7 +419,23 @@ export class ReplicaService implements Service {
     else this.logger.info({ offsetUs }, 'the clock of this server is right again: it may lead');
   }
 
+  /** T7: the replica's part of the answers. */
+  private acknowledge(group: GroupId, placed: Placed<ClientCommand>): void {
+    this.ingress.acknowledge(group, placed);
+    this.counts.onAnswered(placed.timestamp);
+  }
+
+  private onWrite(batch: WriteBatch): () => void {
+    const onDurable = this.spans.onWrite(batch);
+    const observe = this.counts.onWrite(batch);
+    return () => {
+      observe();
+      onDurable?.();
+    };
+  }
+
   private onStoreError(error: Error): void {
+    this.counts.onStoreError();
     this.warn('log store failed; this server leads nothing and acknowledges nothing until it recovers', error);
     this.health.report('log-store', error);
   }
@@ -440,7 +451,6 @@ export class ReplicaService implements Service {
   }
 
   private onRefused(command: ClientCommand, reason: CommandRefusal): void {
-    this.refused.add();
     const { code } = this.ingress.refuse(command, reason);
     this.spans.onRefused(command, code);
   }
@@ -483,18 +493,6 @@ export class ReplicaService implements Service {
       const reads = readable(PROTOCOL);
       return { why: `it reads protocol ${reads}, and ${peer.server} writes ${peer.protocol}`, forMs };
     });
-  }
-
-  private observe(): void {
-    const { metrics, core } = this;
-    metrics.gauge('groups', 'Groups of the cluster', () => core.groups.length);
-    metrics.gauge('groups_led', 'Groups that this server leads', () => {
-      return core.groups.filter((group) => group.role === 'leader').length;
-    });
-    metrics.gauge('committed_entries', 'Sum of the commit indexes of all groups', () => {
-      return core.groups.reduce((sum, group) => sum + group.commitIndex, 0);
-    });
-    metrics.gauge('clock_offset_seconds', 'Reference time minus own clock', () => core.clock.offsetUs() / 1e6);
   }
 
   private onFatal(given: Error): void {

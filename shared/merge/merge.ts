@@ -165,6 +165,11 @@ export class Merge {
     return this.queues.map((queue) => (queue.bytes >= bytesPerGroupMax ? 0 : queue.arrived + 1));
   }
 
+  /** For each group the bytes that have arrived and wait for their place. */
+  waitingBytes(): number[] {
+    return this.queues.map((queue) => queue.bytes);
+  }
+
   watermarks(): Timestamp[] {
     return this.queues.map((queue) => queue.watermark);
   }

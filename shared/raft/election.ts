@@ -58,6 +58,7 @@ function campaign(state: GroupState, kind: { preVote: boolean; transfer: boolean
     state.term = nextTerm;
     state.votedFor = state.server;
     state.hardStateChanged = true;
+    state.elections += 1;
   }
   state.role = preVote ? 'pre-candidate' : 'candidate';
   state.leader = null;

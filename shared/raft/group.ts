@@ -304,6 +304,10 @@ export class Group {
   get leader(): ServerId | null {
     return this.state.leader;
   }
+  /** Elections that this replica has stood in since it started; pre-votes do not count. */
+  get elections(): number {
+    return this.state.elections;
+  }
   get commitIndex(): Index {
     return this.state.commitIndex;
   }

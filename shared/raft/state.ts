@@ -96,6 +96,8 @@ export class GroupState {
   candidacy: Candidacy | null = null;
   leadership: Leadership | null = null;
   electionDeadlineMs: number;
+  /** Elections that this replica has stood in; pre-votes do not count. */
+  elections = 0;
   /** When this follower last heard from a leader of its term (milliseconds). */
   leaderHeardAtMs = Number.NEGATIVE_INFINITY;
   /** Timestamp of the last command in the log, committed or not (T5, T6). */

@@ -4,35 +4,41 @@
  * addition and nothing else. The endpoint also answers the probes of orchestrators: /healthz and /readyz.
  */
 import { createServer, type Server } from 'node:http';
-import { Counter as PromCounter, Gauge as PromGauge, Histogram as PromHistogram, Registry } from 'prom-client';
+import {
+  collectDefaultMetrics,
+  Counter as PromCounter,
+  Gauge as PromGauge,
+  Histogram as PromHistogram,
+  Registry,
+} from 'prom-client';
+import { Counter, Family, Histogram, type Series } from './samples.js';
 
-/** Only ever grows. Counting is an addition. */
-export class Counter {
-  value = 0;
-  add(amount = 1): void {
-    this.value += amount;
-  }
-}
-
-/** A distribution; observe once a batch rather than once a command. */
-export interface Histogram {
-  observe(value: number): void;
-}
+/** One label, or several; every service that opens the metric gives the same ones. */
+export type OwnLabels = string | readonly string[];
 
 export interface Metrics {
   /** `name` without prefix, in Prometheus style: `commands_total`. The same name gives the same counter again. */
   counter(name: string, help: string): Counter;
-  /** `read` is called at every scrape. */
-  gauge(name: string, help: string, read: () => number): void;
-  /** A gauge with one more label: `read` gives its values and a number for each. The label must be the same for every service. */
-  gaugeBy(name: string, help: string, label: string, read: () => Iterable<readonly [string, number]>): void;
-  /** What the endpoint says of this service at `path`: no lines, and status 200; or what is wrong, a line each, and status 503. */
-  probe(path: ProbePath, read: () => readonly string[]): void;
+  /** Counters with more labels. The same values give the same counter again; at most SERIES_MAX, then `other`. */
+  counterBy(name: string, help: string, labels: OwnLabels): (...values: string[]) => Counter;
+  /** `read` is called at every scrape. Undefined: there is no such number now. */
+  gauge(name: string, help: string, read: () => number | undefined): void;
+  /** A gauge with more labels: `read` gives their values, and a number for each. */
+  gaugeBy(name: string, help: string, labels: OwnLabels, read: () => Series): void;
   /** `buckets` are upper bounds in the unit that `name` ends with, ascending. */
   histogram(name: string, help: string, buckets: readonly number[]): Histogram;
+  /** Histograms with more labels, like `counterBy`. */
+  histogramBy(
+    name: string,
+    help: string,
+    labels: OwnLabels,
+    buckets: readonly number[],
+  ): (...values: string[]) => Histogram;
+  /** What the endpoint says of this service at `path`: no lines, and status 200; or what is wrong, a line each, and status 503. */
+  probe(path: ProbePath, read: () => readonly string[]): void;
   /** Text in Prometheus format: all services of this process. */
   text(): Promise<string>;
-  /** Takes the counters, gauges and probes opened here out; the endpoint closes with the last user of it in the process. */
+  /** Takes everything that was opened here out; the endpoint closes with the last user of it in the process. */
   close(): Promise<void>;
 }
 
@@ -53,6 +59,11 @@ export const SECONDS = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3
 /** Upper bounds for the number of commands in a batch. */
 export const BATCH_SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096] as const;
 
+/** Upper bounds for times that clients wait for, in seconds. */
+export const LATENCIES = [
+  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+] as const;
+
 const PREFIX = 'craft_';
 const LABELS = ['service', 'server'] as const;
 type Label = (typeof LABELS)[number];
@@ -69,9 +80,12 @@ interface Endpoint {
 /** What all services of this process share. */
 const registry = new Registry();
 /** Gives the samples of one service. */
-type Read = (set: (labels: Record<string, string>, value: number) => void) => void;
+type Read<T> = (set: (labels: Record<string, string>, value: T) => void) => void;
+type Readers<T> = Map<object, Read<T>>;
 /** By metric and by whose it is: what to read at a scrape. */
-const readers = new Map<string, Map<object, Read>>();
+const counters = new Map<string, Readers<number>>();
+const gauges = new Map<string, Readers<number>>();
+const histograms = new Map<string, Readers<Histogram>>();
 const probes: Readonly<Record<ProbePath, Map<object, () => readonly string[]>>> = {
   '/healthz': new Map(),
   '/readyz': new Map(),
@@ -79,17 +93,54 @@ const probes: Readonly<Record<ProbePath, Map<object, () => readonly string[]>>> 
 /** By address and port. */
 const endpoints = new Map<string, Endpoint>();
 
-function readersOf(name: string, create: (collect: Read) => void): Map<object, Read> {
-  let byOwner = readers.get(name);
+/** prom-client's own looks its labels up at each observation. This one only writes what was observed. */
+class WrittenHistogram extends PromHistogram {
+  constructor(
+    private readonly written: { readonly name: string; readonly help: string },
+    labelNames: readonly string[],
+    private readonly collectAll: Read<Histogram>,
+  ) {
+    super({ ...written, labelNames: [...labelNames], registers: [registry] });
+  }
+
+  /** What the registry asks every metric for that has it, in place of `get`. */
+  async getForPromString(): Promise<object> {
+    const { name, help } = this.written;
+    const values: { labels: Record<string, string | number>; value: number; metricName: string }[] = [];
+    this.collectAll((labels, { bounds, counts, sum }) => {
+      let below = 0;
+      for (const [at, count] of counts.entries()) {
+        below += count;
+        const le = bounds[at] ?? '+Inf';
+        values.push({ labels: { le, ...labels }, value: below, metricName: `${name}_bucket` });
+      }
+      values.push({ labels, value: sum, metricName: `${name}_sum` });
+      values.push({ labels, value: below, metricName: `${name}_count` });
+    });
+    return { name, help, type: 'histogram', values, aggregator: 'sum' };
+  }
+}
+
+/** The readers of a metric, which `create` opens with the first of them. */
+function readersOf<T>(all: Map<string, Readers<T>>, name: string, create: (collect: Read<T>) => unknown): Readers<T> {
+  let byOwner = all.get(name);
   if (byOwner === undefined) {
-    const added: Map<object, Read> = new Map();
-    readers.set(name, added);
+    const added: Readers<T> = new Map();
+    all.set(name, added);
     create((set) => {
       for (const read of added.values()) read(set);
     });
     byOwner = added;
   }
   return byOwner;
+}
+
+/**
+ * Adds the metrics of this process: processor time, memory, delay of the event loop, garbage collection, with the names that prom-client gives
+ * them. To be called once a process.
+ */
+export function observeProcess(server: string): void {
+  collectDefaultMetrics({ register: registry, labels: { server } });
 }
 
 function openEndpoint(port: number, address: string): Endpoint {
@@ -133,12 +184,17 @@ function forget(key: string, endpoint: Endpoint | undefined): void {
   if (endpoints.get(key) === endpoint) endpoints.delete(key);
 }
 
+function namesOf(labels: OwnLabels): readonly string[] {
+  return typeof labels === 'string' ? [labels] : labels;
+}
+
 /** Opens the metrics of one service. Rejects when the port cannot be had. */
 export async function openMetrics(options: MetricsOptions): Promise<Metrics & { readonly port: number | undefined }> {
   const labels: Labels = { service: options.service, server: options.server };
   // Not the labels: a service has others beside its own, which outlive it.
   const key = {};
-  const counters = new Map<string, Counter>();
+  const ownCounters = new Map<string, Family<Counter>>();
+  const ownHistograms = new Map<string, Family<Histogram>>();
   const { address: at = LOOPBACK } = options;
   const where = endpointKey(options.port ?? 0, at);
   const endpoint = options.port === undefined ? undefined : openEndpoint(options.port, at);
@@ -155,86 +211,104 @@ export async function openMetrics(options: MetricsOptions): Promise<Metrics & { 
   }
   const address = endpoint?.http.address();
 
+  const labelled = (names: readonly string[], values: readonly string[]): Record<string, string> => {
+    const all: Record<string, string> = { ...labels };
+    for (const [i, name] of names.entries()) all[name] = values[i] ?? '';
+    return all;
+  };
+
+  const counterFamily = (name: string, help: string, names: readonly string[]): Family<Counter> => {
+    const known = ownCounters.get(name);
+    if (known !== undefined) return known;
+    const family = new Family(names.length, () => new Counter());
+    ownCounters.set(name, family);
+    const readers = readersOf(counters, name, (collect) => {
+      new PromCounter<string>({
+        name: PREFIX + name,
+        help,
+        labelNames: [...LABELS, ...names],
+        registers: [registry],
+        collect() {
+          this.reset();
+          collect((of, value) => this.inc(of, value));
+        },
+      });
+    });
+    readers.set(key, (set) => {
+      for (const [values, { value }] of family) set(labelled(names, values), value);
+    });
+    return family;
+  };
+
+  const openGauge = (name: string, help: string, names: readonly string[], read: () => Series): void => {
+    const readers = readersOf(gauges, name, (collect) => {
+      new PromGauge<string>({
+        name: PREFIX + name,
+        help,
+        labelNames: [...LABELS, ...names],
+        registers: [registry],
+        collect() {
+          this.reset();
+          collect((of, value) => this.set(of, value));
+        },
+      });
+    });
+    readers.set(key, (set) => {
+      for (const [values, value] of read()) set(labelled(names, values), value);
+    });
+  };
+
+  const histogramFamily = (
+    name: string,
+    help: string,
+    names: readonly string[],
+    buckets: readonly number[],
+  ): Family<Histogram> => {
+    const known = ownHistograms.get(name);
+    if (known !== undefined) return known;
+    const family = new Family(names.length, () => new Histogram(buckets));
+    ownHistograms.set(name, family);
+    const readers = readersOf(histograms, name, (collect) => {
+      new WrittenHistogram({ name: PREFIX + name, help }, [...LABELS, ...names], collect);
+    });
+    readers.set(key, (set) => {
+      for (const [values, histogram] of family) set(labelled(names, values), histogram);
+    });
+    return family;
+  };
+
   return {
     port: typeof address === 'object' && address !== null ? address.port : undefined,
 
-    counter(name, help) {
-      let counter = counters.get(name);
-      if (counter !== undefined) return counter;
-      const added = new Counter();
-      counter = added;
-      counters.set(name, added);
-      const byOwner = readersOf(name, (collect) => {
-        new PromCounter<Label>({
-          name: PREFIX + name,
-          help,
-          labelNames: LABELS,
-          registers: [registry],
-          collect() {
-            this.reset();
-            collect((of, value) => this.inc(of, value));
-          },
-        });
-      });
-      byOwner.set(key, (set) => set(labels, added.value));
-      return added;
+    counter: (name, help) => counterFamily(name, help, []).of([]),
+
+    counterBy(name, help, own) {
+      const family = counterFamily(name, help, namesOf(own));
+      return (...values) => family.of(values);
     },
 
-    gauge(name, help, read) {
-      const byOwner = readersOf(name, (collect) => {
-        new PromGauge<Label>({
-          name: PREFIX + name,
-          help,
-          labelNames: LABELS,
-          registers: [registry],
-          collect() {
-            this.reset();
-            collect((of, value) => this.set(of, value));
-          },
-        });
-      });
-      byOwner.set(key, (set) => set(labels, read()));
-    },
+    gauge: (name, help, read) =>
+      openGauge(name, help, [], () => {
+        const value = read();
+        return value === undefined ? [] : [[[], value]];
+      }),
 
-    gaugeBy(name, help, label, read) {
-      const byOwner = readersOf(name, (collect) => {
-        new PromGauge<string>({
-          name: PREFIX + name,
-          help,
-          labelNames: [...LABELS, label],
-          registers: [registry],
-          collect() {
-            this.reset();
-            collect((of, value) => this.set(of, value));
-          },
-        });
-      });
-      byOwner.set(key, (set) => {
-        for (const [value, number] of read()) set({ ...labels, [label]: value }, number);
-      });
+    gaugeBy: (name, help, own, read) => openGauge(name, help, namesOf(own), read),
+
+    histogram: (name, help, buckets) => histogramFamily(name, help, [], buckets).of([]),
+
+    histogramBy(name, help, own, buckets) {
+      const family = histogramFamily(name, help, namesOf(own), buckets);
+      return (...values) => family.of(values);
     },
 
     probe: (path, read) => void probes[path].set(key, read),
 
-    histogram(name, help, buckets) {
-      const known = registry.getSingleMetric(PREFIX + name);
-      const histogram =
-        known instanceof PromHistogram
-          ? known
-          : new PromHistogram<Label>({
-              name: PREFIX + name,
-              help,
-              labelNames: LABELS,
-              buckets: [...buckets],
-              registers: [registry],
-            });
-      return histogram.labels(labels);
-    },
-
     text: () => registry.metrics(),
 
     async close() {
-      for (const byOwner of [...readers.values(), ...Object.values(probes)]) byOwner.delete(key);
+      for (const all of [counters, gauges, histograms]) for (const readers of all.values()) readers.delete(key);
+      for (const readers of Object.values(probes)) readers.delete(key);
       if (endpoint === undefined) return;
       endpoint.users -= 1;
       if (endpoint.users > 0) return;

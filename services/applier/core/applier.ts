@@ -162,6 +162,11 @@ export class ApplierCore {
     return this.queue.length;
   }
 
+  /** What waits to be applied, and how much may. */
+  get queueFill(): ApplyQueue['fill'] {
+    return this.queue.fill;
+  }
+
   /** Nothing is under way or waited for: without new input, nothing more is asked for or told but positions. */
   get isAtRest(): boolean {
     const { underWay, batch, mark, verifying, queue, comparison, snapshots } = this;

@@ -105,6 +105,12 @@ export class ApplyQueue {
     return this.queue.length - this.head;
   }
 
+  /** What waits, and from where on no more is read. */
+  get fill(): Readonly<Record<'items' | 'bytes', { readonly now: number; readonly max: number }>> {
+    const { queuedCommandsMax, queuedBytesMax } = this.limits;
+    return { items: { now: this.length, max: queuedCommandsMax }, bytes: { now: this.bytes, max: queuedBytesMax } };
+  }
+
   /** The command that the next batch begins with. */
   get next(): MergedCommand | undefined {
     return this.queue[this.head]?.command;

@@ -35,9 +35,15 @@ export class Backlog {
 
   /** Whether no more of a group is taken whose last entry, stamped or queued, is or will be at `lastIndex`. */
   isFull(lastIndex: Index): boolean {
+    const fill = this.fill(lastIndex);
+    return fill !== undefined && fill.now >= fill.max;
+  }
+
+  /** How many wait, and how many may; undefined while nothing is known of what is applied. */
+  fill(lastIndex: Index): { readonly now: number; readonly max: number } | undefined {
     const { applied, marks } = this;
-    if (applied === null) return false;
+    if (applied === null) return undefined;
     const rate = applied - (marks[0]?.applied ?? applied);
-    return lastIndex - applied >= Math.max(BACKLOG_MIN, rate);
+    return { now: lastIndex - applied, max: Math.max(BACKLOG_MIN, rate) };
   }
 }

@@ -26,6 +26,21 @@ export interface HostedGroupOptions {
   readonly electionTimeoutMs: number;
 }
 
+/** A number and its bound. */
+interface Fill {
+  readonly now: number;
+  readonly max: number;
+}
+
+export interface GroupLoad {
+  /** Queued and uncommitted. */
+  readonly uncommittedBytes: Fill;
+  /** Commands that somebody is to be told of. */
+  readonly acknowledgements: Fill;
+  /** Commands that wait to be applied here; undefined when nothing is known of that. */
+  readonly backlog: Fill | undefined;
+}
+
 /**
  * Commands that wait to be reported; while a group has no leader, `ordered` ones of the others pile
  * up.
@@ -70,6 +85,16 @@ export class HostedGroup<C extends QueuedCommand> {
   /** Whether so many commands wait to be applied here that another one would have to wait for too long. */
   get isBacklogFull(): boolean {
     return this.backlog.isFull(this.group.lastIndex + this.queue.length);
+  }
+
+  /** How full what this group bounds is. */
+  get load(): GroupLoad {
+    const { group, queue, options, acknowledgements, backlog } = this;
+    return {
+      uncommittedBytes: { now: queue.bytes + group.uncommittedBytes, max: options.uncommittedBytesMax },
+      acknowledgements: { now: acknowledgements.size, max: ACKNOWLEDGEMENTS_MAX },
+      backlog: backlog.fill(group.lastIndex + queue.length),
+    };
   }
 
   /** The index that a snapshot must reach before the log can go on; 0 when none is needed (T10). */

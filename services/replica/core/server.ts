@@ -25,7 +25,7 @@ import type { Envelope } from '../../../shared/wire/envelope.js';
 import { Barriers, isAtLeast } from './barrier.js';
 import type { Acknowledgement, CommandRefusal, Effect, QueuedCommand } from './effect.js';
 import { Feed, type FeedRequest } from './feed.js';
-import { HostedGroup } from './hosted-group.js';
+import { type GroupLoad, HostedGroup } from './hosted-group.js';
 import { Links } from './links.js';
 import { Outbox, PATIENCE_MS } from './outbox.js';
 import type { ReadEffect } from './read-effect.js';
@@ -196,6 +196,11 @@ export class ReplicaCore<C extends QueuedCommand> {
     const refusal = hosted === undefined ? 'not-leader' : hosted.refusal(1);
     if (refusal !== null) return refusal;
     return acknowledgement === 'applied' && hosted?.isBacklogFull === true ? 'behind' : null;
+  }
+
+  /** How full what the groups bound is, by group. */
+  loads(): GroupLoad[] {
+    return this.hosted.map(({ load }) => load);
   }
 
   /** A merger's long poll; answered by a `feed` effect with the same number. */

@@ -42,13 +42,16 @@ describe('a table of settings', () => {
 describe('the table of metrics', () => {
   it('has a row for each call that opens one', () => {
     const text =
-      "metrics.counter('a_total', 'How often');\nthis.b = options.metrics.gauge(\n  'b', 'How much', () => 1);";
+      "metrics.counter('a_total', 'How often');\nthis.b = options.metrics.gauge(\n  'b', 'How much', () => 1);\n" +
+      "metrics.counterBy('c_total', 'How often', 'code');\nmetrics.gaugeBy('d', 'How much', ['e', 'f'], read);";
     const rows = metricsTable([{ path: 'services/replica/service.ts', text }])
       .split('\n')
       .slice(2);
     expect(rows).toEqual([
-      '| replica | `craft_a_total` | counter | How often |',
-      '| replica | `craft_b` | gauge | How much |',
+      '| replica | `craft_a_total` | counter |  | How often |',
+      '| replica | `craft_b` | gauge |  | How much |',
+      '| replica | `craft_c_total` | counter | `code` | How often |',
+      '| replica | `craft_d` | gauge | `e`, `f` | How much |',
     ]);
     expect(metricsTable([{ path: 'services/main.ts', text }])).toContain('| every | `craft_a_total`');
   });

@@ -117,3 +117,25 @@ it('merges nothing more once it is to flush, and stores what was emitted', () =>
   expect(core.next()).toEqual([]);
   expect(core.isStored).toBe(true);
 });
+
+it('says what the merge waits for, and since when it has been that', () => {
+  const core = new MergerCore(mergeStart(2));
+  const entry: LogEntry = { index: 1, term: 1, timestamp: 5, kind: EntryKind.command, bytes: new Uint8Array(SIZE) };
+  const see = (nowMs: number, entries: readonly LogEntry[], watermark: number, other: number) => {
+    core.advance(nowMs);
+    core.fed([
+      { group: 0, entries, watermark },
+      { group: 1, entries: [], watermark: other },
+    ]);
+    core.next();
+    return core.heldBy();
+  };
+  expect(see(0, [], 4, 1)).toBeUndefined();
+  expect(see(10, [entry], 5, 1)).toEqual({ group: 1, watermark: 1, sinceMs: 10 });
+  expect(core.waitingBytes().map(({ now }) => now)).toEqual([SIZE, 0]);
+  expect(see(20, [], 9, 1)).toEqual({ group: 1, watermark: 1, sinceMs: 10 });
+  expect(see(30, [], 9, 3)).toEqual({ group: 1, watermark: 3, sinceMs: 30 });
+  expect(see(40, [], 9, 6)).toBeUndefined();
+  expect(core.waitingBytes().map(({ now }) => now)).toEqual([0, 0]);
+  expect(core.unstoredFill).toEqual({ now: SIZE, max: MERGER_DEFAULTS.unstoredBytesMax });
+});

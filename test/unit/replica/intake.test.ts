@@ -164,6 +164,7 @@ describe('a command for a group that takes none', async () => {
   } as unknown as NatsConnection;
   const message = (data: string | Uint8Array) => ({ data: Buffer.from(data), reply: '_INBOX.x' }) as unknown as Msg;
   const refused: string[] = [];
+  const codes: string[] = [];
   let refusal: CommandRefusal = 'overloaded';
   let offered: readonly ClientCommand[] = [];
   const ingress = new Ingress(
@@ -178,6 +179,7 @@ describe('a command for a group that takes none', async () => {
         offered = commands;
         return commands.map(() => null);
       },
+      onRefused: (code) => codes.push(code),
       onFailure: (what, error) => {
         throw new Error(what, { cause: error });
       },
@@ -192,10 +194,12 @@ describe('a command for a group that takes none', async () => {
     ['not-leader', 'NOT_LEADER'],
   ] as const)('is refused before it is read: %s', (reason, code) => {
     refusal = reason;
+    codes.length = 0;
     ingress.take(message('no JSON'), 'kv.put', 0, 0);
     expect(lastAnswer()).toMatchObject({ ok: false, error: { code } });
     expect(ingress.takeBatch(message('no batch'), 0, 0)).toBe(0);
     expect(decodeReplyBatch(published.at(-1)?.data ?? new Uint8Array()).error).toMatchObject({ code });
+    expect(codes).toEqual([code, code]);
   });
 
   const put = (acknowledgement: Acknowledgement) =>

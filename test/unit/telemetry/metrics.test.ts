@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { openMetrics, SECONDS } from '../../../shared/telemetry/metrics.js';
+import { observeProcess, openMetrics, SECONDS } from '../../../shared/telemetry/metrics.js';
+import { observeQueues } from '../../../shared/telemetry/queues.js';
+import { SERIES_MAX } from '../../../shared/telemetry/samples.js';
 
 describe('metrics', () => {
   it('serves the samples of all services of a process, each with its labels', async () => {
@@ -13,6 +15,7 @@ describe('metrics', () => {
     let depth = 4;
     replica.gauge('test_queue', 'Commands waiting.', () => depth);
     applier.histogram('test_batch_seconds', 'Duration of a batch.', SECONDS).observe(0.002);
+    applier.histogram('test_batch_seconds', 'Duration of a batch.', SECONDS).observe(60, 2);
 
     depth = 6;
     const response = await fetch(`http://127.0.0.1:${replica.port}/metrics`);
@@ -21,7 +24,12 @@ describe('metrics', () => {
     expect(text).toContain('craft_test_commands_total{service="replica",server="s1"} 3');
     expect(text).toContain('craft_test_commands_total{service="applier",server="s1"} 5');
     expect(text).toContain('craft_test_queue{service="replica",server="s1"} 6');
+    expect(text).toContain('craft_test_batch_seconds_bucket{le="0.001",service="applier",server="s1"} 0');
     expect(text).toContain('craft_test_batch_seconds_bucket{le="0.003",service="applier",server="s1"} 1');
+    expect(text).toContain('craft_test_batch_seconds_bucket{le="10",service="applier",server="s1"} 1');
+    expect(text).toContain('craft_test_batch_seconds_bucket{le="+Inf",service="applier",server="s1"} 3');
+    expect(text).toContain('craft_test_batch_seconds_sum{service="applier",server="s1"} 120.002');
+    expect(text).toContain('craft_test_batch_seconds_count{service="applier",server="s1"} 3');
     expect((await fetch(`http://127.0.0.1:${replica.port}/other`)).status).toBe(404);
 
     await applier.close();
@@ -30,12 +38,73 @@ describe('metrics', () => {
     await expect(fetch(`http://127.0.0.1:${replica.port}/metrics`)).rejects.toThrow();
   });
 
+  it('has counters and histograms with more labels, and no sample of a gauge that means nothing now', async () => {
+    const metrics = await openMetrics({ service: 'merger', server: 's1', port: undefined });
+    const refused = metrics.counterBy('test_refused_total', 'Refused.', ['code', 'group']);
+    refused('OVERLOADED', '0').add(2);
+    expect(refused('OVERLOADED', '0')).toBe(refused('OVERLOADED', '0'));
+    expect(refused('OVERLOADED', '1')).not.toBe(refused('OVERLOADED', '0'));
+    metrics.histogramBy('test_stage_seconds', 'Stages.', 'stage', [1, 2])('merged').observe(1);
+    let age: number | undefined;
+    metrics.gauge('test_age_seconds', 'Age.', () => age);
+    const text = await metrics.text();
+    expect(text).toContain('craft_test_refused_total{service="merger",server="s1",code="OVERLOADED",group="0"} 2');
+    expect(text).toContain('craft_test_refused_total{service="merger",server="s1",code="OVERLOADED",group="1"} 0');
+    expect(text).toContain('craft_test_stage_seconds_bucket{le="1",service="merger",server="s1",stage="merged"} 1');
+    expect(text).not.toContain('craft_test_age_seconds{');
+    age = 3;
+    expect(await metrics.text()).toContain('craft_test_age_seconds{service="merger",server="s1"} 3');
+    await metrics.close();
+    expect(await metrics.text()).not.toContain('stage="merged"');
+  });
+
+  it('keeps a bounded number of series, whatever the values of the labels are', async () => {
+    const metrics = await openMetrics({ service: 'merger', server: 's1', port: undefined });
+    const failed = metrics.counterBy('test_failed_total', 'Failed.', 'command');
+    for (let n = 0; n < SERIES_MAX + 10; n++) failed(`c${n}`).add();
+    const series = (await metrics.text()).match(/^craft_test_failed_total\{.*$/gm) ?? [];
+    expect(series).toHaveLength(SERIES_MAX + 1);
+    expect(series).toContain('craft_test_failed_total{service="merger",server="s1",command="other"} 10');
+    failed('c0').add();
+    expect(await metrics.text()).toContain('command="c0"} 2');
+    await metrics.close();
+  });
+
+  it('says how full queues are, with their bounds', async () => {
+    const metrics = await openMetrics({ service: 'replica', server: 's1', port: undefined });
+    observeQueues(metrics, () => [
+      { queue: 'intake', items: { now: 3, max: 10 } },
+      { queue: 'uncommitted', group: 1, bytes: { now: 5, max: 100 } },
+    ]);
+    const text = await metrics.text();
+    expect(text).toContain('craft_queue_items{service="replica",server="s1",queue="intake",group=""} 3');
+    expect(text).toContain('craft_queue_items_max{service="replica",server="s1",queue="intake",group=""} 10');
+    expect(text).toContain('craft_queue_bytes{service="replica",server="s1",queue="uncommitted",group="1"} 5');
+    expect(text).toContain('craft_queue_bytes_max{service="replica",server="s1",queue="uncommitted",group="1"} 100');
+    expect(text).not.toContain('craft_queue_bytes{service="replica",server="s1",queue="intake"');
+    await metrics.close();
+  });
+
+  it('has those of the process', async () => {
+    observeProcess('s1');
+    const metrics = await openMetrics({ service: 'replica', server: 's1', port: undefined });
+    const text = await metrics.text();
+    for (const name of [
+      'process_cpu_seconds_total',
+      'process_resident_memory_bytes',
+      'nodejs_eventloop_lag_p99_seconds',
+    ]) {
+      expect(text).toMatch(new RegExp(`^${name}\\{server="s1"\\} \\S+$`, 'm'));
+    }
+    await metrics.close();
+  });
+
   it('has gauges with one more label, whose values may change', async () => {
     const metrics = await openMetrics({ service: 'merger', server: 's1', port: undefined });
-    let values: [string, number][] = [['a', 1]];
+    let values: [string[], number][] = [[['a'], 1]];
     metrics.gaugeBy('test_health', 'By condition.', 'condition', () => values);
     expect(await metrics.text()).toContain('craft_test_health{service="merger",server="s1",condition="a"} 1');
-    values = [['b', 0]];
+    values = [[['b'], 0]];
     const text = await metrics.text();
     expect(text).toContain('condition="b"} 0');
     expect(text).not.toContain('condition="a"');

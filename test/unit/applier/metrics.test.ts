@@ -1,0 +1,101 @@
+/** What the applier counts of a transaction, and what of it belongs to this server. */
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { ApplierMetrics } from '../../../services/applier/metrics.js';
+import { loadStateMachine } from '../../../shared/engine/loading.js';
+import type { Applied, MergedCommand } from '../../../shared/engine/port.js';
+import type { MergedRun } from '../../../shared/merge/merge.js';
+import { openMetrics } from '../../../shared/telemetry/metrics.js';
+
+let metrics: Awaited<ReturnType<typeof openMetrics>>;
+let nowUs: number;
+let counts: ApplierMetrics;
+
+beforeEach(async () => {
+  metrics = await openMetrics({ service: 'applier', server: 's1', port: undefined });
+  nowUs = 1_000_000;
+  counts = new ApplierMetrics({
+    metrics,
+    server: 's1',
+    loaded: await loadStateMachine(undefined),
+    core: {
+      appliedIndex: 7,
+      queued: 0,
+      queueFill: { items: { now: 1, max: 10 }, bytes: { now: 2, max: 20 } },
+      refusal: undefined,
+    },
+    end: () => 9,
+    queues: () => [],
+    physical: () => nowUs,
+  });
+});
+afterEach(() => metrics.close());
+
+const run = (mergedIndex: number) => ({ after: { mergedIndex } }) as MergedRun;
+const command = (mergedIndex: number, timestamp: number, server = 's1', name = 'kv.put') =>
+  ({ mergedIndex, timestamp, server, name, reply: '_INBOX.x' }) as MergedCommand;
+const applied = (outcome: Applied['outcome'], duplicate = false) => ({ outcome, duplicate }) as Applied;
+const OK = applied({ ok: true, json: 'null' });
+
+async function samples(pattern: RegExp): Promise<string[]> {
+  return (await metrics.text()).split('\n').filter((line) => pattern.test(line));
+}
+
+async function stage(name: string): Promise<string[]> {
+  const found = await samples(new RegExp(`^craft_command_seconds_(sum|count).*stage="${name}"`));
+  return found.map((line) => line.split(' ')[1] ?? '');
+}
+
+it('stages begin with the proposal, and are those of commands of this server', async () => {
+  nowUs = 1_010_000;
+  counts.onArrived([run(2)]);
+  nowUs = 1_030_000;
+  counts.onArrived([run(4)]);
+  nowUs = 1_050_000;
+  counts.onApplied([command(1, 1_000_000), command(2, 1_000_000, 's2'), command(3, 1_020_000)], 0.02);
+  nowUs = 1_060_000;
+  counts.onAnswered([command(1, 1_000_000), command(2, 1_000_000, 's2'), command(3, 1_020_000)], [OK, OK, OK]);
+  expect(await stage('merged')).toEqual(['0.02', '2']);
+  expect(await stage('applied')).toEqual(['0.08', '2']);
+  expect(await stage('answered')).toEqual(['0.1', '2']);
+  nowUs = 1_070_000;
+  counts.onApplied([command(4, 1_020_000)], 0.01);
+  expect(await stage('merged')).toEqual(['0.03', '3']);
+});
+
+it('runs of before a move are forgotten, and of runs that come twice the first time counts', async () => {
+  counts.onArrived('behind');
+  counts.onArrived([run(9)]);
+  counts.onMoved();
+  counts.onApplied([command(8, 990_000)], 0.01);
+  expect(await stage('merged')).toEqual(['0', '0']);
+  expect(await stage('applied')).toEqual(['0.01', '1']);
+  counts.onArrived([run(9)]);
+  nowUs += 10_000;
+  counts.onArrived([run(9), run(10)]);
+  counts.onApplied([command(9, 1_000_000), command(10, 1_000_000)], 0.01);
+  expect(await stage('merged')).toEqual(['0.01', '2']);
+});
+
+it('failed and rejected commands have the names that the machine knows', async () => {
+  const failed = applied({ ok: false, failed: true, message: '' });
+  const rejected = applied({ ok: false, message: '' });
+  counts.onAnswered(
+    [command(1, 0), command(2, 0), command(3, 0, 's2', 'made.up'), command(4, 0, 's2', '')],
+    [failed, applied({ ok: true, json: 'null' }, true), rejected, rejected],
+  );
+  expect(await samples(/^craft_(failed|rejected|duplicate)_commands_total\{/)).toEqual([
+    'craft_duplicate_commands_total{service="applier",server="s1"} 1',
+    'craft_rejected_commands_total{service="applier",server="s1",machine="kv",command="other"} 2',
+    'craft_failed_commands_total{service="applier",server="s1",machine="kv",command="kv.put"} 1',
+  ]);
+});
+
+it('says how far behind the log the state is, and how full the queue is', async () => {
+  expect(await samples(/^craft_(behind_entries|queue_\w+)\{/)).toEqual([
+    'craft_behind_entries{service="applier",server="s1"} 2',
+    'craft_queue_items{service="applier",server="s1",queue="apply",group=""} 1',
+    'craft_queue_items_max{service="applier",server="s1",queue="apply",group=""} 10',
+    'craft_queue_bytes{service="applier",server="s1",queue="apply",group=""} 2',
+    'craft_queue_bytes_max{service="applier",server="s1",queue="apply",group=""} 20',
+  ]);
+});
