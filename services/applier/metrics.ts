@@ -164,21 +164,16 @@ export class ApplierMetrics {
   }
 }
 
-/** Clients choose names: those that no loaded version has share one counter. Each counter is looked up once. */
+/**
+ * Clients choose names: those that no loaded version has share one counter. All begin at 0, so that the first failure is an increase, and
+ * each is looked up once.
+ */
 function byCommand(
   { name, versions }: LoadedMachine,
   counterOf: (machine: string, command: string) => Counter,
 ): (command: string) => Counter {
-  const known = new Set(versions.flatMap(({ contract }) => Object.keys(contract.commands)));
-  for (const own of [MACHINE_COMMAND, RESTORE_COMMAND]) known.add(own);
-  const counters = new Map<string, Counter>();
-  return (command) => {
-    const label = known.has(command) ? command : 'other';
-    let counter = counters.get(label);
-    if (counter === undefined) {
-      counter = counterOf(name, label);
-      counters.set(label, counter);
-    }
-    return counter;
-  };
+  const known = versions.flatMap(({ contract }) => Object.keys(contract.commands));
+  const other = counterOf(name, 'other');
+  const counters = new Map([...known, MACHINE_COMMAND, RESTORE_COMMAND].map((one) => [one, counterOf(name, one)]));
+  return (command) => counters.get(command) ?? other;
 }

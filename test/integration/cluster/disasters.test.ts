@@ -53,6 +53,23 @@ async function scrape(server: string, path = '/metrics'): Promise<string> {
   return (await fetch(`http://127.0.0.1:${portOf(server)}${path}`)).text();
 }
 
+/** The sum of the series of a metric that have these labels, among others; undefined: there are none. */
+function sumOf(text: string, name: string, labels: Readonly<Record<string, string>> = {}): number | undefined {
+  const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
+  const found = text
+    .split('\n')
+    .filter((line) => line.startsWith(`${name}{`) && wanted.every((one) => line.includes(one)));
+  return found.length === 0 ? undefined : found.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+}
+
+/** Waits until a metric of the server is above a number: what its alert says is true. */
+async function expectAbove(server: string, above: number, name: string, labels: Readonly<Record<string, string>> = {}) {
+  await eventually(`${name} of ${server} above ${above}`, async () => {
+    const sum = sumOf(await scrape(server), name, labels);
+    return sum !== undefined && sum > above;
+  });
+}
+
 const put = (ack: 'applied' | 'committed' = 'committed') => client.kv.put('n', ++puts, { ack });
 
 async function verdict() {
@@ -144,6 +161,7 @@ describe('the stream of a merged log', () => {
     const told = { by: ['s2'], remedy: /nats stream rm CRAFT_LOG_s2/ };
     await expectTold({ ...told, condition: 'merger publish', why: /sealed/ });
     await expectTold({ ...told, condition: 'merger limits', why: /sealed/ });
+    await expectAbove('s2', 0, 'craft_publish_errors_total');
     expect((await verdict()).level).toBe('degraded');
     await manager.streams.delete(stream('s2'));
   });
@@ -179,6 +197,17 @@ describe('the stream of a merged log', () => {
     const remedy = /max_file_store|remove other streams/;
     await expectTold({ by: SERVERS, condition: 'merger publish', why: /insufficient|resource/, remedy });
     expect((await verdict()).level).toBe('not serving');
+    connection.publish('craft.admin.snapshot');
+    const server = await eventually(
+      'a snapshot that cannot be saved',
+      async () => {
+        const texts = await Promise.all(SERVERS.map((one) => scrape(one)));
+        return SERVERS.find((_, at) => (sumOf(texts[at] ?? '', 'craft_snapshot_failures_total') ?? 0) > 0);
+      },
+      { timeoutMs: 30_000 },
+    );
+    const full = { why: /insufficient|resource/, remedy: /nats object info/ };
+    await expectTold({ by: [server], condition: 'applier snapshots', ...full });
     await manager.streams.delete('JUNK');
   });
 });
@@ -207,6 +236,7 @@ describe('the database', () => {
           why: /merged index \d+ .*it waits for process/,
           remedy,
         });
+        await expectAbove('s2', 0, 'craft_behind_entries');
       });
     });
   });
@@ -274,6 +304,7 @@ describe('the database', () => {
     await put();
     const why = /the database refuses: no \(SQLSTATE P0001\)/;
     await expectTold({ by: ['s3'], condition: 'applier database', why, remedy: /drop the trigger/ });
+    await expectAbove('s3', 0, 'craft_apply_retries_total');
     await onDatabase('s3', (sql) => sql.unsafe('drop trigger no on kv; drop function no'));
   });
 
@@ -314,6 +345,12 @@ describe('the database', () => {
     });
     expect((await verdict()).level).toBe('not serving');
     expect((await fetch(`http://127.0.0.1:${portOf('s1')}/readyz`)).status).toBe(503);
+    expect(sumOf(await scrape('s1'), 'craft_serves', { service: 'applier' })).toBe(0);
+    await expect(client.query('kv.get', { key: 'n' }, { timeoutMs: 2_000 })).rejects.toThrow();
+    await eventually('refused reads in the metrics', async () => {
+      const texts = await Promise.all(SERVERS.map((one) => scrape(one)));
+      return texts.some((text) => (sumOf(text, 'craft_reads_refused_total', { code: 'UNAVAILABLE' }) ?? 0) > 0);
+    });
     await test.cluster.kill('s3', 'SIGTERM');
     await test.cluster.restart('s3');
     await expectTold({
@@ -345,6 +382,11 @@ describe('NATS', () => {
       { timeoutMs: TOLD_MS, everyMs: 100 },
     );
     await test.cluster.restart('nats');
+    for (const server of SERVERS) {
+      for (const service of ['replica', 'merger', 'applier']) {
+        await expectAbove(server, 0, 'craft_nats_reconnects_total', { service });
+      }
+    }
   });
 
   it('in lame duck mode is told, and craft works until it leaves', async () => {
@@ -379,20 +421,40 @@ describe('NATS', () => {
 
 it('every metric of the alerts and of the dashboard is there, with its labels', async () => {
   await put('applied');
-  const text = (await Promise.all(SERVERS.map((server) => scrape(server)))).join('\n');
-  const known = new Set([...text.matchAll(/^(craft_\w+)\{/gm)].map(([, name = '']) => name));
-  for (const file of ['prometheus/alerts.yaml', 'grafana/craft.json']) {
-    const used = (await readFile(join(projectRoot(), 'deploy', file), 'utf8')).matchAll(/\bcraft_\w+/g);
-    const names = [...new Set([...used].map(([name]) => name))];
-    expect(names.length).toBeGreaterThan(8);
-    expect(names.filter((name) => !known.has(name))).toEqual([]);
-  }
+  await expect(client.command('nothing.such', {})).rejects.toThrow(/nothing/);
+  const files = ['prometheus/alerts.yaml', 'grafana/craft.json'].map((file) => join(projectRoot(), 'deploy', file));
+  const used = (await Promise.all(files.map((file) => readFile(file, 'utf8')))).join('\n');
+  const names = [...new Set([...used.matchAll(/\b(?:craft|nodejs|process)_\w+/g)].map(([name]) => name))];
+  expect(names.length).toBeGreaterThan(40);
+  const all = async () => (await Promise.all(SERVERS.map((server) => scrape(server)))).join('\n');
+  const text = await eventually(
+    'all metrics; those of snapshots are there when they have been listed',
+    async () => {
+      const found = await all();
+      const known = new Set([...found.matchAll(/^(\w+)\{/gm)].map(([, name = '']) => name));
+      expect(names.filter((name) => !known.has(name))).toEqual([]);
+      return found;
+    },
+    { timeoutMs: 30_000, everyMs: 500 },
+  );
   expect(text).toMatch(/^craft_serves\{service="merger",server="s2"\} 1$/m);
+  for (const stage of ['durable', 'committed', 'merged', 'applied', 'answered']) {
+    expect(sumOf(text, 'craft_command_seconds_count', { stage }), stage).toBeGreaterThan(0);
+  }
+  expect(sumOf(text, 'craft_group_leads', { group: '1' })).toBe(1);
+  expect(sumOf(text, 'craft_group_leader', { group: '1' })).toBe(SERVERS.length);
+  expect(sumOf(text, 'craft_commands_refused_total', { code: 'UNKNOWN_COMMAND' })).toBe(1);
+  expect(sumOf(text, 'craft_log_write_seconds_count', { server: 's2' })).toBeGreaterThan(0);
 });
 
 it('servers without a quorum say so, and the cluster is not serving', async () => {
   await Promise.all(['s2', 's3'].map((server) => test.cluster.kill(server, 'SIGKILL')));
   await expectTold({ by: ['s1'], condition: 'replica leader', why: /no leader/, remedy: /quorum is lost/ });
   expect((await verdict()).level).toBe('not serving');
+  expect(sumOf(await scrape('s1'), 'craft_groups_led')).toBe(0);
+  await expectAbove('s1', 0, 'craft_leaderships_lost_total');
+  const wins = sumOf(await scrape('s1'), 'craft_elections_won_total') ?? 0;
+  await expect(scrape('s2')).rejects.toThrow();
   await Promise.all(['s2', 's3'].map((server) => test.cluster.restart(server)));
+  await expectAbove('s1', wins, 'craft_elections_won_total');
 });

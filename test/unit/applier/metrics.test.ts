@@ -83,11 +83,18 @@ it('failed and rejected commands have the names that the machine knows', async (
     [command(1, 0), command(2, 0), command(3, 0, 's2', 'made.up'), command(4, 0, 's2', '')],
     [failed, applied({ ok: true, json: 'null' }, true), rejected, rejected],
   );
-  expect(await samples(/^craft_(failed|rejected|duplicate)_commands_total\{/)).toEqual([
+  expect(await samples(/^craft_(failed|rejected|duplicate)_commands_total\{.* [1-9]/)).toEqual([
     'craft_duplicate_commands_total{service="applier",server="s1"} 1',
     'craft_rejected_commands_total{service="applier",server="s1",machine="kv",command="other"} 2',
     'craft_failed_commands_total{service="applier",server="s1",machine="kv",command="kv.put"} 1',
   ]);
+});
+
+it('every command that can fail has a counter before it does', async () => {
+  const zeros = await samples(/^craft_failed_commands_total\{.* 0$/);
+  for (const name of ['kv.put', 'craft.restore', 'craft.machine', 'other']) {
+    expect(zeros).toContainEqual(expect.stringContaining(`command="${name}"`));
+  }
 });
 
 it('says how far behind the log the state is, and how full the queue is', async () => {

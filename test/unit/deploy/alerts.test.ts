@@ -1,4 +1,7 @@
-/** The alerts and the dashboard, as files. That their metrics are there is seen on a cluster (disasters.test.ts). */
+/**
+ * The alerts and the dashboard, as files: their metrics are those that the services open, and each alert has its condition in
+ * alerts.promtool.yaml. Conditions that a fault makes true are seen on a cluster (disasters.test.ts).
+ */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,9 +9,18 @@ import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { GENERATED } from '../../../deploy/docs/parts.js';
 import { projectRoot } from '../../../deploy/local/project.js';
+import { observeProcess, openMetrics } from '../../../shared/telemetry/metrics.js';
 
 const text = (file: string): string => readFileSync(join(projectRoot(), 'deploy', file), 'utf8');
+
+const PLANTED = join(projectRoot(), 'test', 'unit', 'deploy', 'alerts.promtool.yaml');
+
+/** Names of metrics in expressions. */
+function metricsIn(expressions: string): string[] {
+  return [...new Set([...expressions.matchAll(/\b(?:craft|nodejs|process)_\w+/g)].map(([name]) => name))];
+}
 
 const rules = z.strictObject({
   groups: z.array(
@@ -51,6 +63,46 @@ it('every alert has a name of its own, an expression, and what to do', () => {
   }
 });
 
+const planted = z.object({
+  tests: z.array(
+    z.object({
+      input_series: z.array(z.object({ series: z.string() })),
+      promql_expr_test: z.array(z.object({ exp_samples: z.array(z.object({ labels: z.string() })) })),
+    }),
+  ),
+});
+
+it('every alert is expected to fire by the series of the test of promtool, and its metrics are planted there', () => {
+  const all = rules.parse(parse(text('prometheus/alerts.yaml'))).groups.flatMap((group) => group.rules);
+  const { tests } = planted.parse(parse(readFileSync(PLANTED, 'utf8')));
+  const expected = tests.flatMap(({ promql_expr_test }) =>
+    promql_expr_test.flatMap(({ exp_samples }) => exp_samples.map(({ labels }) => /"(\w+)"/.exec(labels)?.[1])),
+  );
+  expect(expected.sort()).toEqual(all.map(({ alert }) => alert).sort());
+  const series = tests.flatMap(({ input_series }) => input_series.map((one) => /^\w+/.exec(one.series)?.[0]));
+  for (const { alert, expr } of all) for (const name of metricsIn(expr)) expect(series, alert).toContain(name);
+});
+
+it('every metric of the alerts and of the dashboard is one that is opened', async () => {
+  const rows = GENERATED['deploy/README.md']?.['metrics'] ?? '';
+  const opened = [...rows.matchAll(/`(craft_\w+)` \| (\w+)/g)].flatMap(([, name = '', type]) =>
+    type === 'histogram' ? [`${name}_bucket`, `${name}_sum`, `${name}_count`] : [name],
+  );
+  observeProcess('s1');
+  const metrics = await openMetrics({ service: 'replica', server: 's1', port: undefined });
+  const known = new Set([
+    ...opened,
+    ...[...(await metrics.text()).matchAll(/^# HELP (\w+)/gm)].map(([, name]) => name),
+  ]);
+  await metrics.close();
+  expect(opened.length).toBeGreaterThan(50);
+  for (const file of ['prometheus/alerts.yaml', 'grafana/craft.json']) {
+    const used = metricsIn(text(file));
+    expect(used.length).toBeGreaterThan(20);
+    expect(used.filter((name) => !known.has(name))).toEqual([]);
+  }
+});
+
 it('no two panels of the dashboard have one place', () => {
   const { panels } = dashboard.parse(JSON.parse(text('grafana/craft.json')));
   const cells = panels.flatMap(({ gridPos: { x, y, w } }) => Array.from({ length: w }, (_, n) => `${x + n} ${y}`));
@@ -60,8 +112,7 @@ it('no two panels of the dashboard have one place', () => {
 
 it('every alert fires when its condition is true, where there is promtool', async ({ skip }) => {
   const { PROMTOOL_BIN: promtool = 'promtool' } = process.env;
-  const file = join(projectRoot(), 'test', 'unit', 'deploy', 'alerts.promtool.yaml');
-  const run = promisify(execFile)(promtool, ['test', 'rules', file]);
+  const run = promisify(execFile)(promtool, ['test', 'rules', PLANTED]);
   const failure: unknown = await run.then(
     () => undefined,
     (error: unknown) => error,
