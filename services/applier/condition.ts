@@ -19,12 +19,21 @@ import { StreamUnreadableError } from './stream.js';
 /** What keeps the state from going on, and since when. */
 interface Standstill {
   readonly since: string;
+  /** The same (milliseconds, monotonic). */
+  readonly sinceMs: number;
   readonly error: string;
+}
+
+/** It begins now, unless it has lasted already. */
+function beginning(before?: Standstill | null): Pick<Standstill, 'since' | 'sinceMs'> {
+  if (before) return { since: before.since, sinceMs: before.sinceMs };
+  return { since: new Date().toISOString(), sinceMs: performance.now() };
 }
 
 /** What the engine is asked to do at the moment. */
 export interface WorkUnderWay {
   readonly what: string;
+  /** Monotonic (milliseconds). */
   readonly sinceMs: number;
   /** It may take long, and says nothing while it does. */
   readonly mayLast: boolean;
@@ -65,7 +74,7 @@ export class Condition {
   private waiting: Standstill | null = null;
   /** What the batch under way waits for in the database, as it was found last. */
   private heldBy: { readonly pid: number; readonly what: string } | undefined;
-  private askedAtMs = 0;
+  private askedAtMs = Number.NEGATIVE_INFINITY;
   private verified: Verified | undefined;
 
   constructor(private readonly options: ConditionOptions) {
@@ -84,7 +93,7 @@ export class Condition {
 
   failed(error: unknown): void {
     const text = error instanceof Error ? error.message : String(error);
-    this.trouble = { since: this.trouble?.since ?? new Date().toISOString(), error: text, cause: error };
+    this.trouble = { ...beginning(this.trouble), error: text, cause: error };
   }
 
   recovered(): void {
@@ -97,13 +106,12 @@ export class Condition {
 
   /** Why nothing may be read from this state; undefined: it may again. */
   refused(reason: string | undefined): void {
-    this.refusal = reason === undefined ? null : { since: new Date().toISOString(), error: reason };
+    this.refusal = reason === undefined ? null : { ...beginning(), error: reason };
   }
 
   /** Why nothing is applied until this server is started with another module; undefined: it goes on. */
   waits(reason: string | undefined): void {
-    this.waiting =
-      reason === undefined ? null : { since: this.waiting?.since ?? new Date().toISOString(), error: reason };
+    this.waiting = reason === undefined ? null : { ...beginning(this.waiting), error: reason };
   }
 
   status(): object {
@@ -137,7 +145,7 @@ export class Condition {
         return troubleOf(trouble, databaseWhy(trouble.cause), databaseRemedy(trouble.cause, server));
       }
       const { lookSinceMs } = this.options.underWay();
-      const forMs = lookSinceMs === undefined ? 0 : Date.now() - lookSinceMs;
+      const forMs = lookSinceMs === undefined ? 0 : performance.now() - lookSinceMs;
       return forMs < TROUBLE_MS ? undefined : { why: 'the database does not answer', forMs };
     });
     health.watch('gap', () => {
@@ -168,7 +176,7 @@ export class Condition {
 
   private slowBatch(): Trouble | undefined {
     const { engine } = this.options.underWay();
-    const now = Date.now();
+    const now = performance.now();
     const forMs = engine === undefined || engine.mayLast ? 0 : now - engine.sinceMs;
     if (engine === undefined || forMs < TROUBLE_MS) {
       this.heldBy = undefined;
@@ -195,6 +203,6 @@ function isOfDatabase(error: unknown): boolean {
   return !(error instanceof MissingEntriesError) && !(error instanceof StreamUnreadableError);
 }
 
-function troubleOf({ since }: Standstill, why: string, remedy?: string): Trouble {
-  return { why, remedy, forMs: Date.now() - Date.parse(since) };
+function troubleOf({ sinceMs }: Standstill, why: string, remedy?: string): Trouble {
+  return { why, remedy, forMs: performance.now() - sinceMs };
 }

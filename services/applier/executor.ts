@@ -89,7 +89,7 @@ export class Executor {
   private working: Promise<void> = Promise.resolve();
   private startUs = 0;
   private engineWorks: { readonly effect: EngineWork; readonly sinceMs: number } | undefined;
-  /** Since when the newest look waits for the database (milliseconds since the Unix epoch). */
+  /** Since when the newest look waits for the database (milliseconds, monotonic). */
   private lookSinceMs: number | undefined;
 
   constructor(
@@ -282,7 +282,7 @@ export class Executor {
 
   private async look({ id, wanted }: Done<'look'>): Promise<void> {
     const { engine, reader } = this.adapters;
-    this.lookSinceMs ??= Date.now();
+    this.lookSinceMs ??= performance.now();
     const locating = engine.locate([]).finally(() => {
       this.lookSinceMs = undefined;
     });
@@ -296,7 +296,7 @@ export class Executor {
 
   private async engineWork(effect: EngineWork): Promise<void> {
     let told: (core: ApplierCore) => void;
-    this.engineWorks = { effect, sinceMs: Date.now() };
+    this.engineWorks = { effect, sinceMs: performance.now() };
     try {
       told = await this.workOf(effect);
     } catch (error) {

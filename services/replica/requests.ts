@@ -34,16 +34,17 @@ export interface RequestsOptions {
 const INSTALL_RETRY_MS = 500;
 
 export class ReplicaRequests {
-  /** The wait for a snapshot: since when, and until when if it is over (milliseconds). */
+  /** The wait for a snapshot: since when, and until when if it is over (milliseconds, monotonic). */
   private wait: { readonly sinceMs: number; endMs: number; why: string } | undefined;
 
   constructor(private readonly options: RequestsOptions) {
     const { subjects, server, groups, runner, listen, health } = options;
     health.watch('snapshot', () => {
-      const { sinceMs = 0, endMs = 0, why = '' } = this.wait ?? {};
-      const now = Date.now();
+      const now = performance.now();
+      if (this.wait === undefined) return undefined;
+      const { sinceMs, endMs, why } = this.wait;
       // One that has failed is asked for again at once, if it is still needed.
-      if (this.wait === undefined || now - endMs > TROUBLE_MS || now - sinceMs < TROUBLE_MS) return undefined;
+      if (now - endMs > TROUBLE_MS || now - sinceMs < TROUBLE_MS) return undefined;
       return { why: `the logs of the leaders begin after where this one ends; ${why}`, forMs: now - sinceMs };
     });
     listen(
@@ -77,14 +78,14 @@ export class ReplicaRequests {
       if (connection.isClosed() || connection.isDraining()) return;
       warn('no snapshot yet', error);
       wait.why = messageOf(error);
-      wait.endMs = Date.now();
+      wait.endMs = performance.now();
       await new Promise((resolve) => setTimeout(resolve, INSTALL_RETRY_MS));
       runner.happen((core) => core.installed(null));
     }
   }
 
   private beginWait(): { endMs: number; why: string } {
-    const now = Date.now();
+    const now = performance.now();
     const before = this.wait !== undefined && now - this.wait.endMs <= TROUBLE_MS ? this.wait : undefined;
     const why = before?.why ?? 'its applier has no snapshot yet';
     const wait = { sinceMs: before?.sinceMs ?? now, endMs: Number.POSITIVE_INFINITY, why };

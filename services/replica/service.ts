@@ -489,9 +489,8 @@ export class ReplicaService implements Service {
     health.watch('protocol', () => {
       const [peer] = this.peers.refused;
       if (peer === undefined) return undefined;
-      const forMs = Date.now() - Date.parse(peer.since);
       const reads = readable(PROTOCOL);
-      return { why: `it reads protocol ${reads}, and ${peer.server} writes ${peer.protocol}`, forMs };
+      return { why: `it reads protocol ${reads}, and ${peer.server} writes ${peer.protocol}` };
     });
   }
 

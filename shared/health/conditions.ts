@@ -13,6 +13,8 @@ export interface ConditionKind {
   readonly remedy: string;
   /** The service does not do its work meanwhile: the process is not ready. */
   readonly stops: boolean;
+  /** That is so only once it has lasted so long (milliseconds): until then it is told, and traffic stays. */
+  readonly stopsAfterMs?: number;
 }
 
 const RUNNING: ConditionKind = {
@@ -117,6 +119,7 @@ export const CONDITIONS = {
       remedy:
         'see pg_stat_activity and pg_locks; end the transaction that holds the lock: select pg_terminate_backend(PID)',
       stops: true,
+      stopsAfterMs: 10_000,
     },
     stream: {
       about: 'The merged-log stream cannot be read.',

@@ -1,5 +1,6 @@
 /**
- * The health of the services of one process. Pure: time is an input (milliseconds since the Unix epoch).
+ * The health of the services of one process. Pure: time is an input. Ages are of a clock that nobody sets; when something began is told by
+ * the machine's.
  *
  *     report: something has failed, or works again ─┐
  *     watch: a look at something that may hang     ─┴─▶ conditions ──▶ status answers, metrics, probes, log
@@ -7,6 +8,16 @@
  * There are only the conditions of `conditions.ts`, each with its newest detail, so that nothing grows.
  */
 import { CONDITIONS, type ConditionCode, type ConditionKind, type ServiceName } from './conditions.js';
+
+/** Time as the health sees it. */
+export interface HealthClocks {
+  /** Never goes back (milliseconds). */
+  monotonicMs(): number;
+  /** The machine's clock (milliseconds since the Unix epoch). */
+  epochMs(): number;
+}
+
+const SYSTEM_CLOCKS: HealthClocks = { monotonicMs: () => performance.now(), epochMs: () => Date.now() };
 
 /** What is wrong. */
 export interface Trouble {
@@ -45,7 +56,9 @@ const WHY_MAX = 400;
 
 interface State {
   readonly kind: ConditionKind;
+  /** Of the last change: for people, and for ages. */
   since: number;
+  sinceMs: number;
   trouble: Trouble | undefined;
   watch: (() => Trouble | undefined) | undefined;
 }
@@ -63,12 +76,13 @@ export class ServiceHealth<S extends ServiceName = ServiceName> {
 
   constructor(
     readonly service: S,
-    private readonly nowMs: () => number = Date.now,
+    private readonly clocks: HealthClocks = SYSTEM_CLOCKS,
   ) {
-    const since = nowMs();
-    this.movedAt = since;
+    const since = clocks.epochMs();
+    const sinceMs = clocks.monotonicMs();
+    this.movedAt = sinceMs;
     for (const [code, kind] of Object.entries<ConditionKind>(CONDITIONS[service])) {
-      this.states.set(code, { kind, since, trouble: undefined, watch: undefined });
+      this.states.set(code, { kind, since, sinceMs, trouble: undefined, watch: undefined });
     }
   }
 
@@ -94,7 +108,7 @@ export class ServiceHealth<S extends ServiceName = ServiceName> {
 
   /** A loop of the service has turned: it does so every few seconds, whatever happens, until `reset`. */
   turned(loop: string): void {
-    this.turns.set(loop, this.nowMs());
+    this.turns.set(loop, this.clocks.monotonicMs());
   }
 
   /** Which life of the service this is, for `end`. */
@@ -129,15 +143,14 @@ export class ServiceHealth<S extends ServiceName = ServiceName> {
     const position = this.readPosition?.();
     if (position === this.position) return;
     this.position = position;
-    this.movedAt = this.nowMs();
+    this.movedAt = this.clocks.monotonicMs();
   }
 
   status(): ServiceStatus {
     const conditions = [...this.states].map(([code, state]) => conditionOf(code, state));
-    const serves = conditions.every(({ condition, ok }) => ok || !this.state(condition).kind.stops);
-    const { service, position } = this;
+    const { service, position, serves } = this;
     if (position === undefined) return { service, serves, conditions };
-    return { service, serves, position, stillMs: this.nowMs() - this.movedAt, conditions };
+    return { service, serves, position, stillMs: this.clocks.monotonicMs() - this.movedAt, conditions };
   }
 
   get serves(): boolean {
@@ -146,12 +159,17 @@ export class ServiceHealth<S extends ServiceName = ServiceName> {
 
   /** The conditions because of which the service does not do its work. */
   get hindrances(): readonly Condition[] {
-    return this.status().conditions.filter(({ condition, ok }) => !ok && this.state(condition).kind.stops);
+    const nowMs = this.clocks.monotonicMs();
+    return [...this.states].flatMap(([code, state]) => {
+      const { stops, stopsAfterMs = 0 } = state.kind;
+      const isStopped = state.trouble !== undefined && stops && nowMs - state.sinceMs >= stopsAfterMs;
+      return isStopped ? [conditionOf(code, state)] : [];
+    });
   }
 
   /** Loops that have not turned for long, in words. */
   get stuck(): readonly string[] {
-    const now = this.nowMs();
+    const now = this.clocks.monotonicMs();
     return [...this.turns].flatMap(([loop, at]) =>
       now - at < STUCK_MS ? [] : [`${loop} has not turned for ${Math.round((now - at) / 1_000)} s`],
     );
@@ -159,7 +177,11 @@ export class ServiceHealth<S extends ServiceName = ServiceName> {
 
   private set(state: State, trouble: Trouble | undefined): void {
     const isChange = (state.trouble === undefined) !== (trouble === undefined);
-    if (isChange) state.since = this.nowMs() - (trouble?.forMs ?? 0);
+    if (isChange) {
+      const forMs = trouble?.forMs ?? 0;
+      state.since = Math.round(this.clocks.epochMs() - forMs);
+      state.sinceMs = this.clocks.monotonicMs() - forMs;
+    }
     state.trouble = trouble;
   }
 
@@ -179,13 +201,13 @@ function conditionOf(condition: string, { kind, since, trouble }: State): Condit
 export class ProcessHealth {
   private readonly services = new Map<ServiceName, ServiceHealth>();
 
-  constructor(private readonly nowMs: () => number = Date.now) {}
+  constructor(private readonly clocks: HealthClocks = SYSTEM_CLOCKS) {}
 
   /** The same for every life of a service. */
   of<S extends ServiceName>(service: S): ServiceHealth<S> {
     let health = this.services.get(service);
     if (health === undefined) {
-      health = new ServiceHealth<ServiceName>(service, this.nowMs);
+      health = new ServiceHealth<ServiceName>(service, this.clocks);
       this.services.set(service, health);
     }
     return health as unknown as ServiceHealth<S>;
@@ -206,7 +228,8 @@ export class Lasting<K> {
 
   constructor(
     private readonly limitMs: number,
-    private readonly nowMs: () => number = Date.now,
+    /** Never goes back (milliseconds). */
+    private readonly nowMs: () => number = SYSTEM_CLOCKS.monotonicMs,
   ) {}
 
   /** @param now what is so at this moment; what is not in it is forgotten. Gives those that last, and for how long the oldest (milliseconds). */

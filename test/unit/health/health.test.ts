@@ -5,7 +5,7 @@ import { Lasting, messageOf, ProcessHealth, ServiceHealth, STUCK_MS } from '../.
 
 function merger() {
   const clock = { ms: 1_000 };
-  const health = new ServiceHealth('merger', () => clock.ms);
+  const health = new ServiceHealth('merger', { monotonicMs: () => clock.ms, epochMs: () => clock.ms });
   return { clock, health };
 }
 
@@ -58,6 +58,40 @@ describe('a condition', () => {
   });
 });
 
+it('has ages that do not follow a clock that is set', () => {
+  const clock = { ms: 1_000, epochMs: 1_700_000_000_000 };
+  const clocks = { monotonicMs: () => clock.ms, epochMs: () => clock.epochMs };
+  const health = new ServiceHealth('applier', clocks);
+  health.watchPosition(() => 7);
+  health.look();
+  health.turned('the core of the applier');
+  health.report('batch', { why: 'a lock', forMs: 3_000 });
+  clock.ms += 5_000;
+  clock.epochMs += 86_400_000;
+  expect(health.status()).toMatchObject({ stillMs: 5_000, serves: true });
+  expect(health.condition('batch').since).toBe(1_699_999_997_000);
+  expect(health.stuck).toEqual([]);
+  clock.epochMs = 0;
+  clock.ms += STUCK_MS;
+  expect(health.stuck).toEqual(['the core of the applier has not turned for 35 s']);
+});
+
+it('a slow batch is told at once, and keeps the service from its work only when it lasts', () => {
+  const clock = { ms: 0 };
+  const health = new ServiceHealth('applier', { monotonicMs: () => clock.ms, epochMs: () => clock.ms });
+  health.watch('batch', () => ({ why: 'a lock', forMs: clock.ms }));
+  clock.ms = 3_000;
+  health.look();
+  expect([health.condition('batch').ok, health.serves, health.status().serves]).toEqual([false, true, true]);
+  clock.ms = 9_999;
+  expect(health.hindrances).toEqual([]);
+  clock.ms = 10_000;
+  expect(health.hindrances.map(({ condition }) => condition)).toEqual(['batch']);
+  expect([health.serves, health.status().serves]).toEqual([false, false]);
+  health.watch('batch', undefined);
+  expect(health.serves).toBe(true);
+});
+
 it('tells how far a service is, and for how long it has not moved', () => {
   const { clock, health } = merger();
   let position = 7;
@@ -83,7 +117,7 @@ it('names loops that do not turn any more', () => {
 });
 
 it('is the same for every life of a service of one process', () => {
-  const all = new ProcessHealth(() => 1);
+  const all = new ProcessHealth({ monotonicMs: () => 1, epochMs: () => 1 });
   all.of('applier').report('running', { why: 'it is starting' });
   all.of('replica');
   expect(all.of('applier')).toBe(all.of('applier'));
