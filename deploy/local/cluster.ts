@@ -69,6 +69,9 @@ export class LocalCluster {
   readonly dataDir: string;
   private readonly parts = new Map<string, Part>();
   private readonly pidFolders: PidFolder[] = [];
+  /** Processes of servers, as long as this cluster has lived. */
+  private processes = 0;
+  private readonly endpoints = new Map<string, string>();
   private natsPort = 0;
   /** Of NATS' monitoring, where the replicas see that it syncs; only for logs in JetStream. */
   private monitorPort: number | undefined;
@@ -105,6 +108,11 @@ export class LocalCluster {
   /** Where the services send their spans to, when anywhere. */
   get otlpEndpoint(): string | undefined {
     return this.otlp;
+  }
+
+  /** Where each process of a server serves its metrics; none unless CRAFT_METRICS_PORT is set, which is the first one's port. */
+  get metricsUrls(): ReadonlyMap<string, string> {
+    return this.endpoints;
   }
 
   /** The database of one server. */
@@ -331,10 +339,13 @@ export class LocalCluster {
         databaseUrl: this.databaseUrl(one.server),
         monitorUrl: this.monitorPort === undefined ? undefined : `http://127.0.0.1:${this.monitorPort}`,
         otlpEndpoint: this.otlp,
-        processIndex: one.index + this.parts.size,
+        processIndex: this.processes,
         more: { ...this.options.environment, ...besides },
       });
+      this.processes += 1;
       const { nodeArguments = [], print = false, supervise = false, environmentOf, programOf } = this.options;
+      const { CRAFT_METRICS_PORT: metricsPort } = environment;
+      if (metricsPort) this.endpoints.set(one.name, `http://127.0.0.1:${metricsPort}/metrics`);
       const logFile = this.logOf(one.server, one.name);
       const launch = (): Promise<ManagedProcess> =>
         startServerProcess(one, {

@@ -10,18 +10,15 @@ export interface ServerProcess {
   readonly name: string;
   readonly server: string;
   readonly services: readonly string[];
-  /** Counts the processes of the cluster. */
-  readonly index: number;
 }
 
 /** One process for each server, or one for each service of each server. */
 export function serverProcesses(servers: readonly string[], layout: 'server' | 'service'): ServerProcess[] {
-  const processes = servers.flatMap((server): Omit<ServerProcess, 'index'>[] =>
+  return servers.flatMap((server): ServerProcess[] =>
     layout === 'server'
       ? [{ name: server, server, services: SERVICES }]
       : SERVICES.map((service) => ({ name: `${server}.${service}`, server, services: [service] })),
   );
-  return processes.map((one, index) => ({ ...one, index }));
 }
 
 export interface ServerProcessOptions {

@@ -34,6 +34,7 @@ function printAddresses(cluster: LocalCluster): void {
   for (const server of cluster.servers) print(`Postgres   ${cluster.databaseUrl(server)}`);
   if (cluster.jaegerUrl !== undefined) print(`Jaeger     ${cluster.jaegerUrl}`);
   if (cluster.otlpEndpoint !== undefined) print(`OTLP       ${cluster.otlpEndpoint}`);
+  for (const [name, url] of cluster.metricsUrls) print(`Metrics    ${url} (${name})`);
   print(`Data, logs ${cluster.dataDir}`);
 }
 

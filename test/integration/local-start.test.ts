@@ -130,17 +130,30 @@ describe('npm start', () => {
 
   const open = (id: string, name: string) => command(id, 'open', { name, balance: 7 });
 
-  async function start(): Promise<Program> {
-    program = Program.run('start', environment);
+  /** The first of as many free ports in a row. */
+  async function freeRow(count: number): Promise<number> {
+    return eventually(`${count} free ports in a row`, async () => {
+      const [first = 0] = await freePorts(1);
+      for (let port = first; port < first + count; port++) await requireFreePort(port, 'a test', '');
+      return first;
+    });
+  }
+
+  async function start(more: NodeJS.ProcessEnv = {}): Promise<Program> {
+    program = Program.run('start', { ...environment, ...more });
     await program.line(/^craft is ready/m);
     return program;
   }
 
   it('prints every address and three commands, is ready, and stops all at Ctrl-C', async () => {
-    await start();
+    const metricsPort = await freeRow(3);
+    await start({ CRAFT_METRICS_PORT: String(metricsPort) });
     expect(program.output).toContain(`nats://127.0.0.1:${natsPort}`);
-    for (const server of ['s1', 's2', 's3']) {
+    for (const [at, server] of ['s1', 's2', 's3'].entries()) {
       expect(program.output).toContain(`postgres://craft:craft@127.0.0.1:${postgresPort}/craft_${server}`);
+      const url = `http://127.0.0.1:${metricsPort + at}/metrics`;
+      expect(program.output).toContain(`Metrics    ${url} (${server})`);
+      expect(await (await fetch(url)).text()).toContain(`craft_serves{service="replica",server="${server}"} 1`);
     }
     const commands = program.output.match(/^ .*npm run --silent craft -- .+$/gm);
     expect(commands).toHaveLength(3);
