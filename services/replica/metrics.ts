@@ -12,7 +12,7 @@ import { type Intake, WAITING_BYTES_MAX, WAITING_MAX } from './intake.js';
 
 export interface ReplicaMetricsOptions {
   readonly metrics: Metrics;
-  readonly core: Pick<ReplicaCore<QueuedCommand>, 'groups' | 'clock' | 'loads'>;
+  readonly core: Pick<ReplicaCore<QueuedCommand>, 'groups' | 'clock' | 'loads' | 'barrierFill'>;
   readonly intake: Pick<Intake, 'waiting'>;
   /** The clock that stamps entries (microseconds since the Unix epoch). */
   readonly physical: () => Timestamp;
@@ -203,6 +203,15 @@ export class ReplicaMetrics {
       'group',
       each(({ base }) => base.index),
     );
+    metrics.gaugeBy(
+      'follower_lag_entries',
+      'Entries of the log of the group that a follower is not known to have, by its leader',
+      ['group', 'follower'],
+      () =>
+        groups.flatMap((group, id) =>
+          [...group.followers()].map(([follower, at]) => [[`${id}`, follower], group.lastIndex - at] as const),
+        ),
+    );
     metrics.gauge('committed_entries', 'Sum of the commit indexes of all groups', () => {
       return groups.reduce((sum, group) => sum + group.commitIndex, 0);
     });
@@ -230,6 +239,6 @@ export class ReplicaMetrics {
         { queue: 'acknowledgements', group, items: acknowledgements },
         ...(backlog === undefined ? [] : [{ queue: 'backlog', group, items: backlog }]),
       ]);
-    return [...intakes, ...perGroup];
+    return [...intakes, { queue: 'barriers', items: core.barrierFill }, ...perGroup];
   }
 }

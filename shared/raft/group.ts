@@ -225,6 +225,11 @@ export class Group {
       if (owed !== null) yield [peer, owed.sinceMs];
   }
 
+  /** The followers of this leader, each with the index up to which its log is known to be that of the leader, and durable. */
+  *followers(): Generator<[follower: ServerId, matchIndex: Index]> {
+    for (const [peer, { matchIndex }] of this.state.leadership?.followers ?? []) yield [peer, matchIndex];
+  }
+
   /** Commits, claims and heartbeats that `peer` is owed, as of now. */
   takeOwed(peer: ServerId, nowMs: number): Message[] {
     const { state } = this;

@@ -53,6 +53,11 @@ export class Barriers {
     return true;
   }
 
+  /** Barriers under way, and how many may be. */
+  get fill(): { readonly now: number; readonly max: number } {
+    return { now: this.byId.size, max: BARRIERS_MAX };
+  }
+
   get areWaiting(): boolean {
     return this.byId.size > 0;
   }

@@ -198,6 +198,11 @@ export class ReplicaCore<C extends QueuedCommand> {
     return acknowledgement === 'applied' && hosted?.isBacklogFull === true ? 'behind' : null;
   }
 
+  /** Read barriers under way, and how many may be. */
+  get barrierFill(): Barriers['fill'] {
+    return this.barriers.fill;
+  }
+
   /** How full what the groups bound is, by group. */
   loads(): GroupLoad[] {
     return this.hosted.map(({ load }) => load);

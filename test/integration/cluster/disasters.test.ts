@@ -218,7 +218,8 @@ it('the bucket of snapshots and the register of log stores are made anew when th
   await manager.streams.delete('CRAFT_REGISTER');
   await test.cluster.kill('s3', 'SIGTERM');
   await test.cluster.restart('s3');
-  await eventually('the register', async () => (await manager.streams.info('CRAFT_REGISTER')).state.messages > 0);
+  const register = async () => (await manager.streams.info('CRAFT_REGISTER')).state.messages > 0;
+  await eventually('the register', register, { timeoutMs: 30_000 });
   await eventually('the bucket again', async () => (await manager.streams.info('OBJ_CRAFT_SNAPSHOTS')).config.name);
 });
 
@@ -444,6 +445,7 @@ it('every metric of the alerts and of the dashboard is there, with its labels', 
   expect(sumOf(text, 'craft_group_leads', { group: '1' })).toBe(1);
   expect(sumOf(text, 'craft_group_leader', { group: '1' })).toBe(SERVERS.length);
   expect(sumOf(text, 'craft_commands_refused_total', { code: 'UNKNOWN_COMMAND' })).toBe(1);
+  expect(text.match(/^craft_follower_lag_entries\{/gm)).toHaveLength(2 * (SERVERS.length - 1));
   expect(sumOf(text, 'craft_log_write_seconds_count', { server: 's2' })).toBeGreaterThan(0);
 });
 
