@@ -89,6 +89,7 @@ describe('metrics', () => {
     observeProcess('s1');
     const metrics = await openMetrics({ service: 'replica', server: 's1', port: undefined });
     const text = await metrics.text();
+    expect(text).not.toContain('nodejs_active_handles_total');
     for (const name of [
       'process_cpu_seconds_total',
       'process_resident_memory_bytes',
