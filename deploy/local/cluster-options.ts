@@ -31,6 +31,8 @@ export interface LocalClusterOptions {
   readonly otlpPort?: number;
   /** A collector that runs already; then no Jaeger is started. */
   readonly otlpEndpoint?: string;
+  /** Port of the metrics of the first process of a server; the others follow. Default: CRAFT_METRICS_PORT, else no metrics. */
+  readonly metricsPort?: number;
   /** A process for each server (default), or one for each service of each server. */
   readonly layout?: 'server' | 'service';
   /** More environment variables for the services; they win. */

@@ -110,7 +110,7 @@ export class LocalCluster {
     return this.otlp;
   }
 
-  /** Where each process of a server serves its metrics; none unless CRAFT_METRICS_PORT is set, which is the first one's port. */
+  /** Where each process of a server serves its metrics; none unless the port of the first one is given. */
   get metricsUrls(): ReadonlyMap<string, string> {
     return this.endpoints;
   }
@@ -327,9 +327,10 @@ export class LocalCluster {
 
   private addServers(pidFolder: PidFolder, servers: readonly string[], besides: Record<string, string> = {}): void {
     const program = servicesProgram();
+    const { metricsPort } = this.options;
     for (const one of serverProcesses(servers, this.options.layout ?? 'server')) {
       const environment = serverEnvironment({
-        base: process.env,
+        base: metricsPort === undefined ? process.env : { ...process.env, CRAFT_METRICS_PORT: `${metricsPort}` },
         cluster: this.cluster,
         server: one.server,
         servers: this.servers,
@@ -344,8 +345,8 @@ export class LocalCluster {
       });
       this.processes += 1;
       const { nodeArguments = [], print = false, supervise = false, environmentOf, programOf } = this.options;
-      const { CRAFT_METRICS_PORT: metricsPort } = environment;
-      if (metricsPort) this.endpoints.set(one.name, `http://127.0.0.1:${metricsPort}/metrics`);
+      const { CRAFT_METRICS_PORT: ownPort } = environment;
+      if (ownPort) this.endpoints.set(one.name, `http://127.0.0.1:${ownPort}/metrics`);
       const logFile = this.logOf(one.server, one.name);
       const launch = (): Promise<ManagedProcess> =>
         startServerProcess(one, {

@@ -2,5 +2,6 @@
 export * from './cluster.js';
 export * from './eventually.js';
 export * from './folder.js';
+export * from './metrics.js';
 export * from './servers.js';
 export * from './shell.js';

@@ -12,6 +12,7 @@ import { projectRoot } from '../../deploy/local/project.js';
 import { findNatsServer } from '../../deploy/local/tools/nats-server.js';
 import {
   eventually,
+  freePortRow,
   freePorts,
   runBlock,
   shellBlocks,
@@ -130,15 +131,6 @@ describe('npm start', () => {
 
   const open = (id: string, name: string) => command(id, 'open', { name, balance: 7 });
 
-  /** The first of as many free ports in a row. */
-  async function freeRow(count: number): Promise<number> {
-    return eventually(`${count} free ports in a row`, async () => {
-      const [first = 0] = await freePorts(1);
-      for (let port = first; port < first + count; port++) await requireFreePort(port, 'a test', '');
-      return first;
-    });
-  }
-
   async function start(more: NodeJS.ProcessEnv = {}): Promise<Program> {
     program = Program.run('start', { ...environment, ...more });
     await program.line(/^craft is ready/m);
@@ -146,7 +138,7 @@ describe('npm start', () => {
   }
 
   it('prints every address and three commands, is ready, and stops all at Ctrl-C', async () => {
-    const metricsPort = await freeRow(3);
+    const metricsPort = await freePortRow(3);
     await start({ CRAFT_METRICS_PORT: String(metricsPort) });
     expect(program.output).toContain(`nats://127.0.0.1:${natsPort}`);
     for (const [at, server] of ['s1', 's2', 's3'].entries()) {

@@ -11,7 +11,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { projectRoot, servicesProgram } from '../../../deploy/local/project.js';
 import { serverEnvironment } from '../../../deploy/local/server-environment.js';
 import { type CraftClient, connectCraft } from '../../../shared/client/index.js';
-import { eventually, startTestCluster, type TestCluster } from '../../harness/index.js';
+import {
+  eventually,
+  expectAbove,
+  freePortRow,
+  startTestCluster,
+  sumOf,
+  type TestCluster,
+} from '../../harness/index.js';
 import { converged, readDatabase, readMergedLog } from './inspect.js';
 
 /** A file that may not grow further fails a write, like a full disk, only when the signal that comes with it is not deadly. */
@@ -34,6 +41,7 @@ let written = 0;
 beforeAll(async () => {
   test = await startTestCluster({
     layout: 'service',
+    metricsPort: await freePortRow(9),
     nodeArguments: SURVIVE_LIMIT,
     environmentOf: (server): NodeJS.ProcessEnv => {
       const offsetMs = clockOffsetsMs.get(server);
@@ -260,6 +268,7 @@ describe.skipIf(process.platform !== 'linux')('a log store that cannot be writte
         return own?.logStore?.ok === false ? own : undefined;
       });
       expect(status.groups.filter(({ role }) => role === 'leader')).toEqual([]);
+      await expectAbove(test.cluster.metricsUrls.get('s1.replica'), 0, 'craft_log_store_errors_total');
       expect(status.logStore?.error).toMatch(/(write failed|cannot be made): .*s1\/log/);
       const said = craft('status');
       expect(said.stdout).toMatch(/^degraded: 3 of 3 servers, 3 of 3 groups led/);
@@ -317,6 +326,8 @@ describe('pitfall: clock that is off', () => {
     const own = (await cluster.status()).find(({ server }) => server === 's2');
     expect(own?.clock?.ok).toBe(false);
     expect(own?.clock?.offsetUs).toBeLessThan(-3_500e6);
+    const metrics = await (await fetch(cluster.metricsUrls.get('s2.replica') ?? '')).text();
+    expect(sumOf(metrics, 'craft_clock_offset_seconds')).toBeLessThan(-3_500);
     expect(own?.groups.filter(({ role }) => role === 'leader')).toEqual([]);
     await expectWhole();
     expect(cluster.pids).toEqual(pids);

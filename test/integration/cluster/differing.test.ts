@@ -15,7 +15,14 @@ import type { VerifyLine } from '../../../services/cli/verification.js';
 import { verify } from '../../../services/cli/verify.js';
 import { type CraftClient, connectCraft } from '../../../shared/client/index.js';
 import { Subjects } from '../../../shared/wire/subjects.js';
-import { eventually, startTestCluster, type TestCluster } from '../../harness/index.js';
+import {
+  eventually,
+  expectAbove,
+  freePortRow,
+  startTestCluster,
+  sumOf,
+  type TestCluster,
+} from '../../harness/index.js';
 import { converged, readDatabase } from './inspect.js';
 
 const SERVERS = ['s1', 's2', 's3'];
@@ -27,7 +34,7 @@ let test: TestCluster;
 let client: CraftClient;
 
 async function start(options: Parameters<typeof startTestCluster>[0]): Promise<void> {
-  test = await startTestCluster(options);
+  test = await startTestCluster({ ...options, metricsPort: await freePortRow(SERVERS.length) });
   client = await connectCraft({ servers: test.cluster.natsUrl, timeoutMs: 30_000 });
 }
 
@@ -37,6 +44,7 @@ async function stop(): Promise<void> {
 }
 
 const subjects = () => new Subjects(test.cluster.cluster);
+const metricsOf = (server: string): string => test.cluster.metricsUrls.get(server) ?? '';
 const session = () => ({ connection: client.connection, client, subjects: subjects() });
 
 /** By hand, past everything. */
@@ -184,6 +192,10 @@ describe('a server whose rows were changed by hand', () => {
     const right = { value: 'right', version: 1 };
     await expectRefused('s2', "differs from the others'");
     await expectReads('kv.get', { key: 'read' }, expect.objectContaining(right), true);
+    await expectAbove(metricsOf('s2'), 0, 'craft_differences_total', { whose: 'own' });
+    await expectAbove(metricsOf('s1'), 0, 'craft_differences_total', { whose: 'other' });
+    await expectAbove(metricsOf('s2'), 0, 'craft_reads_refused_total', { code: 'UNAVAILABLE' });
+    expect(sumOf(await (await fetch(metricsOf('s2'))).text(), 'craft_state_trusted')).toBe(0);
     const table = statusTable((await client.status()).map((one) => ({ ...one, mergedIndex: 0 })));
     expect(table.replaceAll('\n  ', ' ')).toMatch(
       /s2 differs, and nothing is read from it since .* different rows at merged index .*craft rebuild s2/,

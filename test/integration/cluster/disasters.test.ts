@@ -15,7 +15,14 @@ import { projectRoot } from '../../../deploy/local/project.js';
 import { troublesOf } from '../../../services/cli/conditions.js';
 import { assess } from '../../../services/cli/health.js';
 import { type CraftClient, connectCraft } from '../../../shared/client/index.js';
-import { eventually, freePorts, startTestCluster, type TestCluster } from '../../harness/index.js';
+import {
+  eventually,
+  expectAbove,
+  freePortRow,
+  startTestCluster,
+  sumOf,
+  type TestCluster,
+} from '../../harness/index.js';
 import { converged } from './inspect.js';
 
 /** From a disaster until it is told (milliseconds). */
@@ -27,13 +34,11 @@ let test: TestCluster;
 let connection: NatsConnection;
 let client: CraftClient;
 let manager: JetStreamManager;
-let metricsPorts: number[];
 let puts = 0;
 
 beforeAll(async () => {
-  metricsPorts = await freePorts(SERVERS.length);
-  const environmentOf = (server: string) => ({ CRAFT_METRICS_PORT: String(portOf(server)) });
-  test = await startTestCluster({ servers: SERVERS, groups: 2, natsFileStoreMax: '48MB', environmentOf });
+  const metricsPort = await freePortRow(SERVERS.length);
+  test = await startTestCluster({ servers: SERVERS, groups: 2, natsFileStoreMax: '48MB', metricsPort });
   connection = await connect({ servers: test.cluster.natsUrl, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
   client = await connectCraft({ connection, timeoutMs: 60_000 });
   manager = await jetstreamManager(connection);
@@ -45,29 +50,10 @@ afterAll(async () => {
   await test?.stop();
 });
 
-function portOf(server: string): number {
-  return metricsPorts[SERVERS.indexOf(server)] ?? 0;
-}
+const urlOf = (server: string): string => test.cluster.metricsUrls.get(server) ?? '';
 
 async function scrape(server: string, path = '/metrics'): Promise<string> {
-  return (await fetch(`http://127.0.0.1:${portOf(server)}${path}`)).text();
-}
-
-/** The sum of the series of a metric that have these labels, among others; undefined: there are none. */
-function sumOf(text: string, name: string, labels: Readonly<Record<string, string>> = {}): number | undefined {
-  const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
-  const found = text
-    .split('\n')
-    .filter((line) => line.startsWith(`${name}{`) && wanted.every((one) => line.includes(one)));
-  return found.length === 0 ? undefined : found.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
-}
-
-/** Waits until a metric of the server is above a number: what its alert says is true. */
-async function expectAbove(server: string, above: number, name: string, labels: Readonly<Record<string, string>> = {}) {
-  await eventually(`${name} of ${server} above ${above}`, async () => {
-    const sum = sumOf(await scrape(server), name, labels);
-    return sum !== undefined && sum > above;
-  });
+  return (await fetch(new URL(path, urlOf(server)))).text();
 }
 
 const put = (ack: 'applied' | 'committed' = 'committed') => client.kv.put('n', ++puts, { ack });
@@ -161,7 +147,7 @@ describe('the stream of a merged log', () => {
     const told = { by: ['s2'], remedy: /nats stream rm CRAFT_LOG_s2/ };
     await expectTold({ ...told, condition: 'merger publish', why: /sealed/ });
     await expectTold({ ...told, condition: 'merger limits', why: /sealed/ });
-    await expectAbove('s2', 0, 'craft_publish_errors_total');
+    await expectAbove(urlOf('s2'), 0, 'craft_publish_errors_total');
     expect((await verdict()).level).toBe('degraded');
     await manager.streams.delete(stream('s2'));
   });
@@ -237,7 +223,7 @@ describe('the database', () => {
           why: /merged index \d+ .*it waits for process/,
           remedy,
         });
-        await expectAbove('s2', 0, 'craft_behind_entries');
+        await expectAbove(urlOf('s2'), 0, 'craft_behind_entries');
       });
     });
   });
@@ -305,7 +291,7 @@ describe('the database', () => {
     await put();
     const why = /the database refuses: no \(SQLSTATE P0001\)/;
     await expectTold({ by: ['s3'], condition: 'applier database', why, remedy: /drop the trigger/ });
-    await expectAbove('s3', 0, 'craft_apply_retries_total');
+    await expectAbove(urlOf('s3'), 0, 'craft_apply_retries_total');
     await onDatabase('s3', (sql) => sql.unsafe('drop trigger no on kv; drop function no'));
   });
 
@@ -345,7 +331,7 @@ describe('the database', () => {
       remedy: /Postgres runs/,
     });
     expect((await verdict()).level).toBe('not serving');
-    expect((await fetch(`http://127.0.0.1:${portOf('s1')}/readyz`)).status).toBe(503);
+    expect((await fetch(new URL('/readyz', urlOf('s1')))).status).toBe(503);
     expect(sumOf(await scrape('s1'), 'craft_serves', { service: 'applier' })).toBe(0);
     await expect(client.query('kv.get', { key: 'n' }, { timeoutMs: 2_000 })).rejects.toThrow();
     await eventually('refused reads in the metrics', async () => {
@@ -385,7 +371,7 @@ describe('NATS', () => {
     await test.cluster.restart('nats');
     for (const server of SERVERS) {
       for (const service of ['replica', 'merger', 'applier']) {
-        await expectAbove(server, 0, 'craft_nats_reconnects_total', { service });
+        await expectAbove(urlOf(server), 0, 'craft_nats_reconnects_total', { service });
       }
     }
   });
@@ -454,9 +440,9 @@ it('servers without a quorum say so, and the cluster is not serving', async () =
   await expectTold({ by: ['s1'], condition: 'replica leader', why: /no leader/, remedy: /quorum is lost/ });
   expect((await verdict()).level).toBe('not serving');
   expect(sumOf(await scrape('s1'), 'craft_groups_led')).toBe(0);
-  await expectAbove('s1', 0, 'craft_leaderships_lost_total');
+  await expectAbove(urlOf('s1'), 0, 'craft_leaderships_lost_total');
   const wins = sumOf(await scrape('s1'), 'craft_elections_won_total') ?? 0;
   await expect(scrape('s2')).rejects.toThrow();
   await Promise.all(['s2', 's3'].map((server) => test.cluster.restart(server)));
-  await expectAbove('s1', wins, 'craft_elections_won_total');
+  await expectAbove(urlOf('s1'), wins, 'craft_elections_won_total');
 });
