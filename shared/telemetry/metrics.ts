@@ -135,11 +135,15 @@ function readersOf<T>(all: Map<string, Readers<T>>, name: string, create: (colle
   return byOwner;
 }
 
+let isProcessObserved = false;
+
 /**
  * Adds the metrics of this process: processor time, memory, delay of the event loop, garbage collection, with the names that prom-client gives
- * them. To be called once a process.
+ * them. Of several calls the first one counts.
  */
 export function observeProcess(server: string): void {
+  if (isProcessObserved) return;
+  isProcessObserved = true;
   collectDefaultMetrics({ register: registry, labels: { server } });
   // Gauges with names of counters: promtool rejects them, and the same is there by type.
   for (const what of ['handles', 'requests', 'resources']) registry.removeSingleMetric(`nodejs_active_${what}_total`);

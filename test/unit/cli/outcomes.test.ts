@@ -14,13 +14,13 @@ interface Range {
 function asking(answer: (range: Range, time: number) => object) {
   const ranges: Range[] = [];
   const notes: string[] = [];
-  const request = async (_subject: string, data: string) => {
+  async function* requestMany(_subject: string, data: string) {
     const range = JSON.parse(data) as Range;
     ranges.push(range);
     const reply = answer(range, ranges.length);
-    return { json: () => reply };
-  };
-  const connection = { request } as unknown as NatsConnection;
+    yield { data: Buffer.from(JSON.stringify(reply)), json: () => reply };
+  }
+  const connection = { requestMany } as unknown as NatsConnection;
   const outcomes = new Outcomes(connection, 'craft.admin.outcomes.s1', (why) => notes.push(why));
   return { outcomes, ranges, notes };
 }

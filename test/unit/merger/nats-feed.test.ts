@@ -9,8 +9,15 @@ function feedAnswering(name: string, value: string) {
   const header = headers();
   header.set(name, value);
   const reply = { headers: header, data: new Uint8Array(0) } as Partial<Msg> as Msg;
-  const connection: Pick<NatsConnection, 'request'> = { request: () => Promise.resolve(reply) };
-  return natsFeed(connection as NatsConnection, { cluster: 'c', server: 's1', groups: 1, merger: 'm1' });
+  async function* requestMany() {
+    yield reply;
+  }
+  return natsFeed({ requestMany } as unknown as NatsConnection, {
+    cluster: 'c',
+    server: 's1',
+    groups: 1,
+    merger: 'm1',
+  });
 }
 
 const REQUEST = { positions: [1], bytesMax: 1_000, waitingFor: 0, watermarks: [0] };
