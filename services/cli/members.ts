@@ -35,7 +35,7 @@ type Change = 'add' | 'promote' | 'demote' | 'remove';
 const REQUEST_MS_MAX = 2_000;
 const RETRY_MS = 200;
 /** A server that was just started answers within this time (milliseconds). */
-const STARTING_MS_MAX = 5_000;
+const STARTING_MS_MAX = 15_000;
 
 export interface MembersOptions {
   readonly connection: NatsConnection;
