@@ -36,13 +36,16 @@ const command = (mergedIndex: number, timestamp: number, server = 's1', name = '
 const applied = (outcome: Applied['outcome'], duplicate = false) => ({ outcome, duplicate }) as Applied;
 const OK = applied({ ok: true, json: 'null' });
 
+/** By their names: the order of the text is that in which this process has opened its metrics. */
 async function samples(pattern: RegExp): Promise<string[]> {
-  return (await metrics.text()).split('\n').filter((line) => pattern.test(line));
+  const lines = (await metrics.text()).split('\n').filter((line) => pattern.test(line));
+  return lines.sort();
 }
 
 async function stage(name: string): Promise<string[]> {
   const found = await samples(new RegExp(`^craft_command_seconds_(sum|count).*stage="${name}"`));
-  return found.map((line) => line.split(' ')[1] ?? '');
+  // The sum, then the count.
+  return found.reverse().map((line) => line.split(' ')[1] ?? '');
 }
 
 it('stages begin with the proposal, and are those of commands of this server', async () => {
@@ -85,8 +88,8 @@ it('failed and rejected commands have the names that the machine knows', async (
   );
   expect(await samples(/^craft_(failed|rejected|duplicate)_commands_total\{.* [1-9]/)).toEqual([
     'craft_duplicate_commands_total{service="applier",server="s1"} 1',
-    'craft_rejected_commands_total{service="applier",server="s1",machine="kv",command="other"} 2',
     'craft_failed_commands_total{service="applier",server="s1",machine="kv",command="kv.put"} 1',
+    'craft_rejected_commands_total{service="applier",server="s1",machine="kv",command="other"} 2',
   ]);
 });
 
@@ -100,9 +103,9 @@ it('every command that can fail has a counter before it does', async () => {
 it('says how far behind the log the state is, and how full the queue is', async () => {
   expect(await samples(/^craft_(behind_entries|queue_\w+)\{/)).toEqual([
     'craft_behind_entries{service="applier",server="s1"} 2',
-    'craft_queue_items{service="applier",server="s1",queue="apply",group=""} 1',
-    'craft_queue_items_max{service="applier",server="s1",queue="apply",group=""} 10',
-    'craft_queue_bytes{service="applier",server="s1",queue="apply",group=""} 2',
     'craft_queue_bytes_max{service="applier",server="s1",queue="apply",group=""} 20',
+    'craft_queue_bytes{service="applier",server="s1",queue="apply",group=""} 2',
+    'craft_queue_items_max{service="applier",server="s1",queue="apply",group=""} 10',
+    'craft_queue_items{service="applier",server="s1",queue="apply",group=""} 1',
   ]);
 });
