@@ -51,10 +51,11 @@ it('ends the start when it is no integer', async () => {
   expect(said.text).toMatch(/CRAFT_TEST_CLOCK_OFFSET_MS/);
 });
 
-it('is read in services/main.ts and nowhere else', () => {
+it('is read in services/main.ts and nowhere else, but by craft doctor, which warns of it', () => {
   const files = ['services', 'shared'].flatMap((folder) =>
     readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((file) => join(folder, file)),
   );
   const sources = files.filter((file) => file.endsWith('.ts'));
-  expect(sources.filter((file) => readFileSync(file, 'utf8').includes('CRAFT_TEST_'))).toEqual(['services/main.ts']);
+  const reading = sources.filter((file) => readFileSync(file, 'utf8').includes('CRAFT_TEST_'));
+  expect(reading.filter((file) => !file.startsWith('services/cli/doctor/'))).toEqual(['services/main.ts']);
 });
