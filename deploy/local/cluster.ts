@@ -377,7 +377,7 @@ export class LocalCluster {
     const onEnd = (_name: string, end: PartEnd): void => {
       const what = `${name} ${inWords(end)}`;
       this.notice(`${what}${NEXT[end.next]}`);
-      if (this.serverParts().every(({ lastWord }) => lastWord !== undefined)) this.giveUp(new GivenUpError(what));
+      if (this.servers.every((server) => this.isGivenUp(server))) this.giveUp(new GivenUpError(what));
     };
     const part = new Part(name, launch, { supervise, onEnd });
     this.parts.set(name, part);
@@ -385,7 +385,17 @@ export class LocalCluster {
   }
 
   private serverParts(): Part[] {
-    return this.servers.flatMap((server) => [...this.parts.values()].filter(({ name }) => belongs(name, server)));
+    return this.servers.flatMap((server) => this.partsOfServer(server));
+  }
+
+  private partsOfServer(server: string): Part[] {
+    return [...this.parts.values()].filter(({ name }) => belongs(name, server));
+  }
+
+  /** Not before it was started. */
+  private isGivenUp(server: string): boolean {
+    const parts = this.partsOfServer(server);
+    return parts.length > 0 && parts.every(({ lastWord }) => lastWord !== undefined);
   }
 
   private partsOf(target: string): Part[] {

@@ -17,7 +17,7 @@ const encoder = new TextEncoder();
 /** A client gets at most this much of what is wrong with its input (characters, problems). */
 const MESSAGE_LENGTH_MAX = 400;
 const PROBLEMS_MAX = 3;
-/** One byte of a payload is at most so many in plain JSON: a control character of a protobuf string, which JSON escapes. */
+/** No JSON text grows more than so many times when numbers get all their digits: `1e20` has 21. */
 const EXPANSION_MAX = 6;
 
 /**

@@ -1,6 +1,6 @@
 /**
  * Requests of services and operators. The request of the NATS client takes the first message for the answer, also one of a stream that has the
- * subjects of this cluster; and then the answer itself finds nobody who waits.
+ * subjects of this cluster; then the real answer is dropped.
  */
 import { type Msg, type MsgHdrs, type NatsConnection, RequestError, TimeoutError } from '@nats-io/nats-core';
 import { isPubAck } from './pub-ack.js';

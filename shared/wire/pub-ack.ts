@@ -1,5 +1,5 @@
 /**
- * Acknowledgements of JetStream. A stream of somebody's that has the subjects of this cluster answers every request, too, and often
+ * Acknowledgements of JetStream. A foreign stream that has the subjects of this cluster answers every request, too, and often
  * before a server does: such a message is no answer, and must not end the waiting for one.
  */
 

@@ -77,6 +77,7 @@ import { PostgresSnapshot } from './snapshot.js';
 import { isMissingTable, isReadOnly } from './sqlstate.js';
 import { requireTables } from './state-tables.js';
 import { type SwitchResult, switchMachine } from './switch.js';
+
 export interface PostgresEngineOptions {
   /** A pooler in transaction mode is fine, with `?prepare=false` where it knows no prepared statements. */
   readonly databaseUrl: string;
@@ -167,7 +168,7 @@ export class PostgresEngine implements StorageEngine {
     this.divergedFor = found.divergence;
     this.known.dropAttempt();
     const position = this.known.moveTo(found);
-    this.known.forgetResults();
+    this.known.forgetContents();
     if (this.damage === undefined) await this.loadResults(position);
     return position;
   }

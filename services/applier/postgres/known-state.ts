@@ -100,11 +100,6 @@ export class KnownState {
     this.stored = undefined;
   }
 
-  /** The results have to be loaded anew. */
-  forgetResults(): void {
-    this.stored = undefined;
-  }
-
   close(): void {
     this.at = undefined;
   }

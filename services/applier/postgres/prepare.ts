@@ -22,8 +22,6 @@ import { ensurePosition, kvTableOf, listTablesOnce, requireTables } from './stat
 import type { Transaction } from './transaction.js';
 
 export interface Prepared {
-  /** The state's machine, with the version in force. */
-  readonly machine: MachineVersion;
   /** The state's schemas, as SQL has them. */
   readonly path: string;
   /** The table kv of the built-in machine, qualified. */
@@ -74,7 +72,7 @@ export async function prepareDatabase(options: PrepareOptions, versions: Machine
       }
       return { path: String(kept?.[0] ?? 'public'), kvTable };
     });
-    return { machine, ...tables, damage: await findDamage(connection) };
+    return { ...tables, damage: await findDamage(connection) };
   } finally {
     await connection.close();
   }

@@ -1,10 +1,9 @@
 /** The last site is cut off for a while: what the others feel of it, what it can still do, and how long it takes to catch up. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { LocalCluster } from '../../../deploy/local/cluster.js';
 import type { Subjects } from '../../../shared/wire/subjects.js';
 import { eventually } from '../../harness/index.js';
 import type { Lines } from './lines.js';
-import type { ask as Ask, Site } from './measure.js';
+import { isAnswered, type Site } from './measure.js';
 
 export interface Absence {
   readonly groups: number;
@@ -24,8 +23,6 @@ interface Given {
   readonly sites: readonly Site[];
   readonly lines: Lines;
   readonly seconds: number;
-  readonly ask: typeof Ask;
-  readonly cluster: LocalCluster;
   readonly waitMs: number;
 }
 
@@ -33,7 +30,7 @@ const PROBE_EVERY_MS = 10;
 const PROBE_MS_MAX = 2_000;
 
 export async function cutOff(given: Given): Promise<Absence> {
-  const { groups, subjects, sites, lines, seconds, ask, waitMs } = given;
+  const { groups, subjects, sites, lines, seconds, waitMs } = given;
   const away = sites.at(-1);
   if (away === undefined) throw new RangeError('no site to cut off');
   const others = sites.slice(0, -1);
@@ -44,7 +41,7 @@ export async function cutOff(given: Given): Promise<Absence> {
     let lastMs = performance.now();
     let longest = 0;
     while (performance.now() < endMs) {
-      if (await ask('committed', subjects, site, PROBE_MS_MAX)) {
+      if (await isAnswered('committed', subjects, site, PROBE_MS_MAX)) {
         longest = Math.max(longest, performance.now() - lastMs);
         lastMs = performance.now();
       }
@@ -54,7 +51,7 @@ export async function cutOff(given: Given): Promise<Absence> {
   });
   const reading = (async () => {
     while (performance.now() < endMs) {
-      if (await ask('local', subjects, away, PROBE_MS_MAX)) localReads.answered += 1;
+      if (await isAnswered('local', subjects, away, PROBE_MS_MAX)) localReads.answered += 1;
       else localReads.failed += 1;
       await delay(PROBE_EVERY_MS);
     }
@@ -63,7 +60,7 @@ export async function cutOff(given: Given): Promise<Absence> {
   await reading;
   await lines.heal(away.name);
   const healedMs = performance.now();
-  await eventually(`${away.name} has caught up`, () => ask('sync', subjects, away, PROBE_MS_MAX), {
+  await eventually(`${away.name} has caught up`, () => isAnswered('sync', subjects, away, PROBE_MS_MAX), {
     timeoutMs: waitMs,
     everyMs: PROBE_EVERY_MS,
   });

@@ -17,10 +17,6 @@ export class Lines {
     return new Lines(child);
   }
 
-  get pid(): number {
-    return this.child.pid ?? 0;
-  }
-
   /** A line of this name to a port of this machine; resolves with the port to connect to. */
   async open(name: string, targetPort: number, line: Line): Promise<number> {
     this.names.push(name);

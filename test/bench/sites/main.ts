@@ -21,7 +21,7 @@ import { machine, versions } from '../report/about.js';
 import { Stage } from '../systems/stage.js';
 import { type Absence, cutOff } from './cut-off.js';
 import { Lines } from './lines.js';
-import { ask, KINDS, type Kind, type Measured, measure, type Site } from './measure.js';
+import { KINDS, type Kind, type Measured, measure, type Site } from './measure.js';
 import { startNatsSites, type Topology } from './nats-sites.js';
 import { boundsOf, type Profile, profileOf } from './profiles.js';
 import { type Row, sitesTable } from './table.js';
@@ -139,7 +139,7 @@ async function run(groups: number, profile: Profile, options: Options, stage: St
     const absence =
       cutSeconds === 0
         ? undefined
-        : await cutOff({ groups, subjects, sites, lines, seconds: cutSeconds, ask, cluster, waitMs: WAIT_MS_MAX });
+        : await cutOff({ groups, subjects, sites, lines, seconds: cutSeconds, waitMs: WAIT_MS_MAX });
     return { rows, absence };
   } finally {
     await Promise.all(sites.map(({ connection }) => connection.close()));

@@ -59,7 +59,7 @@ function requestOf(kind: Kind, subjects: Subjects, { name, server }: Site, n: nu
 let sent = 0;
 
 /** One request; resolves with whether it was answered well. */
-export async function ask(kind: Kind, subjects: Subjects, site: Site, timeoutMs = TIMEOUT_MS): Promise<boolean> {
+export async function isAnswered(kind: Kind, subjects: Subjects, site: Site, timeoutMs = TIMEOUT_MS): Promise<boolean> {
   sent += 1;
   const { subject, payload, header } = requestOf(kind, subjects, site, sent);
   const all = headers();
@@ -87,7 +87,7 @@ export async function measure(
       let failures = 0;
       const loop = async (): Promise<void> => {
         for (let startMs = performance.now(); startMs < endMs; startMs = performance.now()) {
-          const isGood = await ask(kind, subjects, site);
+          const isGood = await isAnswered(kind, subjects, site);
           const nowMs = performance.now();
           if (!isGood) {
             failures += 1;

@@ -31,7 +31,6 @@ const NOWHERE = '127.0.0.1:1';
 export interface NatsSites {
   /** By site. */
   readonly urls: readonly string[];
-  readonly pids: readonly number[];
   stop(): Promise<void>;
 }
 
@@ -59,7 +58,7 @@ export async function startNatsSites(
         if (from === to) continue;
         const line = { delayMs: delayMs[from]?.[to] ?? 0, jitterMs };
         const port = await lines.open(`${site.name}-${other.name}`, other.joinPort, line);
-        ways.push(way(topology, other.name, `nats://127.0.0.1:${port}`));
+        ways.push(remoteOf(topology, other.name, `nats://127.0.0.1:${port}`));
       }
       running.push(await startSite(path, join(folder, site.name), site, ways, topology));
     }
@@ -67,14 +66,14 @@ export async function startNatsSites(
     for (const url of urls) {
       await eventually(`JetStream at ${url}`, () => hasJetStream(url), { timeoutMs: READY_MS_MAX, everyMs: 200 });
     }
-    return { urls, pids: running.map(({ pid }) => pid), stop };
+    return { urls, stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-function way(topology: Topology, name: string, url: string): string {
+function remoteOf(topology: Topology, name: string, url: string): string {
   return topology === 'supercluster' ? `{ name: ${name}, url: ${JSON.stringify(url)} }` : JSON.stringify(url);
 }
 
@@ -96,7 +95,7 @@ async function startSite(
     `  advertise: "${NOWHERE}"`,
     '}',
   ];
-  const join_ =
+  const joined =
     topology === 'stretched'
       ? cluster('sites', joinPort, ways)
       : [
@@ -114,7 +113,7 @@ async function startSite(
     `listen: "127.0.0.1:${port}"`,
     'max_payload: 4MB',
     `jetstream { store_dir: ${JSON.stringify(join(home, 'jetstream'))}, max_file_store: 1GB }`,
-    ...join_,
+    ...joined,
     '',
   ].join('\n');
   await writeFile(configuration, text);
