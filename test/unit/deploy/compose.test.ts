@@ -27,6 +27,7 @@ const service = z.strictObject({
   command: list.default([]),
   entrypoint: list.optional(),
   build: z.strictObject({ context: z.string(), dockerfile: z.string() }).optional(),
+  pull_policy: z.literal('never').optional(),
   environment: z.record(z.string(), z.string()).default({}),
   depends_on: z.record(z.string(), z.strictObject({ condition: z.literal('service_healthy') })).default({}),
   healthcheck: z
@@ -248,11 +249,14 @@ describe('deploy/compose', () => {
     }
   });
 
-  it('builds an image from this project, and runs the command line from it', () => {
-    for (const server of SERVERS) {
-      const { build } = get(server);
-      expect(resolve(folder, build?.context ?? '')).toBe(projectRoot());
-      expect(join(projectRoot(), build?.dockerfile ?? '')).toBe(join(folder, 'Dockerfile'));
+  it('builds an image from this project once, pulls it nowhere, and runs the command line from it', () => {
+    const built = all.filter(([, { build }]) => build !== undefined);
+    expect(built.map(([name]) => name)).toEqual(['s1']);
+    const { build } = get('s1');
+    expect(resolve(folder, build?.context ?? '')).toBe(projectRoot());
+    expect(join(projectRoot(), build?.dockerfile ?? '')).toBe(join(folder, 'Dockerfile'));
+    for (const name of [...SERVERS, 'craft']) {
+      expect(get(name), name).toMatchObject({ image: 'craft', pull_policy: 'never' });
     }
     const { image, entrypoint = [] } = get('craft');
     expect(image).toBe(get('s1').image);
