@@ -35,6 +35,8 @@ const labels = z.record(z.string(), z.string());
 const selector = z.strictObject({ matchLabels: labels.default({}) });
 const port = z.union([z.string(), z.number()]);
 const probe = z.looseObject({
+  periodSeconds: z.number(),
+  failureThreshold: z.number().default(3),
   httpGet: z.strictObject({ path: z.string(), port }).optional(),
   exec: z.strictObject({ command: texts }).optional(),
 });
@@ -357,6 +359,21 @@ describe('deploy/kubernetes', () => {
       const [{ startupProbe, livenessProbe, readinessProbe }] = spec.template.spec.containers;
       for (const one of [startupProbe, livenessProbe, readinessProbe]) expect(one, name).toBeDefined();
     }
+  });
+
+  it('gives NATS and Postgres the time to catch up, and an update waits for that', () => {
+    const [nats, postgres] = ['nats', 'postgres'].map((name) => find(sets, name));
+    const secondsOf = (set: typeof nats) => {
+      const { periodSeconds = 0, failureThreshold = 0 } = (set && containerOf(set).startupProbe) ?? {};
+      return periodSeconds * failureThreshold;
+    };
+    expect(secondsOf(nats)).toBe(15 * 60);
+    expect(secondsOf(postgres)).toBe(30 * 60);
+    expect(nats?.spec['minReadySeconds']).toBe(10);
+    const asked = nats && containerOf(nats);
+    // All of its health, streams included, at the start alone: a server that runs is not ended because a stream lags.
+    expect(asked?.startupProbe?.exec?.command.at(-1)).toMatch(/\/healthz$/);
+    expect(asked?.livenessProbe?.exec?.command.at(-1)).toMatch(/\/healthz\?js-enabled-only=true$/);
   });
 
   it('starts each NATS server with the file that is written for it', () => {
