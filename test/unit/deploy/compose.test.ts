@@ -4,7 +4,7 @@
  */
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { cp, readdir, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -68,12 +68,17 @@ function get(name: string) {
 
 /** What prepare.mjs has written, in place of the folder `secrets`. */
 let secrets: TemporaryFolder;
-const prepare = (where: string) =>
-  promisify(execFile)(process.execPath, [join(projectRoot(), 'deploy/prepare.mjs'), 'compose', where]);
+const prepare = (where: string, ...given: string[]) =>
+  promisify(execFile)(process.execPath, [join(projectRoot(), 'deploy/prepare.mjs'), 'compose', where, ...given], {
+    cwd: secrets.path,
+    // Of another cluster: nothing of it may get into the files.
+    env: { ...process.env, CRAFT_SERVICES_PASSWORD: 'of another cluster', CRAFT_NATS_PORT: '1', CRAFT_SERVERS: 'x' },
+  });
 
 beforeAll(async () => {
   secrets = await temporaryFolder('compose');
-  await prepare(join(secrets.path, 'secrets'));
+  // A path of the folder in which it is called.
+  await prepare('secrets');
 }, 60_000);
 afterAll(() => secrets?.remove());
 
@@ -159,6 +164,30 @@ describe('deploy/compose', () => {
     const before = await readdir(folder, { recursive: true });
     await expect(prepare(folder)).rejects.toThrow('is there already');
     expect(await readdir(folder, { recursive: true })).toEqual(before);
+  });
+
+  it('writes the configuration of NATS again: with a new server, a new client and a new password', async () => {
+    const folder = join(secrets.path, 'again');
+    await expect(prepare(folder, '--again')).rejects.toThrow('leave --again out');
+    await cp(join(secrets.path, 'secrets'), folder, { recursive: true });
+    const read = (name: string) => readFileSync(join(folder, name), 'utf8');
+    const before = { client: read('nats/client.env'), operator: read('nats/operator.env'), s1: read('s1.env') };
+    await writeFile(join(folder, 's4.env'), 'CRAFT_JOIN=true\n', { mode: 0o600 });
+    const { operator: _, ...kept } = JSON.parse(read('nats/passwords.json'));
+    await writeFile(join(folder, 'nats/passwords.json'), JSON.stringify(kept));
+    await prepare(folder, '--again', '--clients', 'client,web');
+    await prepare(folder, '--again');
+    for (const node of NODES) {
+      for (const server of [...SERVERS, 's4'])
+        expect(read(`nats/${node}.conf`)).toContain(`DIRECT.GET.CRAFT_LOG_${server}"`);
+      expect(read(`nats/${node}.conf`)).toContain('CLIENT_web');
+    }
+    expect({ client: read('nats/client.env'), s1: read('s1.env') }).toEqual({ client: before.client, s1: before.s1 });
+    expect(read('nats/operator.env')).not.toBe(before.operator);
+    for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+      const { mode } = await stat(join(entry.parentPath, entry.name));
+      expect(mode & 0o777, entry.name).toBe(entry.isDirectory() ? 0o755 : 0o644);
+    }
   });
 
   it('finds every path of a program among what is mounted', () => {
