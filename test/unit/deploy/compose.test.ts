@@ -292,6 +292,11 @@ describe('deploy/compose', () => {
     expect(entrypoint).toEqual(['craft']);
     const dockerfile = readFileSync(join(folder, 'Dockerfile'), 'utf8');
     expect(dockerfile).toContain('\nCOPY deploy/compose/craft /usr/local/bin/\n');
+    // craft doctor in the container of a server sees what the services see.
+    const filesOf = (text: string) => [...text.matchAll(/--env-file-if-exists=(\/[\w./-]+)/g)].map(([, file]) => file);
+    const script = readFileSync(join(folder, 'craft'), 'utf8');
+    expect(filesOf(script)).toEqual(filesOf(dockerfile));
+    expect(filesOf(script)).toContain('/run/secrets/server.env');
     expect(variablesOf(secretOf('craft', 'nats.env'))['CRAFT_NATS_INBOX_PREFIX']).toBe('_INBOX_operator');
   });
 
