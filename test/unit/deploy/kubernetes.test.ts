@@ -430,6 +430,32 @@ describe('deploy/kubernetes', () => {
     expect(read('deploy/prometheus/alerts.yaml')).toContain('up{job="craft"}');
   });
 
+  it('has a guide with a pod for craft recover, which the namespace lets in and which has the volume of a server', () => {
+    const craft = find(sets, 'craft');
+    const { containers, volumes, ...pod } = craft.spec.template.spec;
+    const guide = read(`${folder}/README.md`);
+    const [, text = ''] = /^ *```yaml\n( *apiVersion: v1\n *kind: Pod\n[\s\S]*?)^ *```$/m.exec(guide) ?? [];
+    const given = z
+      .looseObject({
+        spec: z.looseObject({
+          securityContext: z.looseObject({}),
+          containers: z.tuple([container.omit({ resources: true })]),
+          volumes: z.tuple([
+            z.strictObject({ name: z.string(), persistentVolumeClaim: z.strictObject({ claimName: z.string() }) }),
+          ]),
+        }),
+      })
+      .parse(parse(text)).spec;
+    expect(given.securityContext).toEqual({ ...pod.securityContext, fsGroupChangePolicy: undefined });
+    const [{ image, envFrom, securityContext, volumeMounts }] = given.containers;
+    const [built] = kustomization.parse(parse(read(`${folder}/example/kustomization.yaml`))).images;
+    expect(image).toBe(`${built?.newName}:${built?.newTag}`);
+    expect([envFrom, securityContext]).toEqual([containers[0].envFrom, containers[0].securityContext]);
+    const [claim] = craft.spec.volumeClaimTemplates;
+    expect(given.volumes[0].persistentVolumeClaim.claimName).toBe(`${claim?.metadata.name}-${podsOf(craft)[0]}`);
+    expect(containers[0].volumeMounts).toContainEqual({ ...volumeMounts[0], name: claim?.metadata.name });
+  });
+
   it('has a guide that names every Secret and every key', () => {
     const guide = read(`${folder}/README.md`);
     for (const [name, keys] of files) {
