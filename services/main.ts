@@ -92,7 +92,7 @@ async function main(names: readonly string[]): Promise<void> {
   }
   const { metricsPort, metricsAddress } = config;
   if (metricsPort !== undefined) {
-    observeProcess(config.server);
+    observeProcess(config);
     const endpoint = `http://${metricsAddress?.includes(':') ? `[${metricsAddress}]` : metricsAddress}:${metricsPort}`;
     logger.info({ endpoint }, `metrics at ${endpoint}/metrics, probes at ${endpoint}/healthz and ${endpoint}/readyz`);
   }
@@ -126,11 +126,11 @@ function isService(name: string): name is ServiceName {
 /** Its restarts are counted beside its own metrics, which end with each of its lives; and the port stays open between them. */
 async function supervised(
   name: ServiceName,
-  { server, metricsPort, metricsAddress }: ReturnType<typeof commonConfig>,
+  { cluster, server, metricsPort, metricsAddress }: ReturnType<typeof commonConfig>,
   reports: HealthReports,
   processHealth: ProcessHealth,
 ): Promise<Omit<SupervisedService, 'start'>> {
-  const metrics = await openMetrics({ service: name, server, port: metricsPort, address: metricsAddress });
+  const metrics = await openMetrics({ cluster, service: name, server, port: metricsPort, address: metricsAddress });
   const health = processHealth.of(name);
   health.report('running', { why: 'it is starting', remedy: 'wait; when it lasts, see what the log says' });
   reports.observe(name, metrics);

@@ -86,7 +86,13 @@ async function openApplier(
       },
     });
   const connection = parts.connection ?? (await opened.open(connecting(), (one) => one.close()));
-  const opening = openMetrics({ service: 'applier', server, port: config.metricsPort, address: config.metricsAddress });
+  const opening = openMetrics({
+    cluster,
+    service: 'applier',
+    server,
+    port: config.metricsPort,
+    address: config.metricsAddress,
+  });
   const metrics = await opened.open(opening, (one) => one.close());
   const onExportError = (error: Error) => warn('span export failed', error);
   const tracing = await opened.open(createTracing({ service: 'applier', server, cluster, onExportError }), (one) =>

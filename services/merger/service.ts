@@ -70,6 +70,7 @@ export function startMerger(config: CommonConfig, links: Links = {}, signal?: Ab
     const [name, subject] = [subjects.logStream(server), subjects.logSubject(server)];
     const stream = await opened.step(MergedLogStream.open(connection, { name, subject, groups, warn }));
     const opening = openMetrics({
+      cluster,
       service: 'merger',
       server,
       port: config.metricsPort,

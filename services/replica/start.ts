@@ -75,7 +75,13 @@ async function openReplica(config: ReplicaConfig, clocks: Clocks, links: Links, 
     loaded,
     { physical: clocks.physical(), nowMs: clocks.monotonicMs() },
   );
-  const opening = openMetrics({ service: 'replica', server, port: config.metricsPort, address: config.metricsAddress });
+  const opening = openMetrics({
+    cluster,
+    service: 'replica',
+    server,
+    port: config.metricsPort,
+    address: config.metricsAddress,
+  });
   const metrics = await opened.open(opening, (one) => one.close());
   const onExportError = (error: Error) => warn('span export failed', error);
   const tracing = await opened.open(createTracing({ service: 'replica', server, cluster, onExportError }), (one) =>

@@ -1,6 +1,6 @@
 /**
  * Metrics: one registry and one HTTP endpoint a process, however many services run in it; every sample is labelled with its
- * service and server. Counters and gauges are plain numbers that are read when somebody scrapes, so that counting costs an
+ * cluster, service and server. Counters and gauges are plain numbers that are read when somebody scrapes, so that counting costs an
  * addition and nothing else. The endpoint also answers the probes of orchestrators: /healthz and /readyz.
  */
 import { createServer, type Server } from 'node:http';
@@ -43,6 +43,8 @@ export interface Metrics {
 }
 
 export interface MetricsOptions {
+  /** CRAFT_CLUSTER: one Prometheus may scrape several. */
+  readonly cluster: string;
   readonly service: string;
   readonly server: string;
   /** CRAFT_METRICS_PORT: serves /metrics, /healthz and /readyz; undefined: no endpoint. 0 takes any free port. */
@@ -65,7 +67,7 @@ export const LATENCIES = [
 ] as const;
 
 const PREFIX = 'craft_';
-const LABELS = ['service', 'server'] as const;
+const LABELS = ['cluster', 'service', 'server'] as const;
 type Label = (typeof LABELS)[number];
 type Labels = Record<Label, string>;
 const LOOPBACK = '127.0.0.1';
@@ -141,10 +143,10 @@ let isProcessObserved = false;
  * Adds the metrics of this process: processor time, memory, delay of the event loop, garbage collection, with the names that prom-client gives
  * them. Of several calls the first one counts.
  */
-export function observeProcess(server: string): void {
+export function observeProcess({ cluster, server }: Pick<MetricsOptions, 'cluster' | 'server'>): void {
   if (isProcessObserved) return;
   isProcessObserved = true;
-  collectDefaultMetrics({ register: registry, labels: { server } });
+  collectDefaultMetrics({ register: registry, labels: { cluster, server } });
   // Gauges with names of counters: promtool rejects them, and the same is there by type.
   for (const what of ['handles', 'requests', 'resources']) registry.removeSingleMetric(`nodejs_active_${what}_total`);
 }
@@ -196,7 +198,7 @@ function namesOf(labels: OwnLabels): readonly string[] {
 
 /** Opens the metrics of one service. Rejects when the port cannot be had. */
 export async function openMetrics(options: MetricsOptions): Promise<Metrics & { readonly port: number | undefined }> {
-  const labels: Labels = { service: options.service, server: options.server };
+  const labels: Labels = { cluster: options.cluster, service: options.service, server: options.server };
   // Not the labels: a service has others beside its own, which outlive it.
   const key = {};
   const ownCounters = new Map<string, Family<Counter>>();

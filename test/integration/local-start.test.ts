@@ -16,6 +16,7 @@ import {
   freePorts,
   runBlock,
   shellBlocks,
+  sumOf,
   type TemporaryFolder,
   temporaryFolder,
 } from '../harness/index.js';
@@ -145,7 +146,7 @@ describe('npm start', () => {
       expect(program.output).toContain(`postgres://craft:craft@127.0.0.1:${postgresPort}/craft_${server}`);
       const url = `http://127.0.0.1:${metricsPort + at}/metrics`;
       expect(program.output).toContain(`Metrics    ${url} (${server})`);
-      expect(await (await fetch(url)).text()).toContain(`craft_serves{service="replica",server="${server}"} 1`);
+      expect(sumOf(await (await fetch(url)).text(), 'craft_serves', { service: 'replica', server })).toBe(1);
     }
     const commands = program.output.match(/^ .*npm run --silent craft -- .+$/gm);
     expect(commands).toHaveLength(3);

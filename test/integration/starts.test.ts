@@ -19,6 +19,7 @@ import {
   freePort,
   startTestNats,
   startTestPostgres,
+  sumOf,
   type TemporaryFolder,
   type TestNats,
   type TestPostgres,
@@ -129,9 +130,9 @@ it('an applier between two tries: its metrics are there, and the process stops i
   });
   await server.said(/the applier cannot start: the database of server s1 does not answer: .*; try 4 in 1000 ms/);
   const text = await metricsOf(metricsPort);
-  expect(text).toMatch(/^craft_service_restarts_total\{service="applier",server="s1"\} [2-9]/m);
-  expect(text).toContain('craft_service_restarts_total{service="replica",server="s1"} 0');
-  expect(text).toContain('craft_groups_led{service="replica",server="s1"}');
+  expect(sumOf(text, 'craft_service_restarts_total', { cluster, service: 'applier', server: 's1' })).toBeGreaterThan(1);
+  expect(sumOf(text, 'craft_service_restarts_total', { service: 'replica', server: 's1' })).toBe(0);
+  expect(sumOf(text, 'craft_groups_led', { service: 'replica', server: 's1' })).toBeDefined();
   await expectStops(server);
 }, 60_000);
 
@@ -156,7 +157,7 @@ it('an applier that comes back has its metrics again, on the same port', async (
   listening.push(way);
   way.listen(port, '127.0.0.1');
   await server.said(/the applier has started again/);
-  expect(await metricsOf(metricsPort)).toContain('craft_applied_index{service="applier",server="s1"} 0');
+  expect(sumOf(await metricsOf(metricsPort), 'craft_applied_index', { service: 'applier', server: 's1' })).toBe(0);
   await expectStops(server);
 }, 60_000);
 

@@ -83,7 +83,7 @@ async function expectHealthy(): Promise<void> {
 async function expectTold(server: string): Promise<void> {
   const line = new RegExp(`^${server} merger: .*\\((publish|stream), since .*nats (stream|server) report`);
   const metric = new RegExp(
-    `^craft_health\\{service="merger",server="${server}",condition="(publish|stream)"\\} 0$`,
+    `^craft_health\\{cluster="[^"]+",service="merger",server="${server}",condition="(publish|stream)"\\} 0$`,
     'm',
   );
   await eventually(

@@ -11,7 +11,7 @@ let nowUs: number;
 let counts: ApplierMetrics;
 
 beforeEach(async () => {
-  metrics = await openMetrics({ service: 'applier', server: 's1', port: undefined });
+  metrics = await openMetrics({ cluster: 'c', service: 'applier', server: 's1', port: undefined });
   nowUs = 1_000_000;
   counts = new ApplierMetrics({
     metrics,
@@ -87,9 +87,9 @@ it('failed and rejected commands have the names that the machine knows', async (
     [failed, applied({ ok: true, json: 'null' }, true), rejected, rejected],
   );
   expect(await samples(/^craft_(failed|rejected|duplicate)_commands_total\{.* [1-9]/)).toEqual([
-    'craft_duplicate_commands_total{service="applier",server="s1"} 1',
-    'craft_failed_commands_total{service="applier",server="s1",machine="kv",command="kv.put"} 1',
-    'craft_rejected_commands_total{service="applier",server="s1",machine="kv",command="other"} 2',
+    'craft_duplicate_commands_total{cluster="c",service="applier",server="s1"} 1',
+    'craft_failed_commands_total{cluster="c",service="applier",server="s1",machine="kv",command="kv.put"} 1',
+    'craft_rejected_commands_total{cluster="c",service="applier",server="s1",machine="kv",command="other"} 2',
   ]);
 });
 
@@ -102,10 +102,10 @@ it('every command that can fail has a counter before it does', async () => {
 
 it('says how far behind the log the state is, and how full the queue is', async () => {
   expect(await samples(/^craft_(behind_entries|queue_\w+)\{/)).toEqual([
-    'craft_behind_entries{service="applier",server="s1"} 2',
-    'craft_queue_bytes_max{service="applier",server="s1",queue="apply",group=""} 20',
-    'craft_queue_bytes{service="applier",server="s1",queue="apply",group=""} 2',
-    'craft_queue_items_max{service="applier",server="s1",queue="apply",group=""} 10',
-    'craft_queue_items{service="applier",server="s1",queue="apply",group=""} 1',
+    'craft_behind_entries{cluster="c",service="applier",server="s1"} 2',
+    'craft_queue_bytes_max{cluster="c",service="applier",server="s1",queue="apply",group=""} 20',
+    'craft_queue_bytes{cluster="c",service="applier",server="s1",queue="apply",group=""} 2',
+    'craft_queue_items_max{cluster="c",service="applier",server="s1",queue="apply",group=""} 10',
+    'craft_queue_items{cluster="c",service="applier",server="s1",queue="apply",group=""} 1',
   ]);
 });

@@ -79,9 +79,11 @@ it('every alert is expected to fire by the series of the test of promtool, and i
   const all = rules.parse(parse(text('prometheus/alerts.yaml'))).groups.flatMap((group) => group.rules);
   const { tests } = planted.parse(parse(readFileSync(PLANTED, 'utf8')));
   const expected = tests.flatMap(({ promql_expr_test }) =>
-    promql_expr_test.flatMap(({ exp_samples }) => exp_samples.map(({ labels }) => /"(\w+)"/.exec(labels)?.[1])),
+    promql_expr_test.flatMap(({ exp_samples }) =>
+      exp_samples.map(({ labels }) => /alertname="(\w+)"/.exec(labels)?.[1]),
+    ),
   );
-  expect(expected.sort()).toEqual(all.map(({ alert }) => alert).sort());
+  expect([...new Set(expected)].sort()).toEqual(all.map(({ alert }) => alert).sort());
   const series = tests.flatMap(({ input_series }) => input_series.map((one) => /^\w+/.exec(one.series)?.[0]));
   for (const { alert, expr } of all) for (const name of metricsIn(expr)) expect(series, alert).toContain(name);
 });
@@ -91,8 +93,8 @@ it('every metric of the alerts and of the dashboard is one that is opened', asyn
   const opened = [...rows.matchAll(/`(craft_\w+)` \| (\w+)/g)].flatMap(([, name = '', type]) =>
     type === 'histogram' ? [`${name}_bucket`, `${name}_sum`, `${name}_count`] : [name],
   );
-  observeProcess('s1');
-  const metrics = await openMetrics({ service: 'replica', server: 's1', port: undefined });
+  observeProcess({ cluster: 'c', server: 's1' });
+  const metrics = await openMetrics({ cluster: 'c', service: 'replica', server: 's1', port: undefined });
   const known = new Set([
     ...opened,
     ...[...(await metrics.text()).matchAll(/^# HELP (\w+)/gm)].map(([, name]) => name),
