@@ -49,9 +49,14 @@ export class ApplierMetrics {
   private readonly applied;
   private readonly answered;
   private arrivals: Arrival[] = [];
+  /** When this life of the applier began (microseconds since the Unix epoch). */
+  private readonly startUs: number;
+  /** The largest merged index that was answered in this life; it does not go back with the state. */
+  private answeredIndex: Index = 0;
 
   constructor(private readonly options: ApplierMetricsOptions) {
     const { metrics, core, loaded, end, queues } = options;
+    this.startUs = options.physical();
     this.batchSizes = metrics.histogram('applied_batch_commands', 'Commands in one transaction', BATCH_SIZES);
     this.batchSeconds = metrics.histogram('apply_seconds', 'Time of one transaction', SECONDS);
     this.commandsApplied = metrics.counter('applied_commands_total', 'Commands applied');
@@ -129,7 +134,7 @@ export class ApplierMetrics {
     let at = 0;
     for (const command of commands) {
       while ((arrivals[at]?.mergedIndex ?? Number.POSITIVE_INFINITY) < command.mergedIndex) at += 1;
-      if (command.server !== server) continue;
+      if (command.server !== server || !this.isFirst(command)) continue;
       const arrival = arrivals[at];
       if (arrival !== undefined) this.merged.observe((arrival.atUs - command.timestamp) / 1e6);
       this.applied.observe((nowUs - command.timestamp) / 1e6);
@@ -139,20 +144,22 @@ export class ApplierMetrics {
     if (at > 0) arrivals.splice(0, at);
   }
 
-  /** The answers to these commands have left. */
+  /** The answers to these commands have left: after `onApplied` of the same commands. */
   onAnswered(commands: readonly MergedCommand[], applied: readonly Applied[]): void {
     const { server, physical } = this.options;
     const nowUs = physical();
     for (let at = 0; at < commands.length; at++) {
       const command = commands[at];
       const result = applied[at];
-      if (command === undefined || result === undefined) continue;
+      if (command === undefined || result === undefined || !this.isFirst(command)) continue;
       if (command.server === server && command.reply !== '') {
         this.answered.observe((nowUs - command.timestamp) / 1e6);
       }
       if (result.duplicate) this.duplicates.add();
       if (!result.outcome.ok) (result.outcome.failed ? this.failed : this.rejected)(command.name).add();
     }
+    const last = commands[commands.length - 1]?.mergedIndex ?? 0;
+    this.answeredIndex = Math.max(this.answeredIndex, last);
   }
 
   onInstallFailed(): void {
@@ -161,6 +168,14 @@ export class ApplierMetrics {
 
   onDifference(isOwn: boolean): void {
     (isOwn ? this.ownDifferences : this.otherDifferences).add();
+  }
+
+  /**
+   * Commands are applied again after a rebuild, and from a database or a snapshot that was put back. Their age says nothing of
+   * the cluster, and their outcomes were counted the first time.
+   */
+  private isFirst({ timestamp, mergedIndex }: MergedCommand): boolean {
+    return timestamp >= this.startUs && mergedIndex > this.answeredIndex;
   }
 }
 

@@ -69,13 +69,14 @@ it('runs of before a move are forgotten, and of runs that come twice the first t
   counts.onArrived('behind');
   counts.onArrived([run(9)]);
   counts.onMoved();
-  counts.onApplied([command(8, 990_000)], 0.01);
+  nowUs += 10_000;
+  counts.onApplied([command(8, 1_000_000)], 0.01);
   expect(await stage('merged')).toEqual(['0', '0']);
   expect(await stage('applied')).toEqual(['0.01', '1']);
   counts.onArrived([run(9)]);
   nowUs += 10_000;
   counts.onArrived([run(9), run(10)]);
-  counts.onApplied([command(9, 1_000_000), command(10, 1_000_000)], 0.01);
+  counts.onApplied([command(9, 1_010_000), command(10, 1_010_000)], 0.01);
   expect(await stage('merged')).toEqual(['0.01', '2']);
 });
 
@@ -83,7 +84,7 @@ it('failed and rejected commands have the names that the machine knows', async (
   const failed = applied({ ok: false, failed: true, message: '' });
   const rejected = applied({ ok: false, message: '' });
   counts.onAnswered(
-    [command(1, 0), command(2, 0), command(3, 0, 's2', 'made.up'), command(4, 0, 's2', '')],
+    [command(1, nowUs), command(2, nowUs), command(3, nowUs, 's2', 'made.up'), command(4, nowUs, 's2', '')],
     [failed, applied({ ok: true, json: 'null' }, true), rejected, rejected],
   );
   expect(await samples(/^craft_(failed|rejected|duplicate)_commands_total\{.* [1-9]/)).toEqual([
@@ -91,6 +92,35 @@ it('failed and rejected commands have the names that the machine knows', async (
     'craft_failed_commands_total{cluster="c",service="applier",server="s1",machine="kv",command="kv.put"} 1',
     'craft_rejected_commands_total{cluster="c",service="applier",server="s1",machine="kv",command="other"} 2',
   ]);
+});
+
+it('of what is applied again, or is from before the start of the applier, only the work counts', async () => {
+  const outcomes = [OK, applied({ ok: false, failed: true, message: '' }), applied({ ok: false, message: '' }, true)];
+  const apply = (first: number, timestamp: number) => {
+    const commands = [first, first + 1, first + 2].map((mergedIndex) => command(mergedIndex, timestamp));
+    counts.onArrived([run(first + 2)]);
+    counts.onApplied(commands, 0.01);
+    counts.onAnswered(commands, outcomes);
+  };
+  const counted = async () => [
+    ...(await samples(/^craft_command_seconds_count.*stage="(merged|applied|answered)"/)),
+    ...(await samples(/^craft_(failed|rejected|duplicate)_commands_total/)),
+  ];
+  const startUs = nowUs;
+  const none = await counted();
+  apply(1, startUs - 1);
+  expect(await counted()).toEqual(none);
+  apply(4, startUs);
+  const once = await counted();
+  expect(once.filter((line) => !none.includes(line)).map((line) => line.split(' ')[1])).toEqual([
+    ...['3', '3', '3'],
+    ...['1', '1', '1'],
+  ]);
+  nowUs += 60_000_000;
+  counts.onMoved();
+  apply(4, startUs);
+  expect(await counted()).toEqual(once);
+  expect(await samples(/^craft_applied_commands_total/)).toEqual([expect.stringMatching(/ 9$/)]);
 });
 
 it('every command that can fail has a counter before it does', async () => {
