@@ -70,7 +70,7 @@ const planted = z.object({
   tests: z.array(
     z.object({
       input_series: z.array(z.object({ series: z.string() })),
-      promql_expr_test: z.array(z.object({ exp_samples: z.array(z.object({ labels: z.string() })) })),
+      promql_expr_test: z.array(z.object({ exp_samples: z.array(z.object({ labels: z.string() })).default([]) })),
     }),
   ),
 });
