@@ -150,6 +150,7 @@ export class ApplierService implements Service {
       subjects,
       server,
       replicas: config.snapshots.replicas,
+      dueEntries: config.snapshots.entries,
       onBucket: (trouble) => health.report('snapshots', trouble),
       onTaking: (other, isTaking) => this.executor.happen((one) => one.heardTaking(other, isTaking)),
       logger,

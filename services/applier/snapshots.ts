@@ -22,6 +22,8 @@ export interface SnapshotsOptions {
   readonly subjects: Subjects;
   readonly server: ServerId;
   readonly replicas: number;
+  /** One is due after so many entries (CRAFT_SNAPSHOT_ENTRIES). */
+  readonly dueEntries: number;
   /** The bucket works, or it does not, because of this. */
   readonly onBucket: (trouble: unknown) => void;
   /** Another server says whether it is taking one. */
@@ -54,7 +56,7 @@ export class Snapshots {
   private newest: SnapshotInfo | undefined;
 
   constructor(private readonly options: SnapshotsOptions) {
-    const { metrics, connection, subjects } = options;
+    const { metrics, connection, subjects, dueEntries } = options;
     this.seconds = metrics.histogram('snapshot_seconds', 'Time of one snapshot, saved', SECONDS);
     this.bytes = metrics.counter('snapshot_bytes_total', 'Bytes of the snapshots saved, compressed');
     this.failures = metrics.counter('snapshot_failures_total', 'Snapshots that could not be saved');
@@ -71,6 +73,7 @@ export class Snapshots {
       'Merged index of the newest snapshot that counts',
       () => this.newest?.position.mergedIndex,
     );
+    metrics.gauge('snapshot_due_entries', 'Entries after which the next snapshot is due', () => dueEntries);
     connection.subscribe(subjects.snapshots(), {
       callback: (error, message) => {
         if (error === null) this.heard(message.data);
