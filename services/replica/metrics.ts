@@ -205,11 +205,14 @@ export class ReplicaMetrics {
     );
     metrics.gaugeBy(
       'follower_lag_entries',
-      'Entries of the log of the group that a follower is not known to have, by its leader',
+      'Entries of the log of the group that a follower is not known to have, by its leader; once it has answered this leader',
       ['group', 'follower'],
       () =>
         groups.flatMap((group, id) =>
-          [...group.followers()].map(([follower, at]) => [[`${id}`, follower], group.lastIndex - at] as const),
+          [...group.followers()]
+            // 0: the leader is new, and does not know yet what this follower has.
+            .filter(([, at]) => at > 0)
+            .map(([follower, at]) => [[`${id}`, follower], group.lastIndex - at] as const),
         ),
     );
     metrics.gauge('committed_entries', 'Sum of the commit indexes of all groups', () => {
@@ -219,7 +222,11 @@ export class ReplicaMetrics {
       'watermark_age_seconds',
       'Age of the watermark of the group by the own clock; it grows while no entry waits for it',
       'group',
-      each(({ watermark }) => (physical() - watermark) / 1e6),
+      // There is none before the first message of a leader.
+      () =>
+        groups.flatMap(({ watermark }, id) =>
+          watermark > 0 ? [[[`${id}`], (physical() - watermark) / 1e6] as const] : [],
+        ),
     );
     metrics.gauge('clock_offset_seconds', 'Reference time minus own clock', () => core.clock.offsetUs() / 1e6);
   }
