@@ -199,7 +199,10 @@ export class MergerCore {
     return this.merge.position();
   }
 
-  /** The group that the merge waits for, with its watermark, and since when it has been that one; undefined when nothing waits. */
+  /**
+   * The group that the merge waits for, with its watermark, and since when it has been that one. Undefined when nothing waits, and
+   * while nothing may be merged: then the merge waits for the stream, and the watermarks stand still because nothing more is fetched.
+   */
   heldBy(): Held | undefined {
     return this.held;
   }
@@ -215,7 +218,7 @@ export class MergerCore {
   }
 
   private noteHeld(): void {
-    const by = this.merge.heldBy();
+    const by = this.mayMerge ? this.merge.heldBy() : undefined;
     const { held } = this;
     if (by === undefined) this.held = undefined;
     else if (held?.group !== by.group || held.watermark !== by.watermark) this.held = { ...by, sinceMs: this.nowMs };
@@ -225,8 +228,12 @@ export class MergerCore {
     const { anchor, limits } = this;
     this.anchor = null;
     if (anchor !== null) return anchor;
-    if (this.isFlushing || this.unstoredBytes + (this.storingBytes ?? 0) >= limits.unstoredBytesMax) return null;
-    return this.merge.take(limits.batchEntriesMax, this.batchBytesMax);
+    return this.mayMerge ? this.merge.take(limits.batchEntriesMax, this.batchBytesMax) : null;
+  }
+
+  private get mayMerge(): boolean {
+    const { now, max } = this.unstoredFill;
+    return !this.isFlushing && now < max;
   }
 
   private get batchBytesMax(): number {

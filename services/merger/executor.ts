@@ -48,6 +48,11 @@ export class Executor {
     this.step(() => undefined);
   }
 
+  /** It has ended: its core says nothing of what waits now. */
+  get hasEnded(): boolean {
+    return this.isOver;
+  }
+
   end(error: unknown): void {
     this.isOver = true;
     clearTimeout(this.waker);

@@ -180,6 +180,12 @@ class MergerService implements Service {
     this.health.end(this.life);
   }
 
+  /** Undefined between two cores: nothing waits then, and what waited is fetched again. */
+  private get liveCore(): MergerCore | undefined {
+    const { executor } = this;
+    return executor === null || executor.hasEnded ? undefined : executor.core;
+  }
+
   /** What may hang. */
   private watch(): void {
     const { health } = this;
@@ -194,7 +200,7 @@ class MergerService implements Service {
       return { why: `the logs begin after the end of the stream, and ${locating.why}`, forMs };
     });
     health.watch('group', () => {
-      const by = this.executor?.core.heldBy();
+      const by = this.liveCore?.heldBy();
       const forMs = by === undefined ? 0 : performance.now() - by.sinceMs;
       if (by === undefined || forMs < TROUBLE_MS) return undefined;
       return { why: `the merged log waits for group ${by.group}, of which nothing is heard`, forMs };
@@ -211,7 +217,7 @@ class MergerService implements Service {
       'How long the merge has waited for the group; 0 while it does not',
       'group',
       () => {
-        const by = this.executor?.core.heldBy();
+        const by = this.liveCore?.heldBy();
         const seconds = by === undefined ? 0 : (performance.now() - by.sinceMs) / 1_000;
         return Array.from(
           { length: config.groups },
@@ -220,7 +226,7 @@ class MergerService implements Service {
       },
     );
     observeQueues(metrics, () => {
-      const core = this.executor?.core;
+      const core = this.liveCore;
       if (core === undefined) return [];
       const waiting = core.waitingBytes().map((bytes, group) => ({ queue: 'merge', group, bytes }));
       return [...waiting, { queue: 'unstored', bytes: core.unstoredFill }];

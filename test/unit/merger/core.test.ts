@@ -139,3 +139,30 @@ it('says what the merge waits for, and since when it has been that', () => {
   expect(core.waitingBytes().map(({ now }) => now)).toEqual([0, 0]);
   expect(core.unstoredFill).toEqual({ now: SIZE, max: MERGER_DEFAULTS.unstoredBytesMax });
 });
+
+it('waits for no group while nothing may be merged: the stream does not take what was emitted, or the merger stops', () => {
+  const core = new MergerCore(mergeStart(2), { ...MERGER_DEFAULTS, unstoredBytesMax: 2 * SIZE });
+  const see = (nowMs: number, indexes: readonly number[]) => {
+    core.advance(nowMs);
+    const entries = indexes.map((index): LogEntry => {
+      return { index, term: 1, timestamp: index, kind: EntryKind.command, bytes: new Uint8Array(SIZE) };
+    });
+    core.fed([
+      { group: 0, entries, watermark: Math.max(...indexes) },
+      { group: 1, entries: [], watermark: 2 },
+    ]);
+    core.next();
+    return core.heldBy();
+  };
+  expect(see(0, [1, 2])).toBeUndefined();
+  expect(core.unstoredFill).toEqual({ now: 2 * SIZE, max: 2 * SIZE });
+  expect(see(10, [3])).toBeUndefined();
+  expect(at(core, 5_000)).toEqual(['store 1-2']);
+  expect(core.heldBy()).toBeUndefined();
+  core.stored();
+  expect(at(core, 6_000)).toEqual([]);
+  expect(core.heldBy()).toEqual({ group: 1, watermark: 2, sinceMs: 6_000 });
+  core.flush();
+  core.next();
+  expect(core.heldBy()).toBeUndefined();
+});
