@@ -14,7 +14,7 @@ export interface ApplierMetricsOptions {
   readonly metrics: Metrics;
   readonly server: ServerId;
   readonly loaded: LoadedMachine;
-  readonly core: Pick<ApplierCore, 'appliedIndex' | 'queued' | 'queueFill' | 'refusal'>;
+  readonly core: Pick<ApplierCore, 'appliedIndex' | 'queueFill' | 'refusal'>;
   /** The largest merged index that is known to be in the log. */
   readonly end: () => Index;
   /** The queues that are not the core's. */
@@ -100,7 +100,6 @@ export class ApplierMetrics {
     metrics.gauge('behind_entries', 'Entries of the merged log that are known here and not applied', () =>
       Math.max(0, end() - core.appliedIndex),
     );
-    metrics.gauge('apply_queue_commands', 'Commands that wait for their transaction', () => core.queued);
     metrics.gauge('state_trusted', '1, or 0 while this state differs from the others', () =>
       core.refusal === undefined ? 1 : 0,
     );

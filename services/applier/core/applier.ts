@@ -157,11 +157,6 @@ export class ApplierCore {
     return this.at.mergedIndex;
   }
 
-  /** Commands that wait to be applied. */
-  get queued(): number {
-    return this.queue.length;
-  }
-
   /** What waits to be applied, and how much may. */
   get queueFill(): ApplyQueue['fill'] {
     return this.queue.fill;

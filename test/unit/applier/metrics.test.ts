@@ -19,7 +19,6 @@ beforeEach(async () => {
     loaded: await loadStateMachine(undefined),
     core: {
       appliedIndex: 7,
-      queued: 0,
       queueFill: { items: { now: 1, max: 10 }, bytes: { now: 2, max: 20 } },
       refusal: undefined,
     },
