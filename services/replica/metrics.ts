@@ -75,7 +75,7 @@ export class ReplicaMetrics {
     this.writeEntries = metrics.histogram('log_write_entries', 'Entries in one write to the log store', BATCH_SIZES);
     const seconds = metrics.histogramBy(
       'command_seconds',
-      'Time from the proposal of a command of this server until it is `durable` here, `committed`, or `answered` by the replica itself',
+      'Time from the proposal of a command of this server until it is `durable` here (from the start of the write), `committed`, or `answered` by the replica itself',
       'stage',
       LATENCIES,
     );
