@@ -76,6 +76,7 @@ const podTemplate = z.strictObject({
   metadata: z.strictObject({ labels }),
   spec: z.looseObject({
     serviceAccountName: z.string(),
+    enableServiceLinks: z.boolean().optional(),
     securityContext: z.looseObject({}),
     containers: z.tuple([container]),
     topologySpreadConstraints: z.array(z.looseObject({ labelSelector: selector })).default([]),
@@ -390,6 +391,10 @@ describe('deploy/kubernetes', () => {
       expect(readinessProbe?.exec?.command.at(-1)).toContain(/^http: "([^"]+)"$/m.exec(file)?.[1] ?? 'none');
       for (const other of podsOf(nats)) expect(file).toContain(`@${other}.nats:6222"`);
     }
+  });
+
+  it('gives containers no variables for services: that of craft-metrics would be taken for CRAFT_METRICS_PORT', () => {
+    for (const { name, spec } of workloads) expect(spec.template.spec.enableServiceLinks, name).toBe(false);
   });
 
   it('gives containers no rights: the restricted level of the pod security standards', () => {
