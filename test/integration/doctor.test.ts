@@ -212,7 +212,7 @@ const PLANTED: readonly RegExp[] = [
   /^error stream-limits: CRAFT_LOG_s1: it drops old messages because of max_age 86400 s; nats stream edit CRAFT_LOG_s1 --max-age=-1$/,
   /^error stream-kind: CRAFT_LOG_s3: it is in memory.*nats stream rm CRAFT_LOG_s3$/,
   /^error stream-subjects: CRAFT_REGISTER: it stores craft\.registered\.\*, craft\.registrations .*nats stream edit CRAFT_REGISTER --subjects=craft\.registered\.\*$/,
-  /^error foreign-stream: EVENTS: it stores craft\.cmd\.>: .*nats stream rm EVENTS$/,
+  /^error foreign-stream: EVENTS: it stores craft\.cmd\.>: .*nats stream edit EVENTS --subjects=SUBJECTS$/,
   /^warning clock-offset: s2: its clock is -240 ms off.*chrony/,
   /^warning clock-here: this machine: its clock is -\d+ ms off those of s1, s2, s3; .*chrony/,
   /^error database-right: \S+\/wrong: the role weak lacks the right to use temporary tables; grant temporary on database wrong to weak$/,

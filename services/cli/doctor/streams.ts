@@ -40,12 +40,18 @@ function perOwn(
   });
 }
 
-/** What becomes of a stream that is deleted. */
-const REMAKE: Readonly<Record<Kind, string>> = {
-  log: 'delete it, and the merger makes it anew',
-  store: 'replace this server: deploy/README.md, "Replace a server"',
-  register: 'delete it, then restart one server after the other: each enters itself again',
-  bucket: 'delete it, and the next snapshot makes it anew',
+/**
+ * How a stream that cannot be mended comes to be made anew. No command deletes what exists only there: the log of a voter, and the snapshots
+ * that stand for what the logs have dropped.
+ */
+const REMAKE: Readonly<Record<Kind, (name: string) => string>> = {
+  log: (name) => `delete it, and the merger makes it anew: nats stream rm ${name}`,
+  store: () =>
+    'keep it until its server is removed from all groups; replace the server: deploy/README.md, "Replace a server"',
+  register: (name) =>
+    `delete it, then restart one server after the other, each enters itself again: nats stream rm ${name}`,
+  bucket: () =>
+    'save the newest snapshot first: craft snapshot save FILE; only with that file at hand, delete the bucket and take another one: craft snapshot take',
 };
 
 export const STREAM_CHECKS: readonly Check[] = [
@@ -55,9 +61,7 @@ export const STREAM_CHECKS: readonly Check[] = [
     about: 'A stream of the cluster is sealed: nothing is stored any more.',
     find: (facts) =>
       perOwn(facts, ({ config }, { kind }) =>
-        config.sealed
-          ? { what: 'it is sealed, and takes nothing more', remedy: `${REMAKE[kind]}: nats stream rm ${config.name}` }
-          : undefined,
+        config.sealed ? { what: 'it is sealed, and takes nothing more', remedy: REMAKE[kind](config.name) } : undefined,
       ),
   },
   {
@@ -80,7 +84,7 @@ export const STREAM_CHECKS: readonly Check[] = [
     find: (facts) =>
       perOwn(facts, ({ config }, { kind }) => {
         const { storage, retention, name } = config;
-        const remedy = `${REMAKE[kind]}: nats stream rm ${name}`;
+        const remedy = REMAKE[kind](name);
         if (storage === 'memory') return { what: 'it is in memory, and lost when NATS restarts', remedy };
         if (retention === 'limits') return undefined;
         return { what: `its retention is ${retention}: messages that somebody has read are removed`, remedy };
@@ -111,10 +115,13 @@ export const STREAM_CHECKS: readonly Check[] = [
     find: ({ streams, cluster }) =>
       (factOf(streams)?.streams ?? []).flatMap(({ config }) => {
         if (ownStream(config.name, cluster) !== undefined) return [];
-        const caught = (config.subjects ?? []).filter((subject) => overlap(subject, `${cluster}.>`));
+        const { subjects = [] } = config;
+        const caught = subjects.filter((subject) => overlap(subject, `${cluster}.>`));
         if (caught.length === 0) return [];
+        const kept = subjects.filter((subject) => !caught.includes(subject));
         const what = `it stores ${caught.join(', ')}: clients take its acknowledgements for answers of craft`;
-        const remedy = `remove these subjects, or the stream: nats stream rm ${config.name}`;
+        // Its messages are somebody's: it gives up subjects, and nothing else.
+        const remedy = `give it only subjects outside of ${cluster}.>: nats stream edit ${config.name} --subjects=${kept.join(',') || 'SUBJECTS'}`;
         return [{ where: config.name, what, remedy }];
       }),
   },

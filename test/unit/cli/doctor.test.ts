@@ -21,6 +21,7 @@ import { statusOf } from '../../../services/cli/doctor/servers.js';
 import { SETTING_NAMES, settingsConflict, unknownSettings } from '../../../services/cli/doctor/settings.js';
 import { overlap } from '../../../services/cli/doctor/subjects-overlap.js';
 import type { StatusLine } from '../../../services/cli/health.js';
+import { Subjects } from '../../../shared/wire/subjects.js';
 
 const known = <T>(value: T): Fact<T> => ({ is: 'known', value });
 const failed = (why: string): Fact<never> => ({ is: 'failed', why, remedy: 'try again' });
@@ -267,8 +268,12 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
     streams('CRAFT_LOG_s1', { subjects: ['Craft.log.s1'] }),
     /correct CRAFT_CLUSTER, or give the clusters names/,
   ],
-  ['foreign-stream', foreign('other', 'craft.cmd.>'), /^ALL: it stores craft\.cmd\.>: .*nats stream rm ALL$/],
-  ['foreign-stream', foreign('*.log.s9'), /^ALL: it stores \*\.log\.s9/],
+  [
+    'foreign-stream',
+    foreign('other', 'craft.cmd.>', 'orders.*'),
+    /^ALL: it stores craft\.cmd\.>: .*only subjects outside of craft\.>: nats stream edit ALL --subjects=other,orders\.\*$/,
+  ],
+  ['foreign-stream', foreign('*.log.s9'), /^ALL: it stores \*\.log\.s9: .*nats stream edit ALL --subjects=SUBJECTS$/],
   [
     'single-replica',
     streams('CRAFT_REGISTER', { num_replicas: 1 }),
@@ -470,6 +475,35 @@ describe('the checks', () => {
       snapshots: known({ snapshots: [], nowMs: NOW_MS }),
     };
     expect(examine(facts)).toEqual([]);
+  });
+});
+
+describe('remedies', () => {
+  const STORE_SUBJECT = new Subjects('craft').storeSubject('s1');
+  const store = (more: object): Partial<Facts> => ({
+    streams: known({ streams: [...STREAMS, stream('CRAFT_STORE_s1', [STORE_SUBJECT], more)], isCut: false }),
+  });
+  const remediesOf = (change: Partial<Facts>) => examine({ ...HEALTHY, ...change }).map(({ remedy }) => remedy);
+
+  it.each([{ sealed: true }, { storage: 'memory' }, { retention: 'interest' }])(
+    'delete no log of a voter and no snapshot: %o',
+    (more) => {
+      const kept = [
+        [store(more), /removed from all groups; .*"Replace a server"$/],
+        [streams('OBJ_CRAFT_SNAPSHOTS', more), /^save the newest snapshot first: craft snapshot save FILE; /],
+      ] as const;
+      for (const [change, said] of kept) {
+        const remedies = remediesOf(change);
+        expect(remedies).toEqual([expect.stringMatching(said)]);
+        expect(remedies.join()).not.toContain('stream rm');
+      }
+    },
+  );
+
+  it('delete no stream of somebody else', () => {
+    const remedies = [foreign('>'), foreign('a', 'craft.>')].flatMap(remediesOf);
+    expect(remedies).toHaveLength(2);
+    expect(remedies.join()).not.toContain('stream rm');
   });
 });
 
