@@ -19,7 +19,8 @@ const FILES = { sslrootcert: 'ca', sslcert: 'cert', sslkey: 'key' } as const;
  * @throws Error for a file that cannot be read, with its path.
  */
 export function databaseAddress(url: string): DatabaseAddress {
-  const [place = '', query = ''] = url.split(/\?(.*)/s);
+  const [given = '', query = ''] = url.split(/\?(.*)/s);
+  const place = withPlainAuthority(given);
   const parameters = new URLSearchParams(query);
   const mode = parameters.get('sslmode');
   const hasAuthority = parameters.has('sslrootcert');
@@ -43,10 +44,60 @@ export function databaseAddress(url: string): DatabaseAddress {
   return { url: `${place}?${parameters}`, ssl };
 }
 
+/** Where a database is, without credentials. */
+export interface DatabasePlace {
+  /** Hosts with their ports, and the database, for people. */
+  readonly name: string;
+  /** Without ports; an empty one for a socket of this machine. */
+  readonly hosts: readonly string[];
+}
+
+/**
+ * Nothing of the password is in it. An `@` after the authority may belong to a password with `/`, `?` or `#`, of which the rest would be
+ * taken for host and database.
+ * @throws TypeError without any part of the address, when it is none of Postgres, or when an `@` comes after the authority.
+ */
+export function databasePlace(url: string): DatabasePlace {
+  const { scheme, authority, rest } = partsOf(url);
+  if (!/^postgres(?:ql)?:\/\/$/.test(scheme) || rest.includes('@')) throw new TypeError('no address of Postgres');
+  const database = rest.replace(/^\//, '').replace(/[?#].*$/s, '');
+  return { name: `${authority || 'local socket'}/${database}`, hosts: authority.split(',').map(withoutPort) };
+}
+
+interface AddressParts {
+  /** With `://`. */
+  readonly scheme: string;
+  /** User and password; undefined when there are none. */
+  readonly credentials: string | undefined;
+  /** One host or several, with their ports. */
+  readonly authority: string;
+  /** Path, parameters and fragment. */
+  readonly rest: string;
+}
+
+/** As the URL standard does: hosts begin after the last `@` that comes before any `/`, `?` and `#`. */
+function partsOf(url: string): AddressParts {
+  const [, scheme = '', before = '', rest = ''] = /^([a-z][a-z0-9+.-]*:\/\/)?([^/?#]*)(.*)$/is.exec(url) ?? [];
+  const at = before.lastIndexOf('@');
+  return { scheme, credentials: at < 0 ? undefined : before.slice(0, at), authority: before.slice(at + 1), rest };
+}
+
+/** The driver looks for several hosts after the first `@`, which may be one of the password. */
+function withPlainAuthority(place: string): string {
+  const { scheme, credentials, authority, rest } = partsOf(place);
+  if (credentials === undefined) return place;
+  return `${scheme}${credentials.replaceAll('@', '%40')}@${authority}${rest}`;
+}
+
 /** Of an address that may have several, with commas between. */
 function hostsOf(place: string): string[] {
-  const [, authority = ''] = /^[^:]+:\/\/(?:[^@/]*@)?([^/]*)/.exec(place) ?? [];
-  return authority.split(',').map((host) => host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1'));
+  return partsOf(place)
+    .authority.split(',')
+    .map((host) => withoutPort(host).replace(/^\[(.*)\]$/, '$1'));
+}
+
+function withoutPort(host: string): string {
+  return host.replace(/:\d+$/, '');
 }
 
 /** Undefined when the certificate is for one of them. */

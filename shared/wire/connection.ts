@@ -193,7 +193,8 @@ export function natsAddress(urls: string): { servers: string[]; user?: string; p
 
 /** Splits `nats://user:password@host:port`: the NATS client does not look for credentials there. */
 function parseAddress(url: string): { server: string; user?: string; pass?: string } {
-  const match = /^([a-z]+:\/\/)?([^:@/]+)(?::([^@/]*))?@(.+)$/.exec(url);
+  // The host begins after the last `@`: user and password may have one, too.
+  const match = /^([a-z]+:\/\/)?([^:/]+)(?::(.*))?@([^@]+)$/.exec(url);
   if (match === null) return { server: url };
   const [, scheme = '', user = '', pass = '', host = ''] = match;
   return { server: `${scheme}${host}`, user: decodeURIComponent(user), pass: decodeURIComponent(pass) };

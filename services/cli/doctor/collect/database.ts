@@ -2,7 +2,7 @@
 import postgres, { type Sql } from 'postgres';
 import { ENGINE_MIGRATIONS, migrationsFolder } from '../../../../shared/engine/engine-migrations.js';
 import { missingMigrations, readMigrations } from '../../../../shared/engine/migrations.js';
-import { databaseAddress } from '../../../../shared/postgres/address.js';
+import { type DatabasePlace, databaseAddress, databasePlace } from '../../../../shared/postgres/address.js';
 import { type CatalogReader, type Nondeterminism, nondeterminism } from '../../../../shared/postgres/determinism.js';
 import type { ConnectionsFacts, DatabaseFacts, DatabaseSetting, Fact, MissingRight, StateFacts } from '../facts.js';
 import { isLocalHost } from './nats.js';
@@ -16,19 +16,22 @@ const LOCK_MS_MAX = 1_000;
 const PLACES_MAX = 20;
 const BUILT_IN = 'kv';
 
+const ADDRESS_REMEDY = 'correct CRAFT_DATABASE_URL (--database); in a password, write @ / ? # % as %40 %2F %3F %23 %25';
+
 export async function databaseFact(url: string | undefined): Promise<Fact<DatabaseFacts>> {
   if (!url) {
     const why = 'not looked at: its address is not given';
     return { is: 'not given', why, remedy: 'set CRAFT_DATABASE_URL (--database)' };
   }
-  let place: Place;
+  let place: DatabasePlace;
   let sql: Sql;
   try {
-    place = placeOf(url);
+    place = databasePlace(url);
     sql = open(url);
   } catch (error) {
-    const why = error instanceof TypeError ? 'its address is no URL' : (error as Error).message;
-    return { is: 'failed', why, remedy: 'correct CRAFT_DATABASE_URL (--database)' };
+    const isNoUrl = error instanceof TypeError || error instanceof URIError;
+    const why = isNoUrl ? 'its address is no URL' : (error as Error).message;
+    return { is: 'failed', why, remedy: ADDRESS_REMEDY };
   }
   const remedy = `see whether Postgres runs at ${place.name}, and whether this role may log in`;
   try {
@@ -48,22 +51,6 @@ function open(url: string): Sql {
   });
 }
 
-interface Place {
-  /** For people, without credentials. */
-  readonly name: string;
-  /** Without ports; none for a socket of this machine. */
-  readonly hosts: readonly string[];
-}
-
-/** @throws TypeError when it is no address. */
-function placeOf(url: string): Place {
-  const match = /^postgres(?:ql)?:\/\/(?:[^@/]*@)?([^/?]*)(?:\/([^?]*))?/.exec(url);
-  if (match === null) throw new TypeError('no address of Postgres');
-  const [, authority = '', database = ''] = match;
-  const hosts = authority.split(',').map((host) => host.replace(/:\d+$/, ''));
-  return { name: `${authority || 'local socket'}/${database}`, hosts };
-}
-
 const SETTINGS = `select name, setting, source from pg_settings where name = any(array[
   'fsync', 'full_page_writes', 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
   'idle_session_timeout', 'transaction_timeout'])`;
@@ -73,7 +60,7 @@ const SERVER = `select current_setting('server_version_num')::int, current_setti
   current_setting('default_transaction_read_only') = 'on', pg_is_in_recovery(),
   coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false)`;
 
-async function look(sql: Sql, place: Place, remedy: string): Promise<DatabaseFacts> {
+async function look(sql: Sql, place: DatabasePlace, remedy: string): Promise<DatabaseFacts> {
   const rows = (text: string) => sql.unsafe(text).values();
   const reader: CatalogReader = {
     run: (text, parameters) => sql.unsafe(text, [...parameters]).values(),
