@@ -165,6 +165,6 @@ export interface DiskFacts {
   readonly fileSystem?: string | undefined;
   readonly freeBytes: number;
   readonly totalBytes: number;
-  /** How long small durable writes took (milliseconds), shortest first. */
-  readonly syncMs: readonly number[];
+  /** How long small durable writes took (milliseconds), shortest first; or why there were none. */
+  readonly writes: { readonly syncMs: readonly number[] } | { readonly why: string };
 }

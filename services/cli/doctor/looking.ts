@@ -1,5 +1,5 @@
 /** What could not be looked at, besides what is an error by itself. Pure. */
-import { type Check, failure } from './check.js';
+import { type Check, failure, type Sighting } from './check.js';
 import { type Facts, factOf } from './facts.js';
 
 const LOOKS = [
@@ -12,6 +12,14 @@ const LOOKS = [
   ['disk', 'disk'],
 ] as const satisfies readonly (readonly [keyof Facts, string])[];
 
+/** A disk of which is known what it is, and not how fast. */
+function unwritten({ disk }: Facts): Sighting[] {
+  const known = factOf(disk);
+  if (known === undefined || 'syncMs' in known.writes) return [];
+  const what = `how fast its disk is was not measured: ${known.writes.why}`;
+  return [{ where: known.path, what, remedy: 'make room, or run it as the user of the server' }];
+}
+
 export const LOOKING_CHECKS: readonly Check[] = [
   {
     code: 'not-looked-at',
@@ -19,6 +27,7 @@ export const LOOKING_CHECKS: readonly Check[] = [
     about: 'Something could not be looked at: a right is missing, or there was no answer.',
     find: (facts) => [
       ...LOOKS.flatMap(([key, where]) => failure(where, facts[key])),
+      ...unwritten(facts),
       ...(factOf(facts.streams)?.isCut === true
         ? [
             {

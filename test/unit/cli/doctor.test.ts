@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { PermissionViolationError } from '@nats-io/nats-core';
 import { describe, expect, it } from 'vitest';
 import { LOCAL_SETTINGS } from '../../../deploy/local/local-config.js';
+import { diskFact } from '../../../services/cli/doctor/collect/disk.js';
 import { probeDisk } from '../../../services/cli/doctor/collect/disk-probe.js';
 import { LookError, within } from '../../../services/cli/doctor/collect/within.js';
 import { CHECKS, examine } from '../../../services/cli/doctor/examine.js';
@@ -122,7 +123,8 @@ const HEALTHY: Facts = {
     fileSystem: 'ext4',
     freeBytes: 50 * 1024 ** 3,
     totalBytes: 100 * 1024 ** 3,
-    syncMs: [1, 2, 3],
+    // One slow write is no slow disk.
+    writes: { syncMs: [1, 2, 3, 250, 900] },
   }),
 };
 
@@ -377,7 +379,17 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
   ['disk-volatile', value('disk', { fileSystem: 'tmpfs' }), /^\/data: it is a tmpfs.*set CRAFT_DATA_DIR/],
   ['disk-not-local', value('disk', { fileSystem: 'nfs' }), /it is on nfs.*local disk/],
   ['disk-full', value('disk', { freeBytes: 3 * 1024 ** 2 }), /3 MiB of 102400 MiB are free; make room/],
-  ['disk-slow', value('disk', { syncMs: [1, 2, 250] }), /2\.0 ms \(p50\), 250\.0 ms \(p99\).*faster disk/],
+  [
+    'disk-full',
+    value('disk', { freeBytes: 9 * 1024 ** 3, totalBytes: 4 * 1024 ** 4 }),
+    /9216 MiB of 4194304 MiB are free/,
+  ],
+  [
+    'disk-slow',
+    value('disk', { writes: { syncMs: [1, 2, 101, 250, 300] } }),
+    /^\/data: 3 of 5 fsyncs took more than 100 ms \(median 101\.0 ms, longest 300\.0 ms\).*faster disk/,
+  ],
+  ['disk-slow', value('disk', { writes: { syncMs: [1_600] } }), /1 of 1 fsyncs took/],
   [
     'releases-differ',
     servers(s1, s2, { ...s3, version: '1.1.0' }),
@@ -432,6 +444,11 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
     'not-looked-at',
     { streams: known({ streams: STREAMS, isCut: true }) },
     /^streams: there are too many.*an account|^streams: .*account of its own/,
+  ],
+  [
+    'not-looked-at',
+    value('disk', { writes: { why: 'this user may not write there' } }),
+    /^\/data: how fast its disk is was not measured: this user may not write there; .*as the user of the server/,
   ],
   ['not-given', { disk: notGiven('not looked at') }, /^disk: not looked at; give it$/],
 ];
@@ -504,6 +521,25 @@ describe('remedies', () => {
     const remedies = [foreign('>'), foreign('a', 'craft.>')].flatMap(remediesOf);
     expect(remedies).toHaveLength(2);
     expect(remedies.join()).not.toContain('stream rm');
+  });
+});
+
+describe('a disk', () => {
+  it('of which a small part is free has enough when that is much', () => {
+    const large = value('disk', { freeBytes: 150 * 1024 ** 3, totalBytes: 4 * 1024 ** 4 });
+    expect(examine({ ...HEALTHY, ...large })).toEqual([]);
+  });
+
+  it('that takes no file is known all the same', async () => {
+    const facts = await probeDisk('/proc/1/task');
+    expect(facts).toMatchObject({ totalBytes: expect.any(Number), writes: { why: expect.stringMatching(/\w/) } });
+  });
+
+  it.each([undefined, ''])('that is not given is not looked at: %o', async (folder) => {
+    const said = await diskFact(folder, {});
+    expect(said).toMatchObject({ is: 'not given', remedy: expect.stringContaining('CRAFT_DATA_DIR') });
+    // There, the log store has no folder.
+    expect(await diskFact(folder, { CRAFT_LOG_STORE: 'jetstream' })).toEqual({ is: 'skipped' });
   });
 });
 
@@ -596,7 +632,8 @@ describe('a look', () => {
   it('at a disk looks above a folder that is not there yet, and leaves nothing', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'craft-doctor-'));
     try {
-      const { path, syncMs, freeBytes, totalBytes } = await probeDisk(join(folder, 'not', 'yet'));
+      const { path, writes, freeBytes, totalBytes } = await probeDisk(join(folder, 'not', 'yet'));
+      const { syncMs } = writes as { syncMs: readonly number[] };
       expect(path).toBe(folder);
       expect(syncMs.length).toBeGreaterThan(0);
       expect(syncMs).toEqual([...syncMs].sort((a, b) => a - b));

@@ -30,7 +30,7 @@ export async function collect(looks: Looks): Promise<Facts> {
   const [onNats, database, disk, files] = await Promise.all([
     collectOnNats(looks),
     databaseFact(looks.database),
-    diskFact(looks.dataDir),
+    diskFact(looks.dataDir, environment),
     unreadableFiles(environment),
   ]);
   return {

@@ -25,7 +25,10 @@ const FILE_SYSTEMS: Readonly<Record<number, string>> = {
   16914839: '9p',
 };
 
-/** @param folder the data folder; where it does not exist yet, the nearest one above it. Rejects as the file system does. */
+/**
+ * @param folder the data folder; where it does not exist yet, the nearest one above it. Rejects as the file system does, but for the writes:
+ * a disk that is full, or a folder that this user may not write to, is a fact.
+ */
 export async function probeDisk(folder: string): Promise<DiskFacts> {
   const path = existing(resolve(folder));
   const { type, bavail, blocks, bsize } = await statfs(path);
@@ -34,8 +37,24 @@ export async function probeDisk(folder: string): Promise<DiskFacts> {
     fileSystem: FILE_SYSTEMS[type],
     freeBytes: bavail * bsize,
     totalBytes: blocks * bsize,
-    syncMs: await syncTimes(path),
+    writes: await syncTimes(path).then(
+      (syncMs) => ({ syncMs }),
+      (error: unknown) => ({ why: whyNot(error) }),
+    ),
   };
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOSPC: 'there is no space left',
+  EDQUOT: 'the quota of this user is used up',
+  EACCES: 'this user may not write there',
+  EPERM: 'this user may not write there',
+  EROFS: 'the file system may only be read',
+};
+
+function whyNot(error: unknown): string {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  return REASONS[code] ?? (error instanceof Error ? error.message : String(error));
 }
 
 function existing(path: string): string {

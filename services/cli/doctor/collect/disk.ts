@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import type { DiskFacts, Fact } from '../facts.js';
+import { type DiskFacts, type Fact, type Facts, SKIPPED } from '../facts.js';
 import { LOOK_MS_MAX, LookError, within } from './within.js';
 
 const PROGRAM = fileURLToPath(new URL('./disk-process.js', import.meta.url));
@@ -16,14 +16,20 @@ const answer = z.union([
       fileSystem: z.string().optional(),
       freeBytes: z.number(),
       totalBytes: z.number(),
-      syncMs: z.array(z.number()),
+      writes: z.union([z.object({ syncMs: z.array(z.number()) }), z.object({ why: z.string() })]),
     }),
   }),
   z.object({ error: z.string() }),
 ]);
 
-export async function diskFact(folder: string | undefined): Promise<Fact<DiskFacts>> {
-  if (folder === undefined) {
+export async function diskFact(
+  folder: string | undefined,
+  environment: Facts['environment'],
+): Promise<Fact<DiskFacts>> {
+  // As for the services, an empty variable is none.
+  if (!folder) {
+    // The log store has no folder then.
+    if (environment['CRAFT_LOG_STORE'] === 'jetstream') return SKIPPED;
     return {
       is: 'not given',
       why: 'not looked at: the data folder is not given',
