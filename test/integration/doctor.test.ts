@@ -148,11 +148,12 @@ async function startWrongDatabase(): Promise<void> {
     'create trigger audit before insert on kv for each row execute function no()',
     'delete from craft.migrations where id = (select max(id) from craft.migrations)',
     `create role weak login password 'secret-word' connection limit 3`,
+    `create role blind login password 'secret-word'`,
     'revoke all on database wrong from public',
-    'grant connect on database wrong to weak',
+    'grant connect on database wrong to weak, blind',
     'grant usage on schema craft to weak',
     'grant select on all tables in schema craft to weak',
-    'alter role weak set statement_timeout = 90000',
+    'alter role weak set statement_timeout = 4000',
     'alter database wrong set default_transaction_read_only = on',
   );
 }
@@ -222,7 +223,7 @@ const PLANTED: readonly RegExp[] = [
   /^error database-read-only: \S+\/wrong: .*reset default_transaction_read_only$/,
   /^warning database-durability: \S+\/wrong: fsync is off.*set fsync = on/,
   /^warning database-durability: \S+\/wrong: full_page_writes is off/,
-  /^warning database-timeouts: \S+\/wrong: statement_timeout is preset to 90000 ms; alter role weak reset statement_timeout$/,
+  /^warning database-timeouts: \S+\/wrong: statement_timeout is preset to 4000 ms; alter role weak reset statement_timeout$/,
   /^warning database-connections: \S+\/wrong: 0 of 3 connections of the role are taken, 6 are needed; raise/,
   /^error database-of-another: \S+\/wrong: it is of the cluster bank, not of craft; correct CRAFT_DATABASE_URL/,
   /^warning database-migrations: \S+\/wrong: it lacks migrations of this release: 0006_cluster; restart the applier/,
@@ -269,8 +270,15 @@ it('prints the same for people, in 80 columns but for long names, and ends with 
   expect(stdout.trimEnd().split('\n').at(-1)).toMatch(/^status: not serving: 3 of 3 servers/);
 });
 
-it('says that JetStream is off for an account, and a wrong password for what it is', async () => {
-  const off = findingsOf(await doctor({ CRAFT_NATS_URL: natsUrl('stranger') }, '--json')).map(lineOf);
+it('says that JetStream is off for an account, what of a database a role may not read, and a wrong password for what it is', async () => {
+  const blind = { CRAFT_NATS_URL: natsUrl('stranger'), CRAFT_DATABASE_URL: databaseUrl().replace('weak', 'blind') };
+  const off = findingsOf(await doctor(blind, '--json')).map(lineOf);
+  expect(off).toContainEqual(
+    expect.stringMatching(
+      /^warning not-looked-at: \S+\/wrong: could not look: permission denied for schema craft; look/,
+    ),
+  );
+  expect(off).toContainEqual(expect.stringMatching(/^error database-encoding: \S+\/wrong: /));
   expect(off).toContainEqual(
     expect.stringMatching(/^error jetstream-off: .*off for this account; set jetstream: enabled/),
   );

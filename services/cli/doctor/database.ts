@@ -2,10 +2,12 @@
 import { type Check, failure, type Sighting } from './check.js';
 import { type DatabaseFacts, type DatabaseSetting, type Facts, factOf, type StateFacts } from './facts.js';
 
-/** The oldest release that still gets updates. */
+/** The oldest release that craft is meant for. */
 const VERSION_MIN = 14;
 /** What an applier opens: one for commands, three for reads, one for migrations, and one for this look. */
 const CONNECTIONS_MIN = 6;
+/** What the applier runs before it lifts time-outs takes less (milliseconds). */
+const STATEMENT_MS_MIN = 5_000;
 
 const about =
   (look: (database: DatabaseFacts, facts: Facts) => readonly Omit<Sighting, 'where'>[]) =>
@@ -14,13 +16,16 @@ const about =
     return database === undefined ? [] : look(database, facts).map((seen) => ({ where: database.place, ...seen }));
   };
 const aboutState = (look: (state: StateFacts, facts: Facts) => readonly Omit<Sighting, 'where'>[]) =>
-  about(({ state }, facts) => (state === undefined ? [] : look(state, facts)));
+  about((database, facts) => {
+    const state = factOf(database.state);
+    return state === undefined ? [] : look(state, facts);
+  });
 
 export const DATABASE_CHECKS: readonly Check[] = [
   {
     code: 'database-unreachable',
     level: 'error',
-    about: 'Postgres cannot be reached, does not let this role in, or does not say what was asked.',
+    about: 'Postgres cannot be reached, or does not let this role in.',
     find: ({ database }) => failure('database', database),
   },
   {
@@ -32,7 +37,7 @@ export const DATABASE_CHECKS: readonly Check[] = [
         ? []
         : [
             {
-              what: `Postgres ${version} gets no updates any more`,
+              what: `Postgres ${version} is older than craft is meant for`,
               remedy: `upgrade to Postgres ${VERSION_MIN} or newer`,
             },
           ],
@@ -58,7 +63,7 @@ export const DATABASE_CHECKS: readonly Check[] = [
     level: 'error',
     about: 'The role lacks a right that the applier needs.',
     find: about(({ missingRights, role }) =>
-      missingRights.map(({ right, grant }) => ({
+      (factOf(missingRights) ?? []).map(({ right, grant }) => ({
         what: `the role ${role} lacks the right to ${right}`,
         remedy: grant,
       })),
@@ -78,12 +83,14 @@ export const DATABASE_CHECKS: readonly Check[] = [
     code: 'database-read-only',
     level: 'error',
     about: 'The database may only be read.',
-    find: about(({ isReadOnly, isStandby }) => {
+    find: about((database) => {
+      const { isReadOnly, isStandby, settings } = database;
       if (isStandby)
         return [{ what: 'it is a standby, and may only be read', remedy: 'give the address of the primary' }];
       if (!isReadOnly) return [];
-      const remedy = 'make it writable: alter database … reset default_transaction_read_only';
-      return [{ what: 'transactions are read-only by default', remedy }];
+      const name = 'default_transaction_read_only';
+      const setting = settings.find((one) => one.name === name) ?? { name, value: 'on', source: '' };
+      return [{ what: 'transactions are read-only by default', remedy: resetOf(setting, 'off', database) }];
     }),
   },
   {
@@ -96,7 +103,7 @@ export const DATABASE_CHECKS: readonly Check[] = [
           ? [
               {
                 what: `${name} is off: a crash of the machine can damage it`,
-                remedy: `set ${name} = on in postgresql.conf`,
+                remedy: `set ${name} = on in postgresql.conf, or accept it where the storage guarantees the same`,
               },
             ]
           : [],
@@ -106,11 +113,16 @@ export const DATABASE_CHECKS: readonly Check[] = [
   {
     code: 'database-timeouts',
     level: 'warning',
-    about: 'A time-out is preset that ends statements or sessions of the applier.',
-    find: about(({ settings, role }) =>
-      settings.flatMap((setting) =>
-        TIMEOUTS.includes(setting.name) && setting.value !== '0'
-          ? [{ what: `${setting.name} is preset to ${setting.value} ms`, remedy: resetOf(setting, role) }]
+    about: `A preset ends idle sessions, or statements within ${STATEMENT_MS_MIN / 1_000} s: connections of the applier are lost.`,
+    find: about((database) =>
+      database.settings.flatMap((setting) =>
+        isShort(setting)
+          ? [
+              {
+                what: `${setting.name} is preset to ${setting.value} ms`,
+                remedy: resetOf(setting, '0', database),
+              },
+            ]
           : [],
       ),
     ),
@@ -119,14 +131,15 @@ export const DATABASE_CHECKS: readonly Check[] = [
     code: 'database-connections',
     level: 'warning',
     about: 'There are too few connections left for an applier.',
-    find: about(({ connections: { limits, hasApplier } }) =>
-      limits.flatMap(({ what, max, used }) => {
+    find: about(({ connections }) => {
+      const { limits = [], hasApplier = false } = factOf(connections) ?? {};
+      return limits.flatMap(({ what, max, used }) => {
         const needed = hasApplier ? 1 : CONNECTIONS_MIN;
         if (max - used >= needed) return [];
         const remedy = 'raise the limit, or end sessions that are not needed: select * from pg_stat_activity';
         return [{ what: `${used} of ${max} connections of the ${what} are taken, ${needed} are needed`, remedy }];
-      }),
-    ),
+      });
+    }),
   },
   {
     code: 'database-plain',
@@ -197,13 +210,16 @@ export const DATABASE_CHECKS: readonly Check[] = [
   },
 ];
 
-const TIMEOUTS: readonly string[] = [
-  ...['statement_timeout', 'lock_timeout', 'transaction_timeout'],
-  ...['idle_in_transaction_session_timeout', 'idle_session_timeout'],
-];
+/** The engine lifts all time-outs of statements and transactions itself, but for what it runs before that. */
+function isShort({ name, value }: DatabaseSetting): boolean {
+  const ms = Number(value);
+  return ms > 0 && (name === 'idle_session_timeout' || (name === 'statement_timeout' && ms < STATEMENT_MS_MIN));
+}
 
-function resetOf({ name, source }: DatabaseSetting, role: string): string {
-  if (source === 'user' || source === 'database user') return `alter role ${role} reset ${name}`;
-  if (source === 'database') return `alter database … reset ${name}`;
-  return `set it for this role alone: alter role ${role} set ${name} = 0`;
+/** @param value for this role alone, where the setting is one of the whole server */
+function resetOf({ name, source }: DatabaseSetting, value: string, { quoted }: DatabaseFacts): string {
+  if (source === 'user') return `alter role ${quoted.role} reset ${name}`;
+  if (source === 'database user') return `alter role ${quoted.role} in database ${quoted.database} reset ${name}`;
+  if (source === 'database') return `alter database ${quoted.database} reset ${name}`;
+  return `set it for this role alone: alter role ${quoted.role} set ${name} = ${value}`;
 }

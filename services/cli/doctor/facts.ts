@@ -108,21 +108,24 @@ export interface ClockFacts {
 export interface DatabaseFacts {
   /** Host, port and database, without credentials. */
   readonly place: string;
+  /** Of this connection, as this side sees it: a pooler may have another way to Postgres. */
   readonly isTls: boolean;
   readonly isLocal: boolean;
   /** As Postgres counts: 160004 is 16.4. */
   readonly versionNumber: number;
   readonly version: string;
   readonly role: string;
+  /** As they stand in statements. */
+  readonly quoted: { readonly role: string; readonly database: string };
   readonly isSuperuser: boolean;
-  readonly missingRights: readonly MissingRight[];
+  readonly missingRights: Fact<readonly MissingRight[]>;
   readonly encoding: string;
   readonly isReadOnly: boolean;
   readonly isStandby: boolean;
   readonly settings: readonly DatabaseSetting[];
-  readonly connections: ConnectionsFacts;
+  readonly connections: Fact<ConnectionsFacts>;
   /** Undefined before an applier has opened the database. */
-  readonly state: StateFacts | undefined;
+  readonly state: Fact<StateFacts | undefined>;
 }
 
 export interface MissingRight {

@@ -12,6 +12,14 @@ const LOOKS = [
   ['disk', 'disk'],
 ] as const satisfies readonly (readonly [keyof Facts, string])[];
 
+/** A database that answers, but not all that was asked. */
+function unread({ database }: Facts): Sighting[] {
+  const known = factOf(database);
+  if (known === undefined) return [];
+  const { place, missingRights, connections, state } = known;
+  return [missingRights, connections, state].flatMap((fact) => failure(place, fact));
+}
+
 /** A disk of which is known what it is, and not how fast. */
 function unwritten({ disk }: Facts): Sighting[] {
   const known = factOf(disk);
@@ -27,6 +35,7 @@ export const LOOKING_CHECKS: readonly Check[] = [
     about: 'Something could not be looked at: a right is missing, or there was no answer.',
     find: (facts) => [
       ...LOOKS.flatMap(([key, where]) => failure(where, facts[key])),
+      ...unread(facts),
       ...unwritten(facts),
       ...(factOf(facts.streams)?.isCut === true
         ? [

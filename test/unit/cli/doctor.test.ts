@@ -14,6 +14,7 @@ import {
   type Fact,
   type Facts,
   factOf,
+  type StateFacts,
   type StreamFacts,
 } from '../../../services/cli/doctor/facts.js';
 import { nearest } from '../../../services/cli/doctor/nearest.js';
@@ -68,16 +69,19 @@ const STREAMS = [
 
 const DATABASE: DatabaseFacts = {
   ...{ place: 'db:5432/craft_s1', isTls: true, isLocal: false, versionNumber: 180_001, version: '18.1' },
-  ...{ role: 'craft_s1', isSuperuser: false, missingRights: [], encoding: 'UTF8', isReadOnly: false, isStandby: false },
+  ...{ role: 'craft_s1', quoted: { role: 'craft_s1', database: '"bank-1"' }, isSuperuser: false, encoding: 'UTF8' },
+  ...{ missingRights: known([]), isReadOnly: false, isStandby: false },
   settings: [
     { name: 'fsync', value: 'on', source: 'default' },
-    { name: 'lock_timeout', value: '0', source: 'default' },
+    { name: 'idle_session_timeout', value: '0', source: 'default' },
+    // The engine lifts it where it matters.
+    { name: 'statement_timeout', value: '60000', source: 'user' },
   ],
-  connections: { limits: [{ what: 'server', max: 97, used: 20 }], hasApplier: true },
-  state: {
+  connections: known({ limits: [{ what: 'server', max: 97, used: 20 }], hasApplier: true }),
+  state: known({
     ...{ cluster: 'craft', server: 's1', machine: 'kv', missingMigrations: [], unknownMigrations: 0 },
     ...{ migrationProblem: undefined, nondeterminism: [], triggers: [] },
-  },
+  }),
 };
 
 const position = (mergedIndex: number, indexes: readonly number[]) => ({
@@ -135,7 +139,7 @@ const value = <K extends 'nats' | 'account' | 'disk'>(key: K, more: object) =>
   ({ [key]: known({ ...factOf(HEALTHY[key] as Fact<object>), ...more }) }) as Partial<Facts>;
 const database = (more: Partial<DatabaseFacts>): Partial<Facts> => ({ database: known({ ...DATABASE, ...more }) });
 const state = (more: object): Partial<Facts> =>
-  database({ state: { ...DATABASE.state, ...more } as DatabaseFacts['state'] });
+  database({ state: known({ ...factOf(DATABASE.state), ...more } as StateFacts) });
 const setting = (name: string, value: string, source: string): Partial<Facts> =>
   database({ settings: [{ name, value, source }] });
 const servers = (...all: StatusLine[]): Partial<Facts> => ({
@@ -188,7 +192,7 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
   ],
   [
     'environment-differs',
-    { ...environment({ CRAFT_SERVER: 's9', CRAFT_SERVERS: 's9' }), ...database({ state: undefined }) },
+    { ...environment({ CRAFT_SERVER: 's9', CRAFT_SERVERS: 's9' }), ...database({ state: known(undefined) }) },
     /^CRAFT_SERVER: s9 is no member .*craft members add s9/,
   ],
   [
@@ -311,7 +315,7 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
   [
     'database-version',
     database({ versionNumber: 130_022, version: '13.22' }),
-    /^db:5432\/craft_s1: Postgres 13\.22 gets no updates.*upgrade/,
+    /^db:5432\/craft_s1: Postgres 13\.22 is older than craft is meant for; upgrade to Postgres 14/,
   ],
   [
     'database-superuser',
@@ -320,7 +324,7 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
   ],
   [
     'database-right',
-    database({ missingRights: [{ right: 'connect', grant: 'grant connect' }] }),
+    database({ missingRights: known([{ right: 'connect', grant: 'grant connect' }]) }),
     /lacks the right to connect; grant connect$/,
   ],
   [
@@ -328,19 +332,35 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
     database({ encoding: 'LATIN1' }),
     /its encoding is LATIN1; create it anew with encoding 'UTF8'/,
   ],
-  ['database-read-only', database({ isReadOnly: true }), /read-only by default; make it writable/],
+  [
+    'database-read-only',
+    database({
+      settings: [{ name: 'default_transaction_read_only', value: 'on', source: 'database' }],
+      isReadOnly: true,
+    }),
+    /read-only by default; alter database "bank-1" reset default_transaction_read_only/,
+  ],
   ['database-read-only', database({ isStandby: true, isReadOnly: true }), /a standby.*address of the primary/],
   [
     'database-durability',
     setting('full_page_writes', 'off', 'configuration file'),
-    /full_page_writes is off.*set full_page_writes = on/,
+    /full_page_writes is off.*set full_page_writes = on .*, or accept it where the storage guarantees/,
   ],
   [
     'database-timeouts',
-    setting('lock_timeout', '90', 'user'),
-    /lock_timeout is preset to 90 ms; alter role craft_s1 reset lock_timeout/,
+    setting('statement_timeout', '90', 'user'),
+    /statement_timeout is preset to 90 ms; alter role craft_s1 reset statement_timeout/,
   ],
-  ['database-timeouts', setting('statement_timeout', '5', 'database'), /alter database … reset statement_timeout/],
+  [
+    'database-timeouts',
+    setting('statement_timeout', '5', 'database'),
+    /alter database "bank-1" reset statement_timeout/,
+  ],
+  [
+    'database-timeouts',
+    setting('idle_session_timeout', '86400000', 'database user'),
+    /alter role craft_s1 in database "bank-1" reset idle_session_timeout/,
+  ],
   [
     'database-timeouts',
     setting('idle_session_timeout', '5', 'configuration file'),
@@ -348,7 +368,7 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
   ],
   [
     'database-connections',
-    database({ connections: { limits: [{ what: 'role', max: 5, used: 1 }], hasApplier: false } }),
+    database({ connections: known({ limits: [{ what: 'role', max: 5, used: 1 }], hasApplier: false }) }),
     /1 of 5 connections of the role are taken, 6 are needed; raise/,
   ],
   ['database-plain', database({ isTls: false }), /without TLS; add sslmode=verify-full/],
@@ -447,6 +467,17 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
   ],
   [
     'not-looked-at',
+    database({ state: failed('could not look: permission denied for table position') }),
+    /^db:5432\/craft_s1: could not look: permission denied for table position; try again/,
+  ],
+  [
+    'not-looked-at',
+    database({ missingRights: failed('no answer within 1 s') }),
+    /^db:5432\/craft_s1: no answer within 1 s/,
+  ],
+  ['not-looked-at', database({ connections: failed('no answer within 1 s') }), /^db:5432\/craft_s1: no answer/],
+  [
+    'not-looked-at',
     value('disk', { writes: { why: 'this user may not write there' } }),
     /^\/data: how fast its disk is was not measured: this user may not write there; .*as the user of the server/,
   ],
@@ -488,7 +519,7 @@ describe('the checks', () => {
     const facts = {
       ...HEALTHY,
       ...fresh,
-      ...database({ state: undefined }),
+      ...database({ state: known(undefined) }),
       snapshots: known({ snapshots: [], nowMs: NOW_MS }),
     };
     expect(examine(facts)).toEqual([]);

@@ -1,4 +1,4 @@
-/** Facts of the database of a server, in one transaction that only reads. */
+/** Facts of the database of a server, in transactions that only read. What cannot be read leaves the rest known. */
 import postgres, { type Sql } from 'postgres';
 import { ENGINE_MIGRATIONS, migrationsFolder } from '../../../../shared/engine/engine-migrations.js';
 import { missingMigrations, readMigrations } from '../../../../shared/engine/migrations.js';
@@ -9,8 +9,10 @@ import { isLocalHost } from './nats.js';
 import { LookError, within } from './within.js';
 
 const CONNECT_SECONDS_MAX = 3;
-/** For one statement, and for a lock that an applier holds (milliseconds). */
-const STATEMENT_MS_MAX = 3_000;
+/** After connecting: for each look at the catalogue, and for that at the state (milliseconds). */
+const CATALOGUE_MS_MAX = 1_000;
+const STATE_MS_MAX = 2_500;
+/** For a lock that an applier holds (milliseconds). */
 const LOCK_MS_MAX = 1_000;
 /** Findings of one kind that are told. */
 const PLACES_MAX = 20;
@@ -35,7 +37,8 @@ export async function databaseFact(url: string | undefined): Promise<Fact<Databa
   }
   const remedy = `see whether Postgres runs at ${place.name}, and whether this role may log in`;
   try {
-    return await within(() => look(sql, place, remedy), remedy);
+    const basics = await within(() => lookAtServer(sql, place, remedy), remedy);
+    return basics.is === 'known' ? { is: 'known', value: { ...basics.value, ...(await lookInside(sql)) } } : basics;
   } finally {
     // At once: what it still waits for is not wanted any more.
     void sql.end({ timeout: 0 }).catch(() => undefined);
@@ -52,19 +55,21 @@ function open(url: string): Sql {
 }
 
 const SETTINGS = `select name, setting, source from pg_settings where name = any(array[
-  'fsync', 'full_page_writes', 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
-  'idle_session_timeout', 'transaction_timeout'])`;
+  'fsync', 'full_page_writes', 'statement_timeout', 'idle_session_timeout', 'default_transaction_read_only'])`;
 
 const SERVER = `select current_setting('server_version_num')::int, current_setting('server_version'), current_user,
+  quote_ident(current_user), quote_ident(current_database()),
   (select rolsuper from pg_roles where rolname = current_user), current_setting('server_encoding'),
   current_setting('default_transaction_read_only') = 'on', pg_is_in_recovery(),
   coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false)`;
 
-async function look(sql: Sql, place: DatabasePlace, remedy: string): Promise<DatabaseFacts> {
-  const rows = (text: string) => sql.unsafe(text).values();
-  const reader: CatalogReader = {
-    run: (text, parameters) => sql.unsafe(text, [...parameters]).values(),
-  };
+/** What every role may read. Rejects when there is no connection. */
+async function lookAtServer(
+  sql: Sql,
+  place: DatabasePlace,
+  remedy: string,
+): Promise<Omit<DatabaseFacts, 'missingRights' | 'connections' | 'state'>> {
+  const rows = rowsOf(sql);
   // The settings as sessions get them: before this one changes any.
   const settings = (
     await rows(SETTINGS).catch((error: Error) => {
@@ -73,27 +78,58 @@ async function look(sql: Sql, place: DatabasePlace, remedy: string): Promise<Dat
   ).map(
     ([name, value, source]): DatabaseSetting => ({ name: String(name), value: String(value), source: String(source) }),
   );
-  await rows(`begin read only`);
-  await rows(`set local statement_timeout = ${STATEMENT_MS_MAX}`);
-  await rows(`set local lock_timeout = ${LOCK_MS_MAX}`);
   const [server = []] = await rows(SERVER);
-  const [versionNumber, version, role, isSuperuser, encoding, isReadOnly, isStandby, isTls] = server;
+  const [versionNumber, version, role, quotedRole, database, isSuperuser, encoding, isReadOnly, isStandby, hasTls] =
+    server;
   return {
-    ...{
-      place: place.name,
-      settings,
-      versionNumber: Number(versionNumber),
-      version: String(version),
-      role: String(role),
-    },
-    ...{ isSuperuser: isSuperuser === true, encoding: String(encoding), isTls: isTls === true },
+    ...{ place: place.name, settings, versionNumber: Number(versionNumber), version: String(version) },
+    ...{ role: String(role), quoted: { role: String(quotedRole), database: String(database) } },
+    ...{ isSuperuser: isSuperuser === true, encoding: String(encoding) },
     ...{ isReadOnly: isReadOnly === true, isStandby: isStandby === true },
-    isLocal: place.hosts.every(isLocalHost),
-    missingRights: await missingRights(rows),
-    connections: await connections(rows),
-    state: await stateFacts(rows, reader),
+    ...{ isTls: isTlsHere(sql, hasTls === true), isLocal: place.hosts.every(isLocalHost) },
   };
 }
+
+/**
+ * Postgres knows its own connection alone, which is a pooler's where there is one. The driver connects with TLS or not at all, but for
+ * `prefer`: then only Postgres tells.
+ */
+function isTlsHere({ options: { ssl } }: Sql, hasTls: boolean): boolean {
+  return ssl === 'prefer' ? hasTls : Boolean(ssl);
+}
+
+/** A part that is refused, or takes too long, leaves the others. */
+async function lookInside(sql: Sql): Promise<Pick<DatabaseFacts, 'missingRights' | 'connections' | 'state'>> {
+  const rows = rowsOf(sql);
+  const reader: CatalogReader = { run: (text, parameters) => sql.unsafe(text, [...parameters]).values() };
+  const reading = <T>(look: () => Promise<T>, msMax: number, remedy: string): Promise<Fact<T>> =>
+    within(
+      async () => {
+        await rows('begin read only');
+        try {
+          await rows(`set local statement_timeout = ${msMax}`);
+          await rows(`set local lock_timeout = ${LOCK_MS_MAX}`);
+          return await look();
+        } finally {
+          await rows('rollback');
+        }
+      },
+      remedy,
+      msMax,
+    );
+  const busy = 'see whether Postgres is busy: select * from pg_stat_activity';
+  const state = "look as the applier's own role, and see whether a statement locks its tables: select * from pg_locks";
+  return {
+    missingRights: await reading(() => missingRights(rows), CATALOGUE_MS_MAX, busy),
+    connections: await reading(() => connections(rows), CATALOGUE_MS_MAX, busy),
+    state: await reading(() => stateFacts(rows, reader), STATE_MS_MAX, state),
+  };
+}
+
+const rowsOf =
+  (sql: Sql): Rows =>
+  (text) =>
+    sql.unsafe(text).values();
 
 type Rows = (text: string) => Promise<readonly (readonly unknown[])[]>;
 
