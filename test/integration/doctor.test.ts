@@ -66,6 +66,7 @@ async function startWrongNats(): Promise<void> {
         users: [
           { user: admin, password: secret-word }
           { user: doctor, password: secret-word, permissions: { publish: { deny: ["craft.admin.rebuild.>"] } } }
+          { user: fenced, password: secret-word, permissions: { subscribe: { allow: ["_INBOX_fenced.>"] } } }
         ]
       }
       NONE { users: [{ user: stranger, password: secret-word }] }
@@ -92,7 +93,9 @@ async function plantStreams(): Promise<void> {
     subjects: ['craft.registered.*', 'craft.registrations'],
     max_msgs_per_subject: 1,
   });
-  await streams.add({ name: 'EVENTS', subjects: ['craft.cmd.>'], retention: RetentionPolicy.Workqueue });
+  // Also what the doctor sends to, to see what it may: it leaves nothing there.
+  const caught = ['craft.cmd.>', 'craft.sync.>', 'craft.group.>', 'craft.admin.snapshots.>', 'craft.admin.outcomes.>'];
+  await streams.add({ name: 'EVENTS', subjects: caught, retention: RetentionPolicy.Workqueue });
   await streams.add({ name: 'JUNK', subjects: ['junk'] });
   for (let n = 0; n < 14; n++) await jetstream(admin).publish('junk', Buffer.alloc(60_000));
 }
@@ -213,7 +216,7 @@ const PLANTED: readonly RegExp[] = [
   /^error stream-limits: CRAFT_LOG_s1: it drops old messages because of max_age 86400 s; nats stream edit CRAFT_LOG_s1 --max-age=-1$/,
   /^error stream-kind: CRAFT_LOG_s3: it is in memory.*nats stream rm CRAFT_LOG_s3$/,
   /^error stream-subjects: CRAFT_REGISTER: it stores craft\.registered\.\*, craft\.registrations .*nats stream edit CRAFT_REGISTER --subjects=craft\.registered\.\*$/,
-  /^error foreign-stream: EVENTS: it stores craft\.cmd\.>: .*nats stream edit EVENTS --subjects=SUBJECTS$/,
+  /^error foreign-stream: EVENTS: it stores craft\.cmd\.>, craft\.sync\.>, .*nats stream edit EVENTS --subjects=SUBJECTS$/,
   /^warning clock-offset: s2: its clock is -240 ms off.*chrony/,
   /^warning clock-here: this machine: its clock is -\d+ ms off those of s1, s2, s3; .*chrony/,
   /^error database-right: \S+\/wrong: the role weak lacks the right to use temporary tables; grant temporary on database wrong to weak$/,
@@ -294,6 +297,13 @@ it('says that JetStream is off for an account, what of a database a role may not
     expect.stringMatching(/^error database-unreachable: .*password authentication failed.*28P01/),
   );
   expect(refused.stdout).not.toMatch(/secret-word|wrong-word/);
+  const server = { CRAFT_SERVER: 's1', CRAFT_SERVERS: 's1', CRAFT_NATS_INBOX_PREFIX: '_INBOX_fenced' };
+  const fenced = findingsOf(await doctor({ ...server, CRAFT_NATS_URL: natsUrl('fenced') }, '--json')).map(lineOf);
+  expect(fenced).toContainEqual(
+    expect.stringMatching(
+      /^error nats-unreachable: .* hear answers on _INBOX_fenced_doctor\.>, .*; let it subscribe to/,
+    ),
+  );
 });
 
 it('ends in time when NATS and Postgres hang, and says so', async () => {

@@ -50,7 +50,7 @@ export interface NatsFacts {
   /** Of the server that answers, without credentials. */
   readonly address: string;
   readonly version: string;
-  /** Whether this NATS server has JetStream. */
+  /** Whether this NATS server has JetStream. Others may have it when it has none. */
   readonly hasJetStream: boolean;
   readonly payloadBytesMax: number;
   readonly isTls: boolean;

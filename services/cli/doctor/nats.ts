@@ -13,7 +13,7 @@ export const NATS_CHECKS: readonly Check[] = [
   {
     code: 'nats-unreachable',
     level: 'error',
-    about: 'NATS cannot be reached, lets this user not in, or not hear answers.',
+    about: 'NATS cannot be reached, refuses this user, or does not let it hear answers.',
     find: ({ nats }) => failure('NATS', nats),
   },
   {
@@ -30,17 +30,16 @@ export const NATS_CHECKS: readonly Check[] = [
   {
     code: 'jetstream-off',
     level: 'error',
-    about: 'JetStream is off, for the NATS server or for this account.',
+    about: 'JetStream is off, for all NATS servers or for this account.',
     find: ({ nats, account }) => {
       const known = factOf(nats);
-      if (known === undefined) return [];
-      const { address: where } = known;
-      if (!known.hasJetStream) {
-        const remedy = 'add the block jetstream { store_dir: … } to its configuration';
-        return [{ where, what: 'JetStream is off at this NATS server', remedy }];
-      }
-      if (factOf(account)?.isEnabled !== false) return [];
-      return [{ where, what: 'JetStream is off for this account', remedy: 'set jetstream: enabled for the account' }];
+      // Another NATS server may have JetStream than the one that answers: only the account tells.
+      if (known === undefined || factOf(account)?.isEnabled !== false) return [];
+      const { address: where, hasJetStream } = known;
+      if (hasJetStream)
+        return [{ where, what: 'JetStream is off for this account', remedy: 'set jetstream: enabled for the account' }];
+      const remedy = 'add the block jetstream { store_dir: … } to the configuration of the NATS servers';
+      return [{ where, what: 'JetStream is off here, and no other NATS server has it for this account', remedy }];
     },
   },
   {

@@ -211,7 +211,11 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
     value('nats', { version: '2.10.29' }),
     /^n1:4222: nats-server 2\.10\.29 is too old .*install nats-server 2\.11/,
   ],
-  ['jetstream-off', value('nats', { hasJetStream: false }), /JetStream is off at this NATS server; add the block/],
+  [
+    'jetstream-off',
+    { ...value('nats', { hasJetStream: false }), ...value('account', { isEnabled: false, uses: [] }) },
+    /^n1:4222: JetStream is off here, and no other NATS server has it for this account; add the block/,
+  ],
   ['jetstream-off', value('account', { isEnabled: false, uses: [] }), /off for this account; set jetstream: enabled/],
   [
     'jetstream-limit',
@@ -510,6 +514,10 @@ describe('the checks', () => {
     const facts = { ...HEALTHY, ...none, clocks: skipped, nats: failed('it is away') };
     expect(examine(facts).map(({ code }) => code)).toEqual(['nats-unreachable']);
     expect(statusOf(facts)).toBeUndefined();
+  });
+
+  it('take the word of the account, not of the NATS server that answers, for JetStream', () => {
+    expect(examine({ ...HEALTHY, ...value('nats', { hasJetStream: false }) })).toEqual([]);
   });
 
   it('leave a fresh cluster alone: no snapshot yet, no bucket, an empty database', () => {

@@ -69,12 +69,12 @@ async function lookAround(
   const [account, rights, [streams, snapshots], [servers, clocks]] = await Promise.all([
     within(() => accountFacts(session), jetStream),
     within(() => refusedRights(session, environment), 'see whether NATS hangs'),
-    nats.hasJetStream ? onStreams(session, jetStream) : [SKIPPED, SKIPPED],
+    onStreams(session, jetStream),
     onServers(session),
   ]);
   const isOff = factOf(account)?.isEnabled === false;
   return {
-    ...{ nats: { is: 'known', value: nats }, account: nats.hasJetStream ? account : SKIPPED, rights },
+    ...{ nats: { is: 'known', value: nats }, account, rights },
     ...(isOff ? { streams: SKIPPED, snapshots: SKIPPED } : { streams, snapshots }),
     ...{ servers, clocks },
   };

@@ -1,6 +1,6 @@
 /** Facts of the NATS server that answers, of the account, and of the rights of this user. Nothing is changed. */
 import { type JetStreamAccountStats, JetStreamApiError, jetstreamManager } from '@nats-io/jetstream';
-import { type NatsConnection, NoRespondersError, PermissionViolationError } from '@nats-io/nats-core';
+import { headers, type NatsConnection, NoRespondersError, PermissionViolationError } from '@nats-io/nats-core';
 import { natsAddress } from '../../../../shared/wire/connection.js';
 import { INBOX_PREFIX_DEFAULT } from '../../../../shared/wire/inbox.js';
 import type { Subjects } from '../../../../shared/wire/subjects.js';
@@ -17,16 +17,23 @@ export const JETSTREAM_MS_MAX = 2_500;
 /** Rejects with a LookError, without secrets. */
 export async function connectDoctor(options: GlobalOptions, environment: Facts['environment']): Promise<Session> {
   const remedy = 'correct --nats (CRAFT_NATS_URL) or the credentials, or start NATS there';
+  const { inboxPrefix } = prefixOf(options, environment);
   const { servers } = natsAddress(options.nats);
   const timeout = Math.max(500, Math.floor(DIAL_MS_MAX / servers.length));
   let connection: NatsConnection | undefined;
   try {
-    const asked = { ...options, ...prefixOf(options, environment) };
+    const asked = { ...options, ...(inboxPrefix !== undefined && { inboxPrefix }) };
     const more = { name: 'craft doctor', reconnect: false, timeout, noAsyncTraces: true };
     connection = await connectionOf(asked, more);
     return await sessionOn(connection, asked);
   } catch (error) {
     await connection?.close();
+    // The prefix is none that anybody has set: what the error says of it would mislead.
+    if (connection !== undefined && inboxPrefix !== undefined) {
+      const why = `NATS does not let this user hear answers on ${inboxPrefix}.>, and servers answer nobody below their own prefix`;
+      const right = `let it subscribe to ${inboxPrefix}.>, or run this as the user operator: deploy/nats/README.md`;
+      throw new LookError(why, right, { cause: error });
+    }
     throw new LookError(error instanceof Error ? error.message : String(error), remedy, { cause: error });
   }
 }
@@ -98,7 +105,7 @@ function usesOf({ tiers, ...account }: JetStreamAccountStats): AccountFacts['use
   );
 }
 
-/** Longer than the name of any server: nobody hears what is sent there, and no stream of the cluster stores it. */
+/** Longer than the name of any server: nobody hears what is sent there, and no stream is called so. */
 const NOBODY = 'craft-doctor-asks-what-it-may-do-here';
 /** No cluster has so many groups. */
 const NO_GROUP = 1_000_000;
@@ -142,8 +149,11 @@ export async function refusedRights(
     }
   })();
   const all = wanted(subjects, environment);
+  // A foreign stream may store all subjects of the cluster: JetStream refuses what is meant for another stream.
+  const unstored = headers();
+  unstored.set('Nats-Expected-Stream', NOBODY);
   for (const { verb, subject } of all) {
-    if (verb === 'send to') connection.publish(subject);
+    if (verb === 'send to') connection.publish(subject, undefined, { headers: unstored });
     else connection.subscribe(subject, { callback: () => undefined }).unsubscribe();
   }
   await connection.flush();
