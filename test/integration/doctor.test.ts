@@ -197,6 +197,7 @@ const wrongEnvironment = (): NodeJS.ProcessEnv => ({
   },
   ...{ CRAFT_SNAPSHOT_REPLICAS: '3', CRAFT_GROUPS: '5', CRAFT_NATS_TOKENS: 'x', CRAFT_METRICS_ADDRESS: '0.0.0.0' },
   ...{ CRAFT_NATS_TLS_CA: '', CRAFT_STATE_MACHINE: join(folder.path, 'machine.js'), CRAFT_HEARTBEAT_MS: '900' },
+  CRAFT_PAYLOAD_BYTES_MAX: '1000000',
 });
 
 /** What is planted, and what is said of it: each exactly once. */
@@ -217,8 +218,8 @@ const PLANTED: readonly RegExp[] = [
   /^error stream-kind: CRAFT_LOG_s3: it is in memory.*nats stream rm CRAFT_LOG_s3$/,
   /^error stream-subjects: CRAFT_REGISTER: it stores craft\.registered\.\*, craft\.registrations .*nats stream edit CRAFT_REGISTER --subjects=craft\.registered\.\*$/,
   /^error foreign-stream: EVENTS: it stores craft\.cmd\.>, craft\.sync\.>, .*nats stream edit EVENTS --subjects=SUBJECTS$/,
-  /^warning clock-offset: s2: its clock is -240 ms off.*chrony/,
-  /^warning clock-here: this machine: its clock is -\d+ ms off those of s1, s2, s3; .*chrony/,
+  /^warning clock-offset: s2: its clock is 240 ms behind the others; .*chrony/,
+  /^warning clock-here: this machine: its clock is \d+ ms behind those of s1, s2, s3; .*chrony/,
   /^error database-right: \S+\/wrong: the role weak lacks the right to use temporary tables; grant temporary on database wrong to weak$/,
   /^error database-right: \S+\/wrong: the role weak lacks the right to use and create tables in schema craft; grant usage, create on schema craft to weak$/,
   /^error database-right: \S+\/wrong: the role weak lacks the right to change tables that it does not own: craft\.migrations, .*, kv; for each of them: alter table NAME owner to weak$/,

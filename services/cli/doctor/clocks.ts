@@ -1,11 +1,14 @@
 /** Clocks that are off: of servers against each other, and of this machine. Pure. */
 import type { Check } from './check.js';
 import { factOf } from './facts.js';
-import { numberSetting } from './settings.js';
+import { serverNumber } from './settings.js';
 
 /** NTP keeps servers nearer than this (milliseconds). */
 const OFFSET_MS_MAX = 100;
 const REMEDY = 'set it right: chrony or another NTP client';
+
+const apart = (offUs: number): string =>
+  `${Math.abs(offUs / 1_000).toFixed(0)} ms ${offUs < 0 ? 'behind' : 'ahead of'}`;
 
 export const CLOCK_CHECKS: readonly Check[] = [
   {
@@ -13,12 +16,12 @@ export const CLOCK_CHECKS: readonly Check[] = [
     level: 'warning',
     about: `A server's clock is more than ${OFFSET_MS_MAX} ms off the others.`,
     find: ({ servers, environment }) => {
-      const limitMs = numberSetting(environment, 'CRAFT_CLOCK_OFFSET_MAX_MS');
+      const limitMs = serverNumber(environment, 'CRAFT_CLOCK_OFFSET_MAX_MS');
       return (factOf(servers)?.servers ?? []).flatMap(({ server, clock }) => {
         // One that is too far off to lead is a condition of the server.
         if (clock === undefined || !clock.ok || Math.abs(clock.offsetUs) <= OFFSET_MS_MAX * 1_000) return [];
-        const offMs = (-clock.offsetUs / 1_000).toFixed(0);
-        const what = `its clock is ${offMs} ms off; beyond ${limitMs} ms (CRAFT_CLOCK_OFFSET_MAX_MS) it leads nothing`;
+        const limit = `${limitMs === undefined ? '' : `${limitMs} ms, `}CRAFT_CLOCK_OFFSET_MAX_MS`;
+        const what = `its clock is ${apart(-clock.offsetUs)} the others; beyond ${limit}, it leads nothing`;
         return [{ where: server, what, remedy: REMEDY }];
       });
     },
@@ -35,7 +38,7 @@ export const CLOCK_CHECKS: readonly Check[] = [
       if (off.length * 2 <= known.length) return [];
       const sorted = off.map(({ offsetUs }) => offsetUs).sort((a, b) => a - b);
       const middle = sorted[sorted.length >> 1] ?? 0;
-      const what = `its clock is ${(-middle / 1_000).toFixed(0)} ms off those of ${off.map(({ server }) => server).join(', ')}`;
+      const what = `its clock is ${apart(-middle)} those of ${off.map(({ server }) => server).join(', ')}`;
       return [{ where: 'this machine', what, remedy: REMEDY }];
     },
   },

@@ -2,7 +2,7 @@
 import { MESSAGE_OVERHEAD_BYTES } from '../../../shared/wire/connection.js';
 import { type Check, failure } from './check.js';
 import { factOf } from './facts.js';
-import { numberSetting } from './settings.js';
+import { isOfServer, serverNumber } from './settings.js';
 
 /** craft uses direct gets of several messages at once. */
 const VERSION_MIN = [2, 11] as const;
@@ -62,8 +62,9 @@ export const NATS_CHECKS: readonly Check[] = [
     about: 'NATS takes smaller messages than `CRAFT_PAYLOAD_BYTES_MAX` needs.',
     find: ({ nats, environment }) => {
       const known = factOf(nats);
-      if (known === undefined) return [];
-      const needed = numberSetting(environment, 'CRAFT_PAYLOAD_BYTES_MAX') + MESSAGE_OVERHEAD_BYTES;
+      const payloadBytesMax = serverNumber(environment, 'CRAFT_PAYLOAD_BYTES_MAX');
+      if (known === undefined || payloadBytesMax === undefined) return [];
+      const needed = payloadBytesMax + MESSAGE_OVERHEAD_BYTES;
       if (known.payloadBytesMax >= needed) return [];
       const what = `max_payload is ${known.payloadBytesMax} bytes, and CRAFT_PAYLOAD_BYTES_MAX needs ${needed}`;
       return [{ where: known.address, what, remedy: 'set max_payload: 4MB at all NATS servers' }];
@@ -86,7 +87,7 @@ export const NATS_CHECKS: readonly Check[] = [
     about: 'NATS refuses this user something that a server or an operator needs.',
     find: ({ rights, environment }) =>
       (factOf(rights) ?? []).map(({ verb, subject, needs }) => {
-        const user = environment['CRAFT_SERVER'] ? 'services' : 'operator';
+        const user = isOfServer(environment) ? 'services' : 'operator';
         const remedy = `run it as the user ${user}, or give this one the right: deploy/nats/README.md`;
         return { where: subject, what: `this user may not ${verb} it: ${needs} needs that`, remedy };
       }),
@@ -97,13 +98,17 @@ export const NATS_CHECKS: readonly Check[] = [
     about: '`CRAFT_SNAPSHOT_REPLICAS` is more than there are NATS servers.',
     find: ({ nats, environment }) => {
       const known = factOf(nats);
-      const replicas = numberSetting(environment, 'CRAFT_SNAPSHOT_REPLICAS');
-      if (known === undefined || replicas <= known.nodesMax) return [];
+      const replicas = serverNumber(environment, 'CRAFT_SNAPSHOT_REPLICAS');
+      if (known === undefined || replicas === undefined || replicas <= known.nodesMax) return [];
       const what = `it is ${replicas}, and there ${are(known.nodesMax)}: JetStream refuses such streams`;
-      return [{ where: 'CRAFT_SNAPSHOT_REPLICAS', what, remedy: `set it to ${known.nodesMax}, or add NATS servers` }];
+      const remedy = `set it to ${replicasFor(known.nodesMax)}, or add NATS servers`;
+      return [{ where: 'CRAFT_SNAPSHOT_REPLICAS', what, remedy }];
     },
   },
 ];
+
+/** Two or four replicas survive no more than one or three do, and need one NATS server more. */
+const replicasFor = (nodes: number): number => (nodes < 3 ? 1 : nodes < 5 ? 3 : 5);
 
 const LIMITS = { storage: 'file', memory: 'mem', streams: 'streams' } as const;
 

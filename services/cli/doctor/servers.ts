@@ -2,7 +2,7 @@
 import { assess, type Health } from '../health.js';
 import type { Check, Sighting } from './check.js';
 import { type Facts, factOf } from './facts.js';
-import { numberSetting } from './settings.js';
+import { serverNumber } from './settings.js';
 
 const NODE_MIN = 22;
 /** A snapshot is late when it is due twice. */
@@ -93,18 +93,21 @@ export const SERVER_CHECKS: readonly Check[] = [
       const { nowMs = 0, snapshots: all = [] } = factOf(snapshots) ?? {};
       const newest = all.findLast(({ confirmed }) => confirmed);
       if (newest === undefined || newest.position.mergedIndex === 0) return [];
-      const last = new Map<number, number>();
-      for (const { groups } of factOf(servers)?.servers ?? [])
-        for (const { group, lastIndex } of groups) last.set(group, Math.max(last.get(group) ?? 0, lastIndex));
+      const groups = (factOf(servers)?.servers ?? []).flatMap((one) => one.groups);
+      // A follower may lag: where no leader answers, nobody knows the end of the log.
+      const endOf = (group: number): number => {
+        const leaders = groups.filter((one) => one.group === group && one.role === 'leader');
+        return leaders.length === 0 ? Number.POSITIVE_INFINITY : Math.max(...leaders.map(({ lastIndex }) => lastIndex));
+      };
       const { positions } = newest.position;
       // It may have been taken since the servers were asked.
       const isYoung = nowMs - Date.parse(newest.savedAt) < YOUNG_MS;
-      const wrong = [...last].filter(([group, index]) => {
+      const wrong = [...new Set(groups.map(({ group }) => group))].filter((group) => {
         const covered = positions[group];
-        return covered === undefined || (covered.index > index && !isYoung);
+        return covered === undefined || (covered.index > endOf(group) && !isYoung);
       });
       if (wrong.length === 0) return [];
-      const what = `it does not fit to the log of group ${wrong.map(([group]) => group).join(', ')}`;
+      const what = `it does not fit to the log of group ${wrong.join(', ')}`;
       const remedy = 'see whether it is of this cluster; take another one: craft snapshot take';
       return [{ where: newest.name, what, remedy }];
     },
@@ -141,9 +144,12 @@ function lateSnapshot({ snapshots, servers, environment, cluster }: Facts): Sigh
   if (known === undefined || applied === 0) return [];
   const newest = known.snapshots.findLast(({ confirmed }) => confirmed);
   const since = applied - (newest?.position.mergedIndex ?? 0);
-  const entriesMax = LATE * numberSetting(environment, 'CRAFT_SNAPSHOT_ENTRIES');
+  // The servers' own settings decide; without them, nothing is late.
+  const dueAfter = (name: 'CRAFT_SNAPSHOT_ENTRIES' | 'CRAFT_SNAPSHOT_AGE_MS') =>
+    LATE * (serverNumber(environment, name) ?? Number.POSITIVE_INFINITY);
+  const entriesMax = dueAfter('CRAFT_SNAPSHOT_ENTRIES');
   const ageMs = newest === undefined ? 0 : known.nowMs - Date.parse(newest.savedAt);
-  const ageMsMax = LATE * numberSetting(environment, 'CRAFT_SNAPSHOT_AGE_MS');
+  const ageMsMax = dueAfter('CRAFT_SNAPSHOT_AGE_MS');
   const isOld = since > 0 && ageMs > ageMsMax;
   if (since <= entriesMax && !isOld) return [];
   const unconfirmed = known.snapshots.some(({ confirmed }) => !confirmed)

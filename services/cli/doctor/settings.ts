@@ -72,6 +72,11 @@ export function numberSetting(environment: Environment, name: NumberSetting): nu
   return field.safeParse(environment[name] || undefined).data ?? field.parse(undefined);
 }
 
+/** The same for what the servers have: undefined where this environment neither is one of a server nor gives the value. */
+export function serverNumber(environment: Environment, name: NumberSetting): number | undefined {
+  return isOfServer(environment) || environment[name] ? numberSetting(environment, name) : undefined;
+}
+
 export type NumberSetting =
   | 'CRAFT_PAYLOAD_BYTES_MAX'
   | 'CRAFT_CLOCK_OFFSET_MAX_MS'

@@ -28,6 +28,9 @@ function ownStream(name: string, cluster: string): OwnStream | undefined {
   return undefined;
 }
 
+/** The fewest that do without any one. */
+const REPLICAS = 3;
+
 /** One sighting at most for each stream of the cluster. */
 function perOwn(
   { streams, cluster }: Facts,
@@ -128,17 +131,17 @@ export const STREAM_CHECKS: readonly Check[] = [
   {
     code: 'single-replica',
     level: 'warning',
-    about: 'The snapshots or the register have one replica although there are several NATS servers.',
+    about: 'The snapshots or the register have one replica although there are three NATS servers or more.',
     find: (facts) => {
       const { nodesMax = 1 } = factOf(facts.nats) ?? {};
-      if (nodesMax < 2) return [];
+      // With two replicas, the loss of either stops the stream.
+      if (nodesMax < REPLICAS) return [];
       return perOwn(facts, ({ config, cluster }, { kind }) => {
         // The others can be written again, or are replicated by craft. Without a cluster of JetStream there is nowhere else to keep it.
         if (cluster === undefined || config.num_replicas > 1 || (kind !== 'register' && kind !== 'bucket'))
           return undefined;
-        const replicas = Math.min(nodesMax, 3);
         const what = 'its only replica is lost with one NATS server';
-        const remedy = `nats stream edit ${config.name} --replicas=${replicas}, and set CRAFT_SNAPSHOT_REPLICAS=${replicas}`;
+        const remedy = `nats stream edit ${config.name} --replicas=${REPLICAS}, and set CRAFT_SNAPSHOT_REPLICAS=${REPLICAS}`;
         return { what, remedy };
       });
     },

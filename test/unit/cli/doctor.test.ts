@@ -308,12 +308,17 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
   [
     'clock-offset',
     servers(s1, s2, { ...s3, clock: { offsetUs: -150_000, ok: true } }),
-    /^s3: its clock is 150 ms off; beyond 500 ms .*chrony/,
+    /^s3: its clock is 150 ms ahead of the others; beyond 500 ms, CRAFT_CLOCK_OFFSET_MAX_MS, it leads.*chrony/,
+  ],
+  [
+    'clock-offset',
+    servers(s1, s2, { ...s3, clock: { offsetUs: 240_000, ok: true } }),
+    /^s3: its clock is 240 ms behind the others; /,
   ],
   [
     'clock-here',
     { clocks: known(VOTERS.map((one) => ({ server: one, offsetUs: -400_000, roundTripUs: 900 }))) },
-    /^this machine: its clock is 400 ms off those of s1, s2, s3; .*chrony/,
+    /^this machine: its clock is 400 ms ahead of those of s1, s2, s3; .*chrony/,
   ],
   ['database-unreachable', { database: failed('it is away') }, /^database: it is away; try again$/],
   [
@@ -518,6 +523,35 @@ describe('the checks', () => {
 
   it('take the word of the account, not of the NATS server that answers, for JetStream', () => {
     expect(examine({ ...HEALTHY, ...value('nats', { hasJetStream: false }) })).toEqual([]);
+  });
+
+  it('take no settings for those of the servers, in an environment that is of none', () => {
+    const client = {
+      ...HEALTHY,
+      ...value('nats', { payloadBytesMax: 300_000, nodesMax: 1 }),
+      snapshots: known({ snapshots: [snapshot('2026-01-01T01:00:00Z')], nowMs: NOW_MS }),
+    };
+    const codesOf = (environment: Facts['environment']) => examine({ ...client, environment }).map(({ code }) => code);
+    expect(codesOf({})).toEqual([]);
+    expect(codesOf({ CRAFT_PAYLOAD_BYTES_MAX: '1000000' })).toEqual(['max-payload']);
+    expect(codesOf({ CRAFT_SNAPSHOT_AGE_MS: '3600000' })).toEqual(['snapshot-late']);
+    expect(codesOf(HEALTHY.environment)).toEqual(['max-payload', 'replicas-impossible', 'snapshot-late']);
+  });
+
+  it('leave a snapshot alone that goes beyond the log of a follower, where no leader answers', () => {
+    const beyond = { ...snapshot('2026-01-01T11:00:00Z'), position: position(30, [10, 21, 10]) };
+    const snapshots = known({ snapshots: [beyond], nowMs: NOW_MS });
+    const codesOf = (...all: StatusLine[]) =>
+      examine({ ...HEALTHY, snapshots, ...servers(...all) }).map(({ code }) => code);
+    expect(codesOf(s1, s2, s3)).toContain('snapshot-groups');
+    expect(codesOf(s1, s3)).not.toContain('snapshot-groups');
+  });
+
+  it('advise no two replicas, which stop with either', () => {
+    const two = { ...HEALTHY, ...value('nats', { nodesMax: 2 }), ...streams('CRAFT_REGISTER', { num_replicas: 1 }) };
+    expect(examine(two).map(({ code, remedy }) => `${code}: ${remedy}`)).toEqual([
+      expect.stringMatching(/^replicas-impossible: set it to 1, or add NATS servers$/),
+    ]);
   });
 
   it('leave a fresh cluster alone: no snapshot yet, no bucket, an empty database', () => {

@@ -114,7 +114,7 @@ const NO_GROUP = 1_000_000;
 function wanted(subjects: Subjects, environment: Facts['environment']): RefusedRight[] {
   const send = (subject: string, needs: string) => ({ verb: 'send to' as const, subject, needs });
   const hear = (subject: string, needs: string) => ({ verb: 'hear' as const, subject, needs });
-  if (!environment['CRAFT_SERVER']) {
+  if (!isOfServer(environment)) {
     return [
       send(subjects.sync(NOBODY), 'a read after a write'),
       send(subjects.groupCommand(NO_GROUP, NOBODY), 'craft cmd --group'),
