@@ -209,7 +209,7 @@ const PLANTED: readonly RegExp[] = [
   /^error environment-differs: CRAFT_GROUPS: it is 5, and the cluster has 3 groups; set it to 3/,
   /^error servers-differ: CRAFT_GROUPS: .*s1, s2 have 3; s3 has 2; start all of them/,
   /^warning jetstream-limit: JetStream: the account uses \d+ of 1048576 bytes of storage; raise max_file/,
-  /^warning jetstream-limit: JetStream: the account uses 6 of 6 of streams; raise max_streams/,
+  /^warning jetstream-limit: JetStream: the account uses 6 of 6 streams; raise max_streams/,
   /^error max-payload: 127\.0\.0\.1:\d+: max_payload is 65536 bytes, .*set max_payload: 4MB/,
   /^warning nats-right: craft\.admin\.rebuild\.\*: this user may not send to it: craft rebuild needs that; run it as the user operator/,
   /^error replicas-impossible: CRAFT_SNAPSHOT_REPLICAS: it is 3, and there is 1 NATS server: .*set it to 1/,
@@ -263,12 +263,14 @@ it('names every mistake with its place and the remedy, says no secret, and chang
   }
   expect(run.stdout).not.toContain('secret-word');
   expect(run.tookMs).toBeLessThan(RUN_MS_MAX);
+  expect(JSON.parse(run.stdout)).toMatchObject({ cluster: 'craft', nats: `127.0.0.1:${port}` });
   expect(await everything()).toEqual(before);
 });
 
 it('prints the same for people, in 80 columns but for long names, and ends with the status', async () => {
-  const { exitCode, stdout } = await doctor(wrongEnvironment());
+  const { exitCode, stdout } = await doctor(wrongEnvironment(), '--accept', 'foreign-stream,max-payload');
   expect(exitCode).toBe(2);
+  expect(stdout).toMatch(/^found: \d+ errors, \d+ warnings, 2 accepted$/m);
   const wide = stdout.split('\n').filter((line) => line.length > 80 && line.trim().includes(' '));
   expect(wide).toEqual([]);
   expect(stdout.trimEnd().split('\n').at(-1)).toMatch(/^status: not serving: 3 of 3 servers/);

@@ -1,14 +1,31 @@
 /** `craft doctor`: what is wrong with the configuration, NATS, Postgres, the disk and the servers. */
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { collect } from '../doctor/collect/collect.js';
-import { examine } from '../doctor/examine.js';
-import { exitCodeOf, reportJson, reportText } from '../doctor/report.js';
+import { CODES, examine } from '../doctor/examine.js';
+import { exitCodeOf, lookedAt, reportJson, reportText } from '../doctor/report.js';
 import { statusOf } from '../doctor/servers.js';
 import { examples, type GlobalOptions, print } from '../kit.js';
 import { withProgress } from '../progress.js';
 
 /** All is printed by then (milliseconds). */
 const END_MS = 250;
+
+interface DoctorOptions {
+  readonly json: boolean;
+  readonly database?: string;
+  readonly dataDir?: string;
+  readonly accept?: readonly string[];
+}
+
+/** @throws InvalidArgumentError for a code of no finding. */
+export function acceptedCodes(text: string): string[] {
+  const codes = text.split(',').map((code) => code.trim());
+  const unknown = codes.filter((code) => !CODES.includes(code));
+  if (unknown.length === 0) return codes;
+  throw new InvalidArgumentError(
+    `no findings: ${unknown.join(', ')}; the codes are in deploy/README.md, "craft doctor"`,
+  );
+}
 
 export function addDoctor(program: Command): void {
   program
@@ -19,6 +36,7 @@ export function addDoctor(program: Command): void {
       new Option('--database <url>', 'of the server of this machine: looks at it, too').env('CRAFT_DATABASE_URL'),
     )
     .addOption(new Option('--data-dir <folder>', 'of that server: looks at its disk, too').env('CRAFT_DATA_DIR'))
+    .option('--accept <codes>', 'findings that do not count, with commas between', acceptedCodes)
     .addHelpText(
       'after',
       `
@@ -26,15 +44,16 @@ Prints a line for each finding: what is wrong, where, and what to do. It
 changes nothing, and ends within ten seconds.
 
 Exit code: 0 nothing found; 1 warnings; 2 errors, or wrong usage. Notes say what
-was not looked at, and do not count.
-${examples('craft doctor', 'craft doctor --database postgres://craft_s1@db/craft_s1 --data-dir /data')}`,
+was not looked at, and do not count. Neither does what --accept names: it is
+still shown, as accepted.
+${examples('craft doctor', 'craft doctor --database postgres://craft_s1@db/craft_s1 --data-dir /data', 'craft doctor --accept nats-plain,database-plain')}`,
     )
-    .action(async ({ json, database, dataDir }: { json: boolean; database?: string; dataDir?: string }) => {
+    .action(async ({ json, database, dataDir, accept }: DoctorOptions) => {
       const looks = { options: program.opts<GlobalOptions>(), environment: process.env, database, dataDir };
       const facts = await withProgress('looking around', () => collect(looks));
-      const findings = examine(facts);
+      const findings = examine(facts, accept);
       const status = statusOf(facts);
-      print(json ? reportJson(findings, status) : reportText(findings, status));
+      print((json ? reportJson : reportText)(findings, status, lookedAt(facts)));
       const exitCode = exitCodeOf(findings);
       process.exitCode = exitCode;
       // A connection that hangs would keep this process for as long.

@@ -24,6 +24,8 @@ export interface Check {
 export interface Finding extends Sighting {
   readonly code: string;
   readonly level: FindingLevel;
+  /** The operator knows of it: it is shown, and does not count. */
+  readonly accepted?: true;
 }
 
 /** What the fact itself says when it cannot be had. */

@@ -24,10 +24,21 @@ export const CHECKS: Readonly<Record<string, readonly Check[]>> = {
 
 const LEVELS: readonly FindingLevel[] = ['error', 'warning', 'note'];
 
-/** What is worst comes first; else in the order of the checks. */
-export function examine(facts: Facts): Finding[] {
+export const CODES: readonly string[] = Object.values(CHECKS).flatMap((checks) => checks.map(({ code }) => code));
+
+/**
+ * What is worst comes first, what is accepted last; else in the order of the checks.
+ * @param accepted codes of findings that the operator accepts
+ */
+export function examine(facts: Facts, accepted: readonly string[] = []): Finding[] {
   const found = Object.values(CHECKS).flatMap((checks) =>
-    checks.flatMap(({ code, level, find }) => find(facts).map((sighting) => ({ code, level, ...sighting }))),
+    checks.flatMap(({ code, level, find }) =>
+      find(facts).map((sighting): Finding => {
+        const isAccepted = accepted.includes(code) && level !== 'note';
+        return { code, level, ...sighting, ...(isAccepted && { accepted: true }) };
+      }),
+    ),
   );
-  return LEVELS.flatMap((level) => found.filter((one) => one.level === level));
+  const ofLevel = LEVELS.flatMap((level) => found.filter((one) => one.level === level));
+  return [...ofLevel.filter((one) => !one.accepted), ...ofLevel.filter((one) => one.accepted)];
 }

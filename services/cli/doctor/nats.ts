@@ -51,9 +51,9 @@ export const NATS_CHECKS: readonly Check[] = [
         // One more stream is needed at least when a server is added.
         const isNear = what === 'streams' ? used >= max : used >= max * NEARLY;
         if (!isNear) return [];
-        const unit = what === 'streams' ? '' : ' bytes';
+        const unit = what === 'streams' ? 'streams' : `bytes of ${what}`;
         const remedy = `raise max_${LIMITS[what]} of the account, or remove other streams (nats stream report)`;
-        return [{ where: 'JetStream', what: `the account uses ${used} of ${max}${unit} of ${what}`, remedy }];
+        return [{ where: 'JetStream', what: `the account uses ${used} of ${max} ${unit}`, remedy }];
       }),
   },
   {

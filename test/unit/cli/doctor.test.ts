@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { PermissionViolationError } from '@nats-io/nats-core';
 import { describe, expect, it } from 'vitest';
 import { LOCAL_SETTINGS } from '../../../deploy/local/local-config.js';
+import { acceptedCodes } from '../../../services/cli/commands/doctor.js';
 import { diskFact } from '../../../services/cli/doctor/collect/disk.js';
 import { probeDisk } from '../../../services/cli/doctor/collect/disk-probe.js';
 import { LookError, within } from '../../../services/cli/doctor/collect/within.js';
@@ -18,7 +19,7 @@ import {
   type StreamFacts,
 } from '../../../services/cli/doctor/facts.js';
 import { nearest } from '../../../services/cli/doctor/nearest.js';
-import { exitCodeOf, reportJson, reportText } from '../../../services/cli/doctor/report.js';
+import { exitCodeOf, lookedAt, reportJson, reportText } from '../../../services/cli/doctor/report.js';
 import { statusOf } from '../../../services/cli/doctor/servers.js';
 import { SETTING_NAMES, settingsConflict, unknownSettings } from '../../../services/cli/doctor/settings.js';
 import { overlap } from '../../../services/cli/doctor/subjects-overlap.js';
@@ -225,7 +226,7 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
   [
     'jetstream-limit',
     value('account', { uses: [{ what: 'streams', used: 7, max: 7 }] }),
-    /uses 7 of 7 of streams; raise max_streams/,
+    /uses 7 of 7 streams; raise max_streams/,
   ],
   [
     'max-payload',
@@ -625,23 +626,45 @@ describe('the report', () => {
   });
 
   it('begins with what is worst, fits into 80 columns, and ends with the status', () => {
-    const lines = reportText(findings, statusOf(HEALTHY)).split('\n');
+    const lines = reportText(findings, statusOf(HEALTHY), lookedAt(HEALTHY)).split('\n');
     expect(lines.filter((line) => /^\w/.test(line)).map((line) => line.split(':')[0])).toEqual([
-      ...['error stream-limits', 'warning nats-plain', 'note not-given', 'found', 'status'],
+      ...['error stream-limits', 'warning nats-plain', 'note not-given', 'looked at', 'found', 'status'],
     ]);
     expect(lines.filter((line) => line.length > 80)).toEqual([]);
-    expect(lines.slice(-2)).toEqual([
+    expect(lines.slice(-3)).toEqual([
+      'looked at: cluster craft, NATS n1:4222',
       'found: 1 error, 1 warning',
       'status: healthy: 3 of 3 servers, 3 of 3 groups led, behind by 0',
     ]);
-    expect(reportText([], undefined)).toBe('found: nothing');
+    const place = lookedAt({ ...HEALTHY, nats: failed('it is away') });
+    expect(reportText([], undefined, place)).toBe('looked at: cluster craft, no NATS\nfound: nothing');
   });
 
   it('is an object for programs', () => {
-    expect(reportJson(findings, statusOf(HEALTHY))).toMatchObject({
-      ...{ errors: 1, warnings: 1, status: { level: 'healthy' } },
+    expect(reportJson(findings, statusOf(HEALTHY), lookedAt(HEALTHY))).toMatchObject({
+      ...{ cluster: 'craft', nats: 'n1:4222', errors: 1, warnings: 1, accepted: 0, status: { level: 'healthy' } },
       findings: [{ level: 'error', code: 'stream-limits', where: 'CRAFT_LOG_s2' }, {}, { level: 'note' }],
     });
+  });
+
+  it('shows what is accepted last, and does not count it', () => {
+    const facts = { ...HEALTHY, ...value('nats', { isTls: false }), ...streams('CRAFT_LOG_s2', { max_age: 1e9 }) };
+    const part = examine(facts, ['stream-limits']);
+    expect(part.map(({ code, level, accepted }) => [code, level, accepted])).toEqual([
+      ['nats-plain', 'warning', undefined],
+      ['stream-limits', 'error', true],
+    ]);
+    expect([exitCodeOf(part), exitCodeOf(examine(facts, ['stream-limits', 'nats-plain']))]).toEqual([1, 0]);
+    const text = reportText(part, undefined, lookedAt(facts));
+    expect(text).toMatch(/^accepted stream-limits: CRAFT_LOG_s2: /m);
+    expect(text).toMatch(/^found: 0 errors, 1 warning, 1 accepted$/m);
+    expect(reportJson(part, undefined, lookedAt(facts))).toMatchObject({ errors: 0, warnings: 1, accepted: 1 });
+  });
+
+  it('accepts codes of findings alone', () => {
+    expect(acceptedCodes('nats-plain, disk-slow')).toEqual(['nats-plain', 'disk-slow']);
+    for (const wrong of ['nats-plane', '', 'nats-plain,'])
+      expect(() => acceptedCodes(wrong)).toThrow(/^no findings: .*deploy\/README\.md/);
   });
 
   it('has exit codes, in which notes do not count', () => {
