@@ -21,7 +21,9 @@ export function onAppendEntries(state: GroupState, message: Message, append: App
     return;
   }
   const matchIndex = store(state, append);
+  state.hear(matchIndex, append.durableIndex);
   state.setCommitIndex(Math.min(append.commitIndex, matchIndex));
+  state.commitWithLeader();
   state.settle();
   // Nothing waits for the answer to a heartbeat, nor for a promise where its claim counts without.
   const isPatient = append.entries.length === 0 && (!isNewClaim || append.isQuorumOfTwo);

@@ -73,6 +73,8 @@ export interface PendingWrite {
   /** The role and log end that the write attests. */
   readonly term: Term;
   readonly lastIndex: Index;
+  /** How often the log had lost a suffix until then. */
+  readonly truncations: number;
 }
 
 /**
@@ -250,7 +252,7 @@ export class Group {
     const isDirty =
       state.hardStateChanged || state.truncateFrom !== null || hasEntries || baseChanged || configurationsChanged;
     if (!isDirty && after.length === 0) return null;
-    const attest = { after, term: state.term, lastIndex: state.log.lastIndex };
+    const attest = { after, term: state.term, lastIndex: state.log.lastIndex, truncations: state.truncations };
     if (!isDirty) return { write: null, ...attest };
     const write: GroupWrite = {
       // The commit index is only a hint for a restart, so it rides along and never causes a write.
@@ -273,10 +275,15 @@ export class Group {
   /** The write of `pending`, and every one before it, is durable; so is the promise limit of the same write. */
   written(pending: PendingWrite, nowMs: number): void {
     const { state } = this;
-    if (pending.write !== null && pending.term === state.term) {
-      onOwnVoteDurable(state, pending.term, nowMs);
-      // A leader only appends in its term, so what was written in this term is still its log.
-      onOwnLogDurable(state, pending.lastIndex, nowMs);
+    const { write, term, lastIndex, truncations } = pending;
+    if (write !== null && term === state.term) {
+      onOwnVoteDurable(state, term, nowMs);
+      // What was written then is still the log when nothing of it has been dropped since.
+      if (truncations === state.truncations && lastIndex > state.durableIndex) {
+        state.durableIndex = lastIndex;
+        onOwnLogDurable(state, nowMs);
+        state.commitWithLeader();
+      }
     }
     this.limitRaised(nowMs);
   }

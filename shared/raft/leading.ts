@@ -21,7 +21,6 @@ export function becomeLeader(state: GroupState, floor: Timestamp, nowMs: number)
   state.leadership = {
     followers: new Map(),
     noOpIndex: state.log.lastIndex + 1,
-    durableIndex: 0,
     undurableSinceMs: null,
     uncommittedBytes: state.log.bytesAfter(state.commitIndex),
     floor,
@@ -141,11 +140,10 @@ function retryIndex({ log }: GroupState, progress: Progress, reply: AppendReply)
   return retry < firstThere && progress.nextIndex > firstThere ? firstThere : retry;
 }
 
-/** The own log up to `index` has become durable. */
-export function onOwnLogDurable(state: GroupState, index: Index, nowMs: number): void {
-  const { leadership } = state;
-  if (leadership === null || index <= leadership.durableIndex) return;
-  leadership.durableIndex = index;
+/** The own log has become durable up to `durableIndex`. */
+export function onOwnLogDurable(state: GroupState, nowMs: number): void {
+  const { leadership, durableIndex: index } = state;
+  if (leadership === null) return;
   leadership.undurableSinceMs = index < state.log.lastIndex ? nowMs : null;
   maybeCommit(state, leadership, nowMs);
   maybeFinishTransfer(state, leadership, nowMs);
@@ -155,7 +153,7 @@ export function onOwnLogDurable(state: GroupState, index: Index, nowMs: number):
 function maybeCommit(state: GroupState, leadership: Leadership, nowMs: number): void {
   const { voters } = state.configuration;
   const matches = voters.map((voter) =>
-    voter === state.server ? leadership.durableIndex : (leadership.followers.get(voter)?.matchIndex ?? 0),
+    voter === state.server ? state.durableIndex : (leadership.followers.get(voter)?.matchIndex ?? 0),
   );
   matches.sort((a, b) => b - a);
   const index = matches[quorumSize(state.configuration) - 1] ?? 0;

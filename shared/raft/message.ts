@@ -23,6 +23,11 @@ export interface AppendEntries {
   /** The newest close that a quorum is known to have promised (T3); only sent where a quorum is more than two. */
   readonly quorumClosed: Closed | null;
   /**
+   * Up to here the leader's own log is durable, where it and this follower are a quorum of the configuration in force there; else 0. Then
+   * the follower knows what is committed as soon as its own log is durable, too (`GroupState.commitWithLeader`).
+   */
+  readonly durableIndex: Index;
+  /**
    * Grows with every message to this follower in this term; echoed in the reply. 0: the message only tells of a commit,
    * no reply is wanted (a loss shows at the next message that wants one).
    */

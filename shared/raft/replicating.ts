@@ -118,6 +118,7 @@ export function sendEntries(
     closed: leadership.closed,
     isQuorumOfTwo: leadership.closed !== null && isQuorumOfTwo(state, peer),
     quorumClosed: leadership.quorumClosed,
+    durableIndex: isQuorumOfTwo(state, peer) ? state.durableIndex : 0,
     round: wantsReply ? progress.nextRound() : 0,
   } as const;
   state.send(peer, append, 'now');

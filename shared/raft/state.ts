@@ -43,8 +43,6 @@ export interface Leadership {
   readonly followers: Map<ServerId, Progress>;
   /** First index of this term, its no-op: below it nothing is committed by counting (Raft section 5.4.2). */
   readonly noOpIndex: Index;
-  /** Last index of the own log that is durable. */
-  durableIndex: Index;
   /** Since when the own log has had entries that are not durable; null when it has none (milliseconds). */
   undurableSinceMs: number | null;
   uncommittedBytes: number;
@@ -65,6 +63,15 @@ export interface Leadership {
   /** The commit index at `markedAtMs`, which is a few heartbeats ago at most, and at the mark before. */
   commitMarks: readonly [older: Index, newer: Index];
   markedAtMs: number;
+}
+
+/** What a follower has heard from the leader of a term. */
+export interface Heard {
+  readonly term: Term;
+  /** Up to here the logs are equal. */
+  readonly matchIndex: Index;
+  /** Up to here the leader's log is durable. */
+  readonly durableIndex: Index;
 }
 
 /** Something that the owner of the group wants to know at once. */
@@ -100,6 +107,12 @@ export class GroupState {
   elections = 0;
   /** When this follower last heard from a leader of its term (milliseconds). */
   leaderHeardAtMs = Number.NEGATIVE_INFINITY;
+  /** From the leader of `term`; null before it was heard from. */
+  heard: Heard | null = null;
+  /** Last index of the own log that is durable. */
+  durableIndex: Index;
+  /** How often the log has lost a suffix: a write from before says nothing of what has come in its place. */
+  truncations = 0;
   /** Timestamp of the last command in the log, committed or not (T5, T6). */
   lastCommandTimestamp: Timestamp = 0;
   /** Index of the last command at or below the commit index; 0 for none (T6). */
@@ -137,6 +150,7 @@ export class GroupState {
     const stored = restored?.configurations ?? [];
     this.configurations = stored.length > 0 ? [...stored] : [{ ...options.bootstrap, index: 0, term: 0 }];
     this.unsavedFrom = this.log.lastIndex + 1;
+    this.durableIndex = this.log.lastIndex;
     // A base is the place of a command: it lies where a state machine was.
     this.lastCommittedCommand = base.index;
     this.lastCommandTimestamp = base.timestamp;
@@ -201,6 +215,28 @@ export class GroupState {
     this.commitIndex = index;
     this.findLastCommand(before);
     this.settle();
+  }
+
+  /** What the leader of this term says of its log. Its messages may overtake each other: what was true once stays true. */
+  hear(matchIndex: Index, durableIndex: Index): void {
+    const { term } = this;
+    const before = this.heard?.term === term ? this.heard : { matchIndex: 0, durableIndex: 0 };
+    this.heard = {
+      term,
+      matchIndex: Math.max(before.matchIndex, matchIndex),
+      durableIndex: Math.max(before.durableIndex, durableIndex),
+    };
+  }
+
+  /**
+   * Raft section 5.4.2 at a follower that is a quorum together with its leader: what both have durably is committed when the last of it is of
+   * this term. The leader itself knows that only when the follower has answered.
+   */
+  commitWithLeader(): void {
+    const { heard, log, durableIndex } = this;
+    if (heard === null || heard.term !== this.term) return;
+    const index = Math.min(heard.durableIndex, heard.matchIndex, durableIndex);
+    if (index > this.commitIndex && log.termAt(index) === this.term) this.setCommitIndex(index);
   }
 
   private findLastCommand(after: Index): void {
@@ -272,6 +308,7 @@ export class GroupState {
   truncate(from: Index): void {
     assert(from > this.commitIndex, 'a committed entry is never truncated (leader completeness, Raft section 5.4.3)');
     this.log.truncateFrom(from);
+    this.loseSuffix(from - 1);
     if (this.configuration.index >= from) {
       this.configurations = this.configurations.filter(({ index }) => index < from);
       this.configurationsChanged = true;
@@ -280,6 +317,11 @@ export class GroupState {
       this.truncateFrom = this.truncateFrom === null ? from : Math.min(this.truncateFrom, from);
       this.unsavedFrom = from;
     }
+  }
+
+  private loseSuffix(lastIndex: Index): void {
+    this.truncations += 1;
+    this.durableIndex = Math.min(this.durableIndex, lastIndex);
   }
 
   /** T10: snapshots cover everything up to `base`, which is committed; the log begins after it from now on. */
@@ -319,6 +361,7 @@ export class GroupState {
     assert(inForce !== undefined, 'a notice tells the configuration at its base');
     this.options.clock.observe(base.timestamp);
     this.log = new RaftLog({ base, lastIndex: base.index, termStarts: [], tail: [] });
+    this.loseSuffix(base.index);
     this.configurations = [inForce];
     this.commitIndex = base.index;
     this.lastCommittedCommand = base.index;

@@ -100,7 +100,8 @@ function encodeMessage(message: Message): craft.v1.IGroupMessage {
 }
 
 function encodeAppend(append: AppendEntries): craft.v1.IAppendEntries {
-  const { prevIndex, prevTerm, commitIndex, closed, isQuorumOfTwo, quorumClosed, round, entries } = append;
+  const { prevIndex, prevTerm, commitIndex, closed, isQuorumOfTwo, quorumClosed, durableIndex, round, entries } =
+    append;
   const fields: craft.v1.IAppendEntries = {
     prevIndex,
     prevTerm,
@@ -109,6 +110,7 @@ function encodeAppend(append: AppendEntries): craft.v1.IAppendEntries {
     isQuorumOfTwo,
     quorumClosed,
     round,
+    ...(durableIndex === 0 ? {} : { durableIndex }),
   };
   if (entries.length > 0) fields.entries = concatBlock(entries);
   return fields;
@@ -228,6 +230,7 @@ function decodeAppend(append: craft.v1.IAppendEntries, term: number): AppendEntr
     closed: decodeClosed(append.closed),
     isQuorumOfTwo: append.isQuorumOfTwo ?? false,
     quorumClosed: decodeClosed(append.quorumClosed),
+    durableIndex: safe(append.durableIndex),
     round: safe(append.round),
   };
 }

@@ -210,11 +210,75 @@ const PLANS: readonly Plan[] = [
     shape: { servers: 3, spares: 0, groups: 3, skewed: true },
     what: 'a leader counts its own log before it is on disk (Raft section 5.3)',
     install: () =>
-      beforeEverything(({ leadership, log }) => {
-        if (leadership === null) return;
-        leadership.durableIndex = log.lastIndex;
-        leadership.undurableSinceMs = null;
+      beforeEverything((state) => {
+        if (state.leadership === null) return;
+        state.durableIndex = state.log.lastIndex;
+        state.leadership.undurableSinceMs = null;
       }),
+  },
+  {
+    name: 'tell-undurable-append',
+    within: 300,
+    shape: { servers: 3, spares: 0 },
+    what: 'a leader tells its followers that its log is durable before it is (Raft section 5.3)',
+    install: () =>
+      changeMessages((body) =>
+        body.type === 'append' && body.durableIndex > 0
+          ? { ...body, durableIndex: body.prevIndex + body.entries.length }
+          : body,
+      ),
+  },
+  {
+    name: 'follower-commits-undurable',
+    within: 300,
+    shape: { servers: 3, spares: 0 },
+    what: 'a follower counts its own log before it is on disk (Raft section 5.3)',
+    install: () =>
+      replace(
+        GroupState,
+        'commitWithLeader',
+        (original) =>
+          function () {
+            const { durableIndex } = this;
+            this.durableIndex = this.log.lastIndex;
+            original.call(this);
+            this.durableIndex = durableIndex;
+          },
+      ),
+  },
+  {
+    name: 'follower-commits-old-term',
+    within: 300,
+    shape: { servers: 3, skewed: true },
+    what: 'a follower commits entries of older terms by counting (Raft section 5.4.2)',
+    install: () =>
+      replace(
+        GroupState,
+        'commitWithLeader',
+        () =>
+          function () {
+            const { heard, term, durableIndex } = this;
+            if (heard === null || heard.term !== term) return;
+            this.setCommitIndex(Math.min(heard.durableIndex, heard.matchIndex, durableIndex));
+          },
+      ),
+  },
+  {
+    name: 'follower-commits-by-leader-of-before',
+    within: 300,
+    shape: { servers: 3, skewed: true },
+    what: 'a follower counts what the leader of an earlier term has said of its log (Raft section 5.4.2)',
+    install: () =>
+      replace(
+        GroupState,
+        'commitWithLeader',
+        () =>
+          function () {
+            const { heard, durableIndex } = this;
+            if (heard === null) return;
+            this.setCommitIndex(Math.min(heard.durableIndex, heard.matchIndex, durableIndex));
+          },
+      ),
   },
   {
     name: 'commit-old-term',

@@ -15,7 +15,7 @@
 (* forgets it adds nothing. Members do not change here, and the clocks say *)
 (* what they like.                                                         *)
 (***************************************************************************)
-EXTENDS Integers, FiniteSets, Sequences
+EXTENDS Integers, FiniteSets, Sequences, TLC
 
 CONSTANTS
   Server,    \* the voters
@@ -37,7 +37,7 @@ VARIABLES
   leaderLog, \* by term: the log of its leader, which only grows
   floor,     \* by term: its leader stamps above this
   matched,   \* by term and server: how much of the leader's log is durable there
-  committed, \* by term: the commit index of its leader
+  committed, \* by term: what its leader, or a follower with it, knows to be committed
   claims,    \* facts: [term, time, index]
   promises,  \* facts: [term, from, time]
   history,   \* the longest committed log so far
@@ -215,6 +215,24 @@ LearnCommit(s, n) ==
   /\ UNCHANGED <<term, votedFor, role, log, durable, promised, closed, votes, winners, leaderLog, floor, matched, committed,
                  claims, promises, history>>
 
+(* A follower that is a quorum together with its leader: what both have durably, of this term. *)
+CommitWithLeader(s, n) ==
+  LET t == term[s]
+      has(l) == IF Defect = "tell-undurable-append" THEN Len(leaderLog[t]) ELSE matched[t][l]
+  IN
+  /\ role[s] = "follower"
+  /\ t > 0
+  /\ n \in (commit[s] + 1)..Len(log[s])
+  /\ n <= matched[t][s]
+  /\ \E l \in winners[t] \ {s} : {s, l} \in Quorum /\ n <= has(l)
+  /\ Defect = "follower-commits-old-term" \/ log[s][n].term = t
+  /\ commit' = [commit EXCEPT ![s] = n]
+  /\ committed' = [committed EXCEPT ![t] = Max({@, n})]
+  /\ history' = IF n > Len(history) THEN SubSeq(log[s], 1, n) ELSE history
+  /\ isLate' = (isLate \/ IsLate(s, n))
+  /\ UNCHANGED <<term, votedFor, role, log, durable, promised, closed, votes, winners, leaderLog, floor, matched, claims,
+                 promises>>
+
 -----------------------------------------------------------------------------
 (* Closed timestamps. *)
 
@@ -274,7 +292,7 @@ Next ==
     \/ Propose(s)
     \/ Persist(s)
     \/ \E t \in Terms, n \in 1..MaxLength : Receive(s, t, n)
-    \/ \E n \in 1..MaxLength : Commit(s, n) \/ LearnCommit(s, n)
+    \/ \E n \in 1..MaxLength : Commit(s, n) \/ LearnCommit(s, n) \/ CommitWithLeader(s, n)
     \/ \E time \in 1..MaxTime : Claim(s, time)
     \/ \E claim \in claims : Promise(s, claim) \/ Close(s, claim)
     \/ Crash(s)
@@ -319,5 +337,5 @@ MergedLogsAgree ==
         of(s) == {log[s][i] : i \in {j \in 1..commit[s] : log[s][j].time <= upTo}}
     IN of(a) = of(b)
 
-Symmetry == {p \in [Server -> Server] : \A a, b \in Server : a # b => p[a] # p[b]}
+Symmetry == Permutations(Server)
 =============================================================================

@@ -23,6 +23,7 @@ const DEFECTS: readonly string[] = [
   'timestamp-below-floor',
   'stamp-below-claim',
   'count-undurable-append',
+  'tell-undurable-append',
 ];
 
 const INVARIANTS = [

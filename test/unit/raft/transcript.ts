@@ -335,7 +335,8 @@ function show({ from, to, term, body }: Message): string {
       const closed = body.closed === null ? '' : ` closed ${time(body.closed.timestamp)} at ${body.closed.index}`;
       const two = body.closed !== null && !body.isQuorumOfTwo ? ' (needs a quorum)' : '';
       const quorum = body.quorumClosed === null ? '' : ` by quorum ${time(body.quorumClosed.timestamp)}`;
-      return `${head} after ${body.prevIndex}/t${body.prevTerm} [${entries}] commit ${body.commitIndex}${closed}${two}${quorum}`;
+      const durable = body.durableIndex > body.commitIndex ? ` durable ${body.durableIndex}` : '';
+      return `${head} after ${body.prevIndex}/t${body.prevTerm} [${entries}] commit ${body.commitIndex}${durable}${closed}${two}${quorum}`;
     }
     case 'snapshot': {
       const members = body.configurations.map(({ index, voters }) => `${voters.join(' ')} at ${index}`).join(', ');

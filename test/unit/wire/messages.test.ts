@@ -50,8 +50,8 @@ const configurations: fc.Arbitrary<PlacedConfiguration[]> = fc
 
 const body: fc.Arbitrary<{ term: number; body: MessageBody }> = fc.oneof(
   fc
-    .tuple(run, safe, closed, closed, safe, fc.boolean())
-    .map(([log, commitIndex, closed, quorumClosed, round, two]) => ({
+    .tuple(run, safe, closed, closed, safe, safe, fc.boolean())
+    .map(([log, commitIndex, closed, quorumClosed, durableIndex, round, two]) => ({
       term: log.term,
       body: {
         type: 'append' as const,
@@ -62,6 +62,7 @@ const body: fc.Arbitrary<{ term: number; body: MessageBody }> = fc.oneof(
         closed,
         isQuorumOfTwo: two,
         quorumClosed,
+        durableIndex,
         round,
       },
     })),
@@ -224,6 +225,7 @@ describe('envelopes', () => {
             closed: null,
             isQuorumOfTwo: false,
             quorumClosed: null,
+            durableIndex: 0,
             round: 1,
           },
         },
