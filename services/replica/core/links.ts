@@ -18,12 +18,23 @@ interface Heard {
 /** What an envelope carries besides what this file adds. */
 type Contents = Pick<Envelope, 'messages' | 'barrierAsks' | 'barrierAnswers' | 'closeUpTo'>;
 
+/** The shortest round trip of the last one or two periods of this length counts (milliseconds). */
+const PERIOD_MS = 5_000;
+
+/** Shortest round trips to one peer, in a period and in the one before. */
+interface Shortest {
+  readonly beganMs: number;
+  readonly roundTripMs: number;
+  readonly beforeMs: number;
+}
+
 /** An echo that has been held longer says nothing useful: monotonic clocks drift (microseconds). */
 const HELD_US_MAX = 10_000_000;
 
 export class Links {
   /** The envelope that came last. One that was overtaken only looks like a long round trip, and the shortest counts. */
   private readonly heard = new Map<ServerId, Heard>();
+  private readonly shortest = new Map<ServerId, Shortest>();
 
   constructor(
     private readonly server: ServerId,
@@ -57,5 +68,26 @@ export class Links {
     const roundTripUs = nowUs - envelope.echoMonotonicUs - envelope.echoHeldUs;
     const offsetUs = envelope.sentAt + roundTripUs / 2 - physical;
     this.clock.record(envelope.from, { offsetUs, roundTripUs, atMs: nowMs });
+    if (roundTripUs >= 0) this.measure(envelope.from, roundTripUs / 1_000, nowMs);
+  }
+
+  /** Of the peers that have been heard lately the longest round trip, without what queues add; 0 when none is known (milliseconds). */
+  longestRoundTripMs(nowMs: number): number {
+    let longest = 0;
+    for (const { beganMs, roundTripMs, beforeMs } of this.shortest.values()) {
+      if (nowMs - beganMs <= 2 * PERIOD_MS) longest = Math.max(longest, Math.min(roundTripMs, beforeMs));
+    }
+    return longest;
+  }
+
+  private measure(peer: ServerId, roundTripMs: number, nowMs: number): void {
+    const known = this.shortest.get(peer);
+    if (known === undefined || nowMs - known.beganMs > PERIOD_MS) {
+      const isRecent = known !== undefined && nowMs - known.beganMs <= 2 * PERIOD_MS;
+      const beforeMs = isRecent ? known.roundTripMs : Number.POSITIVE_INFINITY;
+      this.shortest.set(peer, { beganMs: nowMs, roundTripMs, beforeMs });
+    } else if (roundTripMs < known.roundTripMs) {
+      this.shortest.set(peer, { ...known, roundTripMs });
+    }
   }
 }

@@ -23,6 +23,7 @@ import type { GroupOptions } from '../../../shared/raft/options.js';
 import { PromiseLimit } from '../../../shared/raft/promise.js';
 import type { Envelope } from '../../../shared/wire/envelope.js';
 import { Barriers, isAtLeast } from './barrier.js';
+import { ClosingByTime } from './closing-by-time.js';
 import type { Acknowledgement, CommandRefusal, Effect, QueuedCommand } from './effect.js';
 import { Feed, type FeedRequest } from './feed.js';
 import { type GroupLoad, HostedGroup } from './hosted-group.js';
@@ -79,6 +80,7 @@ export class ReplicaCore<C extends QueuedCommand> {
   private readonly effects: Effect<C>[] = [];
   private readonly barriers: Barriers;
   private readonly outbox: Outbox;
+  private readonly closingByTime = new ClosingByTime();
   /** The largest timestamp that a barrier of some other server waits for (T6). */
   private closeUpToElsewhere: Timestamp = 0;
   /** When the transport was last asked whether a peer takes messages (milliseconds). */
@@ -288,6 +290,7 @@ export class ReplicaCore<C extends QueuedCommand> {
    */
   nextWakeMs(): number | null {
     let next = this.outbox.nextDueMs() ?? Number.POSITIVE_INFINITY;
+    if (this.isLeading) next = Math.min(next, this.closingByTime.nextDueMs() ?? next);
     for (const group of this.groups) {
       next = Math.min(next, group.nextClaimMs() ?? next);
       for (const [, sinceMs] of group.owed()) next = Math.min(next, sinceMs + PATIENCE_MS);
@@ -308,6 +311,7 @@ export class ReplicaCore<C extends QueuedCommand> {
     do {
       if (this.inFlight === null) for (const hosted of this.hosted) hosted.stampQueued(this.nowMs);
       this.closeOnDemand();
+      this.closeByTime();
       for (const hosted of this.hosted) hosted.collectEvents(this.nowMs);
       this.askForSnapshot();
     } while (this.inFlight === null && this.startWrite());
@@ -347,6 +351,19 @@ export class ReplicaCore<C extends QueuedCommand> {
       }
       if (wanted > group.lastTimestamp && wanted > group.closed) group.closeUpTo(wanted, this.nowMs);
     }
+  }
+
+  /** T5, where the network is slow: every group that this server leads closes up to the clock. */
+  private closeByTime(): void {
+    if (!this.isLeading) return;
+    const roundTripMs = this.links.longestRoundTripMs(this.nowMs);
+    if (!this.closingByTime.isDue(this.largestCommandTimestamp(), roundTripMs, this.nowMs)) return;
+    const now = this.clock.peek();
+    for (const group of this.groups) if (group.role === 'leader') group.closeUpTo(now, this.nowMs);
+  }
+
+  private get isLeading(): boolean {
+    return this.groups.some(({ role }) => role === 'leader');
   }
 
   /** T10: one snapshot for all groups, one request at a time. */

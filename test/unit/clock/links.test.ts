@@ -84,4 +84,21 @@ describe('Links', () => {
     b.send(a, 401);
     expect(a.look(420).mayPeerLead('b')).toBe(false);
   });
+
+  it('know the round trip to the farthest peer, without what queues add, for as long as it is heard from', () => {
+    const [a, b, c] = [new Machine('a', 5_000), new Machine('b', 900_000), new Machine('c', 7)];
+    const longest = (atMs: number) => a.links.longestRoundTripMs(5_000 + atMs);
+    expect(longest(0)).toBe(0);
+    exchange(b, a, 10);
+    expect(longest(20)).toBeCloseTo(2);
+    // The way to c takes 40 ms, and once 400.
+    a.send(c, 20, 60);
+    c.send(a, 60, 100);
+    a.send(c, 110, 510);
+    c.send(a, 510, 550);
+    expect(longest(600)).toBeCloseTo(80);
+    // Of c nothing more is heard; b goes on.
+    for (let atMs = 1_000; atMs < 14_000; atMs += 1_000) exchange(b, a, atMs);
+    expect(longest(14_000)).toBeCloseTo(2);
+  });
 });
