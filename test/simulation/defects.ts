@@ -125,7 +125,7 @@ function sendEarly(isMeant: (message: Message) => boolean): () => void {
 const PLANS: readonly Plan[] = [
   {
     name: 'forget-promise-in-vote',
-    foundBy: 66,
+    foundBy: 158,
     within: 300,
     shape: { skewed: true },
     what: 'a vote does not carry what the voter has promised (T2)',
@@ -162,7 +162,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'close-without-quorum',
-    foundBy: 10,
+    foundBy: 1,
     within: 300,
     shape: { skewed: true },
     what: 'a claim counts as soon as it is made (T3)',
@@ -205,7 +205,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'count-undurable-append',
-    foundBy: 95,
+    foundBy: 34,
     within: 300,
     shape: { servers: 3, spares: 0, groups: 3, skewed: true },
     what: 'a leader counts its own log before it is on disk (Raft section 5.3)',
@@ -218,6 +218,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'tell-undurable-append',
+    foundBy: 8,
     within: 300,
     shape: { servers: 3, spares: 0 },
     what: 'a leader tells its followers that its log is durable before it is (Raft section 5.3)',
@@ -230,6 +231,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'follower-commits-undurable',
+    foundBy: 43,
     within: 300,
     shape: { servers: 3, spares: 0 },
     what: 'a follower counts its own log before it is on disk (Raft section 5.3)',
@@ -248,6 +250,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'follower-commits-old-term',
+    foundBy: 55,
     within: 300,
     shape: { servers: 3, skewed: true },
     what: 'a follower commits entries of older terms by counting (Raft section 5.4.2)',
@@ -265,6 +268,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'follower-commits-by-leader-of-before',
+    foundBy: 55,
     within: 300,
     shape: { servers: 3, skewed: true },
     what: 'a follower counts what the leader of an earlier term has said of its log (Raft section 5.4.2)',
@@ -282,7 +286,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'commit-old-term',
-    foundBy: 85,
+    foundBy: 4,
     within: 300,
     shape: { servers: 3, skewed: true },
     what: 'a leader commits entries of older terms by counting (Raft section 5.4.2)',
@@ -333,7 +337,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'timestamp-below-floor',
-    foundBy: 66,
+    foundBy: 158,
     within: 300,
     shape: { skewed: true },
     what: 'a new leader stamps above its log only, not above the promises of its voters (T2)',
@@ -356,6 +360,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'tie-in-arrival-order',
+    foundBy: 9,
     what: 'of equal timestamps the one that arrived first is merged first (T4)',
     install: () => {
       const lastOffered = new WeakMap<object, number>();
@@ -639,7 +644,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'unbounded-clock',
-    foundBy: 15,
+    foundBy: 8,
     within: 100,
     what: 'a clock far off is followed (clock guard)',
     install: () =>
@@ -665,7 +670,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'install-over-longer-log',
-    foundBy: 30,
+    foundBy: 121,
     within: 200,
     shape: { servers: 3, spares: 0, groups: 1, snapshotEvery: 3, skewed: true },
     what: 'a snapshot is installed over a longer log without a look at what that has at its last index (T10)',
@@ -743,7 +748,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'snapshots-count-at-once',
-    foundBy: 30,
+    foundBy: 31,
     within: 100,
     what: 'a snapshot counts before a majority of servers has said that it has the same rows (T10)',
     install: () =>
@@ -779,7 +784,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'first-difference-decides',
-    foundBy: 15,
+    foundBy: 28,
     what: 'a server that differs from one other takes itself for the one that is wrong (T4)',
     install: () =>
       replace(
@@ -802,7 +807,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'forget-verdict-on-restart',
-    foundBy: 73,
+    foundBy: 15,
     within: 100,
     what: 'a server that differs forgets it when it is started again (T4)',
     install: () =>
@@ -910,7 +915,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'install-what-is-not-confirmed',
-    foundBy: 631,
+    foundBy: 41,
     within: 100,
     shape: { servers: 3, snapshotEvery: 3 },
     what: 'the newest snapshot is installed, whether it counts or not (T10)',
@@ -1021,7 +1026,7 @@ const PLANS: readonly Plan[] = [
     name: 'keep-members-of-truncated-entry',
     within: 100,
     what: 'the members of a configuration entry stay in force when a conflict has truncated it (T11)',
-    foundBy: 58,
+    foundBy: 90,
     install: () =>
       replace(
         GroupState,
@@ -1058,7 +1063,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'forget-patient-replies',
-    foundBy: 16,
+    foundBy: 23,
     what: 'replies that wait for something else to the same server are lost when that leaves',
     install: () =>
       replace(
@@ -1171,7 +1176,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     name: 'switch-within-a-batch',
-    foundBy: 6,
+    foundBy: 9,
     shape: { versions: true },
     what: 'a switch shares a batch with other commands (T12)',
     install: () =>
