@@ -52,7 +52,7 @@ const CHECKS = [
   // They mostly wait for npm, and for whole clusters to start.
   { ...tests('installs', INSTALLS.join(' ')), mayTryAgain: true, beside: 'contract' },
   // Clusters mostly wait, and their times count: what runs beside them takes what they leave of the processors.
-  { ...tests('clusters', 'test/integration/cluster', 14), mayTryAgain: true },
+  { ...tests('clusters', 'test/integration/cluster', 22), mayTryAgain: true },
   { ...spare(tests('engine', 'test/contract/engine', 20)), mayTryAgain: true, beside: 'clusters' },
   // One thread that waits for nothing: it takes what all others leave of the processors.
   { ...spare(tests('simulation', 'test/simulation', 25)), beside: 'unit' },
