@@ -1,4 +1,4 @@
-/** The metrics of the applier: what it counts, and what is read of the state and its queue when somebody scrapes. */
+/** The metrics of the applier: what it counts, and what each scrape reads of the state and its queue. */
 import type { LoadedMachine } from '../../shared/engine/loading.js';
 import type { Applied, MergedCommand } from '../../shared/engine/port.js';
 import type { WindowAnswer } from '../../shared/merge/window.js';

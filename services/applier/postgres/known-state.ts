@@ -1,6 +1,6 @@
 /**
  * What the engine knows of the state in the database: where it is, which results and versions of keys count there, and the last batch
- * whose commit nobody has confirmed. Pure: what is read from the database is given to it.
+ * whose commit is not confirmed. Pure: the engine reads the database and passes on what it has found.
  */
 import {
   type EngineBatch,
@@ -38,7 +38,7 @@ export class KnownState {
     return this.inForce;
   }
 
-  /** Of the state at `position`. Replaced, not emptied: a batch that began before adds to one that nobody looks at any more. */
+  /** Of the state at `position`. A move replaces this object: a batch that began before then still adds to the old one, which is not read. */
   get recent(): RecentVersions {
     return this.versions;
   }
@@ -48,7 +48,7 @@ export class KnownState {
     return this.stored;
   }
 
-  /** The last batch written whose commit nobody confirmed. */
+  /** The last batch that was written and whose commit is not confirmed. */
   get uncertain(): Attempt | undefined {
     return this.unconfirmed;
   }

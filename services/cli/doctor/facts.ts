@@ -10,7 +10,7 @@ export type Fact<T> =
   | { readonly is: 'known'; readonly value: T }
   /** It should be there, and cannot be had. */
   | { readonly is: 'failed'; readonly why: string; readonly remedy: string }
-  /** Nobody has said where to look. */
+  /** No address or folder was given. */
   | { readonly is: 'not given'; readonly why: string; readonly remedy: string }
   /** What it depends on is not known. */
   | { readonly is: 'skipped' };

@@ -51,7 +51,7 @@ export const LOOKING_CHECKS: readonly Check[] = [
   {
     code: 'not-given',
     level: 'note',
-    about: 'Nobody has said where the database or the data folder is; this changes no exit code.',
+    about: 'The address of the database, or the data folder, was not given. This changes no exit code.',
     find: (facts) =>
       (['database', 'disk'] as const).flatMap((key) => {
         const fact = facts[key];

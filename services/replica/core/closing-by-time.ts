@@ -1,10 +1,10 @@
 /**
  * When a leader far from the others closes without being asked (T5).
  *
- * On demand, an entry of one group waits until the leaders of the others have heard of it, and until their claims have come back: the way
- * there and the way back. Between far sites that is most of what a client waits for. So while there are commands, such a leader closes up to its clock again
- * and again: a claim is under way when an entry is stamped, and only the way from the farthest leader counts. The better
- * the clocks agree, the sooner it does. On a fast network, and in an idle cluster, nothing is closed by time.
+ * On demand, an entry of one group waits until the leaders of the other groups have heard of it and their claims have come back: a
+ * round trip. Between far sites that is most of what a client waits for. Therefore such a leader closes up to its clock at an interval
+ * while there are commands. A claim is under way when an entry is stamped, and only one way from the farthest leader counts. The better
+ * the clocks agree, the sooner it counts. On a fast network, and in an idle cluster, nothing is closed by time.
  */
 import type { Timestamp } from '../../../shared/raft/entry.js';
 

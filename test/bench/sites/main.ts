@@ -9,7 +9,6 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { Command, Option } from 'commander';
 import { connect } from 'nats';
 import { LocalCluster } from '../../../deploy/local/cluster.js';
@@ -146,7 +145,6 @@ async function run(groups: number, profile: Profile, options: Options, stage: St
     await cluster.stop();
     await nats.stop();
     await stage.dropDatabases(servers.map((server) => `${PREFIX}${server}`));
-    await delay(100);
   }
 }
 

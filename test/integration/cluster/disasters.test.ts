@@ -25,8 +25,8 @@ import {
 } from '../../harness/index.js';
 import { converged } from './inspect.js';
 
-/** From a disaster until it is told: five seconds on a machine of its own, and this beside other tests (milliseconds). */
-const TOLD_MS = 10_000;
+/** From a disaster until it is told (milliseconds). */
+const TOLD_MS = 5_000;
 const SERVERS = ['s1', 's2', 's3'];
 const stream = (server: string): string => `CRAFT_LOG_${server}`;
 
