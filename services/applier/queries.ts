@@ -1,4 +1,7 @@
-/** Reads from clients: `<c>.query.<name>` at any applier, `<c>.sync.<server>` at this one. */
+/**
+ * Reads from clients: `<c>.query.<name>` at any applier; `<c>.server.<server>.query.<name>` and `<c>.sync.<server>` at this
+ * one.
+ */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { DESCRIBE_QUERY, type MachineDescription } from '../../shared/engine/describe.js';
 import { JsonTextError, parseJson } from '../../shared/engine/json-text.js';
@@ -75,18 +78,22 @@ export class Queries {
       ErrorCode,
       Counter
     >;
-    const prefix = subjects.query('');
-    connection.subscribe(`${prefix}>`, {
-      queue: APPLIERS_QUEUE,
+    this.listen(subjects.query(''), { queue: APPLIERS_QUEUE });
+    this.listen(subjects.serverQuery(server, ''), {});
+    connection.subscribe(subjects.sync(server), {
+      callback: (error, message) => {
+        if (error === null) void this.answer(message, this.syncs, 'craft.sync', server, (spans) => this.sync(spans));
+      },
+    });
+  }
+
+  private listen(prefix: string, options: { readonly queue?: string }): void {
+    this.options.connection.subscribe(`${prefix}>`, {
+      ...options,
       callback: (error, message) => {
         if (error !== null) return;
         const name = message.subject.slice(prefix.length);
         void this.answer(message, this.queries, 'craft.query', name, (spans) => this.query(message, name, spans));
-      },
-    });
-    connection.subscribe(subjects.sync(server), {
-      callback: (error, message) => {
-        if (error === null) void this.answer(message, this.syncs, 'craft.sync', server, (spans) => this.sync(spans));
       },
     });
   }

@@ -23,6 +23,7 @@ const context = z.strictObject({
   tlsKey: z.string().min(1).optional(),
   inboxPrefix: z.string().regex(INBOX_PREFIX).optional(),
   cluster: z.string().min(1).optional(),
+  prefer: z.string().min(1).optional(),
   timeout: z.int().min(1).optional(),
 });
 export type Context = z.output<typeof context>;

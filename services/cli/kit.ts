@@ -7,7 +7,7 @@ import { type CraftClient, CraftError, connectCraft } from '../../shared/client/
 import { accessOptions, type NatsAccess, whyNoConnection } from '../../shared/wire/access.js';
 import { natsAddress } from '../../shared/wire/connection.js';
 import { INBOX_PREFIX } from '../../shared/wire/inbox.js';
-import { Subjects } from '../../shared/wire/subjects.js';
+import { SERVER_NAME, Subjects } from '../../shared/wire/subjects.js';
 import { clearProgress } from './progress.js';
 
 /** Options of every command. */
@@ -20,6 +20,7 @@ export interface GlobalOptions {
   readonly tlsKey?: string;
   readonly inboxPrefix?: string;
   readonly cluster: string;
+  readonly prefer?: string;
   readonly timeout: number;
 }
 
@@ -56,6 +57,12 @@ export function integer(min: number): (text: string) => number {
 export function inboxPrefix(text: string): string {
   if (INBOX_PREFIX.test(text)) return text;
   throw new InvalidArgumentError('not tokens of letters, digits, "_" and "-", with a dot between');
+}
+
+/** @throws InvalidArgumentError */
+export function serverName(text: string): string {
+  if (text === '' || SERVER_NAME.test(text)) return text;
+  throw new InvalidArgumentError('neither "nearest" nor the name of a server');
 }
 
 export function examples(...lines: string[]): string {
@@ -114,7 +121,8 @@ export async function connectionOf(options: GlobalOptions, more: ConnectionOptio
 
 /** @throws UnavailableError when NATS does not let this user hear answers. */
 export async function sessionOn(connection: NatsConnection, options: GlobalOptions): Promise<Session> {
-  const client = await connectCraft({ connection, cluster: options.cluster, timeoutMs: options.timeout });
+  const { cluster, timeout: timeoutMs, prefer } = options;
+  const client = await connectCraft({ connection, cluster, timeoutMs, ...(prefer ? { prefer } : {}) });
   await client.requireInbox();
   return { connection, client, subjects: new Subjects(options.cluster) };
 }

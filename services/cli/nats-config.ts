@@ -165,6 +165,9 @@ function clientExports(subjects: Subjects): Export[] {
     many(subjects.batch()),
     many(anyGroup(subjects.groupBatch(0))),
     one(subjects.query('>')),
+    one(subjects.serverCommand('*', '>')),
+    many(subjects.serverBatch('*')),
+    one(subjects.serverQuery('*', '>')),
     one(subjects.sync('*')),
     ...statusExports(subjects),
   ];

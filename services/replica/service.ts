@@ -134,7 +134,7 @@ export class ReplicaService implements Service {
       connection,
       tracing,
     );
-    this.leading = new LeaderSubscriptions(connection, this.subjects, {
+    this.leading = new LeaderSubscriptions(connection, this.subjects, server, {
       take: (message, name, group) => {
         this.counts.commands.add();
         const receivedUs = tracing.enabled ? spanTimeUs() : 0;

@@ -1,9 +1,10 @@
 /**
- * Which command subjects this server listens to: those of the groups that it leads, and `<c>.cmd.>` and `<c>.batch` while it
- * leads any. All in one queue group, so that a command reaches exactly one server also while leadership moves.
+ * Which command subjects this server listens to: those of the groups that it leads, and, while it leads any, `<c>.cmd.>`,
+ * `<c>.batch` and the same two with its own name in them. All in one queue group, so that a command reaches exactly one
+ * server also while leadership moves.
  */
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
-import type { GroupId } from '../../shared/raft/entry.js';
+import type { GroupId, ServerId } from '../../shared/raft/entry.js';
 import { LEADERS_QUEUE, type Subjects } from '../../shared/wire/subjects.js';
 
 /** The group whose log has the services' own commands: a restored file (T10), a comparison of rows (T4), a switch (T12). */
@@ -28,6 +29,7 @@ export class LeaderSubscriptions {
   constructor(
     private readonly connection: NatsConnection,
     private readonly subjects: Subjects,
+    private readonly server: ServerId,
     private readonly handlers: LeaderHandlers,
   ) {}
 
@@ -69,13 +71,18 @@ export class LeaderSubscriptions {
   }
 
   private subscribeAny(): Subscription[] {
-    const { subjects, handlers } = this;
-    const prefix = subjects.command('');
-    return [
-      this.listen(subjects.commands(), (message) => {
+    const { subjects, server, handlers } = this;
+    const commands = (prefix: string) =>
+      this.listen(`${prefix}>`, (message) => {
         handlers.take(message, message.subject.slice(prefix.length), this.nextGroup());
-      }),
-      this.listen(subjects.batch(), (message) => handlers.takeBatch(message, this.nextGroup())),
+      });
+    const batches = (subject: string) =>
+      this.listen(subject, (message) => handlers.takeBatch(message, this.nextGroup()));
+    return [
+      commands(subjects.command('')),
+      commands(subjects.serverCommand(server, '')),
+      batches(subjects.batch()),
+      batches(subjects.serverBatch(server)),
     ];
   }
 

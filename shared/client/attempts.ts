@@ -52,6 +52,11 @@ export class Attempts {
     this.deadlineMs = nowMs + options.timeoutMs;
   }
 
+  /** Whether no attempt has begun. */
+  get isFresh(): boolean {
+    return this.count === 0;
+  }
+
   /**
    * Begins an attempt. Returns for how long it may wait (milliseconds), or the failure of the call
    * when no time is left.

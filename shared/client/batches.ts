@@ -62,6 +62,8 @@ export type Effect<C extends CommandCall> =
       readonly type: 'send';
       readonly firstNumber: number;
       readonly group: number | undefined;
+      /** None of them was sent before. */
+      readonly isFirst: boolean;
       readonly calls: readonly C[];
     }
   | { readonly type: 'succeeded'; readonly call: C; readonly reply: NumberedReply }
@@ -135,7 +137,8 @@ export class CommandBatches<C extends CommandCall> {
     if (nowMs >= this.sweepAtMs) this.sweep(nowMs);
     if (nowMs >= this.retryAtMs) this.resume(nowMs);
     if (this.holds(nowMs)) return;
-    const byGroup = new Map<number | undefined, C[]>();
+    /** First attempts may go to another server than repetitions. */
+    const byTarget = new Map<string, C[]>();
     for (const call of this.ready.splice(0)) {
       if (call.isOver) continue;
       if (call.frame.length > bytesMax) {
@@ -143,11 +146,12 @@ export class CommandBatches<C extends CommandCall> {
         this.fail(call, call.attempts.unsendable(error));
         continue;
       }
-      const group = byGroup.get(call.group);
-      if (group === undefined) byGroup.set(call.group, [call]);
-      else group.push(call);
+      const target = `${call.group ?? ''} ${call.attempts.isFresh}`;
+      const calls = byTarget.get(target);
+      if (calls === undefined) byTarget.set(target, [call]);
+      else calls.push(call);
     }
-    for (const [group, calls] of byGroup) this.send(group, calls, nowMs, Math.min(bytesMax, BATCH_BYTES_MAX));
+    for (const calls of byTarget.values()) this.send(calls, nowMs, Math.min(bytesMax, BATCH_BYTES_MAX));
   }
 
   /** What is to be done now, in order. */
@@ -185,7 +189,11 @@ export class CommandBatches<C extends CommandCall> {
     return false;
   }
 
-  private send(group: number | undefined, calls: readonly C[], nowMs: number, bytesMax: number): void {
+  /** `calls` have one target. */
+  private send(calls: readonly C[], nowMs: number, bytesMax: number): void {
+    const [first] = calls;
+    const group = first?.group;
+    const isFirst = first?.attempts.isFresh ?? false;
     let part: C[] = [];
     let bytes = 0;
     for (const call of calls) {
@@ -195,7 +203,7 @@ export class CommandBatches<C extends CommandCall> {
         continue;
       }
       if (part.length === BATCH_COMMANDS_MAX || (part.length > 0 && bytes + call.frame.length > bytesMax)) {
-        this.effects.push({ type: 'send', firstNumber: part[0]?.number ?? 0, group, calls: part });
+        this.effects.push({ type: 'send', firstNumber: part[0]?.number ?? 0, group, isFirst, calls: part });
         part = [];
         bytes = 0;
       }
@@ -207,7 +215,8 @@ export class CommandBatches<C extends CommandCall> {
       if (this.underWay.size === 0) this.sweepAtMs = nowMs + SWEEP_MS;
       this.underWay.set(call.number, call);
     }
-    if (part.length > 0) this.effects.push({ type: 'send', firstNumber: part[0]?.number ?? 0, group, calls: part });
+    if (part.length > 0)
+      this.effects.push({ type: 'send', firstNumber: part[0]?.number ?? 0, group, isFirst, calls: part });
   }
 
   private sweep(nowMs: number): void {

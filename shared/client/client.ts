@@ -22,7 +22,7 @@ import type { z } from 'zod';
 import { formatTraceparent } from '../telemetry/traceparent.js';
 import { encodeBatchCommand } from '../wire/command-batch.js';
 import { natsAddress } from '../wire/connection.js';
-import { Subjects } from '../wire/subjects.js';
+import { SERVER_NAME, Subjects } from '../wire/subjects.js';
 import { type AttemptFailure, Attempts } from './attempts.js';
 import {
   InvalidArgumentError,
@@ -43,6 +43,7 @@ import {
   type ResultOf,
 } from './machine.js';
 import type { CallOptions, CommandOptions, CommandReply, CraftOptions, QueryOptions } from './options.js';
+import { type ServerAnswer, ServerPreference } from './preference.js';
 import {
   type MachineDescription,
   machineDescription,
@@ -98,6 +99,9 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
   );
   /** `craft.queries['bank.balance'](input)` is `craft.query('bank.balance', input)`. */
   readonly queries = callsByName<QueryCalls<M['queries']>>((name, input, options) => this.ask(name, input, options));
+  private readonly preference: ServerPreference;
+  /** The measurement under way. */
+  private measuring: Promise<void> | undefined;
   private readonly requester: Requester;
   private readonly sender: CommandSender;
   private readonly subjects: Subjects;
@@ -118,8 +122,9 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     const onRefused = (error: Error) => {
       this.refusal = error;
     };
+    this.preference = new ServerPreference(preferenceOf(options.prefer));
     this.requester = new Requester(connection, onRefused);
-    this.sender = new CommandSender(connection, this.subjects, onRefused);
+    this.sender = new CommandSender(connection, this.subjects, this.preference, onRefused);
     this.timeoutMs = options.timeoutMs ?? 10_000;
     this.attemptTimeoutMs = options.attemptTimeoutMs ?? 2_500;
   }
@@ -168,6 +173,8 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     const traceparent = activeTraceparent() ?? '';
     const frame = encodeBatchCommand({ name, payload, id, acknowledgement, after, traceparent, payloadFormat: 'json' });
     const attempts = this.attempts(options, id, false);
+    const measured = this.measureServers();
+    if (measured !== undefined) await measured;
     const { group, timestamp, index, resultJson } = await this.sender.send(
       frame,
       options.group,
@@ -195,7 +202,34 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     requireName(name);
     const header = options.consistency === undefined ? undefined : headers();
     header?.set('Craft-Consistency', options.consistency ?? '');
-    return (await this.call(this.subjects.query(name), input, header, options)).result;
+    const measured = this.measureServers();
+    if (measured !== undefined) await measured;
+    let asked: string | undefined;
+    const subject = (isFirst: boolean) => {
+      const nowMs = performance.now();
+      if (asked !== undefined) this.preference.failed('read', asked, nowMs);
+      asked = isFirst ? this.preference.serverFor('read', nowMs) : undefined;
+      return asked === undefined ? this.subjects.query(name) : this.subjects.serverQuery(asked, name);
+    };
+    return (await this.call(subject, input, header, options)).result;
+  }
+
+  /** Asks all servers when it is time to. What is returned has to be awaited: nothing is known yet. */
+  private measureServers(): Promise<void> | undefined {
+    const { preference } = this;
+    if (preference.takeMeasurement(performance.now())) {
+      const startMs = performance.now();
+      const answers: ServerAnswer[] = [];
+      const onAnswer = ({ server, groups }: ServerStatus) => {
+        const isLeader = groups.some(({ role }) => role === 'leader');
+        answers.push({ server, roundTripMs: performance.now() - startMs, isLeader });
+      };
+      // Servers that cannot be asked are not near.
+      this.measuring = this.askAll('status', serverStatus, MEASURE_MS_MAX, onAnswer)
+        .catch(() => undefined)
+        .then(() => preference.measured(answers));
+    }
+    return preference.isUnknown ? this.measuring : undefined;
   }
 
   /**
@@ -203,14 +237,14 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
    * index and timestamp that it shows at least. Throws UnavailableError when it does not answer in time.
    */
   async sync(server: string, options: CallOptions = {}): Promise<{ index: number; timestamp: number }> {
-    const reply = syncReply.safeParse(await this.call(this.subjects.sync(server), {}, undefined, options));
+    const reply = syncReply.safeParse(await this.call(() => this.subjects.sync(server), {}, undefined, options));
     if (!reply.success) throw new UnavailableError(`malformed reply of ${server}`, { cause: reply.error });
     return { index: reply.data.index, timestamp: reply.data.timestamp };
   }
 
   /** The commands and queries of the cluster, as any server has them. Throws UnavailableError; UnknownCommandError of older servers. */
   async describe(options: CallOptions = {}): Promise<MachineDescription> {
-    const { result } = await this.call(this.subjects.query('craft.describe'), {}, undefined, options);
+    const { result } = await this.call(() => this.subjects.query('craft.describe'), {}, undefined, options);
     const description = machineDescription.safeParse(result);
     if (!description.success) throw new UnavailableError('malformed description', { cause: description.error });
     return description.data;
@@ -254,13 +288,16 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     verb: string,
     schema: S,
     timeoutMs: number,
+    onAnswer: (answer: z.output<S>) => void = () => undefined,
   ): Promise<z.output<S>[]> {
     const options = { strategy: 'stall', stall: 200, maxWait: timeoutMs } as const;
     const answers: z.output<S>[] = [];
     try {
       for await (const message of await this.connection.requestMany(this.subjects.admin(verb), '{}', options)) {
         const answer = schema.safeParse(parse(message.string()));
-        if (answer.success) answers.push(answer.data);
+        if (!answer.success) continue;
+        onAnswer(answer.data);
+        answers.push(answer.data);
       }
     } catch (error) {
       // Nobody is there, or only servers of an older version, which do not know the question.
@@ -278,8 +315,9 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     await this.connection.drain().catch(() => this.connection.close());
   }
 
+  /** `subject`: of an attempt; told whether it is the first. */
   private async call(
-    subject: string,
+    subject: (isFirst: boolean) => string,
     input: unknown,
     given: MsgHdrs | undefined,
     options: CallOptions,
@@ -291,9 +329,12 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
       header ??= headers();
       header.set('traceparent', traceparent);
     }
+    let isFirst = true;
     const reply = await call(this.attempts(options, '', true), options.signal, async (timeoutMs) => {
+      const to = subject(isFirst);
+      isFirst = false;
       try {
-        return await this.requester.request(subject, payload, header, timeoutMs);
+        return await this.requester.request(to, payload, header, timeoutMs);
       } catch (cause) {
         if (!(cause instanceof InvalidNatsArgument)) throw new UnavailableError('cannot send', { cause });
         throw new PayloadTooLargeError('larger than the NATS server takes', { cause });
@@ -312,6 +353,14 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
   private see(timestamp: number): void {
     if (timestamp > this.newest) this.newest = timestamp;
   }
+}
+
+/** How long all servers together may take to answer, while the nearest is looked for (milliseconds). */
+const MEASURE_MS_MAX = 1_000;
+
+function preferenceOf(prefer: string | undefined): string | undefined {
+  if (prefer === undefined || SERVER_NAME.test(prefer)) return prefer;
+  throw new InvalidArgumentError(`prefer: ${JSON.stringify(prefer)} is neither nearest nor the name of a server`);
 }
 
 /** What NATS takes as the end of a subject. */

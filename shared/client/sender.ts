@@ -13,9 +13,13 @@ import { WireError } from '../wire/wire-error.js';
 import type { Attempts } from './attempts.js';
 import { CommandBatches, CommandCall, type Effect } from './batches.js';
 import { errorOf, PayloadTooLargeError, UnavailableError } from './errors.js';
+import type { ServerPreference } from './preference.js';
 
 /** A call with what its caller waits for. */
 class WaitingCall extends CommandCall {
+  /** The preferred server that was asked first. */
+  askedServer: string | undefined;
+
   constructor(
     frame: Uint8Array,
     group: number | undefined,
@@ -45,6 +49,7 @@ export class CommandSender {
   constructor(
     private readonly connection: NatsConnection,
     private readonly subjects: Subjects,
+    private readonly preference: ServerPreference,
     onRefused: (error: Error) => void,
   ) {
     this.inbox = inboxOf(connection);
@@ -139,8 +144,8 @@ export class CommandSender {
     }
   }
 
-  private publish({ firstNumber, group, calls }: Effect<WaitingCall> & { type: 'send' }): void {
-    const subject = group === undefined ? this.subjects.batch() : this.subjects.groupBatch(group);
+  private publish({ firstNumber, group, isFirst, calls }: Effect<WaitingCall> & { type: 'send' }): void {
+    const subject = group === undefined ? this.subjectOfAny(isFirst, calls) : this.subjects.groupBatch(group);
     const frames = calls.map(({ frame }) => frame);
     const reply = `${this.inbox}.${firstNumber}`;
     try {
@@ -154,6 +159,20 @@ export class CommandSender {
       // Nothing that this gives is to be sent.
       this.execute();
     }
+  }
+
+  /** Where commands for any leader go: first to the preferred server, and when that does not take them to any. */
+  private subjectOfAny(isFirst: boolean, calls: readonly WaitingCall[]): string {
+    const { preference, subjects } = this;
+    const nowMs = performance.now();
+    if (!isFirst) {
+      for (const { askedServer } of calls) {
+        if (askedServer !== undefined) preference.failed('command', askedServer, nowMs);
+      }
+    }
+    const server = isFirst ? preference.serverFor('command', nowMs) : undefined;
+    for (const call of calls) call.askedServer = server;
+    return server === undefined ? subjects.batch() : subjects.serverBatch(server);
   }
 
   private onReplies(batch: ReplyBatch | undefined): void {

@@ -8,8 +8,9 @@ import { z } from 'zod';
 import { DEFAULT_PAYLOAD_BYTES_MAX } from '../engine/registry.js';
 import type { NatsAccess } from '../wire/access.js';
 import { INBOX_PREFIX, INBOX_PREFIX_DEFAULT } from '../wire/inbox.js';
+import { SERVER_NAME } from '../wire/subjects.js';
 
-const name = z.string().regex(/^[A-Za-z0-9_-]{1,32}$/, 'letters, digits, _ and -, at most 32');
+const name = z.string().regex(SERVER_NAME, 'letters, digits, _ and -, at most 32');
 const milliseconds = z.coerce.number().int().min(1).max(3_600_000);
 const bytes = z.coerce.number().int().min(1024);
 

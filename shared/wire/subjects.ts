@@ -6,6 +6,9 @@ export const LEADERS_QUEUE = 'leaders';
 /** The queue group of all appliers for `<c>.query.>`. */
 export const APPLIERS_QUEUE = 'appliers';
 
+/** What a server or a cluster may be called: one token of a subject. */
+export const SERVER_NAME = /^[A-Za-z0-9_-]{1,32}$/;
+
 export class Subjects {
   constructor(readonly cluster: string) {}
 
@@ -34,6 +37,18 @@ export class Subjects {
   /** The leader of one group takes all commands of a batch. */
   groupBatch(group: GroupId): string {
     return `${this.cluster}.group.${group}.batch`;
+  }
+  /** One server takes the command, through a group that it leads; nobody listens while it leads none. */
+  serverCommand(server: ServerId, name: string): string {
+    return `${this.cluster}.server.${server}.cmd.${name}`;
+  }
+  /** One server takes all commands of a batch, through a group that it leads. */
+  serverBatch(server: ServerId): string {
+    return `${this.cluster}.server.${server}.batch`;
+  }
+  /** A read, answered by one server. */
+  serverQuery(server: ServerId, name: string): string {
+    return `${this.cluster}.server.${server}.query.${name}`;
   }
   /** A read, answered by any applier. */
   query(name: string): string {

@@ -34,6 +34,8 @@ describe('who stops leading in the middle of a burst', () => {
     ['switches of the machine', 'burst-f.machine', 'burst-f'],
     ['batches to the group', 'burst-d.group.0.batch', 'burst-d'],
     ['batches to any leader', 'burst-e.batch', 'burst-e'],
+    ['commands to this server', 'burst-g.server.s1.cmd.kv.put', 'burst-g'],
+    ['batches to this server', 'burst-h.server.s1.batch', 'burst-h'],
   ])('hears of everything that NATS has given it: %s', async (_, subject, cluster) => {
     let taken = 0;
     const hear = (message: Msg) => {
@@ -41,7 +43,7 @@ describe('who stops leading in the middle of a burst', () => {
       message.respond('heard');
       if (taken === 1) void leading.stop(0);
     };
-    const leading = new LeaderSubscriptions(server, new Subjects(cluster), handlers(hear));
+    const leading = new LeaderSubscriptions(server, new Subjects(cluster), 's1', handlers(hear));
     leading.start(0);
     await server.flush();
     const answers = await Promise.all(
@@ -65,7 +67,7 @@ describe('who stops leading in the middle of a burst', () => {
       taken += 1;
       message.respond('heard');
     };
-    const leading = new LeaderSubscriptions(server, new Subjects('again'), handlers(hear));
+    const leading = new LeaderSubscriptions(server, new Subjects('again'), 's1', handlers(hear));
     leading.start(0);
     const stopped = leading.stop(0);
     leading.start(0);
@@ -73,7 +75,10 @@ describe('who stops leading in the middle of a burst', () => {
     await server.flush();
     for (let n = 0; n < 10; n++) await client.request('again.cmd.kv.put', '', { timeout: 10_000 });
     for (let n = 0; n < 10; n++) await client.request('again.batch', '', { timeout: 10_000 });
-    expect(taken).toBe(20);
+    for (const subject of ['again.server.s1.cmd.kv.put', 'again.server.s1.batch']) {
+      for (let n = 0; n < 10; n++) await client.request(subject, '', { timeout: 10_000 });
+    }
+    expect(taken).toBe(40);
     await leading.drain();
   });
 });

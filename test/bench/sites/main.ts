@@ -33,6 +33,7 @@ interface Options {
   readonly groups: readonly number[];
   readonly inFlight: readonly number[];
   readonly kinds: readonly Kind[];
+  readonly ownServer: boolean;
   readonly seconds?: number;
   readonly cutSeconds?: number;
   readonly save?: boolean;
@@ -45,6 +46,8 @@ export interface SitesResult {
   readonly profile: Profile;
   readonly jitterMs: number;
   readonly topology: Topology;
+  /** Clients named the server of their site. */
+  readonly ownServer: boolean;
   readonly rows: readonly Row[];
   readonly absences: readonly Absence[];
   /** Of the delaying lines, beyond the delay (milliseconds). */
@@ -73,6 +76,7 @@ function parseOptions(): Options {
     .option('--groups <list>', 'numbers of groups, in turn', listOf(positiveInteger), [3, 1])
     .option('--in-flight <list>', 'requests in flight at each site', listOf(positiveInteger), [1, 64])
     .option('--kinds <list>', `of ${KINDS.join(', ')}`, listOf(kind), [...KINDS])
+    .option('--own-server', 'clients name the server of their site (it must lead a group to take commands)', false)
     .option('--seconds <n>', 'measured seconds of each figure (default 10)', positive)
     .option('--cut-seconds <n>', 'how long the last site is cut off at the end (default 30; 0: not at all)', Number)
     .option('--no-save', 'do not save the result')
@@ -116,7 +120,7 @@ async function run(groups: number, profile: Profile, options: Options, stage: St
     await cluster.waitReady({ timeoutMs: WAIT_MS_MAX });
     for (const [at, server] of servers.entries()) {
       const connection = await connect({ servers: nats.urls[at] ?? '', name: `bench site ${at + 1}` });
-      sites.push({ name: `site${at + 1}`, server, connection });
+      sites.push({ name: `site${at + 1}`, server, connection, asksOwnServer: options.ownServer });
     }
     const subjects = new Subjects(cluster.cluster);
     const home = Array.from({ length: groups }, (_, group) => group % servers.length);
@@ -190,6 +194,7 @@ async function main(options: Options): Promise<void> {
       profile,
       jitterMs: options.jitter,
       topology: options.topology,
+      ownServer: options.ownServer,
       rows,
       absences,
       lateness,

@@ -13,6 +13,8 @@ export interface Site {
   /** The craft server there. */
   readonly server: string;
   readonly connection: NatsConnection;
+  /** Requests name `server`, as a client does that prefers the nearest. */
+  readonly asksOwnServer: boolean;
 }
 
 export interface Measured {
@@ -35,19 +37,20 @@ interface Request {
   readonly header: Readonly<Record<string, string>>;
 }
 
-function requestOf(kind: Kind, subjects: Subjects, { name, server }: Site, n: number): Request {
+function requestOf(kind: Kind, subjects: Subjects, { name, server, asksOwnServer }: Site, n: number): Request {
   const key = `${name}-${n % 1_000}`;
   switch (kind) {
     case 'committed':
     case 'ordered':
     case 'applied': {
       const header = { 'Craft-Ack': kind, 'Nats-Msg-Id': `${name}-${kind}-${process.pid}-${n}` };
-      return { subject: subjects.command('kv.put'), payload: JSON.stringify({ key, value: n }), header };
+      const subject = asksOwnServer ? subjects.serverCommand(server, 'kv.put') : subjects.command('kv.put');
+      return { subject, payload: JSON.stringify({ key, value: n }), header };
     }
     case 'linearizable':
     case 'local':
       return {
-        subject: subjects.query('kv.get'),
+        subject: asksOwnServer ? subjects.serverQuery(server, 'kv.get') : subjects.query('kv.get'),
         payload: JSON.stringify({ key }),
         header: { 'Craft-Consistency': kind },
       };

@@ -72,6 +72,22 @@ describe('queries', () => {
     expect(local.body).toEqual({ ok: true, result: null });
   });
 
+  it('and commands can be asked of one server, while it leads a group', async () => {
+    const statuses = await client.status();
+    const leader = statuses.find(({ groups }) => groups.some(({ role }) => role === 'leader'));
+    const led = leader?.groups.filter(({ role }) => role === 'leader').map(({ group }) => group);
+    for (let n = 0; n < 10; n++) {
+      const write = await client.request(`server.${leader?.server}.cmd.kv.put`, { key: 'asked', value: n });
+      expect(write.body).toMatchObject({ ok: true });
+      expect(led).toContain(write.body['group']);
+      for (const server of test.cluster.servers) {
+        const read = await client.request(`server.${server}.query.kv.get`, { key: 'asked' });
+        expect(read.body).toEqual({ ok: true, result: { value: n, version: n + 1 } });
+      }
+    }
+    await expect(client.request('server.s9.query.kv.get', { key: 'asked' })).rejects.toThrow();
+  });
+
   it.each([
     ['kv.get', '{"key":', {}, 'INVALID_ARGUMENT'],
     ['kv.get', '{}', {}, 'INVALID_ARGUMENT'],

@@ -72,10 +72,8 @@ describe('the text', () => {
     ]);
     const both = '"CLIENT_client", "CLIENT_other"';
     expect(exported).toEqual([
-      ...['cmd.>', 'group.*.cmd.>', 'batch', 'group.*.batch', 'query.>', 'sync.*'].map((one) => [
-        `Bank-1.${one}`,
-        both,
-      ]),
+      ...['cmd.>', 'group.*.cmd.>', 'batch', 'group.*.batch', 'query.>'].map((one) => [`Bank-1.${one}`, both]),
+      ...['server.*.cmd.>', 'server.*.batch', 'server.*.query.>', 'sync.*'].map((one) => [`Bank-1.${one}`, both]),
       ...['status', 'applied', 'health'].map((one) => [`Bank-1.admin.${one}`, `${both}, "READERS"`]),
       ['Bank-1.admin.outcomes.*', '"READERS"'],
       ['$JS.API.DIRECT.GET.BANK-1_LOG_s1', '"READERS"'],

@@ -161,6 +161,51 @@ describe('client', () => {
     await end();
   });
 
+  it('asks the preferred server first, and any when that does not answer', async () => {
+    const picky = await connectCraft({ connection: client.connection, prefer: 's2', attemptTimeoutMs: 100 });
+    const end = await respond('craft.>', [applied(1, 1), applied(2, 2), 'silence', applied(3, 3), applied(4, 4)]);
+    await picky.command('kv.put', { key: 'a' });
+    await picky.query('kv.get', { key: 'a' });
+    await picky.command('kv.put', { key: 'b' });
+    await picky.command('kv.put', { key: 'c' });
+    await picky.query('kv.get', { key: 'a' });
+    await picky.command('kv.put', { key: 'd' }, { group: 1 });
+    expect(seen.map(({ subject }) => subject.slice('craft.'.length))).toEqual([
+      ...['server.s2.batch', 'server.s2.query.kv.get'],
+      // It did not answer, and is left out for a while.
+      ...['server.s2.batch', 'batch', 'batch'],
+      ...['server.s2.query.kv.get', 'group.1.batch'],
+    ]);
+    await picky.close();
+    await end();
+    await expect(connectCraft({ connection: client.connection, prefer: 's.2' })).rejects.toThrow(InvalidArgumentError);
+  });
+
+  it('measures which server is nearest before its first call, and keeps the order of the calls', async () => {
+    const group = (role: string) => ({ group: 0, role, leader: 's1', term: 1, lastIndex: 1, commitIndex: 1 });
+    const servers = { far: { delayMs: 60, role: 'leader' }, near: { delayMs: 0, role: 'follower' } };
+    const status = responder.subscribe('craft.admin.status', {
+      callback: (_error, message) => {
+        for (const [server, { delayMs, role }] of Object.entries(servers)) {
+          const about = { server, physical: 0, clockOffsetUs: 0, groups: [group(role)] };
+          setTimeout(() => message.respond(JSON.stringify(about)), delayMs);
+        }
+      },
+    });
+    open.add(status);
+    const end = await respond('craft.server.>', [applied(1, 1)]);
+    const nearest = await connectCraft({ connection: client.connection, prefer: 'nearest' });
+    await Promise.all(['a', 'b', 'c'].map((key) => nearest.command('kv.put', { key })));
+    await nearest.query('kv.get', { key: 'a' });
+    expect(seen.map(({ subject, input }) => [subject, (input as { key: string }).key])).toEqual([
+      ...['a', 'b', 'c'].map((key) => ['craft.server.far.batch', key]),
+      ['craft.server.near.query.kv.get', 'a'],
+    ]);
+    expect(messages).toEqual([3]);
+    await nearest.close();
+    await end();
+  });
+
   it('does not take the acknowledgement of a stream that has its subjects for an answer', async () => {
     await (await jetstreamManager(responder)).streams.add({ name: 'FOREIGN', subjects: ['foreign.>'] });
     const acknowledgement = (await responder.request('foreign.command', '{}')).data;
