@@ -79,6 +79,7 @@ export function natsConfiguration(config: NatsConfig, node: NatsNode): string {
   const subjects = new Subjects(cluster);
   return `# Written by craft nats-config. Write it again rather than change it. It has a password: only its owner may read it.
 server_name: ${quoted(node.name)}
+server_tags: [${quoted(`node:${node.name}`)}]
 listen: ${quoted(`${listen}:${port}`)}
 # Monitoring shows users and subjects; therefore it listens on this machine only.
 http: ${quoted(`127.0.0.1:${monitorPort}`)}

@@ -52,7 +52,7 @@ const RETRY_MS_MAX = 2_000;
  * cannot be had, or `signal` aborts.
  */
 export function startMerger(config: CommonConfig, links: Links = {}, signal?: AbortSignal): Promise<Service> {
-  const { server, cluster, groups } = config;
+  const { server, cluster, groups, natsStreamTags: tags = [] } = config;
   const logger = createLogger({ service: 'merger', server, level: config.logLevel });
   const subjects = new Subjects(cluster);
   const warn = warnOccasionally(logger);
@@ -68,7 +68,7 @@ export function startMerger(config: CommonConfig, links: Links = {}, signal?: Ab
     });
     const connection = await opened.open(connecting, (one) => one.close());
     const [name, subject] = [subjects.logStream(server), subjects.logSubject(server)];
-    const stream = await opened.step(MergedLogStream.open(connection, { name, subject, groups, warn }));
+    const stream = await opened.step(MergedLogStream.open(connection, { name, subject, groups, tags, warn }));
     const opening = openMetrics({
       cluster,
       service: 'merger',

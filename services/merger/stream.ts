@@ -16,7 +16,7 @@ import { type MergePosition, mergeStart } from '../../shared/merge/merge.js';
 import type { WarnOccasionally } from '../../shared/telemetry/log.js';
 import { isStreamNotFound, isWrongLastSequence } from '../../shared/wire/jetstream-errors.js';
 import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
-import { requireOwnStream } from '../../shared/wire/own-stream.js';
+import { placementOn, requireOwnStream } from '../../shared/wire/own-stream.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 
 /** Somebody else has published to the stream: another merger of this server is at work. */
@@ -40,18 +40,19 @@ export class MergedLogStream {
     private readonly name: string,
     private readonly subject: string,
     private readonly groups: number,
+    private readonly tags: readonly string[],
     private readonly warn: WarnOccasionally,
   ) {}
 
-  /** The stream itself is made by `position`. */
+  /** The stream itself is made by `position`, on a NATS server with all of `tags`. */
   static async open(
     connection: NatsConnection,
-    options: { name: string; subject: string; groups: number; warn: WarnOccasionally },
+    options: { name: string; subject: string; groups: number; tags: readonly string[]; warn: WarnOccasionally },
   ): Promise<MergedLogStream> {
     // Asks nobody: JetStream may not be there yet, and the rest of this process does without it meanwhile.
     const manager = await jetstreamManager(connection, { checkAPI: false });
-    const { name, subject, groups, warn } = options;
-    return new MergedLogStream(jetstream(connection), manager, name, subject, groups, warn);
+    const { name, subject, groups, tags, warn } = options;
+    return new MergedLogStream(jetstream(connection), manager, name, subject, groups, tags, warn);
   }
 
   /** Where the stream ends: read at every start, and after a publish whose outcome is unknown. */
@@ -141,6 +142,7 @@ export class MergedLogStream {
       storage: StorageType.File,
       retention: RetentionPolicy.Limits,
       allow_direct: true,
+      ...placementOn(this.tags),
     });
   }
 }

@@ -59,6 +59,14 @@ const commonFields = {
     .describe(
       'Prefix of the inboxes on which answers arrive. The NATS user must be allowed to subscribe below it. Give services a prefix that no client has: they refuse to answer clients there.',
     ),
+  CRAFT_NATS_STREAM_TAGS: z
+    .string()
+    .transform((text) => text.split(',').map((tag) => tag.trim()))
+    .pipe(z.array(z.string().regex(/^\S+$/, 'tags without spaces, with commas between')))
+    .optional()
+    .describe(
+      'Where the streams of this server are made: on a NATS server with all of these `server_tags`, separated by commas. For a NATS cluster that is stretched over several sites. Streams that exist stay where they are.',
+    ),
   CRAFT_NATS_CREDS: z.string().optional().describe('A NATS credentials file.'),
   CRAFT_NATS_NKEY: z.string().optional().describe('A file with the seed of a NATS NKey.'),
   CRAFT_NATS_TOKEN: z.string().optional().describe('A NATS token.'),
@@ -236,6 +244,8 @@ export interface CommonConfig extends NatsAccess {
   readonly natsUrl: string;
   readonly natsOrder: 'random' | 'listed';
   readonly natsInboxPrefix: string;
+  /** Of the NATS server that this server's streams are made on; none: any. */
+  readonly natsStreamTags?: readonly string[];
   readonly logLevel: string;
   readonly metricsPort: number | undefined;
   /** Default 127.0.0.1. */
@@ -291,6 +301,7 @@ export function commonConfig(environment: Environment = process.env): CommonConf
     natsUrl: value.CRAFT_NATS_URL,
     natsOrder: value.CRAFT_NATS_ORDER,
     natsInboxPrefix: value.CRAFT_NATS_INBOX_PREFIX,
+    natsStreamTags: value.CRAFT_NATS_STREAM_TAGS ?? [],
     natsCreds: value.CRAFT_NATS_CREDS,
     natsNkey: value.CRAFT_NATS_NKEY,
     natsToken: value.CRAFT_NATS_TOKEN,

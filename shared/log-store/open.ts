@@ -25,6 +25,7 @@ export type LogStoreConfig = NatsAccess &
     | 'natsUrl'
     | 'natsOrder'
     | 'natsInboxPrefix'
+    | 'natsStreamTags'
     | 'natsMonitorUrls'
   >;
 
@@ -76,6 +77,7 @@ async function openInJetStream(config: LogStoreConfig, signal: AbortSignal | und
       stream: placeOf(config),
       subject: new Subjects(cluster).storeSubject(server),
       monitorUrls: config.natsMonitorUrls,
+      tags: config.natsStreamTags ?? [],
       vouched: config.logStoreSync === 'vouched',
       cluster,
       server,

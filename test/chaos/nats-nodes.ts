@@ -178,6 +178,7 @@ function configurationOf({ name, port, routePort, routes }: Node, home: string):
   const others = [...routes.values()].map((proxy) => `"nats://127.0.0.1:${proxy.port}"`);
   return [
     `server_name: ${name}`,
+    `server_tags: ["node:${name}"]`,
     `listen: "127.0.0.1:${port}"`,
     'max_payload: 4MB',
     // A node that is gone is noticed while a test lasts.

@@ -21,10 +21,28 @@ afterAll(async () => {
   await folder?.remove();
 });
 
-it('has its stream once there is a quorum of NATS nodes', async () => {
+/** The node that has a stream, as soon as there is one. */
+async function nodeOf(stream: string): Promise<string | undefined> {
+  const connection = await connect(natsAddress(nats.url));
+  try {
+    const manager = await jetstreamManager(connection, { checkAPI: false });
+    const info = await eventually('the stream', () => manager.streams.info(stream), { timeoutMs: 30_000 });
+    return info.cluster?.leader;
+  } finally {
+    await connection.close();
+  }
+}
+
+it('has its stream once there is a quorum of NATS nodes, on the node with its tags', async () => {
   const [, second = '', third = ''] = nats.names;
   await Promise.all([nats.kill(second), nats.kill(third)]);
-  const environment = { CRAFT_SERVER: 's1', CRAFT_SERVERS: 's1', CRAFT_NATS_URL: nats.url, CRAFT_LOG_LEVEL: 'silent' };
+  const environment = {
+    CRAFT_SERVER: 's1',
+    CRAFT_SERVERS: 's1',
+    CRAFT_NATS_URL: nats.url,
+    CRAFT_NATS_STREAM_TAGS: `node:${second}`,
+    CRAFT_LOG_LEVEL: 'silent',
+  };
   // Resolves although nobody can answer about streams.
   const merger = await startMerger(commonConfig(environment));
   let failure: Error | undefined;
@@ -33,21 +51,14 @@ it('has its stream once there is a quorum of NATS nodes', async () => {
   });
   try {
     await Promise.all([nats.startNode(second), nats.startNode(third)]);
-    const connection = await connect(natsAddress(nats.url));
-    try {
-      const manager = await jetstreamManager(connection, { checkAPI: false });
-      const stream = new Subjects('craft').logStream('s1');
-      await eventually('the stream', () => manager.streams.info(stream), { timeoutMs: 30_000 });
-    } finally {
-      await connection.close();
-    }
+    expect(await nodeOf(new Subjects('craft').logStream('s1'))).toBe(second);
     expect(failure).toBeUndefined();
   } finally {
     await merger.stop();
   }
 }, 90_000);
 
-it('has a log store in JetStream once there is a quorum of NATS nodes', async () => {
+it('has a log store in JetStream once there is a quorum of NATS nodes, on the node with its tags', async () => {
   const [, second = '', third = ''] = nats.names;
   await Promise.all([nats.kill(second), nats.kill(third)]);
   const environment = {
@@ -55,6 +66,7 @@ it('has a log store in JetStream once there is a quorum of NATS nodes', async ()
     CRAFT_SERVER: 's1',
     CRAFT_SERVERS: 's1',
     CRAFT_NATS_URL: nats.url,
+    CRAFT_NATS_STREAM_TAGS: `node:${third}`,
     CRAFT_LOG_STORE: 'jetstream',
     CRAFT_LOG_STORE_SYNC: 'vouched',
     CRAFT_LOG_LEVEL: 'silent',
@@ -62,5 +74,6 @@ it('has a log store in JetStream once there is a quorum of NATS nodes', async ()
   const starting = startReplica(replicaConfig(environment));
   await Promise.all([nats.startNode(second), nats.startNode(third)]);
   const replica = await starting;
+  expect(await nodeOf(new Subjects('late').storeStream('s1'))).toBe(third);
   await replica.stop();
 }, 90_000);

@@ -33,6 +33,8 @@ export interface JetStreamLogStoreOptions extends LogStoreIdentity, SyncOptions 
   readonly connection: NatsConnection;
   readonly stream: string;
   readonly subject: string;
+  /** Of the NATS server that a new stream is made on; none: any. */
+  readonly tags?: readonly string[];
 }
 
 /** Records of one group read at once. */
@@ -80,7 +82,7 @@ export class JetStreamLogStore implements LogStore {
    * keep writing to it, LogStoreWriteError when JetStream cannot be had.
    */
   static async open(options: JetStreamLogStoreOptions): Promise<JetStreamLogStore> {
-    const stream = await StoreStream.open(options.connection, options.stream, options.subject);
+    const stream = await StoreStream.open(options.connection, options.stream, options.subject, options.tags);
     await requireSyncAlways(stream.host, options);
     const { cluster, server, groups } = options;
     for (let tries = 0; tries < TRIES_MAX; tries++) {

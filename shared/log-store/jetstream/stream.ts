@@ -15,7 +15,7 @@ import {
 import type { NatsConnection } from '@nats-io/nats-core';
 import { OtherClusterError } from '../../config/other-cluster.js';
 import { isStreamNotFound, isWrongLastSequence } from '../../wire/jetstream-errors.js';
-import { requireOwnStream } from '../../wire/own-stream.js';
+import { placementOn, requireOwnStream } from '../../wire/own-stream.js';
 import { LogStoreWriteError } from '../port.js';
 import {
   decodeMessage,
@@ -60,11 +60,16 @@ export class StoreStream {
     this.#client = jetstream(connection);
   }
 
-  /** Opens the stream, or makes it. Rejects with LogStoreWriteError when JetStream cannot be had, with OtherClusterError. */
-  static async open(connection: NatsConnection, name: string, subject: string): Promise<StoreStream> {
+  /** Opens the stream, or makes it on a NATS server with all of `tags`. Rejects with LogStoreWriteError when JetStream cannot be had, with OtherClusterError. */
+  static async open(
+    connection: NatsConnection,
+    name: string,
+    subject: string,
+    tags: readonly string[] = [],
+  ): Promise<StoreStream> {
     try {
       const manager = await jetstreamManager(connection, { timeout: TIMEOUT_MS });
-      const { state, cluster } = await openStream(manager, name, subject);
+      const { state, cluster } = await openStream(manager, name, subject, tags);
       const host = cluster?.leader ?? connection.info?.server_name ?? '';
       return new StoreStream(connection, manager, name, subject, state.first_seq, state.last_seq, host);
     } catch (cause) {
@@ -137,7 +142,12 @@ export class StoreStream {
   }
 }
 
-async function openStream(manager: JetStreamManager, name: string, subject: string): Promise<StreamInfo> {
+async function openStream(
+  manager: JetStreamManager,
+  name: string,
+  subject: string,
+  tags: readonly string[],
+): Promise<StreamInfo> {
   try {
     const info = await manager.streams.info(name);
     requireOwnStream(info, subject);
@@ -155,6 +165,7 @@ async function openStream(manager: JetStreamManager, name: string, subject: stri
     discard: DiscardPolicy.New,
     allow_direct: true,
     deny_delete: true,
+    ...placementOn(tags),
   });
 }
 
