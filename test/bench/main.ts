@@ -23,6 +23,7 @@ import {
   withCraftOptions,
 } from './options.js';
 import { machine, versions } from './report/about.js';
+import { plot } from './report/plot.js';
 import { type BenchResult, comparisonsOf, figuresOf } from './report/result.js';
 import { save } from './report/save.js';
 import { comparisonTable, figuresTable, processorTable } from './report/table.js';
@@ -145,7 +146,7 @@ async function main(options: Options): Promise<void> {
   }
   const { figures, comparisons } = result;
   console.log(`\n${figuresTable(figures)}\n\n${processorTable(figures)}\n\n${comparisonTable(comparisons)}\n`);
-  if (options.save ?? !options.quick) console.log(`saved: ${await save(result)}.json and .svg`);
+  if (options.save ?? !options.quick) console.log(`saved: ${await save('', result, plot(result))}.json and .svg`);
 }
 
 await main(parseOptions());

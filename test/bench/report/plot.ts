@@ -1,11 +1,12 @@
 /**
- * A result as an SVG picture: puts a second, latency and processor time against requests in flight, both axes
- * logarithmic; a bar from the lowest to the highest round at each median. Pure.
+ * Results as SVG pictures: panels side by side, both axes logarithmic, with a legend and a foot. `plot` makes the one
+ * of `npm run bench`: puts a second, latency and processor time against requests in flight; a bar from the lowest to
+ * the highest round at each median. Pure.
  */
 import type { Spread } from '../statistics.js';
 import type { BenchResult, Figures } from './result.js';
 
-interface Point {
+export interface Point {
   readonly x: number;
   readonly y: Spread;
 }
@@ -13,6 +14,21 @@ export interface Series {
   readonly title: string;
   readonly color: string;
   readonly points: readonly Point[];
+}
+
+/** One diagram of a picture. */
+export interface Panel {
+  readonly title: string;
+  /** What the horizontal axis counts. */
+  readonly xTitle: string;
+  readonly series: readonly Series[];
+}
+
+export interface Picture {
+  readonly title: string;
+  readonly panels: readonly Panel[];
+  /** Lines below the legend. */
+  readonly foot: readonly string[];
 }
 
 /** A logarithmic axis: from values to places in the picture. */
@@ -42,63 +58,83 @@ export function logAxis(low: number, high: number, from: number, to: number): Ax
 /** Told apart also by readers that do not see all colours alike (Okabe and Ito). */
 const COLORS = ['#0072b2', '#d55e00', '#56b4e9', '#000000', '#009e73', '#cc79a7', '#e69f00', '#7f7f7f'];
 
+/** The colour of the series at this place; colours repeat after eight. */
+export function colorOf(at: number): string {
+  return COLORS[at % COLORS.length] ?? '#000000';
+}
+
 const TITLE = 'Puts into three replicas, every log synced before it acknowledges';
-const WIDTH = 1_240;
 const PANEL = { width: 330, height: 330, gap: 80, left: 70, top: 70 };
+const COLUMNS = 3;
 const LEGEND_ROW = 18;
 
 export function plot(result: BenchResult): string {
   const names = [...new Set(result.figures.map((one) => one.contestant))];
-  const seriesOf = (figure: (one: Figures) => Spread): Series[] =>
-    names.map((name, at) => ({
+  const panelOf = (title: string, figure: (one: Figures) => Spread): Panel => ({
+    title,
+    xTitle: 'requests in flight',
+    series: names.map((name, at) => ({
       title: result.titles[name] ?? name,
-      color: COLORS[at % COLORS.length] ?? '#000000',
+      color: colorOf(at),
       points: result.figures
         .filter((one) => one.contestant === name && figure(one).min > 0)
         .map((one) => ({ x: one.inFlight, y: figure(one) })),
-    }));
-  const panels = [
-    panel(
-      'puts a second',
-      seriesOf((one) => one.perSecond),
-    ),
-    panel(
-      'median latency, ms',
-      seriesOf((one) => one.p50),
-    ),
-    panel(
-      'processor time a put, us',
-      seriesOf((one) => one.cpuUsAll),
-    ),
-  ];
-  const legendTop = PANEL.top + PANEL.height + 64;
-  const legend = seriesOf((one) => one.perSecond).map(({ title, color }, at) => {
-    const x = PANEL.left + (at % 3) * (PANEL.width + PANEL.gap);
-    const y = legendTop + Math.floor(at / 3) * LEGEND_ROW;
-    return `<circle cx="${x}" cy="${y - 4}" r="5" fill="${color}"/>${text(x + 12, y, title)}`;
+    })),
   });
-  const footTop = legendTop + Math.ceil(names.length / 3) * LEGEND_ROW + 16;
-  const foot = [
-    listOf(result.versions),
-    `${listOf(result.machine)}; ${result.date.slice(0, 10)}; ${rounds(result.figures)}`,
-  ].map((line, at) => text(PANEL.left, footTop + at * LEGEND_ROW, line, { fill: '#555555' }));
-  const height = footTop + 2 * LEGEND_ROW;
+  return picture({
+    title: TITLE,
+    panels: [
+      panelOf('puts a second', (one) => one.perSecond),
+      panelOf('median latency, ms', (one) => one.p50),
+      panelOf('processor time a put, us', (one) => one.cpuUsAll),
+    ],
+    foot: footOf(result, rounds(result.figures)),
+  });
+}
+
+/** What a result was measured with, on, and when. `more`: ends the last line. */
+export function footOf(
+  { versions, machine, date }: Pick<BenchResult, 'versions' | 'machine' | 'date'>,
+  more: string,
+): string[] {
+  return [listOf(versions), `${listOf(machine)}; ${date.slice(0, 10)}; ${more}`];
+}
+
+/** Up to three panels a row. The legend names each series once, wherever it first appears. */
+export function picture({ title, panels, foot }: Picture): string {
+  const width = PANEL.left + COLUMNS * (PANEL.width + PANEL.gap) - PANEL.gap + 20;
+  const rowHeight = PANEL.top + PANEL.height + 44;
+  const bodies = panels.map((one, at) => {
+    const x = (at % COLUMNS) * (PANEL.width + PANEL.gap);
+    const y = Math.floor(at / COLUMNS) * rowHeight;
+    return `<g transform="translate(${x} ${y})">${panel(one)}</g>`;
+  });
+  const named = new Map(panels.flatMap(({ series }) => series.map((one) => [one.title, one.color] as const)));
+  const legendTop = Math.max(1, Math.ceil(panels.length / COLUMNS)) * rowHeight + 20;
+  const legend = [...named].map(([name, color], at) => {
+    const x = PANEL.left + (at % COLUMNS) * (PANEL.width + PANEL.gap);
+    const y = legendTop + Math.floor(at / COLUMNS) * LEGEND_ROW;
+    return `<circle cx="${x}" cy="${y - 4}" r="5" fill="${color}"/>${text(x + 12, y, name)}`;
+  });
+  const footTop = legendTop + Math.ceil(named.size / COLUMNS) * LEGEND_ROW + 16;
+  const lines = foot.map((line, at) => text(PANEL.left, footTop + at * LEGEND_ROW, line, { fill: '#555555' }));
+  const height = footTop + foot.length * LEGEND_ROW;
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}"`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}"`,
     ' font-family="Helvetica, Arial, sans-serif" font-size="12">',
-    `<title>${TITLE}</title>`,
-    `<rect width="${WIDTH}" height="${height}" fill="#ffffff"/>`,
-    text(PANEL.left, 30, TITLE, { 'font-size': 16 }),
-    ...panels.map((body, at) => `<g transform="translate(${at * (PANEL.width + PANEL.gap)} 0)">${body}</g>`),
+    `<title>${escaped(title)}</title>`,
+    `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
+    text(PANEL.left, 30, title, { 'font-size': 16 }),
+    ...bodies,
     ...legend,
-    ...foot,
+    ...lines,
     '</svg>',
     '',
   ].join('\n');
 }
 
 /** One diagram with its axes. Nothing but its title when there is no point. */
-export function panel(title: string, all: readonly Series[]): string {
+function panel({ title, xTitle, series: all }: Panel): string {
   const { width, height, left, top } = PANEL;
   const points = all.flatMap((series) => series.points);
   const heading = text(left, top - 12, title, { 'font-weight': 'bold' });
@@ -120,7 +156,7 @@ export function panel(title: string, all: readonly Series[]): string {
     const line = `<line x1="${at}" x2="${at}" y1="${top}" y2="${bottom}" stroke="#e2e2e2"/>`;
     return line + text(at, bottom + 16, label(tick), { 'text-anchor': 'middle' });
   });
-  const under = text(left + width / 2, bottom + 34, 'requests in flight', { 'text-anchor': 'middle' });
+  const under = text(left + width / 2, bottom + 34, xTitle, { 'text-anchor': 'middle' });
   return [heading, ...horizontal, ...vertical, frame, under, ...all.map((series) => curve(series, x, y))].join('\n');
 }
 

@@ -61,7 +61,7 @@ function range({ min, max }: Spread): string {
 }
 
 /** Three digits, or all that lie before the point. */
-function short(value: number): string {
+export function short(value: number): string {
   if (Math.abs(value) >= 100) return value.toFixed(0);
   return String(Number(value.toPrecision(3)));
 }

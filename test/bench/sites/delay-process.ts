@@ -1,8 +1,6 @@
-/**
- * The lines between the sites, in a process of their own: what else the benchmark does must not make them slower. It is told what to do by
- * messages of its parent, one after the other, and answers each.
- */
+/** The lines between the sites, in a process of their own. */
 import { summarize } from '../summary.js';
+import { serveParent } from '../told-process.js';
 import { DelayProxy, type Line } from './delay-proxy.js';
 
 export type ToLines =
@@ -11,7 +9,7 @@ export type ToLines =
   | { readonly type: 'lateness' };
 
 export type FromLines =
-  | { readonly type: 'ready' | 'done' }
+  | { readonly type: 'done' }
   | { readonly type: 'opened'; readonly port: number }
   | { readonly type: 'lateness'; readonly count: number; readonly p50: number; readonly p99: number };
 
@@ -35,13 +33,4 @@ async function run(told: ToLines): Promise<FromLines> {
   }
 }
 
-const answer = (message: FromLines): void => {
-  process.send?.(message);
-};
-
-let last: Promise<void> = Promise.resolve();
-process.on('message', (told: ToLines) => {
-  last = last.then(async () => answer(await run(told)));
-});
-process.on('disconnect', () => process.exit(0));
-answer({ type: 'ready' });
+serveParent(run);

@@ -14,9 +14,9 @@ import { connect } from 'nats';
 import { LocalCluster } from '../../../deploy/local/cluster.js';
 import { projectRoot } from '../../../deploy/local/project.js';
 import { Subjects } from '../../../shared/wire/subjects.js';
-import { eventually } from '../../harness/index.js';
 import { listOf, positive, positiveInteger } from '../options.js';
 import { machine, versions } from '../report/about.js';
+import { leadersOf, untilHome } from '../systems/leaders.js';
 import { Stage } from '../systems/stage.js';
 import { type Absence, cutOff } from './cut-off.js';
 import { Lines } from './lines.js';
@@ -84,15 +84,6 @@ function parseOptions(): Options {
     .opts<Options>();
 }
 
-/** The site of each group's leader, in the order of the groups. */
-async function leadersOf(cluster: LocalCluster): Promise<number[]> {
-  const statuses = await cluster.status();
-  return Array.from({ length: cluster.groups }, (_, group) => {
-    const leader = statuses.find(({ groups }) => groups[group]?.role === 'leader')?.server;
-    return leader === undefined ? -1 : cluster.servers.indexOf(leader);
-  });
-}
-
 interface Run {
   readonly rows: readonly Row[];
   readonly absence: Absence | undefined;
@@ -123,10 +114,8 @@ async function run(groups: number, profile: Profile, options: Options, stage: St
       sites.push({ name: `site${at + 1}`, server, connection, asksOwnServer: options.ownServer });
     }
     const subjects = new Subjects(cluster.cluster);
-    const home = Array.from({ length: groups }, (_, group) => group % servers.length);
-    const areHome = async () => (await leadersOf(cluster)).join() === home.join();
-    // Leaders go to the sites that they prefer; between far sites that takes a while.
-    await eventually('each group is led at its own site', areHome, { timeoutMs: WAIT_MS_MAX, everyMs: 500 });
+    // Between far sites that takes a while.
+    await untilHome(cluster, WAIT_MS_MAX);
     await measure('applied', subjects, sites, { inFlight: 4, seconds: quick ? 2 : 10, warmUpSeconds: 0 });
     const rows: Row[] = [];
     for (const inFlight of quick ? [1] : options.inFlight) {
