@@ -23,6 +23,8 @@ export interface Measured extends LoadResult {
 export interface Hooks {
   /** The warm-up is over. */
   readonly onMeasuring?: () => void;
+  /** The measured seconds are over; what was sent may still be under way. */
+  readonly onMeasured?: () => void;
   readonly onGap?: (gap: Gap) => void;
 }
 
@@ -66,6 +68,7 @@ export class LoadProcess {
           hooks.onGap?.(message.gap);
         } else if (message.event === 'measured') {
           take();
+          hooks.onMeasured?.();
         } else {
           this.child.off('message', onMessage);
           this.child.off('exit', onExit);
