@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from 'commander';
-import { connect, type NatsConnection } from 'nats';
+import { connect } from 'nats';
 import postgres from 'postgres';
 import type { LocalCluster } from '../../deploy/local/cluster.js';
 import { MembersAdmin } from '../../services/cli/members.js';
@@ -21,6 +21,7 @@ import { Random } from '../chaos/random.js';
 import { eventually, startTestCluster } from '../harness/index.js';
 import { converged } from '../integration/cluster/inspect.js';
 import { Samples, type Summary, summarize } from './summary.js';
+import { synced, takeSnapshot } from './systems/state.js';
 
 const FRESH = 's4';
 const TRANSACTION_OPS = 50;
@@ -129,19 +130,6 @@ class OpenLoad {
   }
 }
 
-/** Resolves, with the merged index, when the database of `server` shows every write that was acknowledged before. */
-function synced(connection: NatsConnection, server: string): Promise<number> {
-  const subject = new Subjects('craft').sync(server);
-  return eventually(
-    `the database of ${server} is up to date`,
-    async () => {
-      const reply = await connection.request(subject, '', { timeout: 10_000 });
-      return reply.json<{ index?: number }>().index;
-    },
-    { timeoutMs: WAIT_MS_MAX },
-  );
-}
-
 /** Keys whose version does not count the fill and every acknowledged put, each once. */
 async function miscounted(cluster: LocalCluster, server: string, load: OpenLoad): Promise<number> {
   const sql = postgres(cluster.databaseUrl(server), { max: 1, onnotice: () => undefined });
@@ -170,7 +158,7 @@ async function main(options: Options): Promise<number> {
     const perSecond = await fill(client, options.keys);
     console.log(`${options.keys} keys, written in transactions of ${TRANSACTION_OPS}: ${perSecond.toFixed(0)}/s`);
     const bucket = await SnapshotBucket.open(connection, new Subjects(cluster.cluster), 1);
-    const snapshotMs = await takeSnapshot(connection, bucket);
+    const snapshotMs = await takeSnapshot(connection, bucket, WAIT_MS_MAX);
     const info = (await bucket.list()).at(-1);
     console.log(
       `a snapshot of them: ${((info?.bytes ?? 0) / 2 ** 20).toFixed(1)} MiB, taken in ${(snapshotMs / 1_000).toFixed(1)} s`,
@@ -189,7 +177,7 @@ async function main(options: Options): Promise<number> {
     const print = () => undefined;
     await new MembersAdmin({ connection, subjects, groups, timeoutMs: WAIT_MS_MAX, print }).add(FRESH);
     const votingMs = performance.now() - startMs;
-    await synced(connection, FRESH);
+    await synced(connection, FRESH, WAIT_MS_MAX);
     const caughtUpMs = performance.now() - startMs;
     console.log(
       `${FRESH} votes in every group after ${(votingMs / 1_000).toFixed(1)} s, and its database is up to date after ${(caughtUpMs / 1_000).toFixed(1)} s`,
@@ -217,19 +205,6 @@ async function main(options: Options): Promise<number> {
     await connection.close();
     await test.stop();
   }
-}
-
-/** Everybody is asked; resolves when one that covers everything up to now is in the bucket. Milliseconds. */
-async function takeSnapshot(connection: NatsConnection, bucket: SnapshotBucket): Promise<number> {
-  const wanted = await synced(connection, 's1');
-  const startMs = performance.now();
-  connection.publish(new Subjects('craft').admin('snapshot'));
-  await eventually(
-    'a snapshot',
-    async () => ((await bucket.list()).at(-1)?.position.mergedIndex ?? 0) >= wanted || undefined,
-    { timeoutMs: WAIT_MS_MAX },
-  );
-  return performance.now() - startMs;
 }
 
 process.exitCode = await main(parseOptions());

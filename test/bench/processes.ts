@@ -75,3 +75,31 @@ export function residentMiB(pid: number): number {
     return 0;
   }
 }
+
+/**
+ * Memory of process trees (MiB), by name. Pages that several processes of a tree share, as those of Postgres do, count
+ * once (PSS). Where that may not be read, the resident memory of the root.
+ */
+export function memoryMiB(processes: Processes): Record<string, number> {
+  const stats = readStats();
+  const roots = new Map(Object.entries(processes).map(([name, pid]) => [pid, name]));
+  const sums: Record<string, number> = Object.fromEntries(Object.keys(processes).map((name) => [name, 0]));
+  for (const pid of stats.keys()) {
+    for (let at: number | undefined = pid; at !== undefined && at > 1; at = stats.get(at)?.parent) {
+      const name = roots.get(at);
+      if (name === undefined) continue;
+      sums[name] = (sums[name] ?? 0) + (shareMiB(pid) ?? (pid === at ? residentMiB(pid) : 0));
+      break;
+    }
+  }
+  return sums;
+}
+
+function shareMiB(pid: number): number | undefined {
+  try {
+    const [, kib] = /^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8')) ?? [];
+    return kib === undefined ? undefined : Number(kib) / 1_024;
+  } catch {
+    return undefined;
+  }
+}
