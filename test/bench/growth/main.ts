@@ -122,7 +122,7 @@ async function costOf(given: Given, dimension: Dimension, size: number, setting:
       postgres: memory['postgres'] ?? 0,
     },
     failures: runs.reduce((sum, run) => sum + Object.values(run.failures).reduce((a, b) => a + b, 0), 0),
-    othersUse: Math.max(...runs.map((run) => (run.processorSeconds[OTHERS] ?? 0) / (seconds * cpus().length))),
+    othersUse: Math.max(0, ...runs.map((run) => (run.processorSeconds[OTHERS] ?? 0) / (seconds * cpus().length))),
   };
 }
 

@@ -60,10 +60,13 @@ export function processorBound(shape: Shape, { leaderUs, followerUs }: Costs, sh
   return (share * 1e6) / (led * leaderUs + (1 - led) * followerUs);
 }
 
+/** For each leader: with fewer, one runs empty while the others, which are picked at random, have a queue. */
+const IN_FLIGHT_MIN = 8;
+
 /**
- * Requests in flight that keep a system busy that does `perSecond`, when each waits for `waitMs`: a queue of that
- * length at the bottleneck, and no longer one, which would hold up heartbeats. 4 at least.
+ * Requests in flight that keep the leaders busy, when all of them do `perSecond` and each request waits for `waitMs`: a
+ * queue of that length at the bottleneck, and no longer one, which would hold up heartbeats.
  */
-export function inFlightFor(perSecond: number, waitMs: number): number {
-  return Math.max(4, Math.ceil((perSecond * waitMs) / 1_000));
+export function inFlightFor({ servers, groups }: Shape, perSecond: number, waitMs: number): number {
+  return Math.max(IN_FLIGHT_MIN * Math.min(servers, groups), Math.ceil((perSecond * waitMs) / 1_000));
 }

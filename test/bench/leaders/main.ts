@@ -77,7 +77,7 @@ function parseOptions(): Options {
     .option('--values <list>', 'bytes of a value, in turn', listOf(positiveInteger), [1_024, 16_384])
     .option('--limit <n>', 'bytes a second of each link (default: by the size of the value)', positiveInteger)
     .option('--share <n>', 'of a processor for each server; 0: do not measure that', share, 0.15)
-    .option('--wait-ms <n>', 'in flight is what the bound does in this time', positive, 150)
+    .option('--wait-ms <n>', 'in flight is what the bound does in this time, 8 a leader at least', positive, 150)
     .option('--seconds <n>', 'measured, of each figure (default 10; quick 4)', positive)
     .option('--warm-up-seconds <n>', 'before each figure (default 4; quick 2)', positive)
     .option('--no-save', 'do not save the result')
@@ -135,7 +135,8 @@ async function figures(given: Given, valueBytes: number, inFlight: number): Prom
     inFlight,
     haveLeadersMoved: (await leadersOf(cluster)).join() !== before.join(),
     machineUse: busy / (seconds * cpus().length),
-    othersUse: (measured.processorSeconds[OTHERS] ?? 0) / (seconds * cpus().length),
+    // Processor time comes in steps: nothing may look like less than nothing.
+    othersUse: Math.max(0, measured.processorSeconds[OTHERS] ?? 0) / (seconds * cpus().length),
     counts: Object.fromEntries(given.servers.map((server) => [server, between(first[server], last[server])])),
   };
 }
@@ -176,9 +177,10 @@ function common(given: Given, valueBytes: number, measured: Figures) {
 async function narrowLinks(given: Given, valueBytes: number): Promise<LinkRow> {
   const { links, options, servers, groups } = given;
   const bytesPerSecond = options.limit ?? (valueBytes >= LARGE_VALUE_BYTES ? LIMIT.large : LIMIT.small);
-  const bounds = linkBounds({ servers: servers.length, groups }, valueBytes, bytesPerSecond);
+  const shape = { servers: servers.length, groups };
+  const bounds = linkBounds(shape, valueBytes, bytesPerSecond);
   await links.limit(bytesPerSecond);
-  const measured = await figures(given, valueBytes, inFlightFor(bounds.allCopies, options.waitMs));
+  const measured = await figures(given, valueBytes, inFlightFor(shape, bounds.allCopies, options.waitMs));
   await links.limit(undefined);
   const all = Object.values(measured.counts);
   const busiest = all.reduce((most, one) => (one.sent.bytes > most.sent.bytes ? one : most));

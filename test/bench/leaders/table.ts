@@ -63,7 +63,7 @@ export function linkTable(rows: readonly LinkRow[]): string {
     'failures',
   ];
   const lines = rows.map((row) => [
-    ...common(row, (row.bytesPerSecond / 1e6).toFixed(1)),
+    ...common(row, (row.bytesPerSecond / 1e6).toFixed(2)),
     short(row.bounds.allCopies),
     ...nearness(row.perSecond, row.bounds.allCopies),
     ofOneGroup(row, rows),
@@ -145,7 +145,7 @@ export function leadersPicture(result: LeadersResult): string {
   const { links, processors } = result;
   const values = [...new Set(links.map(({ valueBytes }) => valueBytes))];
   const limitOf = (valueBytes: number): string =>
-    ((links.find((row) => row.valueBytes === valueBytes)?.bytesPerSecond ?? 0) / 1e6).toFixed(1);
+    ((links.find((row) => row.valueBytes === valueBytes)?.bytesPerSecond ?? 0) / 1e6).toFixed(2);
   const panels = [
     ...values.map((value) =>
       panelOf(

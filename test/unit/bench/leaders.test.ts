@@ -169,7 +169,9 @@ describe('bounds', () => {
     expect(processorBound({ servers: 3, groups: 3 }, costs, 0.1)).toBeCloseTo(1_000);
   });
   it('say how many requests keep a link busy', () => {
-    expect([inFlightFor(488.2, 150), inFlightFor(3, 150)]).toEqual([74, 4]);
+    const one = { servers: 3, groups: 1 };
+    expect([inFlightFor(one, 488.2, 150), inFlightFor(one, 3, 150)]).toEqual([74, 8]);
+    expect(inFlightFor({ servers: 3, groups: 6 }, 100, 150)).toBe(24);
   });
 });
 
@@ -232,7 +234,7 @@ describe('the output', () => {
     const about = { date: '2026-01-31T12:30:00Z', versions: { craft: '1' }, machine: { cores: 2 } };
     const large = { ...one, valueBytes: 16_384, bytesPerSecond: 6_000_000 };
     const svg = leadersPicture({ ...about, links: [one, three, large], processors: [slow] });
-    for (const text of ['links of 1.5 MB/s, values of 1024 bytes', 'links of 6.0 MB/s', '0.15 of a processor']) {
+    for (const text of ['links of 1.50 MB/s, values of 1024 bytes', 'links of 6.00 MB/s', '0.15 of a processor']) {
       expect(svg).toContain(text);
     }
     expect(svg.match(/1 group: bound by arithmetic<\/text>/g)).toHaveLength(1);
