@@ -7,21 +7,21 @@
  *
  * See README.md of the folder above.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { connect } from 'nats';
 import { LocalCluster } from '../../../deploy/local/cluster.js';
-import { projectRoot } from '../../../deploy/local/project.js';
 import { Subjects } from '../../../shared/wire/subjects.js';
 import { listOf, positive, positiveInteger } from '../options.js';
 import { machine, versions } from '../report/about.js';
+import { save } from '../report/save.js';
 import { leadersOf, untilHome } from '../systems/leaders.js';
 import { Stage } from '../systems/stage.js';
 import { type Absence, cutOff } from './cut-off.js';
 import { Lines } from './lines.js';
 import { KINDS, type Kind, type Measured, measure, type Site } from './measure.js';
 import { startNatsSites, type Topology } from './nats-sites.js';
+import { sitesPicture } from './picture.js';
 import { boundsOf, type Profile, profileOf } from './profiles.js';
 import { type Row, sitesTable } from './table.js';
 
@@ -34,6 +34,7 @@ interface Options {
   readonly inFlight: readonly number[];
   readonly kinds: readonly Kind[];
   readonly ownServer: boolean;
+  readonly clocks: readonly number[];
   readonly seconds?: number;
   readonly cutSeconds?: number;
   readonly save?: boolean;
@@ -48,6 +49,8 @@ export interface SitesResult {
   readonly topology: Topology;
   /** Clients named the server of their site. */
   readonly ownServer: boolean;
+  /** How far the clock of each site was ahead. */
+  readonly clocksMs: readonly number[];
   readonly rows: readonly Row[];
   readonly absences: readonly Absence[];
   /** Of the delaying lines, beyond the delay (milliseconds). */
@@ -77,6 +80,7 @@ function parseOptions(): Options {
     .option('--in-flight <list>', 'requests in flight at each site', listOf(positiveInteger), [1, 64])
     .option('--kinds <list>', `of ${KINDS.join(', ')}`, listOf(kind), [...KINDS])
     .option('--own-server', 'clients name the server of their site (it must lead a group to take commands)', false)
+    .option('--clocks <list>', 'how far the clock of each site is ahead (milliseconds)', listOf(Number), [0])
     .option('--seconds <n>', 'measured seconds of each figure (default 10)', positive)
     .option('--cut-seconds <n>', 'how long the last site is cut off at the end (default 30; 0: not at all)', Number)
     .option('--no-save', 'do not save the result')
@@ -89,10 +93,16 @@ interface Run {
   readonly absence: Absence | undefined;
 }
 
+/** Of each site; those that are not given are right. */
+function clocksOf({ delayMs }: Profile, { clocks }: Options): number[] {
+  return delayMs.map((_, at) => clocks[at] ?? 0);
+}
+
 async function run(groups: number, profile: Profile, options: Options, stage: Stage, lines: Lines): Promise<Run> {
   const { quick = false, jitter, topology, kinds, seconds = quick ? 4 : 10 } = options;
   const folder = await stage.nextTurn();
   const servers = profile.delayMs.map((_, at) => `s${at + 1}`);
+  const clocksMs = clocksOf(profile, options);
   await stage.createDatabases(servers.map((server) => `${PREFIX}${server}`));
   const nats = await startNatsSites(folder, profile, jitter, topology, lines);
   const cluster = new LocalCluster({
@@ -103,7 +113,15 @@ async function run(groups: number, profile: Profile, options: Options, stage: St
     databaseUrl: stage.databaseUrl,
     databasePrefix: PREFIX,
     environment: { CRAFT_LOG_LEVEL: 'warn' },
-    environmentOf: (server) => ({ CRAFT_NATS_URL: nats.urls[servers.indexOf(server)] }),
+    environmentOf: (server) => {
+      const at = servers.indexOf(server);
+      return {
+        CRAFT_NATS_URL: nats.urls[at],
+        // In a supercluster a stream lies at the site of its server anyway.
+        ...(topology === 'stretched' && { CRAFT_NATS_STREAM_TAGS: `node:site${at + 1}` }),
+        ...(clocksMs[at] !== 0 && { CRAFT_TEST_CLOCK_OFFSET_MS: String(clocksMs[at]) }),
+      };
+    },
   });
   const sites: Site[] = [];
   try {
@@ -145,14 +163,6 @@ function p50s(measured: readonly Measured[]): string {
   return measured.map(({ p50 }) => p50).join(' / ');
 }
 
-async function save(result: SitesResult): Promise<string> {
-  const folder = join(projectRoot(), 'test', 'bench', 'results');
-  await mkdir(folder, { recursive: true });
-  const path = join(folder, `sites-${result.topology}-${result.date.slice(0, 16).replace(':', '-')}.json`);
-  await writeFile(path, `${JSON.stringify(result, undefined, 2)}\n`);
-  return path;
-}
-
 async function main(options: Options): Promise<void> {
   const profile = profileOf(options.delays.join(','), options.delays);
   const stage = await Stage.start({ layout: 'server', craftNats: 3 });
@@ -184,11 +194,12 @@ async function main(options: Options): Promise<void> {
       jitterMs: options.jitter,
       topology: options.topology,
       ownServer: options.ownServer,
+      clocksMs: clocksOf(profile, options),
       rows,
       absences,
       lateness,
     };
-    console.log(`saved ${await save(result)}`);
+    console.log(`saved: ${await save(`sites-${options.topology}-`, result, sitesPicture(result))}.json and .svg`);
   } finally {
     await stage.stop();
   }

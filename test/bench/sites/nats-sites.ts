@@ -110,6 +110,7 @@ async function startSite(
         ];
   const text = [
     `server_name: ${name}`,
+    `server_tags: ["node:${name}"]`,
     `listen: "127.0.0.1:${port}"`,
     'max_payload: 4MB',
     `jetstream { store_dir: ${JSON.stringify(join(home, 'jetstream'))}, max_file_store: 1GB }`,
