@@ -136,7 +136,7 @@ export class ReplicaTracing {
     command.span?.end(spanTimeUs(), { ...requestOf(command), error });
   }
 
-  /** The entry lost its place, or its fate is not known. In doubt, the applier ends craft.command if the entry is applied after all. */
+  /** The entry lost its place, or its outcome is not known. In doubt, the applier ends craft.command if the entry is applied after all. */
   onFailed(group: GroupId, placed: Placed<ClientCommand>, outcome: 'replaced' | 'unknown'): void {
     const { command, index, term, timestamp } = placed;
     const { span, receivedUs } = command;

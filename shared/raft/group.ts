@@ -81,7 +81,7 @@ export interface PendingWrite {
  * What has become of an entry (T9): `committed`; `replaced`, it never will be; `open`, it still may or may not be; `unknown`, a snapshot
  * covers its place.
  */
-export type Fate = 'committed' | 'replaced' | 'open' | 'unknown';
+export type EntryOutcome = 'committed' | 'replaced' | 'open' | 'unknown';
 
 export class Group {
   private readonly state: GroupState;
@@ -342,7 +342,7 @@ export class Group {
     return this.state.lastCommandTimestamp;
   }
   /** What has become of the entry that the leader of `term` made at `index`. */
-  fateOf(index: Index, term: Term): Fate {
+  outcomeOf(index: Index, term: Term): EntryOutcome {
     const { log, commitIndex } = this.state;
     // Terms never decrease in a log, and every later leader has what is committed (Raft section 5.4.3).
     if (index > commitIndex) return log.termAt(commitIndex) > term ? 'replaced' : 'open';

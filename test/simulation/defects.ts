@@ -634,11 +634,11 @@ const PLANS: readonly Plan[] = [
     install: () =>
       replace(
         Group,
-        'fateOf',
+        'outcomeOf',
         (original) =>
           function (...given) {
-            const fate = original.apply(this, given);
-            return fate === 'open' ? 'replaced' : fate;
+            const outcome = original.apply(this, given);
+            return outcome === 'open' ? 'replaced' : outcome;
           },
       ),
   },

@@ -44,7 +44,7 @@ export type Effect<C extends QueuedCommand> =
   /** Its place in the merged log is final: answers `ordered` (T7). */
   | { readonly type: 'ordered'; readonly group: GroupId; readonly placed: Placed<C> }
   | { readonly type: 'leading'; readonly group: GroupId; readonly term: Term }
-  /** Leadership ended. What was not committed is answered for as soon as its fate is known: see `failed`. */
+  /** Leadership ended. What was not committed is answered for as soon as its outcome is known: see `failed`. */
   | { readonly type: 'lost'; readonly group: GroupId; readonly term: Term }
   | FailedEffect<C>
   /** A read barrier is passed: the state may be read once, in each group, the command with this index is applied (T6). */

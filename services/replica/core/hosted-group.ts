@@ -221,8 +221,8 @@ export class HostedGroup<C extends QueuedCommand> {
   private resolve(nowMs: number): void {
     const { id, group, unresolved, acknowledgements, emit } = this;
     if (unresolved.isEmpty) return;
-    for (const { fate, entries, waiting } of unresolved.settle(group, nowMs)) {
-      if (fate === 'committed') {
+    for (const { outcome, entries, waiting } of unresolved.resolve(group, nowMs)) {
+      if (outcome === 'committed') {
         // The applier answers for the rest.
         for (const placed of waiting) {
           emit({ type: 'committed', group: id, placed });
@@ -230,7 +230,7 @@ export class HostedGroup<C extends QueuedCommand> {
         }
         continue;
       }
-      emit({ type: 'failed', group: id, outcome: fate === 'replaced' ? 'replaced' : 'unknown', entries, waiting });
+      emit({ type: 'failed', group: id, outcome: outcome === 'replaced' ? 'replaced' : 'unknown', entries, waiting });
     }
   }
 }

@@ -7,7 +7,7 @@
  * stays open for longer than that is told to be unknown.
  */
 import type { Index, LogEntry, Term } from '../../../shared/raft/entry.js';
-import type { Fate, Group } from '../../../shared/raft/group.js';
+import type { EntryOutcome, Group } from '../../../shared/raft/group.js';
 import type { Placed, QueuedCommand } from './effect.js';
 
 /** What a leadership leaves behind. */
@@ -19,8 +19,8 @@ export interface Leftover<C extends QueuedCommand> {
   readonly waiting: readonly Placed<C>[];
 }
 
-export interface Settled<C extends QueuedCommand> extends Omit<Leftover<C>, 'term'> {
-  readonly fate: Exclude<Fate, 'open'>;
+export interface Resolved<C extends QueuedCommand> extends Omit<Leftover<C>, 'term'> {
+  readonly outcome: Exclude<EntryOutcome, 'open'>;
 }
 
 interface Held<C extends QueuedCommand> extends Leftover<C> {
@@ -35,7 +35,7 @@ const HELD_MAX = 4;
 
 export class UnresolvedCommands<C extends QueuedCommand> {
   private held: Held<C>[] = [];
-  /** Fates change with the commit index only. */
+  /** Outcomes change with the commit index only. */
   private lookedAt: Index = -1;
 
   get isEmpty(): boolean {
@@ -50,31 +50,31 @@ export class UnresolvedCommands<C extends QueuedCommand> {
   }
 
   /** Takes out what is decided by now, in order, and what has waited for too long. */
-  settle(group: Pick<Group, 'commitIndex' | 'fateOf'>, nowMs: number): Settled<C>[] {
+  resolve(group: Pick<Group, 'commitIndex' | 'outcomeOf'>, nowMs: number): Resolved<C>[] {
     const [oldest] = this.held;
     if (oldest === undefined || (group.commitIndex === this.lookedAt && nowMs < oldest.untilMs)) return [];
     this.lookedAt = group.commitIndex;
-    const settled: Settled<C>[] = [];
+    const resolved: Resolved<C>[] = [];
     const surplus = this.held.length - HELD_MAX;
     this.held = this.held.flatMap((held, i) => {
       const isOver = nowMs >= held.untilMs || i < surplus;
       const { open, ...known } = split(held, (index) => {
-        const fate = group.fateOf(index, held.term);
-        return fate === 'open' && isOver ? 'unknown' : fate;
+        const outcome = group.outcomeOf(index, held.term);
+        return outcome === 'open' && isOver ? 'unknown' : outcome;
       });
-      for (const fate of ['committed', 'replaced', 'unknown'] as const) {
-        if (known[fate].entries.length > 0) settled.push({ fate, ...known[fate] });
+      for (const outcome of ['committed', 'replaced', 'unknown'] as const) {
+        if (known[outcome].entries.length > 0) resolved.push({ outcome, ...known[outcome] });
       }
       return open.entries.length > 0 ? [{ ...held, ...open }] : [];
     });
-    return settled;
+    return resolved;
   }
 }
 
-function split<C extends QueuedCommand>({ entries, waiting }: Leftover<C>, fateOf: (index: Index) => Fate) {
+function split<C extends QueuedCommand>({ entries, waiting }: Leftover<C>, outcomeOf: (index: Index) => EntryOutcome) {
   const none = () => ({ entries: [] as LogEntry[], waiting: [] as Placed<C>[] });
   const parts = { committed: none(), replaced: none(), open: none(), unknown: none() };
-  for (const entry of entries) parts[fateOf(entry.index)].entries.push(entry);
-  for (const placed of waiting) parts[fateOf(placed.index)].waiting.push(placed);
+  for (const entry of entries) parts[outcomeOf(entry.index)].entries.push(entry);
+  for (const placed of waiting) parts[outcomeOf(placed.index)].waiting.push(placed);
   return parts;
 }
