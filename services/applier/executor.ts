@@ -99,7 +99,7 @@ export class Executor {
   ) {}
 
   /** Gives the core something that has happened, and does what it wants done. */
-  happen(event: (core: ApplierCore) => void): void {
+  dispatch(event: (core: ApplierCore) => void): void {
     if (this.isStopped) return;
     this.outside.onTurn();
     try {
@@ -139,7 +139,7 @@ export class Executor {
     clearTimeout(this.waker);
     if (this.isStopping) return;
     const ms = Math.max(1, this.core.nextWakeMs - performance.now());
-    this.waker = setTimeout(() => this.happen(() => undefined), ms);
+    this.waker = setTimeout(() => this.dispatch(() => undefined), ms);
     this.waker.unref();
   }
 
@@ -196,7 +196,7 @@ export class Executor {
         tail.next(effect.wanted, (found) => {
           this.outside.onArrived(found);
           // Not within the event that asked.
-          queueMicrotask(() => this.happen((core) => core.followed(effect.id, found)));
+          queueMicrotask(() => this.dispatch((core) => core.followed(effect.id, found)));
         });
         return;
       case 'look':
@@ -272,10 +272,10 @@ export class Executor {
     failed: (core: ApplierCore, error: unknown) => void,
   ): void {
     work.then(
-      (value) => this.happen(done(value)),
+      (value) => this.dispatch(done(value)),
       (error: unknown) => {
         if (!this.isStopping) this.outside.warn(what, error);
-        this.happen((core) => failed(core, error));
+        this.dispatch((core) => failed(core, error));
       },
     );
   }
@@ -288,9 +288,9 @@ export class Executor {
     });
     try {
       const [hasMore, position] = await Promise.all([reader.reaches(wanted), locating]);
-      this.happen((core) => core.looked(id, hasMore, position));
+      this.dispatch((core) => core.looked(id, hasMore, position));
     } catch (error) {
-      this.happen((core) => core.lookFailed(id, error));
+      this.dispatch((core) => core.lookFailed(id, error));
     }
   }
 
@@ -304,7 +304,7 @@ export class Executor {
       told = (core) => core.engineFailed(error);
     }
     this.engineWorks = undefined;
-    this.happen(told);
+    this.dispatch(told);
   }
 
   private async workOf(effect: EngineWork): Promise<(core: ApplierCore) => void> {
@@ -383,7 +383,7 @@ export class Executor {
       if (!this.isStopping) this.outside.warn('the rows could not be added up', error);
       told = (core) => core.verifyFailed(error);
     }
-    this.happen(told);
+    this.dispatch(told);
   }
 }
 

@@ -96,7 +96,7 @@ export class ApplierService implements Service {
     this.warn = warnOccasionally(logger);
     this.positions = new AppliedPositions(indexesOf(position.positions), (isAwaited) => {
       // Not within the batch that has ended a read's waiting.
-      queueMicrotask(() => this.executor.happen((one) => one.setAwaited(isAwaited)));
+      queueMicrotask(() => this.executor.dispatch((one) => one.setAwaited(isAwaited)));
     });
     if (links.applied !== undefined) links.applied.indexes = this.positions.indexes;
     this.answers = answersOver(connection);
@@ -152,7 +152,7 @@ export class ApplierService implements Service {
       replicas: config.snapshots.replicas,
       dueEntries: config.snapshots.entries,
       onBucket: (trouble) => health.report('snapshots', trouble),
-      onTaking: (other, isTaking) => this.executor.happen((one) => one.heardTaking(other, isTaking)),
+      onTaking: (other, isTaking) => this.executor.dispatch((one) => one.heardTaking(other, isTaking)),
       logger,
       warn: this.warn,
       metrics,
@@ -199,7 +199,7 @@ export class ApplierService implements Service {
       connection,
       subjects,
       server,
-      onVoters: (voters) => executor.happen((one) => one.setVoters(voters)),
+      onVoters: (voters) => executor.dispatch((one) => one.setVoters(voters)),
       signal: this.stopping.signal,
     });
     const onFailure = (what: string) => (error: unknown) => {
@@ -231,9 +231,9 @@ export class ApplierService implements Service {
       refusal,
       waiting: () => core.waiting,
       tracing,
-      onBehind: (found) => executor.happen((one) => one.foundAt(found)),
+      onBehind: (found) => executor.dispatch((one) => one.foundAt(found)),
       onFailure: (error) => {
-        executor.happen((one) => one.readFailed(error));
+        executor.dispatch((one) => one.readFailed(error));
         onFailure('a read failed')(error);
       },
     });
@@ -249,7 +249,7 @@ export class ApplierService implements Service {
     void connection.closed().then((error) => {
       this.end(new Error('the NATS connection is closed for good', { cause: error }));
     });
-    executor.happen(() => undefined);
+    executor.dispatch(() => undefined);
   }
 
   async stop(): Promise<void> {
@@ -355,7 +355,7 @@ export class ApplierService implements Service {
       this.counts.malformed.add();
       return;
     }
-    this.executor.happen((core) => core.heard(message));
+    this.executor.dispatch((core) => core.heard(message));
   }
 
   private committed({ commands }: Answer, startUs: number): void {
@@ -384,7 +384,7 @@ export class ApplierService implements Service {
   /** After a reconnect the stream may be another one, or shorter: look the place up again. */
   private async watchConnection(): Promise<void> {
     for await (const status of this.connection.status()) {
-      if (status.type === 'reconnect') this.executor.happen((core) => core.reconnected());
+      if (status.type === 'reconnect') this.executor.dispatch((core) => core.reconnected());
     }
   }
 }

@@ -31,7 +31,7 @@ export interface SnapshotRequestsOptions {
   readonly groups: number;
   readonly engine: Pick<StorageEngine, 'verify' | 'outcomes'>;
   readonly snapshots: Pick<Snapshots, 'list' | 'openFile'>;
-  readonly executor: Pick<Executor, 'happen' | 'installs' | 'takes' | 'rebuilds'>;
+  readonly executor: Pick<Executor, 'dispatch' | 'installs' | 'takes' | 'rebuilds'>;
   readonly onFailure: (error: unknown) => void;
 }
 
@@ -50,7 +50,7 @@ export class SnapshotRequests {
     // To all servers, and no answer is wanted: one of them does it.
     this.listen(subjects.admin('snapshot'), async (message) => {
       if (message.reply) return take();
-      executor.happen((core) => core.wantSnapshot());
+      executor.dispatch((core) => core.wantSnapshot());
       return {};
     });
     this.listen(subjects.admin('snapshot', server), take);
@@ -156,7 +156,7 @@ export class SnapshotRequests {
     const { executor, groups } = this.options;
     const atLeast = parseInstall(data, groups);
     const position = await executor.installs.ask((request) =>
-      executor.happen((core) => core.install(request, atLeast)),
+      executor.dispatch((core) => core.install(request, atLeast)),
     );
     if (position !== null) return located(position, groups);
     throw new CraftError('UNAVAILABLE', 'no snapshot reaches so far yet; one has been asked for');
@@ -164,7 +164,7 @@ export class SnapshotRequests {
 
   private async take(): Promise<object> {
     const { executor, snapshots } = this.options;
-    const taken = await executor.takes.ask((request) => executor.happen((core) => core.takeSnapshot(request)));
+    const taken = await executor.takes.ask((request) => executor.dispatch((core) => core.takeSnapshot(request)));
     const info = (await snapshots.list()).find(({ name }) => name === taken?.name);
     if (info !== undefined) return summary(info);
     throw new CraftError('UNAVAILABLE', 'no majority of servers has confirmed a snapshot in time');
@@ -172,7 +172,7 @@ export class SnapshotRequests {
 
   private async rebuild(): Promise<object> {
     const { executor, groups } = this.options;
-    const position = await executor.rebuilds.ask((request) => executor.happen((core) => core.rebuild(request)));
+    const position = await executor.rebuilds.ask((request) => executor.dispatch((core) => core.rebuild(request)));
     if (position !== null) return located(position, groups);
     throw new CraftError(
       'UNAVAILABLE',

@@ -56,7 +56,7 @@ export class Executor<C extends QueuedCommand> {
     private readonly store: LogStore,
     private readonly outside: Outside<C>,
     /** Gives the core something that has happened. */
-    private readonly happen: (event: (core: ReplicaCore<C>) => void) => void,
+    private readonly dispatch: (event: (core: ReplicaCore<C>) => void) => void,
     /** The log store is damaged: nothing goes on. */
     private readonly fail: (error: Error) => void,
   ) {}
@@ -137,7 +137,7 @@ export class Executor<C extends QueuedCommand> {
       this.onWriteFailed(toError(error));
       return;
     }
-    this.happen((core) => core.written());
+    this.dispatch((core) => core.written());
   }
 
   /**
@@ -151,13 +151,13 @@ export class Executor<C extends QueuedCommand> {
     }
     this.isStoreFailing = true;
     this.outside.onStoreError(error);
-    this.retrier = setTimeout(() => this.happen((core) => core.retryWrite()), RETRY_MS);
+    this.retrier = setTimeout(() => this.dispatch((core) => core.retryWrite()), RETRY_MS);
   }
 
   private async read(effect: ReadEffect): Promise<void> {
     try {
       const entries = await this.store.read(effect.group, effect.from, effect.to, effect.bytesMax);
-      this.happen((core) => core.readDone(effect, entries));
+      this.dispatch((core) => core.readDone(effect, entries));
     } catch (error) {
       if (error instanceof LogStoreCorruptError) this.fail(error);
       else {
@@ -165,7 +165,7 @@ export class Executor<C extends QueuedCommand> {
         this.outside.onStoreError(toError(error));
       }
       // The need comes back by itself; a disk that fails is not asked without a pause.
-      setTimeout(() => this.happen((core) => core.readDone(effect, [])), RETRY_MS).unref();
+      setTimeout(() => this.dispatch((core) => core.readDone(effect, [])), RETRY_MS).unref();
     }
   }
 }

@@ -52,7 +52,7 @@ export class ReplicaRequests {
       (message) => {
         this.reply(message, () => {
           const positions = parseCompact(message.data, groups);
-          runner.happen((core) => core.compact(positions));
+          runner.dispatch((core) => core.compact(positions));
           return { ok: true };
         });
       },
@@ -73,14 +73,14 @@ export class ReplicaRequests {
       const { mergedIndex, positions } = await requestInstall(connection, subjects.install(server), atLeast);
       logger.info({ mergedIndex }, 'the logs go on from where the state machine is');
       this.wait = undefined;
-      runner.happen((core) => core.installed(positions));
+      runner.dispatch((core) => core.installed(positions));
     } catch (error) {
       if (connection.isClosed() || connection.isDraining()) return;
       warn('no snapshot yet', error);
       wait.why = messageOf(error);
       wait.endMs = performance.now();
       await new Promise((resolve) => setTimeout(resolve, INSTALL_RETRY_MS));
-      runner.happen((core) => core.installed(null));
+      runner.dispatch((core) => core.installed(null));
     }
   }
 
@@ -102,7 +102,7 @@ export class ReplicaRequests {
       const change = parseChange(message.data);
       if (change !== null) {
         let refusal: ConfigureRefusal | null = 'not-leader';
-        runner.happen((core) => {
+        runner.dispatch((core) => {
           refusal = core.configure(id, change);
         });
         if (refusal !== null) throw configureError(refusal, change);

@@ -42,7 +42,7 @@ export class Runner<C extends QueuedCommand> {
     this.executor = new Executor(
       store,
       outside,
-      (event) => this.happen(event),
+      (event) => this.dispatch(event),
       (error) => this.fail(error),
     );
     this.ticker = setInterval(() => this.tick(), TICK_MS);
@@ -50,7 +50,7 @@ export class Runner<C extends QueuedCommand> {
   }
 
   /** Gives the core something that has happened; the turn ends when the event loop has no more input at hand. */
-  happen(event: (core: ReplicaCore<C>) => void): void {
+  dispatch(event: (core: ReplicaCore<C>) => void): void {
     if (this.isStopped) return;
     this.guard(() => {
       this.core.advance(this.clocks.physical(), this.clocks.monotonicMs());
@@ -60,7 +60,7 @@ export class Runner<C extends QueuedCommand> {
   }
 
   private tick(): void {
-    this.happen((replica) => replica.tick());
+    this.dispatch((replica) => replica.tick());
     if (this.core.isDiskHung && !this.isStopped) this.executor.onDiskHung();
   }
 

@@ -161,14 +161,14 @@ export class ReplicaService implements Service {
       },
     });
     this.feed = new Waiting(
-      (id, request: FeedRequest) => this.runner.happen((core) => core.poll(id, request)),
-      (id) => this.runner.happen((core) => core.forgetPoll(id)),
+      (id, request: FeedRequest) => this.runner.dispatch((core) => core.poll(id, request)),
+      (id) => this.runner.dispatch((core) => core.forgetPoll(id)),
     );
     this.barriers = new Waiting(
-      (id) => this.runner.happen((core) => core.barrier(id)),
-      (id) => this.runner.happen((core) => core.forgetBarrier(id)),
+      (id) => this.runner.dispatch((core) => core.barrier(id)),
+      (id) => this.runner.dispatch((core) => core.forgetBarrier(id)),
     );
-    this.probes = new Probes(connection, (peer) => this.runner.happen((core) => core.unreachable(peer)));
+    this.probes = new Probes(connection, (peer) => this.runner.dispatch((core) => core.unreachable(peer)));
     this.requests = new ReplicaRequests({
       connection,
       subjects: this.subjects,
@@ -212,7 +212,7 @@ export class ReplicaService implements Service {
   /** A message of NATS carries so many bytes now. */
   private carry(bytes: number): void {
     this.carriedBytes = bytes;
-    this.runner.happen((core) => core.carry(bytes));
+    this.runner.dispatch((core) => core.carry(bytes));
     const { payloadBytesMax } = this.config;
     const isEnough = bytes >= payloadBytesMax;
     const why = `max_payload of the NATS server leaves ${bytes} bytes for a command, CRAFT_PAYLOAD_BYTES_MAX is ${payloadBytesMax}: larger ones are refused, and larger entries of before are not replicated`;
@@ -239,7 +239,7 @@ export class ReplicaService implements Service {
   /** One event of the core, however many commands: they are stamped in one turn, in their order. */
   private offer(group: GroupId, commands: readonly ClientCommand[]): readonly (CommandRefusal | null)[] {
     let refusals: readonly (CommandRefusal | null)[] | undefined;
-    this.runner.happen((core) => {
+    this.runner.dispatch((core) => {
       refusals = commands.map((command) => core.offer(group, command, command.after));
     });
     return refusals ?? commands.map(() => 'not-leader');
@@ -249,7 +249,7 @@ export class ReplicaService implements Service {
     const { connection, subjects, config } = this;
     this.listen(subjects.rpc(config.server), (message) => {
       const envelope = this.read(message.data);
-      this.runner.happen((core) => {
+      this.runner.dispatch((core) => {
         if (!core.receive(envelope)) this.drop('an envelope of another shape of cluster', envelope.from);
       });
     });
@@ -460,7 +460,7 @@ export class ReplicaService implements Service {
     const deadline = performance.now() + HAND_OVER_MS_MAX;
     const isInCharge = () => this.core.hasUnresolved || this.core.groups.some((group) => group.role === 'leader');
     while (isInCharge() && performance.now() < deadline) {
-      this.runner.happen((core) => core.handOver());
+      this.runner.dispatch((core) => core.handOver());
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }

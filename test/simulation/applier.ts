@@ -71,7 +71,7 @@ export class SimulatedApplier {
       { position: database.position(), divergence: database.engine.divergence },
       this.nowMs(),
     );
-    this.happen(() => undefined);
+    this.dispatch(() => undefined);
     this.watchVoters();
   }
 
@@ -93,7 +93,7 @@ export class SimulatedApplier {
       this.later(this.random.between(20, 200), () => {
         this.readings.push({ positions, key, tag });
         this.serveReads();
-        this.happen((core) => core.setAwaited(this.readings.length > 0));
+        this.dispatch((core) => core.setAwaited(this.readings.length > 0));
       });
     });
   }
@@ -106,29 +106,29 @@ export class SimulatedApplier {
       const positions = Array.from({ length: groups }, (_, group) => position?.positions[group] ?? LOG_START);
       answer(position === null ? null : { mergedIndex: position.mergedIndex, checksum: position.checksum, positions });
     });
-    this.happen((core) => core.install(request, atLeast));
+    this.dispatch((core) => core.install(request, atLeast));
   }
 
   /** An operator has this state made again; false: it could not be. */
   rebuild(answer: (isDone: boolean) => void): void {
     const request = this.nextRequest++;
     this.rebuilds.set(request, (position) => answer(position !== null));
-    this.happen((core) => core.rebuild(request));
+    this.dispatch((core) => core.rebuild(request));
   }
 
   /** An operator wants a snapshot of everything applied until now. */
   take(answer: (isTaken: boolean) => void): void {
     const request = this.nextRequest++;
     this.takes.set(request, answer);
-    this.happen((core) => core.takeSnapshot(request));
+    this.dispatch((core) => core.takeSnapshot(request));
   }
 
   hear(message: CheckpointMessage): void {
-    this.happen((core) => core.heard(message));
+    this.dispatch((core) => core.heard(message));
   }
 
   wantSnapshot(): void {
-    this.happen((core) => core.wantSnapshot());
+    this.dispatch((core) => core.wantSnapshot());
   }
 
   private nowMs(): number {
@@ -139,7 +139,7 @@ export class SimulatedApplier {
     this.server.after(this, delayUs, action);
   }
 
-  private happen(event: (core: ApplierCore) => void): void {
+  private dispatch(event: (core: ApplierCore) => void): void {
     this.guard(() => {
       this.core.advance(this.nowMs());
       event(this.core);
@@ -151,7 +151,7 @@ export class SimulatedApplier {
   private wakeLater(): void {
     const wake = ++this.wakes;
     this.later(Math.max(1, this.core.nextWakeMs * 1_000 - this.world.queue.nowUs), () => {
-      if (wake === this.wakes) this.happen(() => undefined);
+      if (wake === this.wakes) this.dispatch(() => undefined);
     });
   }
 
@@ -196,8 +196,8 @@ export class SimulatedApplier {
         return;
       case 'list':
         this.later(this.random.between(500, 5_000), () => {
-          if (this.isLost()) this.happen((core) => core.listFailed());
-          else this.happen((core) => core.listed(world.snapshots.list()));
+          if (this.isLost()) this.dispatch((core) => core.listFailed());
+          else this.dispatch((core) => core.listed(world.snapshots.list()));
         });
         return;
       case 'confirm':
@@ -215,7 +215,7 @@ export class SimulatedApplier {
       case 'locate':
         this.later(this.random.between(200, 2_000), () => {
           const found = this.tryDatabase(() => server.database.position());
-          this.happen((core) => core.located(effect.request, found instanceof Error ? null : found));
+          this.dispatch((core) => core.located(effect.request, found instanceof Error ? null : found));
         });
         return;
       case 'installed':
@@ -255,14 +255,14 @@ export class SimulatedApplier {
     this.isStalled = false;
     this.later(this.random.between(50, 2_000), () => {
       if (this.isLost()) {
-        this.happen((core) => core.readEnded(id));
+        this.dispatch((core) => core.readEnded(id));
         return;
       }
       const { stream } = this.server;
       const at = stream.find(wanted);
       this.cursor = stream.removed + at;
       const firstMergedIndex = stream.messages[at]?.firstMergedIndex;
-      this.happen((core) => core.placed(id, { firstMergedIndex }));
+      this.dispatch((core) => core.placed(id, { firstMergedIndex }));
     });
   }
 
@@ -270,7 +270,7 @@ export class SimulatedApplier {
     this.later(this.random.between(50, 2_000), () => {
       if (this.isStalled) return;
       if (this.isLost()) {
-        this.happen((core) => core.readEnded(id));
+        this.dispatch((core) => core.readEnded(id));
         return;
       }
       const { stream } = this.server;
@@ -280,7 +280,7 @@ export class SimulatedApplier {
       const runs = stream.messages.slice(from, from + 1 + this.random.below(5));
       this.cursor += runs.length;
       const isEnd = this.cursor === stream.removed + stream.messages.length;
-      this.happen((core) => core.read(id, { runs, isEnd }));
+      this.dispatch((core) => core.read(id, { runs, isEnd }));
     });
   }
 
@@ -288,7 +288,7 @@ export class SimulatedApplier {
     const tail = this.world.options.isOneProcess ? this.server.tail : this.heard;
     tail.next(wanted, (found) => {
       if (this.isStalled) return;
-      this.later(this.random.between(1, 300), () => this.happen((core) => core.followed(id, found)));
+      this.later(this.random.between(1, 300), () => this.dispatch((core) => core.followed(id, found)));
     });
   }
 
@@ -298,7 +298,7 @@ export class SimulatedApplier {
       const found = this.tryDatabase(() => database.position());
       const last = stream.messages[stream.messages.length - 1];
       const hasMore = last !== undefined && last.after.mergedIndex >= wanted;
-      this.happen((core) => (found instanceof Error ? core.lookFailed(id, found) : core.looked(id, hasMore, found)));
+      this.dispatch((core) => (found instanceof Error ? core.lookFailed(id, found) : core.looked(id, hasMore, found)));
     });
   }
 
@@ -326,17 +326,17 @@ export class SimulatedApplier {
     const { database } = this.server;
     if (effect.type === 'open') {
       if (this.isSessionLost()) {
-        this.happen((core) => core.engineFailed(new ConnectionLost('the database cannot be opened')));
+        this.dispatch((core) => core.engineFailed(new ConnectionLost('the database cannot be opened')));
         return;
       }
       this.generation = database.open();
       const { engine } = database;
-      this.happen((core) => core.opened({ position: database.position(), divergence: engine.divergence }));
+      this.dispatch((core) => core.opened({ position: database.position(), divergence: engine.divergence }));
       return;
     }
     const done = this.tryDatabase(() => this.workOf(effect));
-    if (done instanceof Error) this.happen((core) => core.engineFailed(done));
-    else this.happen(done);
+    if (done instanceof Error) this.dispatch((core) => core.engineFailed(done));
+    else this.dispatch(done);
   }
 
   private workOf(effect: Exclude<EngineEffect, { type: 'open' }>): (core: ApplierCore) => void {
@@ -402,11 +402,11 @@ export class SimulatedApplier {
     const isSlow = this.world.isFaulty && this.random.chance(0.1);
     this.later(isSlow ? this.random.between(50e3, 3e6) : this.random.between(500, 50e3), () => {
       if (this.isSessionLost()) {
-        this.happen((core) => core.verifyFailed(new ConnectionLost('the session is lost')));
+        this.dispatch((core) => core.verifyFailed(new ConnectionLost('the session is lost')));
         return;
       }
       this.verifiedAt = mergedIndex;
-      this.happen((core) => core.verified(mergedIndex, checksum));
+      this.dispatch((core) => core.verified(mergedIndex, checksum));
     });
   }
 
@@ -417,13 +417,13 @@ export class SimulatedApplier {
     this.later(this.random.between(1e3, 100e3), () => {
       if (this.isSessionLost()) {
         this.sayTaking(false);
-        this.happen((core) => core.saveFailed());
+        this.dispatch((core) => core.saveFailed());
         return;
       }
       const name = world.snapshots.save(server.name, state);
       countFault(world, 'snapshot');
       world.note('snapshot', server.index, () => name);
-      this.happen((core) => core.saved(state.position.mergedIndex, name));
+      this.dispatch((core) => core.saved(state.position.mergedIndex, name));
     });
   }
 
@@ -434,11 +434,11 @@ export class SimulatedApplier {
     if (confirmed !== undefined) world.witness.onConfirmed(server, confirmed);
     if (isUnheard || confirmed === undefined) {
       const isGone = world.snapshots.find(name) === undefined;
-      this.happen((core) => core.confirmFailed(name, isGone));
+      this.dispatch((core) => core.confirmFailed(name, isGone));
       return;
     }
     world.note('confirmed', server.index, () => name);
-    this.happen((core) => core.confirmed(name));
+    this.dispatch((core) => core.confirmed(name));
     this.sayTaking(false);
   }
 
@@ -455,7 +455,7 @@ export class SimulatedApplier {
 
   /** Another server takes a snapshot, or takes none any more: there may be a new one. */
   hearTaking(name: string, isTaking: boolean): void {
-    this.happen((core) => core.heardTaking(name, isTaking));
+    this.dispatch((core) => core.heardTaking(name, isTaking));
   }
 
   /** What snapshots cover goes from the own log and stream. */
@@ -463,13 +463,13 @@ export class SimulatedApplier {
     const { world, server } = this;
     this.later(this.random.between(100, 2_000), () => {
       if (this.isLost()) {
-        this.happen((core) => core.compactFailed());
+        this.dispatch((core) => core.compactFailed());
         return;
       }
       world.snapshots.onCompacted(mergedIndex);
-      server.replica?.happen((core) => core.compact(positions));
+      server.replica?.dispatch((core) => core.compact(positions));
       server.stream.trim(mergedIndex);
-      this.happen((core) => core.compacted());
+      this.dispatch((core) => core.compacted());
     });
   }
 
@@ -501,7 +501,7 @@ export class SimulatedApplier {
       // Now and then a read is the first to notice that the database went back.
       if (this.core.appliedIndex > database.mergedIndex && this.random.chance(0.3)) {
         const found = database.position();
-        this.later(1, () => this.happen((core) => core.foundAt(found)));
+        this.later(1, () => this.dispatch((core) => core.foundAt(found)));
       }
       if (positions.some((index, group) => (reached[group]?.index ?? 0) < index)) return true;
       const row = database.engine.rows.get(key);
@@ -510,7 +510,7 @@ export class SimulatedApplier {
       this.world.clients.onRead(tag, { place, mergedIndex, version: row?.version ?? 0 });
       return false;
     });
-    this.later(1, () => this.happen((core) => core.setAwaited(this.readings.length > 0)));
+    this.later(1, () => this.dispatch((core) => core.setAwaited(this.readings.length > 0)));
   }
 
   private tell(message: CheckpointMessage): void {
@@ -545,7 +545,7 @@ export class SimulatedApplier {
     this.later(this.random.between(100e3, 1e6), () => {
       const groups = this.server.replica?.core.groups ?? [];
       const voters = new Set(groups.flatMap(({ configuration }) => configuration.voters));
-      if (voters.size > 0) this.happen((core) => core.setVoters([...voters]));
+      if (voters.size > 0) this.dispatch((core) => core.setVoters([...voters]));
       this.watchVoters();
     });
   }

@@ -135,7 +135,7 @@ export class Nemesis {
         server.pausedUntilUs = Math.max(server.pausedUntilUs, world.queue.nowUs + random.between(0.05e6, 3e6));
         break;
       case 'transfer':
-        server.replica?.happen((core) => {
+        server.replica?.dispatch((core) => {
           const group = random.below(world.options.groups);
           if (random.chance(0.5)) core.handOver();
           else core.transfer(group, random.pick(world.names));

@@ -229,7 +229,7 @@ export class Operator {
     const type = nextChange(what, isVoter, isLearner);
     if (type === null) return index <= core.commitIndex;
     const change = { type, server: server.name };
-    leader.replica?.happen((replica) => replica.configure(group, change));
+    leader.replica?.dispatch((replica) => replica.configure(group, change));
     return false;
   }
 

@@ -70,7 +70,7 @@ export class SimulatedReplica {
   }
 
   /** Gives the core something that has happened; the turn comes a moment later and takes along what else comes until then. */
-  happen(event: (core: ReplicaCore<SimulatedCommand>) => void): void {
+  dispatch(event: (core: ReplicaCore<SimulatedCommand>) => void): void {
     this.guard(() => {
       const { physical, nowMs } = this.time();
       this.core.advance(physical, nowMs);
@@ -81,12 +81,12 @@ export class SimulatedReplica {
   }
 
   deliver(envelope: Envelope): void {
-    this.happen((core) => core.receive(envelope));
+    this.dispatch((core) => core.receive(envelope));
   }
 
   /** A command of a client; `refuse` when nothing was appended. */
   offer(group: GroupId, command: SimulatedCommand, after: Timestamp): void {
-    this.happen((core) => {
+    this.dispatch((core) => {
       const refusal = core.offer(group, command, after);
       if (refusal !== null) this.world.clients.onRefused(this.server.index, command.tag, refusal);
     });
@@ -123,7 +123,7 @@ export class SimulatedReplica {
       waiting.delete(old);
       forget(old);
     }
-    this.happen((core) => begin(core, id));
+    this.dispatch((core) => begin(core, id));
   }
 
   /** NATS knows which processes take messages; now and then it does not say so, or is wrong for a moment. */
@@ -132,7 +132,7 @@ export class SimulatedReplica {
     const asked = world.servers[world.names.indexOf(peer)];
     server.after(this, world.options.latencyUs * this.random.between(0.5, 1.5), () => {
       const isGone = asked?.replica === null;
-      if (this.random.chance(isGone ? 0.9 : world.isFaulty ? 0.1 : 0)) this.happen((core) => core.unreachable(peer));
+      if (this.random.chance(isGone ? 0.9 : world.isFaulty ? 0.1 : 0)) this.dispatch((core) => core.unreachable(peer));
     });
   }
 
@@ -145,7 +145,7 @@ export class SimulatedReplica {
     // The turn of a tick comes with it; whatever else waits for its own takes part.
     const wasScheduled = this.isScheduled;
     this.isScheduled = true;
-    this.happen((core) => core.tick());
+    this.dispatch((core) => core.tick());
     this.turn();
     this.isScheduled ||= wasScheduled;
     this.server.after(this, this.world.options.tickMs * 1_000, () => this.tick());
@@ -196,7 +196,7 @@ export class SimulatedReplica {
           const isFailing = server.isDiskFailing && this.random.chance(0.3);
           const { group, from, to, bytesMax } = effect;
           const entries = isFailing ? [] : server.disk.read(group, from, to, bytesMax);
-          this.happen((core) => core.readDone(effect, entries));
+          this.dispatch((core) => core.readDone(effect, entries));
         });
         break;
       case 'refused':
@@ -247,7 +247,7 @@ export class SimulatedReplica {
       if (isOver) return;
       isOver = true;
       this.world.note('installs', this.server.index, () => (state === null ? 'nothing' : `at ${state.mergedIndex}`));
-      this.happen((core) => core.installed(state?.positions ?? null));
+      this.dispatch((core) => core.installed(state?.positions ?? null));
     };
     this.server.after(this, INSTALL_US_MAX, () => end(null));
     this.server.after(this, this.random.between(100, 2_000), () => {
@@ -304,13 +304,13 @@ export class SimulatedReplica {
     }
     if (server.isDiskFailing && this.random.chance(0.5)) {
       countFault(world, 'failed write');
-      this.server.after(this, RETRY_WRITE_US, () => this.happen((core) => core.retryWrite()));
+      this.server.after(this, RETRY_WRITE_US, () => this.dispatch((core) => core.retryWrite()));
       return;
     }
     this.guard(() => server.land(batch));
     this.writing = null;
     // Durable; the process hears of it a moment later.
-    this.server.after(this, this.random.between(1, 60), () => this.happen((core) => core.written()));
+    this.server.after(this, this.random.between(1, 60), () => this.dispatch((core) => core.written()));
   }
 
   /** An exception out of the core is a broken invariant: production stops, and so does the simulation. */

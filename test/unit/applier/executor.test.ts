@@ -30,7 +30,7 @@ it.each([
     onFatal: (error: Error) => expect.unreachable(error.message),
   } as unknown as Outside;
   const executor = new Executor(core, adapters, outside);
-  executor.happen(() => undefined);
+  executor.dispatch(() => undefined);
   await eventually('both', () => said.length === 4);
   expect(said).toEqual(['arrived', runs, 'the core', runs]);
 });

@@ -111,7 +111,7 @@ export class Timeline {
 
   /** A command for the leader of the group; what becomes of it is told as `s1 ordered 0`. */
   offer(name: ServerId, group: GroupId, acknowledgement: Acknowledgement): void {
-    this.happen(this.server(name), (core) => {
+    this.dispatch(this.server(name), (core) => {
       const command = { body: new Uint8Array(100), acknowledgement, isWatched: true };
       const refusal = core.offer(group, command, 0);
       if (refusal !== null) throw new Error(`refused: ${refusal}`);
@@ -120,7 +120,7 @@ export class Timeline {
 
   /** A linearizable read; that it may be served is told as `s1 reads`. */
   read(name: ServerId): void {
-    this.happen(this.server(name), (core) => core.barrier(1));
+    this.dispatch(this.server(name), (core) => core.barrier(1));
   }
 
   server(name: ServerId): Server {
@@ -129,7 +129,7 @@ export class Timeline {
     return found;
   }
 
-  private happen(server: Server, event: (core: ReplicaCore<QueuedCommand>) => void): void {
+  private dispatch(server: Server, event: (core: ReplicaCore<QueuedCommand>) => void): void {
     this.advance(server);
     event(server.core);
     this.schedule(server);
@@ -141,7 +141,7 @@ export class Timeline {
 
   private tick(server: Server): void {
     this.queue.after(TICK_MS * 1_000, () => this.tick(server));
-    this.happen(server, (core) => core.tick());
+    this.dispatch(server, (core) => core.tick());
   }
 
   /** A turn takes along what happens at the same time. */
@@ -173,11 +173,11 @@ export class Timeline {
         this.note(this.envelopes, `${server.name}->${effect.to} ${describe(effect.envelope)}`);
         const { latencyMs } = this.options;
         const onTheWayMs = typeof latencyMs === 'number' ? latencyMs : latencyMs(server.name, effect.to);
-        this.queue.after(onTheWayMs * 1_000, () => this.happen(receiver, (core) => core.receive(effect.envelope)));
+        this.queue.after(onTheWayMs * 1_000, () => this.dispatch(receiver, (core) => core.receive(effect.envelope)));
         break;
       }
       case 'write':
-        this.queue.after(server.diskMs * 1_000, () => this.happen(server, (core) => core.written()));
+        this.queue.after(server.diskMs * 1_000, () => this.dispatch(server, (core) => core.written()));
         break;
       case 'committed':
       case 'ordered':
