@@ -229,7 +229,7 @@ export class SimulatedApplier {
       case 'differs':
         world.note('differs', server.index, () => effect.message);
         // A verdict on a database that is gone, which it has not noticed yet, harms none.
-        if (effect.isOwn && server.database.isOpenAs(this.generation)) world.witness.onVerdict(server, effect.message);
+        if (effect.isOwn && server.database.isOpenAs(this.generation)) world.observer.onVerdict(server, effect.message);
         return;
       case 'trouble':
         world.note('trouble', server.index, () => String(effect.error));
@@ -350,7 +350,7 @@ export class SimulatedApplier {
         const restored = file === undefined ? null : { file, digest: restoring?.digest ?? '' };
         const isHeard = !server.isSessionLossy || this.random.chance(0.5);
         const done = database.apply(batch, restored, isHeard);
-        world.witness.onApplied(server, batch.commands, done.applied);
+        world.observer.onApplied(server, batch.commands, done.applied);
         if (!isHeard) throw new ConnectionLost('the answer to a batch is lost');
         return (core) => core.applied(done);
       }
@@ -359,7 +359,7 @@ export class SimulatedApplier {
         if (snapshot === undefined) throw new SnapshotFormatError('the snapshot is gone');
         countFault(world, 'install');
         world.note('installed', server.index, () => `snapshot at ${snapshot.position.mergedIndex}`);
-        world.witness.onInstalled(server, snapshot);
+        world.observer.onInstalled(server, snapshot);
         database.restore(snapshot.state);
         const position = database.position();
         return (core) => core.installed(position);
@@ -380,7 +380,7 @@ export class SimulatedApplier {
       }
       case 'mark':
         database.markDiverged(effect.reason);
-        world.witness.onVerdictKept(server);
+        world.observer.onVerdictKept(server);
         return (core) => core.marked();
     }
   }
@@ -431,7 +431,7 @@ export class SimulatedApplier {
     const { world, server } = this;
     const isUnheard = this.isLost();
     const confirmed = isUnheard && this.random.chance(0.5) ? undefined : world.snapshots.confirm(name);
-    if (confirmed !== undefined) world.witness.onConfirmed(server, confirmed);
+    if (confirmed !== undefined) world.observer.onConfirmed(server, confirmed);
     if (isUnheard || confirmed === undefined) {
       const isGone = world.snapshots.find(name) === undefined;
       this.dispatch((core) => core.confirmFailed(name, isGone));
@@ -487,7 +487,7 @@ export class SimulatedApplier {
         continue;
       }
       const { timestamp, group, mergedIndex, outcome } = applied;
-      world.witness.onServed(server);
+      world.observer.onServed(server);
       world.clients.onAcknowledged('applied', command.reply, { timestamp, group, mergedIndex, outcome });
     }
     this.serveReads();
@@ -506,7 +506,7 @@ export class SimulatedApplier {
       if (positions.some((index, group) => (reached[group]?.index ?? 0) < index)) return true;
       const row = database.engine.rows.get(key);
       const { place, mergedIndex } = database;
-      this.world.witness.onServed(this.server);
+      this.world.observer.onServed(this.server);
       this.world.clients.onRead(tag, { place, mergedIndex, version: row?.version ?? 0 });
       return false;
     });

@@ -109,7 +109,7 @@ export class Clients {
     };
     this.operations.push(operation);
     this.open += 1;
-    world.witness.onInvoked(operation);
+    world.observer.onInvoked(operation);
     this.attempt(operation);
     // A client does not always wait: then several of its operations are under way.
     if (random.chance(0.1) && (this.chains[client] ?? 0) < CHAINS_MAX) {
@@ -194,7 +194,7 @@ export class Clients {
   onAcknowledged(level: Acknowledgement, tag: string, what: Acknowledged): void {
     const operation = this.operationOf(tag);
     if (operation === undefined || operation.level !== level) return;
-    this.world.witness.onAcknowledged(operation, level, tag, what);
+    this.world.observer.onAcknowledged(operation, level, tag, what);
     if (operation.state !== 'open' || this.isLost()) return;
     this.world.queue.after(this.latencyUs(), () => {
       if (operation.state !== 'open') return;
@@ -207,7 +207,7 @@ export class Clients {
   onRead(tag: string, result: ReadResult): void {
     const operation = this.operationOf(tag);
     if (operation === undefined) return;
-    this.world.witness.onRead(operation, result);
+    this.world.observer.onRead(operation, result);
     if (operation.state !== 'open' || this.isLost()) return;
     this.world.counts.reads += 1;
     this.end(operation, 'ok');
@@ -220,7 +220,7 @@ export class Clients {
     this.world.counts.refusals += 1;
     operation.refused += 1;
     this.world.note('refused', server, () => `${tag} ${reason}`);
-    this.world.witness.onRefused(operation, tag, reason);
+    this.world.observer.onRefused(operation, tag, reason);
     this.again(operation, tag, operation.isOnce ? 'failed' : null);
   }
 
@@ -247,7 +247,7 @@ export class Clients {
   private end(operation: Operation, state: 'ok' | 'failed' | 'unknown'): void {
     operation.state = state;
     this.open -= 1;
-    this.world.witness.onEnded(operation);
+    this.world.observer.onEnded(operation);
     if (!this.isStopped) this.think(operation.client);
   }
 

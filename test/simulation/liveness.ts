@@ -68,7 +68,7 @@ function logs(world: World): string | null {
 
 function mergedLogs(world: World): string | null {
   let commands = 0;
-  for (const log of world.witness.ledger.committed)
+  for (const log of world.observer.ledger.committed)
     for (const { kind } of log) if (kind === EntryKind.command) commands += 1;
   for (const { name, stream, database } of world.operator.members) {
     const { mergedIndex } = stream.position();

@@ -150,7 +150,7 @@ export class Operator {
     if (world.clients.open > 0 || this.plan !== null || this.comparedAtUs <= nowUs) return;
     // Else a server that finds only now that the bucket was removed would have one taken later.
     if (this.compareAfter === null) for (const { applier } of world.servers) applier?.hearTaking('operator', false);
-    const after = this.compareAfter ?? world.witness.ledger.merged.length;
+    const after = this.compareAfter ?? world.observer.ledger.merged.length;
     this.compareAfter = after;
     if (this.members.every(({ applier }) => applier !== null && applier.verifiedAt > after)) this.comparedAtUs = nowUs;
     else if (nowUs - this.askedAtUs >= ASK_US) {

@@ -76,7 +76,7 @@ export class SimulatedReplica {
       this.core.advance(physical, nowMs);
       event(this.core);
     });
-    this.world.witness.look(this.server, this.core);
+    this.world.observer.look(this.server, this.core);
     this.schedule();
   }
 
@@ -163,7 +163,7 @@ export class SimulatedReplica {
       const { physical, nowMs } = this.time();
       this.core.advance(physical, nowMs);
       const effects = this.core.run();
-      this.world.witness.look(this.server, this.core);
+      this.world.observer.look(this.server, this.core);
       for (const effect of effects) if (this.isAlive) this.execute(effect);
     });
     if (this.isAlive) this.wakeLater();
@@ -184,7 +184,7 @@ export class SimulatedReplica {
     const { world, server } = this;
     switch (effect.type) {
       case 'send':
-        world.witness.onSend(server, this.core, effect.envelope);
+        world.observer.onSend(server, this.core, effect.envelope);
         world.network.send(server.index, world.names.indexOf(effect.to), effect.envelope);
         if (effect.isProbe) this.probe(effect.to);
         break;
@@ -203,11 +203,11 @@ export class SimulatedReplica {
         for (const { tag } of effect.commands) world.clients.onRefused(server.index, tag, effect.reason);
         break;
       case 'committed':
-        world.witness.onPlaced('committed', server, effect.group, effect.placed);
+        world.observer.onPlaced('committed', server, effect.group, effect.placed);
         if (effect.placed.command.acknowledgement === 'committed') this.acknowledge('committed', effect);
         break;
       case 'ordered':
-        world.witness.onPlaced('ordered', server, effect.group, effect.placed);
+        world.observer.onPlaced('ordered', server, effect.group, effect.placed);
         this.acknowledge('ordered', effect);
         break;
       case 'leading':

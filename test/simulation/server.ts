@@ -100,15 +100,15 @@ export class SimulatedServer {
   /** The database is another one, and empty. */
   loseDatabase(): void {
     this.database.lose();
-    this.world.witness.onDatabaseLost(this);
+    this.world.observer.onDatabaseLost(this);
   }
 
   startReplica(): void {
     if (this.replica !== null || !this.isPresent) return;
     const loaded = this.disk.load();
-    this.world.witness.onStart(this);
+    this.world.observer.onStart(this);
     this.replica = new SimulatedReplica(this.world, this, loaded, ++this.lives);
-    this.world.witness.look(this, this.replica.core);
+    this.world.observer.look(this, this.replica.core);
   }
 
   /** The process ends now; its write in flight may have become durable or not. */
@@ -119,7 +119,7 @@ export class SimulatedServer {
     this.replica = null;
     if (replica.writing !== null && hasLanded) this.land(replica.writing);
     this.world.note('crash', this.index, () => (replica.writing === null ? '' : `a write landed: ${hasLanded}`));
-    this.world.witness.onCrash(this);
+    this.world.observer.onCrash(this);
   }
 
   startMerger(): void {
@@ -172,7 +172,7 @@ export class SimulatedServer {
   /** The disk has a batch. */
   land(batch: WriteBatch): void {
     this.disk.land(batch);
-    this.world.witness.onLanded(this, batch);
+    this.world.observer.onLanded(this, batch);
   }
 
   /** A merger begins after this merged index. */
@@ -183,7 +183,7 @@ export class SimulatedServer {
 
   /** A merger gives its applier what has its final place. */
   emit(run: MergedRun): void {
-    this.world.witness.onMerged(this, run);
+    this.world.observer.onMerged(this, run);
     this.emitted = run.after.mergedIndex;
     if (this.world.options.isOneProcess) this.tail.push(run);
   }
@@ -192,7 +192,7 @@ export class SimulatedServer {
   publish(run: MergedRun, expectedSequence: number): boolean {
     if (!this.world.options.isOneProcess) this.applier?.hearRun(run);
     if (!this.stream.publish(run, expectedSequence)) return false;
-    this.world.witness.onStored(this, run);
+    this.world.observer.onStored(this, run);
     return true;
   }
 

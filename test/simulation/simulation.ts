@@ -15,7 +15,7 @@ import { SimulatedServer } from './server.js';
 import { SnapshotBucket } from './snapshots.js';
 import { TellingMoments } from './telling-moments.js';
 import { Trace, type TraceEvent } from './trace.js';
-import { Witness } from './witness.js';
+import { Observer } from './observer.js';
 import { Violation, type World } from './world.js';
 
 /** Within this time of healing everything must have ended and become equal (microseconds). */
@@ -65,7 +65,7 @@ class Cluster implements World {
   readonly queue = new EventQueue();
   readonly random: Random;
   readonly trace: Trace;
-  readonly witness: Witness;
+  readonly observer: Observer;
   readonly servers: SimulatedServer[] = [];
   readonly network: Network;
   readonly clients: Clients;
@@ -94,7 +94,7 @@ class Cluster implements World {
     this.names = Array.from({ length: options.servers + options.spares }, (_, index) => `s${index + 1}`);
     this.random = new Random(options.seed, 2);
     this.trace = new Trace(run.print ?? null);
-    this.witness = new Witness(this);
+    this.observer = new Observer(this);
     this.network = new Network(this);
     this.clients = new Clients(this);
     this.operator = new Operator(this);
@@ -112,10 +112,10 @@ function createWorld(options: SimulationOptions, run: RunOptions): World {
 
 /** Returns how long the cluster took to come to rest after it was healed (microseconds). */
 function drive(world: World, { until = Number.POSITIVE_INFINITY, onMinute }: RunOptions): number {
-  const { queue, options, witness, clients } = world;
+  const { queue, options, observer, clients } = world;
   const nemesis = new Nemesis(world);
   const telling = new TellingMoments(nemesis);
-  witness.watch([...allInvariants({ world, ledger: witness.ledger }), telling]);
+  observer.watch([...allInvariants({ world, ledger: observer.ledger }), telling]);
   for (const server of world.servers) server.startAll();
   clients.start();
   nemesis.start();
@@ -138,7 +138,7 @@ function drive(world: World, { until = Number.POSITIVE_INFINITY, onMinute }: Run
   }
   const healedInUs = queue.nowUs - healedUs;
   if (world.step >= until) return healedInUs;
-  witness.onFinished();
+  observer.onFinished();
   const before = world.counts.commits + createdOf(world);
   advance(world, queue.nowUs + QUIET_US, until);
   const after = world.counts.commits + createdOf(world);

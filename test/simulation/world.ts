@@ -10,14 +10,14 @@ import type { Random } from './random.js';
 import type { SimulatedServer } from './server.js';
 import type { SnapshotBucket } from './snapshots.js';
 import type { Trace } from './trace.js';
-import type { Witness } from './witness.js';
+import type { Observer } from './observer.js';
 
 export interface World {
   readonly options: SimulationOptions;
   readonly queue: EventQueue;
   readonly random: Random;
   readonly trace: Trace;
-  readonly witness: Witness;
+  readonly observer: Observer;
   readonly servers: SimulatedServer[];
   readonly network: Network;
   readonly clients: Clients;

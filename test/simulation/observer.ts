@@ -34,7 +34,7 @@ interface Shadow {
 
 const GLANCE_EVERY = 64;
 
-export class Witness {
+export class Observer {
   readonly ledger: Ledger;
   private invariants: readonly Invariant[] = [];
   private readonly shadows: (Shadow | undefined)[][];
