@@ -5,7 +5,7 @@ import { EntryKind, type Index, isRecovered, type LogEntry, type ServerId, type 
 import type { AppendReply, Message } from './message.js';
 import { quorumSize } from './options.js';
 import type { Progress } from './progress.js';
-import { broadcast, forgetStrangers, meetMembers, sendAppend, sendOwed } from './replicating.js';
+import { broadcast, removeFormerMembers, addMissingMembers, sendAppend, sendOwed } from './replicating.js';
 import type { GroupState, Leadership } from './state.js';
 
 const NO_BODY = new Uint8Array(0);
@@ -35,7 +35,7 @@ export function becomeLeader(state: GroupState, floor: Timestamp, nowMs: number)
     commitMarks: [state.commitIndex, state.commitIndex],
     markedAtMs: nowMs,
   };
-  meetMembers(state, state.leadership, nowMs);
+  addMissingMembers(state, state.leadership, nowMs);
   state.events.push({ type: 'became-leader', term: state.term });
   const noOp = { kind: EntryKind.noOp, body: NO_BODY };
   const { configuration } = state;
@@ -164,7 +164,7 @@ function maybeCommit(state: GroupState, leadership: Leadership, nowMs: number): 
   state.setCommitIndex(index);
   // Followers merge too: they learn of it with whatever else goes to them, and soon.
   broadcast(state, leadership, nowMs);
-  forgetStrangers(state, leadership, nowMs);
+  removeFormerMembers(state, leadership, nowMs);
 }
 
 export function tickLeader(state: GroupState, nowMs: number): void {

@@ -2,14 +2,14 @@
  * Changes of a group's members, one server at a time (T11; dissertation, chapter 4): of two configurations that differ by one voter any two
  * quorums share a server, so the new one may be in force at each server as soon as its entry is in that server's log.
  *
- *     stranger --add--> learner --promote--> voter --demote--> learner --remove--> stranger
+ *     non-member --add--> learner --promote--> voter --demote--> learner --remove--> non-member
  *
  * A learner gets the log and does not count, so a server counts only once it has caught up.
  */
 import { type Configuration, type ConfigurationChange, EntryKind, type ServerId } from './entry.js';
 import { mostComplete, stamp, transfer } from './leading.js';
 import { quorumSize } from './options.js';
-import { broadcast, meetMembers } from './replicating.js';
+import { broadcast, addMissingMembers } from './replicating.js';
 import type { GroupState, Leadership } from './state.js';
 
 /**
@@ -50,7 +50,7 @@ export function configure(state: GroupState, change: ConfigurationChange, nowMs:
   state.closing.reset();
   leadership.closed = null;
   leadership.quorumClosed = null;
-  meetMembers(state, leadership, nowMs);
+  addMissingMembers(state, leadership, nowMs);
   broadcast(state, leadership, nowMs);
   return null;
 }

@@ -20,7 +20,7 @@ export function broadcast(state: GroupState, leadership: Leadership, nowMs: numb
 }
 
 /** Every member of the configuration is sent to from now on (T11). */
-export function meetMembers(state: GroupState, leadership: Leadership, nowMs: number): void {
+export function addMissingMembers(state: GroupState, leadership: Leadership, nowMs: number): void {
   const { voters, learners } = state.configuration;
   for (const peer of [...voters, ...learners]) {
     if (peer === state.server || leadership.followers.has(peer)) continue;
@@ -32,7 +32,7 @@ export function meetMembers(state: GroupState, leadership: Leadership, nowMs: nu
  * Once the configuration is committed, a server that is no member any more hears of that, and of
  * nothing after it.
  */
-export function forgetStrangers(state: GroupState, leadership: Leadership, nowMs: number): void {
+export function removeFormerMembers(state: GroupState, leadership: Leadership, nowMs: number): void {
   const { voters, learners, index } = state.configuration;
   if (index > state.commitIndex || leadership.followers.size < voters.length + learners.length) return;
   for (const peer of leadership.followers.keys()) {
