@@ -5,7 +5,7 @@ import { EntryKind, type Index, isRecovered, type LogEntry, type ServerId, type 
 import type { AppendReply, Message } from './message.js';
 import { quorumSize } from './options.js';
 import type { Progress } from './progress.js';
-import { broadcast, removeFormerMembers, addMissingMembers, sendAppend, sendOwed } from './replicating.js';
+import { addMissingMembers, broadcast, removeFormerMembers, sendAppend, sendOwed } from './replicating.js';
 import type { GroupState, Leadership } from './state.js';
 
 const NO_BODY = new Uint8Array(0);

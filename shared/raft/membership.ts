@@ -9,7 +9,7 @@
 import { type Configuration, type ConfigurationChange, EntryKind, type ServerId } from './entry.js';
 import { mostComplete, stamp, transfer } from './leading.js';
 import { quorumSize } from './options.js';
-import { broadcast, addMissingMembers } from './replicating.js';
+import { addMissingMembers, broadcast } from './replicating.js';
 import type { GroupState, Leadership } from './state.js';
 
 /**

@@ -8,6 +8,7 @@ import { allInvariants } from './invariants/index.js';
 import { whatIsNotAtRest } from './liveness.js';
 import { Nemesis } from './nemesis.js';
 import { Network } from './network.js';
+import { Observer } from './observer.js';
 import { Operator } from './operator.js';
 import { optionsOf, type SimulationOptions, type SimulationRequest } from './options.js';
 import { Random } from './random.js';
@@ -15,7 +16,6 @@ import { SimulatedServer } from './server.js';
 import { SnapshotBucket } from './snapshots.js';
 import { TellingMoments } from './telling-moments.js';
 import { Trace, type TraceEvent } from './trace.js';
-import { Observer } from './observer.js';
 import { Violation, type World } from './world.js';
 
 /** Within this time of healing everything must have ended and become equal (microseconds). */

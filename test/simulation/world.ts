@@ -4,13 +4,13 @@ import type { Clients } from './clients.js';
 import { EPOCH_US } from './clock.js';
 import type { EventQueue } from './event-queue.js';
 import type { Network } from './network.js';
+import type { Observer } from './observer.js';
 import type { Operator } from './operator.js';
 import type { FaultKind, SimulationOptions } from './options.js';
 import type { Random } from './random.js';
 import type { SimulatedServer } from './server.js';
 import type { SnapshotBucket } from './snapshots.js';
 import type { Trace } from './trace.js';
-import type { Observer } from './observer.js';
 
 export interface World {
   readonly options: SimulationOptions;

@@ -27,8 +27,8 @@ import { ClosingByTime } from './closing-by-time.js';
 import type { Acknowledgement, CommandRefusal, Effect, QueuedCommand } from './effect.js';
 import { Feed, type FeedRequest } from './feed.js';
 import { type GroupLoad, HostedGroup } from './hosted-group.js';
-import { Links } from './links.js';
 import { Outbox, PATIENCE_MS } from './outbox.js';
+import { PeerClocks } from './peer-clocks.js';
 import type { ReadEffect } from './read-effect.js';
 
 export interface ServerOptions extends Omit<GroupOptions, 'group' | 'server' | 'bootstrap' | 'clock' | 'promiseLimit'> {
@@ -75,7 +75,7 @@ export class ReplicaCore<C extends QueuedCommand> {
   private readonly hosted: readonly HostedGroup<C>[];
   readonly clock: ClockGuard;
   private readonly limit: PromiseLimit;
-  private readonly links: Links;
+  private readonly peerClocks: PeerClocks;
   private readonly feed: Feed;
   private readonly effects: Effect<C>[] = [];
   private readonly barriers: Barriers;
@@ -111,7 +111,7 @@ export class ReplicaCore<C extends QueuedCommand> {
       return new HostedGroup<C>(id, group, options, clock, (effect) => this.effects.push(effect));
     });
     this.groups = this.hosted.map(({ group }) => group);
-    this.links = new Links(options.server, options.groups, this.clock);
+    this.peerClocks = new PeerClocks(options.server, options.groups, this.clock);
     this.feed = new Feed(this.groups);
     const firstBarrier = Math.floor(options.random() * 2 ** 40);
     this.barriers = new Barriers(options.server, firstBarrier, (servers, newest) =>
@@ -161,7 +161,7 @@ export class ReplicaCore<C extends QueuedCommand> {
   /** An envelope of a peer. One of another shape of cluster is ignored; false says so. */
   receive(envelope: Envelope): boolean {
     if (envelope.groups !== this.options.groups || envelope.from === this.options.server) return false;
-    this.links.receive(envelope, this.physical, this.nowMs);
+    this.peerClocks.receive(envelope, this.physical, this.nowMs);
     for (const message of envelope.messages) this.groups[message.group]?.receive(message, this.nowMs);
     for (const id of envelope.barrierAsks) {
       const configurations = this.groups.map(({ configuration: { term, index } }) => ({ term, index }));
@@ -317,7 +317,7 @@ export class ReplicaCore<C extends QueuedCommand> {
     } while (this.inFlight === null && this.startWrite());
     this.collectMessages();
     for (const [to, contents, isProbe] of this.outbox.take(this.nowMs)) {
-      const envelope = this.links.wrap(to, contents, this.physical, this.nowMs);
+      const envelope = this.peerClocks.wrap(to, contents, this.physical, this.nowMs);
       this.effects.push({ type: 'send', to, envelope, isProbe });
     }
     this.report();
@@ -356,7 +356,7 @@ export class ReplicaCore<C extends QueuedCommand> {
   /** T5, where the network is slow: every group that this server leads closes up to the clock. */
   private closeByTime(): void {
     if (!this.isLeading) return;
-    const roundTripMs = this.links.longestRoundTripMs(this.nowMs);
+    const roundTripMs = this.peerClocks.longestRoundTripMs(this.nowMs);
     if (!this.closingByTime.isDue(this.largestCommandTimestamp(), roundTripMs, this.nowMs)) return;
     const now = this.clock.peek();
     for (const group of this.groups) if (group.role === 'leader') group.closeUpTo(now, this.nowMs);

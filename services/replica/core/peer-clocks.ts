@@ -31,7 +31,7 @@ interface Shortest {
 /** An echo that has been held longer says nothing useful: monotonic clocks drift (microseconds). */
 const HELD_US_MAX = 10_000_000;
 
-export class Links {
+export class PeerClocks {
   /** The envelope that came last. One that was overtaken only looks like a long round trip, and the shortest counts. */
   private readonly heard = new Map<ServerId, Heard>();
   private readonly shortest = new Map<ServerId, Shortest>();

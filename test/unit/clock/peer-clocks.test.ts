@@ -1,6 +1,6 @@
 /** Clock samples between two servers, from the envelopes that they send each other anyway. */
 import { describe, expect, it } from 'vitest';
-import { Links } from '../../../services/replica/core/links.js';
+import { PeerClocks } from '../../../services/replica/core/peer-clocks.js';
 import { ClockGuard } from '../../../shared/clock/guard.js';
 
 const HOUR_US = 3_600_000_000;
@@ -12,20 +12,20 @@ const LATENCY_MS = 1;
 class Machine {
   offsetUs = 0;
   readonly guard = new ClockGuard({ offsetUsMax: 500_000, promiseWindowUs: 250_000 });
-  readonly links: Links;
+  readonly peerClocks: PeerClocks;
 
   constructor(
     readonly name: string,
     private readonly bornMs: number,
   ) {
-    this.links = new Links(name, 1, this.guard);
+    this.peerClocks = new PeerClocks(name, 1, this.guard);
   }
 
   /** Sends an envelope at the given time (milliseconds); it arrives a millisecond later, or when the test says. */
   send(to: Machine, atMs: number, arrivesMs = atMs + LATENCY_MS): void {
-    const envelope = this.links.wrap(to.name, NOTHING, this.physical(atMs), this.bornMs + atMs);
+    const envelope = this.peerClocks.wrap(to.name, NOTHING, this.physical(atMs), this.bornMs + atMs);
     to.guard.advance(to.physical(arrivesMs), to.bornMs + arrivesMs);
-    to.links.receive(envelope, to.physical(arrivesMs), to.bornMs + arrivesMs);
+    to.peerClocks.receive(envelope, to.physical(arrivesMs), to.bornMs + arrivesMs);
   }
 
   look(atMs: number): ClockGuard {
@@ -44,7 +44,7 @@ function exchange(a: Machine, b: Machine, atMs: number): void {
   a.send(b, atMs + 4);
 }
 
-describe('Links', () => {
+describe('PeerClocks', () => {
   it('sample the clocks of peers, whatever their monotonic clocks show', () => {
     const [a, b, c] = [new Machine('a', 5_000), new Machine('b', 900_000), new Machine('c', 7)];
     a.offsetUs = 300_000;
@@ -87,7 +87,7 @@ describe('Links', () => {
 
   it('know the round trip to the farthest peer, without what queues add, for as long as it is heard from', () => {
     const [a, b, c] = [new Machine('a', 5_000), new Machine('b', 900_000), new Machine('c', 7)];
-    const longest = (atMs: number) => a.links.longestRoundTripMs(5_000 + atMs);
+    const longest = (atMs: number) => a.peerClocks.longestRoundTripMs(5_000 + atMs);
     expect(longest(0)).toBe(0);
     exchange(b, a, 10);
     expect(longest(20)).toBeCloseTo(2);
