@@ -46,13 +46,13 @@ import { Intake } from './intake.js';
 import { Mergers } from './mergers.js';
 import { ReplicaMetrics } from './metrics.js';
 import { Peers } from './peers.js';
+import { PendingRequests } from './pending-requests.js';
 import { Probes } from './probes.js';
 import { ReplicaRequests } from './requests.js';
 import { type Clocks, Runner } from './runner.js';
 import { type LogStoreStatus, serverStatus } from './status.js';
 import { LeaderSubscriptions } from './subscriptions.js';
 import { ReplicaTracing } from './tracing.js';
-import { Waiting } from './waiting.js';
 
 /** How long a graceful stop waits for its leaderships to be taken over (milliseconds). */
 const HAND_OVER_MS_MAX = 3_000;
@@ -69,8 +69,8 @@ export class ReplicaService implements Service {
   private readonly runner: Runner<ClientCommand>;
   private readonly ingress: Ingress;
   private readonly leading: LeaderSubscriptions;
-  private readonly feed: Waiting<FeedRequest, FeedReply>;
-  private readonly barriers: Waiting<undefined, readonly Index[]>;
+  private readonly feed: PendingRequests<FeedRequest, FeedReply>;
+  private readonly barriers: PendingRequests<undefined, readonly Index[]>;
   private endFeed: () => void = () => undefined;
   private readonly mergers = new Mergers();
   private readonly peers = new Peers();
@@ -160,11 +160,11 @@ export class ReplicaService implements Service {
           this.guard('machine', () => this.ingress.takeMachine(message, group));
       },
     });
-    this.feed = new Waiting(
+    this.feed = new PendingRequests(
       (id, request: FeedRequest) => this.runner.dispatch((core) => core.poll(id, request)),
       (id) => this.runner.dispatch((core) => core.forgetPoll(id)),
     );
-    this.barriers = new Waiting(
+    this.barriers = new PendingRequests(
       (id) => this.runner.dispatch((core) => core.barrier(id)),
       (id) => this.runner.dispatch((core) => core.forgetBarrier(id)),
     );

@@ -25,7 +25,7 @@ export interface SimulatedCommand extends QueuedCommand {
 const RETRY_WRITE_US = 200_000;
 const INSTALL_US_MAX = 5_000_000;
 const INSTALL_RETRY_US = 200_000;
-/** Requests that wait for the core; the oldest is forgotten (services/replica/waiting.ts). */
+/** Requests that wait for the core; the oldest is forgotten (services/replica/pending-requests.ts). */
 const WAITING_MAX = 8;
 
 export class SimulatedReplica {

@@ -1,11 +1,11 @@
 /** Requests that the core answers later: where the answer to each number goes. Bounded in number and age. */
 
 /** More than one requester is only there while one service replaces another. */
-const WAITING_MAX = 8;
+const PENDING_MAX = 8;
 /** After this a requester has long asked again (milliseconds). */
 const AGE_MS_MAX = 30_000;
 
-export class Waiting<Request, Answer> {
+export class PendingRequests<Request, Answer> {
   private readonly byId = new Map<number, { respond: (answer: Answer) => void; sinceMs: number }>();
   private next = 1;
 
@@ -20,7 +20,7 @@ export class Waiting<Request, Answer> {
     const nowMs = performance.now();
     this.byId.set(id, { respond, sinceMs: nowMs });
     for (const [old, { sinceMs }] of this.byId) {
-      if (this.byId.size <= WAITING_MAX && nowMs - sinceMs <= AGE_MS_MAX) break;
+      if (this.byId.size <= PENDING_MAX && nowMs - sinceMs <= AGE_MS_MAX) break;
       this.byId.delete(old);
       this.forget(old);
     }
