@@ -78,7 +78,7 @@ async function openInJetStream(config: LogStoreConfig, signal: AbortSignal | und
       subject: new Subjects(cluster).storeSubject(server),
       monitorUrls: config.natsMonitorUrls,
       tags: config.natsStreamTags ?? [],
-      vouched: config.logStoreSync === 'vouched',
+      isTrusted: config.logStoreSync === 'vouched',
       cluster,
       server,
       groups,

@@ -8,8 +8,8 @@ import { LogStoreSyncError } from '../errors.js';
 export interface SyncOptions {
   /** Addresses of the monitoring ports of the NATS servers, for example `http://127.0.0.1:8222`. */
   readonly monitorUrls: readonly string[];
-  /** Whoever runs the NATS server vouches for the setting: it is not looked at. */
-  readonly vouched: boolean;
+  /** Trust the operator's word for the setting: skip the check. */
+  readonly isTrusted: boolean;
 }
 
 const TIMEOUT_MS = 5_000;
@@ -22,11 +22,11 @@ interface Varz {
 
 /** Rejects with LogStoreSyncError unless the NATS server called `host`, which has the stream, is known to sync always. */
 export async function requireSyncAlways(host: string, options: SyncOptions): Promise<void> {
-  if (options.vouched) return;
+  if (options.isTrusted) return;
   if (options.monitorUrls.length === 0) {
     throw new LogStoreSyncError(
       `the log store in JetStream needs a NATS server that syncs every message: ${HOW}, and let craft see it: ` +
-        'set CRAFT_NATS_MONITOR_URL to the address of its monitoring port (http_port), or vouch for it with CRAFT_LOG_STORE_SYNC=vouched',
+        'set CRAFT_NATS_MONITOR_URL to the address of its monitoring port (http_port), or skip the check with CRAFT_LOG_STORE_SYNC=vouched',
     );
   }
   const failures: unknown[] = [];

@@ -78,28 +78,28 @@ describe('a jetstream log store with two writers', () => {
 
   it('is not opened as that of another server', async () => {
     await opened();
-    const options = { stream, subject: `${stream}.store`, monitorUrls: [], vouched: true };
+    const options = { stream, subject: `${stream}.store`, monitorUrls: [], isTrusted: true };
     const opening = JetStreamLogStore.open({ ...IDENTITY, groups: 5, ...options, connection: await connected() });
     await expect(opening).rejects.toThrow(LogStoreIdentityError);
   });
 });
 
 describe('the sync interval of the NATS server', () => {
-  const opening = async (more: { monitorUrls?: string[]; vouched?: boolean }, server = nats) =>
+  const opening = async (more: { monitorUrls?: string[]; isTrusted?: boolean }, server = nats) =>
     JetStreamLogStore.open({
       ...IDENTITY,
       stream,
       subject: `${stream}.store`,
       monitorUrls: [],
-      vouched: false,
+      isTrusted: false,
       ...more,
       connection: await connected(server),
     });
 
-  it('must be seen, or vouched for', async () => {
+  it('must be seen, or trusted unseen', async () => {
     await expect(opening({})).rejects.toThrow(/CRAFT_NATS_MONITOR_URL.*CRAFT_LOG_STORE_SYNC/);
     await expect(opening({})).rejects.toThrow(LogStoreSyncError);
-    await (await opening({ vouched: true })).close();
+    await (await opening({ isTrusted: true })).close();
     await (await opening({ monitorUrls: [monitorUrl] })).close();
   });
 

@@ -140,7 +140,7 @@ function jetStreamAdapter(): Adapter {
 }
 
 export function openJetStream(connection: NatsConnection, name: string): Promise<JetStreamLogStore> {
-  const options = { stream: name, subject: `${name}.store`, monitorUrls: [], vouched: true };
+  const options = { stream: name, subject: `${name}.store`, monitorUrls: [], isTrusted: true };
   return JetStreamLogStore.open({ ...IDENTITY, ...options, connection });
 }
 
