@@ -15,7 +15,7 @@ import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
 import type { MergedLogTail } from '../../shared/link/merged-log.js';
 import type { WindowAnswer } from '../../shared/merge/window.js';
 import { MACHINE_COMMAND } from '../../shared/wire/machine.js';
-import type { WorkUnderWay } from './condition.js';
+import type { WorkUnderWay } from './applier-health.js';
 import type { ApplierCore } from './core/applier.js';
 import type { Effect, KnownSnapshot } from './core/effect.js';
 import { Requests } from './requests.js';

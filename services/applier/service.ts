@@ -28,7 +28,7 @@ import { REPLY_REFUSED, ReplyGuard } from '../../shared/wire/reply-guard.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 import { answer } from './answers.js';
 import { AppliedPositions } from './applied.js';
-import { Condition } from './condition.js';
+import { ApplierHealth } from './applier-health.js';
 import type { ApplierCore } from './core/applier.js';
 import { type CheckpointMessage, checkpointMessage } from './core/comparison.js';
 import type { Effect } from './core/effect.js';
@@ -63,7 +63,7 @@ export class ApplierService implements Service {
   private readonly stopping = new AbortController();
   private readonly subjects: Subjects;
   private readonly executor: Executor;
-  private readonly condition: Condition;
+  private readonly applierHealth: ApplierHealth;
   /** Undefined while tracing is off. */
   private readonly spans: ApplierTracing | undefined;
   private readonly positions: AppliedPositions;
@@ -133,7 +133,7 @@ export class ApplierService implements Service {
       counts.repliesRefused.add();
       this.warn(REPLY_REFUSED, reply);
     });
-    this.condition = new Condition({
+    this.applierHealth = new ApplierHealth({
       connection,
       subjects,
       replies,
@@ -177,7 +177,7 @@ export class ApplierService implements Service {
         ...(spans === undefined ? {} : { onApply: (batch) => spans.begins(batch) }),
         onInstallFailed: () => counts.onInstallFailed(),
         onApplied: (effect, startUs) => this.committed(effect, startUs),
-        onVerified: (at, tables) => this.condition.onVerified(at, tables),
+        onVerified: (at, tables) => this.applierHealth.onVerified(at, tables),
         onInstalled: (snapshot, { mergedIndex }) => {
           counts.installs.add();
           logger.info({ snapshot, mergedIndex }, 'a snapshot is installed');
@@ -294,10 +294,10 @@ export class ApplierService implements Service {
         this.publish(subjects.restartLog(config.server), '');
         return;
       case 'refusal':
-        this.condition.refused(effect.reason);
+        this.applierHealth.refused(effect.reason);
         return;
       case 'trouble':
-        this.condition.failed(effect.error);
+        this.applierHealth.failed(effect.error);
         if (effect.isRetry) this.counts.retries.add();
         if (effect.isRetry) this.spans?.failed(effect.error);
         this.warn(
@@ -306,12 +306,12 @@ export class ApplierService implements Service {
         );
         return;
       case 'recovered':
-        this.condition.recovered();
+        this.applierHealth.recovered();
         // Under a steady load the applier does not look at the stream, so no look reports that it can be read again.
         this.health.report('stream', undefined);
         return;
       case 'waiting':
-        this.condition.waits(effect.reason);
+        this.applierHealth.waits(effect.reason);
         if (effect.reason === undefined) logger.info('the state goes on: the version that it waited for is there');
         else logger.error(effect.reason);
         return;

@@ -39,7 +39,7 @@ export interface WorkUnderWay {
   readonly mayLast: boolean;
 }
 
-export interface ConditionOptions {
+export interface ApplierHealthOptions {
   readonly connection: NatsConnection;
   readonly subjects: Subjects;
   readonly replies: ReplyGuard;
@@ -66,7 +66,7 @@ interface Verified {
   readonly tables: readonly TableChecksum[];
 }
 
-export class Condition {
+export class ApplierHealth {
   private trouble: (Standstill & { readonly cause: unknown }) | null = null;
   /** Nothing may be read from this state. */
   private refusal: Standstill | null = null;
@@ -77,7 +77,7 @@ export class Condition {
   private askedAtMs = Number.NEGATIVE_INFINITY;
   private verified: Verified | undefined;
 
-  constructor(private readonly options: ConditionOptions) {
+  constructor(private readonly options: ApplierHealthOptions) {
     const { connection, subjects, replies, server } = options;
     this.watch();
     for (const subject of [subjects.admin('applied'), subjects.admin('applied', server)]) {
