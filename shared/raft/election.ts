@@ -44,7 +44,7 @@ export function onTimeoutNow(state: GroupState, nowMs: number): void {
 function mayCampaign(state: GroupState): boolean {
   if (!state.isElectable) return false;
   const { clock } = state.options;
-  const floor = Math.max(state.log.lastTimestamp, state.closing.promised);
+  const floor = Math.max(state.log.lastTimestamp, state.closedTimestamps.promised);
   if (clock.mayLead() && floor <= clock.bound()) return true;
   state.events.push({ type: 'clock-refused', what: 'campaign', timestamp: floor });
   return false;
@@ -54,7 +54,7 @@ function campaign(state: GroupState, kind: { preVote: boolean; transfer: boolean
   const { preVote } = kind;
   const nextTerm = state.term + 1;
   if (!preVote) {
-    state.closing.reset();
+    state.closedTimestamps.reset();
     state.term = nextTerm;
     state.votedFor = state.server;
     state.hardStateChanged = true;
@@ -63,7 +63,11 @@ function campaign(state: GroupState, kind: { preVote: boolean; transfer: boolean
   state.role = preVote ? 'pre-candidate' : 'candidate';
   state.leader = null;
   state.electionDeadlineMs = state.randomDeadline(nowMs);
-  state.candidacy = { ...kind, granted: new Set(), floor: Math.max(state.log.lastTimestamp, state.closing.promised) };
+  state.candidacy = {
+    ...kind,
+    granted: new Set(),
+    floor: Math.max(state.log.lastTimestamp, state.closedTimestamps.promised),
+  };
   const request: VoteRequest = {
     type: 'vote',
     preVote,
@@ -118,7 +122,7 @@ export function onVoteRequest(state: GroupState, message: Message, request: Vote
   }
   state.electionDeadlineMs = state.randomDeadline(nowMs);
   // The promise that the vote carries must be durable as well; after a restart it would be the limit otherwise.
-  state.options.promiseLimit.need(state.closing.promised);
+  state.options.promiseLimit.need(state.closedTimestamps.promised);
   replyVote(state, message, request, true, 'durable');
 }
 
@@ -133,7 +137,7 @@ function replyVote(
     type: 'vote-reply',
     preVote: request.preVote,
     granted,
-    promised: state.closing.promised,
+    promised: state.closedTimestamps.promised,
   };
   // A granted pre-vote is about the term asked for; a refusal tells the own term, so that the asker can catch up.
   state.send(message.from, reply, when, granted ? message.term : state.term);

@@ -12,7 +12,7 @@ export function onAppendEntries(state: GroupState, message: Message, append: App
     reply(state, message, append.round, { refusal: 'clock' }, 'durable');
     return;
   }
-  const isNewClaim = (append.closed?.timestamp ?? 0) > state.closing.promised;
+  const isNewClaim = (append.closed?.timestamp ?? 0) > state.closedTimestamps.promised;
   hearClaims(state, append);
 
   const conflict = findConflict(state, append);
@@ -24,7 +24,7 @@ export function onAppendEntries(state: GroupState, message: Message, append: App
   state.hear(matchIndex, append.durableIndex);
   state.setCommitIndex(Math.min(append.commitIndex, matchIndex));
   state.commitWithLeader();
-  state.settle();
+  state.updateWatermark();
   // Nothing waits for the answer to a heartbeat, nor for a promise where its claim counts without.
   const isPatient = append.entries.length === 0 && (!isNewClaim || append.isQuorumOfTwo);
   reply(state, message, append.round, { refusal: 'none', matchIndex }, 'durable', isPatient);
@@ -70,10 +70,10 @@ function hearClaims(state: GroupState, append: AppendEntries): void {
   const { closed, isQuorumOfTwo, quorumClosed } = append;
   if (closed !== null) {
     // A voter by the leader's word promises as well, though it may not have the entry yet that made it one (T11).
-    if (state.isVoter || isQuorumOfTwo) state.closing.promise(closed.timestamp);
-    state.closing.heard(closed, isQuorumOfTwo, isQuorumOfTwo);
+    if (state.isVoter || isQuorumOfTwo) state.closedTimestamps.promise(closed.timestamp);
+    state.closedTimestamps.heard(closed, isQuorumOfTwo, isQuorumOfTwo);
   }
-  if (quorumClosed !== null) state.closing.heard(quorumClosed, true, false);
+  if (quorumClosed !== null) state.closedTimestamps.heard(quorumClosed, true, false);
 }
 
 /** Log matching (Raft section 5.3): null when the message connects, else where the leader should try again. */
@@ -112,7 +112,7 @@ function reply(
 ): void {
   if (round === 0) return;
   const { promiseLimit } = state.options;
-  const { promised } = state.closing;
+  const { promised } = state.closedTimestamps;
   // A reply that waits for the next write may carry the promise, since that write raises the limit; any other may not.
   const body: AppendReply = {
     type: 'append-reply',

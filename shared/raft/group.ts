@@ -15,7 +15,7 @@
  * So "only after it is durable" is part of the data: a vote, a success reply and a promise leave in
  * `after`.
  */
-import { claimIfWanted, nextClaimMs } from './claiming.js';
+import { claimIfWanted, nextClaimMs } from './claims.js';
 import {
   onElectionTimeout,
   onOwnVoteDurable,
@@ -291,7 +291,7 @@ export class Group {
   /** The durable promise limit has moved: claims that waited for it go on, and own promises may count (T2, T3). */
   limitRaised(nowMs: number): void {
     const { state } = this;
-    state.settle();
+    state.updateWatermark();
     if (state.leadership !== null) claimIfWanted(state, state.leadership, nowMs);
   }
 
@@ -363,7 +363,7 @@ export class Group {
     return this.state.watermark;
   }
   get promised(): Timestamp {
-    return this.state.closing.promised;
+    return this.state.closedTimestamps.promised;
   }
   /** Largest own claim while leading; 0 otherwise. */
   get closed(): Timestamp {

@@ -1,6 +1,6 @@
 /** What a leader does: takes proposals, commits, keeps its leadership honest (Raft sections 5.3, 5.4.2; dissertation 6.2, 3.10). */
 import { assert } from './assert.js';
-import { claimIfWanted, onFollowerPromised } from './claiming.js';
+import { claimIfWanted, onFollowerPromised } from './claims.js';
 import { EntryKind, type Index, isRecovered, type LogEntry, type ServerId, type Timestamp } from './entry.js';
 import type { AppendReply, Message } from './message.js';
 import { quorumSize } from './options.js';
@@ -16,7 +16,7 @@ export function becomeLeader(state: GroupState, floor: Timestamp, nowMs: number)
   state.role = 'leader';
   state.leader = state.server;
   state.candidacy = null;
-  state.closing.reset();
+  state.closedTimestamps.reset();
   state.options.clock.observe(floor);
   state.leadership = {
     followers: new Map(),

@@ -1,7 +1,7 @@
 /** What a group is told once, at its start. */
 import type { ClockGuard } from '../clock/guard.js';
 import type { Configuration, EncodeEntry, GroupId, LogEntry, ServerId } from './entry.js';
-import type { PromiseLimit } from './promise.js';
+import type { PromiseLimit } from './promise-limit.js';
 
 /** The part of the server's clock that a group uses. Physical time is fed in by the owner, once a turn. */
 export type GroupClock = Pick<ClockGuard, 'now' | 'peek' | 'observe' | 'bound' | 'mayLead' | 'mayPeerLead'>;

@@ -3,7 +3,7 @@
  * one file a concern: election.ts, following.ts, leading.ts. Nobody outside this folder touches it; group.ts is the door.
  */
 import { assert } from './assert.js';
-import { Closing } from './closing.js';
+import { ClosedTimestamps } from './closed-timestamps.js';
 import {
   type ConfigurationChange,
   EntryKind,
@@ -90,7 +90,7 @@ export type GroupEvent =
 
 export class GroupState {
   log: RaftLog;
-  readonly closing: Closing;
+  readonly closedTimestamps: ClosedTimestamps;
   /** In order of index: the one in force at the base of the log (or at the beginning), and every later one of the log (T11). */
   configurations: PlacedConfiguration[];
   /** The newest word of a leader whose log begins beyond this one (T10). */
@@ -145,7 +145,7 @@ export class GroupState {
     this.votedFor = hardState.votedFor;
     this.log = new RaftLog(restored ?? EMPTY_LOG);
     this.commitIndex = Math.max(Math.min(hardState.commitIndex, this.log.lastIndex), this.log.base.index);
-    this.closing = new Closing(options.promiseLimit, options.promiseLimit.value);
+    this.closedTimestamps = new ClosedTimestamps(options.promiseLimit, options.promiseLimit.value);
     const { base } = this.log;
     const stored = restored?.configurations ?? [];
     this.configurations = stored.length > 0 ? [...stored] : [{ ...options.bootstrap, index: 0, term: 0 }];
@@ -163,7 +163,7 @@ export class GroupState {
     // The preferred leader of a fresh group stands first, so that leadership is spread from the start.
     const isFirst = this.log.lastIndex === 0 && this.preferredLeader === options.server;
     this.electionDeadlineMs = isFirst ? bornMs : this.randomDeadline(bornMs);
-    this.settle();
+    this.updateWatermark();
   }
 
   get server(): ServerId {
@@ -202,10 +202,10 @@ export class GroupState {
   }
 
   /** watermark[g] = max(timestamp at the commit index, largest valid closed timestamp) (T3). */
-  settle(): void {
-    this.closing.settle(this.commitIndex);
+  updateWatermark(): void {
+    this.closedTimestamps.advance(this.commitIndex);
     const committed = this.log.timestampAt(this.commitIndex);
-    this.watermarkValue = Math.max(this.watermarkValue, committed, this.closing.validTimestamp);
+    this.watermarkValue = Math.max(this.watermarkValue, committed, this.closedTimestamps.validTimestamp);
   }
 
   setCommitIndex(index: Index): void {
@@ -214,7 +214,7 @@ export class GroupState {
     const before = this.commitIndex;
     this.commitIndex = index;
     this.findLastCommand(before);
-    this.settle();
+    this.updateWatermark();
   }
 
   /** What the leader of this term says of its log. Its messages may overtake each other: what was true once stays true. */
@@ -275,7 +275,7 @@ export class GroupState {
       this.votedFor = null;
       this.hardStateChanged = true;
     }
-    if (wasLeader || term > oldTerm) this.closing.reset();
+    if (wasLeader || term > oldTerm) this.closedTimestamps.reset();
     this.role = 'follower';
     this.leader = leader;
     this.candidacy = null;
@@ -370,7 +370,7 @@ export class GroupState {
     this.configurationsChanged = true;
     this.truncateFrom = null;
     this.unsavedFrom = base.index + 1;
-    this.settle();
+    this.updateWatermark();
     return true;
   }
 }

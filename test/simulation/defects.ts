@@ -17,11 +17,11 @@ import { ClockGuard } from '../../shared/clock/guard.js';
 import { MemoryEngine } from '../../shared/engine/memory.js';
 import { type AppliedBatch, ReplacedError } from '../../shared/engine/port.js';
 import { Merge } from '../../shared/merge/merge.js';
-import { Closing } from '../../shared/raft/closing.js';
+import { ClosedTimestamps } from '../../shared/raft/closed-timestamps.js';
 import type { LogEntry, LogPosition, Timestamp } from '../../shared/raft/entry.js';
 import { Group } from '../../shared/raft/group.js';
 import type { Message, MessageBody } from '../../shared/raft/message.js';
-import { PromiseLimit } from '../../shared/raft/promise.js';
+import { PromiseLimit } from '../../shared/raft/promise-limit.js';
 import { GroupState } from '../../shared/raft/state.js';
 import type { InstalledState } from '../../shared/wire/install.js';
 import { MACHINE_COMMAND } from '../../shared/wire/machine.js';
@@ -168,7 +168,7 @@ const PLANS: readonly Plan[] = [
     what: 'a claim counts as soon as it is made (T3)',
     install: () =>
       replace(
-        Closing,
+        ClosedTimestamps,
         'countQuorum',
         (original) =>
           function (voters) {
@@ -195,8 +195,8 @@ const PLANS: readonly Plan[] = [
     foundBy: 4,
     install: () =>
       replace(
-        Closing,
-        'settle',
+        ClosedTimestamps,
+        'advance',
         (original) =>
           function () {
             return original.call(this, Number.POSITIVE_INFINITY);

@@ -20,7 +20,7 @@ import type {
 import { Group, type PendingWrite } from '../../../shared/raft/group.js';
 import type { ConfigureRefusal } from '../../../shared/raft/membership.js';
 import type { GroupOptions } from '../../../shared/raft/options.js';
-import { PromiseLimit } from '../../../shared/raft/promise.js';
+import { PromiseLimit } from '../../../shared/raft/promise-limit.js';
 import type { Envelope } from '../../../shared/wire/envelope.js';
 import { Barriers, isAtLeast } from './barrier.js';
 import { ClosingByTime } from './closing-by-time.js';

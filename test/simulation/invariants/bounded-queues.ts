@@ -31,7 +31,7 @@ export class BoundedQueues implements Invariant {
       for (const field of ['outbox', 'outboxDurable', 'events']) {
         check(`${field} of group ${id}`, lengthOf(field, state), MESSAGES_MAX);
       }
-      check(`claims of group ${id}`, lengthOf('claims', field(state, 'closing')), 64);
+      check(`claims of group ${id}`, lengthOf('claims', field(state, 'closedTimestamps')), 64);
     }
     const peers = field(field(core, 'outbox'), 'byPeer');
     if (!(peers instanceof Map)) throw new Error('no queues for peers to look at');

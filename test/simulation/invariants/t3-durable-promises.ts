@@ -22,7 +22,7 @@ export class DurablePromises implements Invariant {
   }
 
   onMoved(server: SimulatedServer, group: GroupId, core: Group): void {
-    const { validTimestamp } = (Reflect.get(core, 'state') as GroupState).closing;
+    const { validTimestamp } = (Reflect.get(core, 'state') as GroupState).closedTimestamps;
     if (validTimestamp <= (this.checked[group] ?? 0)) return;
     this.checked[group] = validTimestamp;
     const durable = this.world.servers.filter(({ disk }) => disk.promiseLimit >= validTimestamp);

@@ -38,7 +38,7 @@ import {
 import { Group, type GroupWrite, type PendingWrite } from '../../../shared/raft/group.js';
 import type { Message } from '../../../shared/raft/message.js';
 import { GROUP_DEFAULTS } from '../../../shared/raft/options.js';
-import { PromiseLimit } from '../../../shared/raft/promise.js';
+import { PromiseLimit } from '../../../shared/raft/promise-limit.js';
 import type { GroupEvent } from '../../../shared/raft/state.js';
 import { decodeConfiguration, encodeConfiguration } from '../../../shared/wire/configuration.js';
 import { encodeEntry } from '../../../shared/wire/entry-block.js';

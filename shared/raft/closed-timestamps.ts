@@ -22,7 +22,7 @@
 import { assert } from './assert.js';
 import type { Index, ServerId, Timestamp } from './entry.js';
 import type { Closed } from './message.js';
-import type { PromiseLimit } from './promise.js';
+import type { PromiseLimit } from './promise-limit.js';
 
 /**
  * Claims that wait for their quorum or their index. One too many takes the place of the newest: the oldest must stay, since it
@@ -38,7 +38,7 @@ interface Claim {
   readonly countsSelf: boolean;
 }
 
-export class Closing {
+export class ClosedTimestamps {
   private promisedTo: Timestamp;
   private claims: Claim[] = [];
   /** Largest closed timestamp that counts here (T3). */
@@ -112,17 +112,17 @@ export class Closing {
   }
 
   /** T3: moves the valid closed timestamp; to be called when the commit index, a quorum or the durable limit moved. */
-  settle(commitIndex: Index): void {
-    let settled = 0;
+  advance(commitIndex: Index): void {
+    let counted = 0;
     for (let i = 0; i < this.claims.length; i++) {
       const claim = this.claims[i];
       if (claim === undefined || !claim.hasQuorum || claim.closed.index > commitIndex) continue;
       if (claim.countsSelf && !this.limit.covers(claim.closed.timestamp)) continue;
       if (claim.closed.timestamp > this.valid) this.valid = claim.closed.timestamp;
-      settled = i + 1;
+      counted = i + 1;
     }
     // An earlier claim is contained in a later one that counts: its timestamp is not greater.
-    if (settled > 0) this.claims.splice(0, settled);
+    if (counted > 0) this.claims.splice(0, counted);
   }
 
   private remember(claim: Claim): void {

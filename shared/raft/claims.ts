@@ -35,7 +35,7 @@ export function claimIfWanted(state: GroupState, leadership: Leadership, nowMs: 
   leadership.closed = closed;
   leadership.floor = Math.max(leadership.floor, closed.timestamp);
   clock.observe(closed.timestamp);
-  state.closing.claim(closed, state.server);
+  state.closedTimestamps.claim(closed, state.server);
   countPromises(state, leadership, nowMs);
   tell(state, leadership, true, nowMs);
 }
@@ -67,16 +67,16 @@ export function onFollowerPromised(
   nowMs: number,
 ): void {
   if (leadership.closed === null) return;
-  state.closing.onPromised(voter, promised);
+  state.closedTimestamps.onPromised(voter, promised);
   countPromises(state, leadership, nowMs);
 }
 
 /** T3: what a quorum has promised counts here, and is announced where followers cannot tell by themselves. */
 function countPromises(state: GroupState, leadership: Leadership, nowMs: number): void {
   const { configuration } = state;
-  const newest = state.closing.countQuorum(configuration.voters, quorumSize(configuration));
+  const newest = state.closedTimestamps.countQuorum(configuration.voters, quorumSize(configuration));
   if (newest === null) return;
-  state.settle();
+  state.updateWatermark();
   const canTellThemselves =
     state.isVoter && quorumSize(configuration) <= 2 && leadership.followers.size < configuration.voters.length;
   if (canTellThemselves || newest.timestamp <= (leadership.quorumClosed?.timestamp ?? 0)) return;
