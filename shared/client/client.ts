@@ -60,9 +60,9 @@ import { call } from './retry.js';
 import { CommandSender } from './sender.js';
 
 /**
- * Connects and returns a client. Rejects as the NATS client does when no server can be reached, and with UnavailableError when the NATS user
- * may not hear answers. With the type of the cluster's state
- * machine, `connectCraft<typeof machine>()`, the compiler knows names, inputs and results.
+ * Connects and returns a client. Rejects as the NATS client does when no server can be reached, and
+ * with UnavailableError when the NATS user may not hear answers. With the type of the cluster's
+ * state machine, `connectCraft<typeof machine>()`, the compiler knows names, inputs and results.
  */
 export async function connectCraft<M extends MachineTypes = MachineTypes>(
   options: CraftOptions = {},
@@ -110,7 +110,10 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
   /** NATS does not let this user hear the answers. */
   private refusal: Error | undefined;
   private newest = 0;
-  /** The largest timestamp that was acknowledged as committed and that no later acknowledgement is known to be ordered after. */
+  /**
+   * The largest timestamp that was acknowledged as committed and that no later acknowledgement is
+   * known to be ordered after.
+   */
   private unordered = 0;
 
   /** @internal Use `connectCraft`. */
@@ -129,7 +132,10 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     this.attemptTimeoutMs = options.attemptTimeoutMs ?? 2_500;
   }
 
-  /** @internal Asks NATS once, and waits for that. @throws UnavailableError when this user may not hear the answers */
+  /**
+   * @internal Asks NATS once, and waits for that. @throws UnavailableError when this user may not
+   * hear the answers
+   */
   async requireInbox(): Promise<void> {
     // A connection that is lost just now comes back by itself.
     await this.connection.flush().catch(() => undefined);
@@ -138,19 +144,23 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     throw new UnavailableError(`${message} (${this.refusal.message})`, { cause: this.refusal });
   }
 
-  /** The largest timestamp seen so far (microseconds since the Unix epoch), 0 before the first reply; for `after` of another client. */
+  /**
+   * The largest timestamp seen so far (microseconds since the Unix epoch), 0 before the first
+   * reply; for `after` of another client.
+   */
   get timestamp(): number {
     return this.newest;
   }
 
   /**
-   * Runs a command exactly once. Throws RejectedError, InvalidArgumentError, UnknownCommandError, PayloadTooLargeError or
-   * InternalError (not executed), UnavailableError (deadline passed, not executed) or OutcomeUnknownError (deadline passed, may have been
-   * executed: call again with the same id).
+   * Runs a command exactly once. Throws RejectedError, InvalidArgumentError, UnknownCommandError,
+   * PayloadTooLargeError or InternalError (not executed), UnavailableError (deadline passed, not
+   * executed) or OutcomeUnknownError (deadline passed, may have been executed: call again with the
+   * same id).
    *
-   * Commands that are issued in one turn of the event loop to the same target keep their order in the
-   * log, as far as they fit into one message (1,024 commands, 256 KiB). A command that must be sent
-   * again may come after those that followed it.
+   * Commands that are issued in one turn of the event loop to the same target keep their order in
+   * the log, as far as they fit into one message (1,024 commands, 256 KiB). A command that must be
+   * sent again may come after those that followed it.
    */
   command<Name extends NameOf<M['commands']>, const Options extends CommandOptions = object>(
     name: Name,
@@ -166,7 +176,8 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     const acknowledgement = options.ack ?? 'applied';
     const isCommitted = acknowledgement === 'committed';
     const id = options.id || randomUUID();
-    // A committed command is not ordered yet, so what this client does next must say that it comes later (T7).
+    // A committed command is not ordered yet, so what this client does next must say that it comes
+    // later (T7).
     const after = Math.max(options.after ?? 0, isCommitted ? this.newest : this.unordered);
     if (!Number.isSafeInteger(after)) throw new InvalidArgumentError(`after: ${after} is no timestamp in microseconds`);
     const payload = Buffer.from(jsonOf(input));
@@ -233,8 +244,9 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
   }
 
   /**
-   * Waits until plain SQL on that server's database sees every write acknowledged before this call (T6); returns the merged
-   * index and timestamp that it shows at least. Throws UnavailableError when it does not answer in time.
+   * Waits until plain SQL on that server's database sees every write acknowledged before this call
+   * (T6); returns the merged index and timestamp that it shows at least. Throws UnavailableError
+   * when it does not answer in time.
    */
   async sync(server: string, options: CallOptions = {}): Promise<{ index: number; timestamp: number }> {
     const reply = syncReply.safeParse(await this.call(() => this.subjects.sync(server), {}, undefined, options));
@@ -242,7 +254,10 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     return { index: reply.data.index, timestamp: reply.data.timestamp };
   }
 
-  /** The commands and queries of the cluster, as any server has them. Throws UnavailableError; UnknownCommandError of older servers. */
+  /**
+   * The commands and queries of the cluster, as any server has them. Throws UnavailableError;
+   * UnknownCommandError of older servers.
+   */
   async describe(options: CallOptions = {}): Promise<MachineDescription> {
     const { result } = await this.call(() => this.subjects.query('craft.describe'), {}, undefined, options);
     const description = machineDescription.safeParse(result);
@@ -251,8 +266,8 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
   }
 
   /**
-   * What every server that answers within `timeoutMs` (default 1,000 ms) says about itself, in order of name. Throws UnavailableError when
-   * nobody can be asked.
+   * What every server that answers within `timeoutMs` (default 1,000 ms) says about itself, in
+   * order of name. Throws UnavailableError when nobody can be asked.
    */
   async status(options: { timeoutMs?: number } = {}): Promise<ServerStatus[]> {
     const { timeoutMs = 1_000 } = options;
@@ -270,8 +285,8 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
   }
 
   /**
-   * How the services of every server are, also of one that cannot start, in order of the servers' names. Waits up to `timeoutMs` (default
-   * 1,000 ms). Servers of older versions do not answer.
+   * How the services of every server are, also of one that cannot start, in order of the servers'
+   * names. Waits up to `timeoutMs` (default 1,000 ms). Servers of older versions do not answer.
    */
   async health(options: { timeoutMs?: number } = {}): Promise<ServerHealth[]> {
     const answers = await this.askAll('health', processHealth, options.timeoutMs ?? 1_000);
@@ -306,7 +321,10 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     return answers;
   }
 
-  /** Ends calls in flight (commands as unknown) and closes the connection, unless it is the caller's own. Never rejects. */
+  /**
+   * Ends calls in flight (commands as unknown) and closes the connection, unless it is the caller's
+   * own. Never rejects.
+   */
   async close(): Promise<void> {
     this.requester.close();
     this.sender.close();

@@ -1,6 +1,7 @@
 /**
- * How a call can fail: one class a failure, each with the stable `code` of the public contract. Every class but
- * OutcomeUnknownError says that the command has not been and will not be executed (T9).
+ * How a call can fail: one class a failure, each with the stable `code` of the public contract.
+ * Every class but OutcomeUnknownError says that the command has not been and will not be executed
+ * (T9).
  */
 import { CraftError, ErrorCode } from '../wire/errors.js';
 
@@ -46,7 +47,10 @@ export class OverloadedError extends CraftError {
   }
 }
 
-/** The group has no leader where the command went. As a final failure only the `cause` of UnavailableError. */
+/**
+ * The group has no leader where the command went. As a final failure only the `cause` of
+ * UnavailableError.
+ */
 export class NotLeaderError extends CraftError {
   constructor(message: string, options?: ErrorOptions) {
     super('NOT_LEADER', message, options);
@@ -70,7 +74,10 @@ export class InternalError extends CraftError {
   }
 }
 
-/** The command may or may not have been executed, or may still be. Safe to call again with the same `id`. */
+/**
+ * The command may or may not have been executed, or may still be. Safe to call again with the same
+ * `id`.
+ */
 export class OutcomeUnknownError extends CraftError {
   constructor(
     message: string,
@@ -94,7 +101,10 @@ const CLASSES: Record<Exclude<ErrorCode, 'TIMEOUT_UNKNOWN'>, new (message: strin
   INTERNAL: InternalError,
 };
 
-/** The error that a reply carries. A code that this version does not know tells nothing about the outcome. */
+/**
+ * The error that a reply carries. A code that this version does not know tells nothing about the
+ * outcome.
+ */
 export function errorOf(code: string, message: string, id: string): CraftError {
   if (code in CLASSES) return new CLASSES[code as keyof typeof CLASSES](message);
   return new OutcomeUnknownError(code === 'TIMEOUT_UNKNOWN' ? message : `${code}: ${message}`, id);

@@ -28,7 +28,10 @@ interface Caller {
   query(name: string, input: unknown, options?: QueryOptions): Promise<unknown>;
 }
 
-/** Every method throws what `CraftClient.command` and `query` throw; RejectedError when `ifVersion` does not hold. */
+/**
+ * Every method throws what `CraftClient.command` and `query` throw; RejectedError when `ifVersion`
+ * does not hold.
+ */
 export class Kv {
   constructor(private readonly client: Caller) {}
 
@@ -51,7 +54,10 @@ export class Kv {
     return this.client.query('kv.get', { key }, options) as Promise<KvValue | null>;
   }
 
-  /** In order of key; `after` is the last key of the page before. A page may have fewer rows than `limit`: the end is an empty one. */
+  /**
+   * In order of key; `after` is the last key of the page before. A page may have fewer rows than
+   * `limit`: the end is an empty one.
+   */
   list(range: { prefix?: string; limit?: number; after?: string } = {}, options?: QueryOptions): Promise<unknown> {
     return this.client.query('kv.list', range, options);
   }

@@ -1,6 +1,7 @@
 /**
- * What the compiler knows of a cluster's state machine: `connectCraft<typeof machine>()`. Types only. They name the shape of a machine and
- * import nothing of it, so a machine and a client may come from two copies of the package.
+ * What the compiler knows of a cluster's state machine: `connectCraft<typeof machine>()`. Types
+ * only. They name the shape of a machine and import nothing of it, so a machine and a client may
+ * come from two copies of the package.
  */
 import type { CommandOptions, CommandReply, QueryOptions } from './options.js';
 
@@ -33,7 +34,10 @@ export type ResultOf<Given> = Given extends { readonly handle: (...given: never[
   ? JsonOf<Awaited<Result>>
   : never;
 
-/** A value of type `T` after its way through JSON: a Date becomes a string, `undefined` becomes null, or is left out of an object. */
+/**
+ * A value of type `T` after its way through JSON: a Date becomes a string, `undefined` becomes
+ * null, or is left out of an object.
+ */
 export type JsonOf<T> = unknown extends T
   ? T
   : T extends { toJSON(): infer Json }

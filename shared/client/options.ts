@@ -2,15 +2,21 @@
 import type { ConnectionOptions, NatsConnection } from 'nats';
 
 /**
- * When a command is answered (T7). `applied`: executed, with its result. `ordered`: its place in the total order is final. `committed`: durable on a quorum,
- * the fastest; later linearizable reads see it, and later commands of this client come after it.
+ * When a command is answered (T7). `applied`: executed, with its result. `ordered`: its place in
+ * the total order is final. `committed`: durable on a quorum, the fastest; later linearizable reads
+ * see it, and later commands of this client come after it.
  */
 export type Ack = 'applied' | 'ordered' | 'committed';
 
 export interface CraftOptions {
-  /** NATS servers, `nats://host:port`; ignored with `connection`. Default `nats://127.0.0.1:4222`. */
+  /**
+   * NATS servers, `nats://host:port`; ignored with `connection`. Default `nats://127.0.0.1:4222`.
+   */
   readonly servers?: string | string[];
-  /** More for the connection to `servers`: `authenticator`, `tls`, `inboxPrefix` and what else the package `nats` takes. */
+  /**
+   * More for the connection to `servers`: `authenticator`, `tls`, `inboxPrefix` and what else the
+   * package `nats` takes.
+   */
   readonly nats?: ConnectionOptions;
   /** A connection of the caller's, which `close` leaves open. */
   readonly connection?: NatsConnection;
@@ -31,22 +37,34 @@ export interface CraftOptions {
 export interface CallOptions {
   /** For the whole call, retries included (milliseconds). */
   readonly timeoutMs?: number;
-  /** Ends the call early: with the signal's reason when nothing can have happened, else with OutcomeUnknownError. */
+  /**
+   * Ends the call early: with the signal's reason when nothing can have happened, else with
+   * OutcomeUnknownError.
+   */
   readonly signal?: AbortSignal;
 }
 
 export interface CommandOptions extends CallOptions {
-  /** Idempotency id; all commands of one id take effect once. Default: a new UUID, which makes the retries of this call safe. */
+  /**
+   * Idempotency id; all commands of one id take effect once. Default: a new UUID, which makes the
+   * retries of this call safe.
+   */
   readonly id?: string;
   readonly ack?: Ack;
   /** Through the leader of this group instead of any leader. */
   readonly group?: number;
-  /** Be ordered after this timestamp (microseconds since the Unix epoch), for example one that another client was answered. */
+  /**
+   * Be ordered after this timestamp (microseconds since the Unix epoch), for example one that
+   * another client was answered.
+   */
   readonly after?: number;
 }
 
 export interface QueryOptions extends CallOptions {
-  /** `linearizable` (default) sees everything acknowledged before the call; `local` what one server has applied. */
+  /**
+   * `linearizable` (default) sees everything acknowledged before the call; `local` what one server
+   * has applied.
+   */
   readonly consistency?: 'linearizable' | 'local';
 }
 

@@ -18,7 +18,10 @@ const reply = z.discriminatedUnion('ok', [success, failure]);
 
 export type Success = z.output<typeof success>;
 
-/** Returns what a successful reply holds, or the error; undefined when this is no reply of the contract. */
+/**
+ * Returns what a successful reply holds, or the error; undefined when this is no reply of the
+ * contract.
+ */
 export function readReply(message: Msg, id: string): Success | CraftError | undefined {
   let value: unknown;
   try {
@@ -57,13 +60,16 @@ export const stateStatus = z.looseObject({
   ok: z.boolean(),
   since: z.string().optional(),
   error: z.string().optional(),
-  /** Whether anything may be read from its state: servers may differ. Absent from servers of older versions. */
+  /**
+   * Whether anything may be read from its state: servers may differ. Absent from servers of older
+   * versions.
+   */
   trusted: z.boolean().optional(),
   /** Why its state differs from that of a majority, until it is rebuilt. */
   divergence: z.string().optional(),
   /**
-   * The state machine and its version in force, and what the server has loaded, each with a fingerprint of its code. Absent from servers of
-   * older versions.
+   * The state machine and its version in force, and what the server has loaded, each with a
+   * fingerprint of its code. Absent from servers of older versions.
    */
   machine: z
     .looseObject({
@@ -90,8 +96,8 @@ export type StateStatus = z.output<typeof stateStatus>;
 const calls = z.record(z.string(), z.object({ input: z.record(z.string(), z.unknown()).optional() }));
 
 /**
- * What the state machine offers: its version in force, and for each command and query the JSON Schema (draft 2020-12) of its input, as far as
- * the library of the schema can tell.
+ * What the state machine offers: its version in force, and for each command and query the JSON
+ * Schema (draft 2020-12) of its input, as far as the library of the schema can tell.
  */
 export const machineDescription = z.object({
   name: z.string(),
@@ -107,7 +113,10 @@ export const serviceHealth = z.looseObject({
   service: z.string(),
   /** Whether it does its work. */
   serves: z.boolean(),
-  /** How far it is, in a number that only grows while all is well, and how long that has not changed (milliseconds). */
+  /**
+   * How far it is, in a number that only grows while all is well, and how long that has not changed
+   * (milliseconds).
+   */
   position: z.number().optional(),
   stillMs: z.number().optional(),
   conditions: z.array(
@@ -145,8 +154,8 @@ export const serverStatus = z.looseObject({
   /** Of Node.js. Absent from servers of older versions. */
   node: z.string().optional(),
   /**
-   * The versions of the protocol between servers that it writes and reads, and the servers whose messages it cannot read. Absent from servers
-   * of older versions.
+   * The versions of the protocol between servers that it writes and reads, and the servers whose
+   * messages it cannot read. Absent from servers of older versions.
    */
   protocol: z
     .looseObject({
@@ -157,7 +166,10 @@ export const serverStatus = z.looseObject({
     })
     .optional(),
   groups: z.array(groupStatus),
-  /** Reference time minus its clock, and what its clock shows (microseconds since the Unix epoch; absent from servers of older versions). */
+  /**
+   * Reference time minus its clock, and what its clock shows (microseconds since the Unix epoch;
+   * absent from servers of older versions).
+   */
   clock: z.looseObject({ offsetUs: z.number(), ok: z.boolean(), nowUs: z.number().optional() }).optional(),
   /** Whether the log store takes writes, and since when and why not. */
   logStore: z.looseObject({ ok: z.boolean(), since: z.string().optional(), error: z.string().optional() }).optional(),

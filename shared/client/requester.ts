@@ -1,18 +1,22 @@
 /**
- * Requests over one inbox subscription, for high rates: a request costs one map entry; a single coarse timer serves the
- * deadlines of all of them. (The request of the NATS client costs a timer, three promises and a captured stack each.)
+ * Requests over one inbox subscription, for high rates: a request costs one map entry; a single
+ * coarse timer serves the deadlines of all of them. (The request of the NATS client costs a timer,
+ * three promises and a captured stack each.)
  */
 import type { Msg, MsgHdrs, NatsConnection } from 'nats';
 import { inboxOf } from '../wire/inbox.js';
 import { isPubAck } from '../wire/pub-ack.js';
 
 /**
- * Why there is no reply. `no-responders`: NATS knew nobody who listens, so nothing has happened. `timeout` and `closed`: the request
- * may or may not have arrived.
+ * Why there is no reply. `no-responders`: NATS knew nobody who listens, so nothing has happened.
+ * `timeout` and `closed`: the request may or may not have arrived.
  */
 export type RequestFailure = 'no-responders' | 'timeout' | 'closed';
 
-/** Gets either a reply or the reason why there is none; called exactly once for each request, never synchronously. */
+/**
+ * Gets either a reply or the reason why there is none; called exactly once for each request, never
+ * synchronously.
+ */
 export type OnReply = (reply: Msg | RequestFailure) => void;
 
 interface Pending {
@@ -55,8 +59,8 @@ export class Requester {
   }
 
   /**
-   * Publishes a request; `onReply` hears within `timeoutMs` plus 50 ms. Throws, and has then sent nothing, when the connection is closed
-   * or the payload is larger than the NATS server takes.
+   * Publishes a request; `onReply` hears within `timeoutMs` plus 50 ms. Throws, and has then sent
+   * nothing, when the connection is closed or the payload is larger than the NATS server takes.
    */
   send(
     subject: string,
@@ -74,8 +78,8 @@ export class Requester {
   }
 
   /**
-   * Waits for one message to a subject of its own, which `announce` tells to whoever is to answer; for protocols that
-   * carry it elsewhere than in the reply field. Throws what `announce` throws.
+   * Waits for one message to a subject of its own, which `announce` tells to whoever is to answer;
+   * for protocols that carry it elsewhere than in the reply field. Throws what `announce` throws.
    */
   expect(timeoutMs: number, onReply: OnReply, announce: (reply: string) => void): void {
     const token = (this.next++).toString(36);
@@ -108,7 +112,8 @@ export class Requester {
     const pending = this.pending.get(token);
     if (pending === undefined || isPubAck(message.data)) return;
     this.pending.delete(token);
-    // Only an empty message can be the server's word that nobody listens: no need to parse headers of others.
+    // Only an empty message can be the server's word that nobody listens: no need to parse headers
+    // of others.
     const nobodyListens = message.data.length === 0 && message.headers?.code === 503;
     pending.onReply(nobodyListens ? 'no-responders' : message);
   }

@@ -186,8 +186,8 @@ export class CommandSender {
   }
 
   /**
-   * Of a whole batch: NATS knows no server that listens, or the leader could not read it. Where the services are in another account of NATS,
-   * also the answers to its commands.
+   * Of a whole batch: NATS knows no server that listens, or the leader could not read it. Where the
+   * services are in another account of NATS, also the answers to its commands.
    */
   private onBatch(message: Msg): void {
     if (isPubAck(message.data)) return;

@@ -1,9 +1,11 @@
 /**
- * Clock of one server as its groups see it: the hybrid clock, bounded by the cluster's reference time so that one clock
- * far off cannot poison the cluster (a committed timestamp an hour ahead would stall every merge for an hour).
+ * Clock of one server as its groups see it: the hybrid clock, bounded by the cluster's reference
+ * time so that one clock far off cannot poison the cluster (a committed timestamp an hour ahead
+ * would stall every merge for an hour).
  *
- * bound = reference time + largest offset + promise window. Nothing beyond it is observed; the groups refuse entries
- * and closes beyond it and do not lead while the own clock, or their floor, is beyond what is allowed.
+ * bound = reference time + largest offset + promise window. Nothing beyond it is observed; the
+ * groups refuse entries and closes beyond it and do not lead while the own clock, or their floor,
+ * is beyond what is allowed.
  */
 import type { ServerId, Timestamp } from '../raft/entry.js';
 import { HybridClock } from './hybrid.js';
@@ -18,7 +20,9 @@ export interface ClockGuardOptions {
 
 /** How long an estimate of the reference time is good for (milliseconds). */
 const REFERENCE_INTERVAL_MS = 20;
-/** When the own clock moves by this much more or less than time passes, it was set (microseconds). */
+/**
+ * When the own clock moves by this much more or less than time passes, it was set (microseconds).
+ */
 const STEP_US_MIN = 20_000;
 
 export class ClockGuard {
@@ -32,12 +36,16 @@ export class ClockGuard {
 
   constructor(private readonly options: ClockGuardOptions) {}
 
-  /** To be called at the start of a turn, with physical time (microseconds) and monotonic time (milliseconds). */
+  /**
+   * To be called at the start of a turn, with physical time (microseconds) and monotonic time
+   * (milliseconds).
+   */
   advance(physical: Timestamp, nowMs: number): void {
     if (this.nowMs !== null) this.onPassed(physical - this.physical - (nowMs - this.nowMs) * 1_000);
     this.physical = physical;
     this.nowMs = nowMs;
-    // A turn may be as short as one message; the median of clocks that drift need not be taken anew for each.
+    // A turn may be as short as one message; the median of clocks that drift need not be taken anew
+    // for each.
     if (nowMs - this.referenceAtMs >= REFERENCE_INTERVAL_MS) {
       this.estimate(nowMs);
       this.referenceAtMs = nowMs;
@@ -46,7 +54,10 @@ export class ClockGuard {
     this.hybrid.limit(this.bound());
   }
 
-  /** The own clock was set by `stepUs`: what is known of the others' clocks moves against it, at once, not a few samples later. */
+  /**
+   * The own clock was set by `stepUs`: what is known of the others' clocks moves against it, at
+   * once, not a few samples later.
+   */
   private onPassed(stepUs: number): void {
     if (Math.abs(stepUs) < STEP_US_MIN) return;
     this.reference.shift(stepUs, this.options.offsetUsMax);
@@ -59,7 +70,8 @@ export class ClockGuard {
   }
 
   record(peer: ServerId, sample: ClockSample): void {
-    // The first that is heard of a clock counts at once: it may come with the vote that makes this server a leader.
+    // The first that is heard of a clock counts at once: it may come with the vote that makes this
+    // server a leader.
     if (this.reference.record(peer, sample)) this.estimate(sample.atMs);
   }
 
@@ -89,15 +101,19 @@ export class ClockGuard {
   }
 
   /**
-   * Whether the own clock is near enough to the reference time for this server to lead. Of two clocks that differ while no
-   * third one is heard of, the later one does not lead: a clock that is ahead does damage that stays, one that is behind none.
+   * Whether the own clock is near enough to the reference time for this server to lead. Of two
+   * clocks that differ while no third one is heard of, the later one does not lead: a clock that is
+   * ahead does damage that stays, one that is behind none.
    */
   mayLead(): boolean {
     const { offsetUsMax } = this.options;
     return Math.abs(this.referenceOffsetUs) <= offsetUsMax && this.earliestOffsetUs >= -offsetUsMax;
   }
 
-  /** Whether a peer's clock, as far as it is known, is near enough for that peer to lead: leadership is not handed to one that would not take it. */
+  /**
+   * Whether a peer's clock, as far as it is known, is near enough for that peer to lead: leadership
+   * is not handed to one that would not take it.
+   */
   mayPeerLead(peer: ServerId): boolean {
     const offsetUs = this.nowMs === null ? undefined : this.reference.peerOffsetUs(peer, this.nowMs);
     return offsetUs === undefined || Math.abs(this.referenceOffsetUs - offsetUs) <= this.options.offsetUsMax;

@@ -1,10 +1,11 @@
 /**
  * Reference time: the median of the servers' physical clocks, as far as this server can tell.
  *
- * Each envelope between two servers carries what a round-trip clock sample needs (as NTP does, RFC 5905 section 8). Of the
- * latest samples of a peer the one with the shortest round trip counts: its error is at most half of that round trip.
- * The median makes one clock that is far off powerless while most are right. Without fresh samples the reference is
- * the server's own clock; of two middle values the one nearer to the own clock counts.
+ * Each envelope between two servers carries what a round-trip clock sample needs (as NTP does, RFC
+ * 5905 section 8). Of the latest samples of a peer the one with the shortest round trip counts: its
+ * error is at most half of that round trip. The median makes one clock that is far off powerless
+ * while most are right. Without fresh samples the reference is the server's own clock; of two
+ * middle values the one nearer to the own clock counts.
  */
 import type { ServerId } from '../raft/entry.js';
 
@@ -25,7 +26,10 @@ const ROUND_TRIP_US_MAX = 500_000;
 export class ReferenceTime {
   private readonly samples = new Map<ServerId, ClockSample[]>();
 
-  /** Records a sample; one with an implausible round trip is ignored. True when it is the only fresh one of this peer. */
+  /**
+   * Records a sample; one with an implausible round trip is ignored. True when it is the only fresh
+   * one of this peer.
+   */
   record(peer: ServerId, sample: ClockSample): boolean {
     if (sample.roundTripUs < 0 || sample.roundTripUs > ROUND_TRIP_US_MAX) return false;
     const list = this.samples.get(peer) ?? [];
@@ -37,9 +41,10 @@ export class ReferenceTime {
   }
 
   /**
-   * The own clock was set forward by `stepUs`: every peer's clock is that much less ahead of it. What comes to lie within
-   * `agreementUs` of it only by that is forgotten. Such a peer was the one that differed, and may have been set right since: a
-   * clock that follows it there would take an old sample for a witness. The peer's next message says what holds now.
+   * The own clock was set forward by `stepUs`: every peer's clock is that much less ahead of it.
+   * What comes to lie within `agreementUs` of it only by that is forgotten. Such a peer was the one
+   * that differed, and may have been set right since: a clock that follows it there would take an
+   * old sample for a witness. The peer's next message says what holds now.
    */
   shift(stepUs: number, agreementUs: number): void {
     for (const [peer, list] of this.samples) {
@@ -56,12 +61,18 @@ export class ReferenceTime {
     return Math.abs(lower) < Math.abs(upper) ? lower : upper;
   }
 
-  /** The same, but the earlier one of two middle values: negative when the own clock may be the one that is ahead. */
+  /**
+   * The same, but the earlier one of two middle values: negative when the own clock may be the one
+   * that is ahead.
+   */
   earliestOffsetUs(nowMs: number): number {
     return this.middle(nowMs)[0];
   }
 
-  /** A peer's clock minus the own one, by its best fresh sample (microseconds); undefined when nothing is known. */
+  /**
+   * A peer's clock minus the own one, by its best fresh sample (microseconds); undefined when
+   * nothing is known.
+   */
   peerOffsetUs(peer: ServerId, nowMs: number): number | undefined {
     const fresh = (this.samples.get(peer) ?? []).filter((sample) => nowMs - sample.atMs <= SAMPLE_AGE_MS_MAX);
     const [first, ...rest] = fresh;

@@ -1,6 +1,6 @@
 /**
- * Configuration of the services, read once at start from environment variables, validated, typed. Every service takes the
- * part it needs. A wrong value ends the start with a ConfigError that names
+ * Configuration of the services, read once at start from environment variables, validated, typed.
+ * Every service takes the part it needs. A wrong value ends the start with a ConfigError that names
  * the variable; nothing is started then.
  */
 
@@ -14,7 +14,8 @@ const name = z.string().regex(SERVER_NAME, 'letters, digits, _ and -, at most 32
 const milliseconds = z.coerce.number().int().min(1).max(3_600_000);
 const bytes = z.coerce.number().int().min(1024);
 
-// `npm run docs` makes the tables of settings in deploy/README.md of these: descriptions are Markdown, names end with the unit.
+// `npm run docs` makes the tables of settings in deploy/README.md of these: descriptions are
+// Markdown, names end with the unit.
 const commonFields = {
   CRAFT_CLUSTER: name
     .default('craft')
@@ -162,7 +163,10 @@ const replicaFields = {
   CRAFT_SNAPSHOT_REPLICAS: replicas,
 };
 
-/** Of several hosts, with commas between, only the first one is looked at. What is wrong with it is not said: it has a password. */
+/**
+ * Of several hosts, with commas between, only the first one is looked at. What is wrong with it is
+ * not said: it has a password.
+ */
 function isPostgresUrl(text: string): boolean {
   return /^postgres(?:ql)?:\/\//.test(text) && URL.canParse(text.replace(/,[^/?]*/, ''));
 }

@@ -8,8 +8,9 @@ export class Opened {
   constructor(readonly signal?: AbortSignal) {}
 
   /**
-   * Waits for what is being opened, and has it closed when a later step fails. Rejects at once when the start is given up, also while
-   * this lasts: what comes of it then is closed as soon as it is there.
+   * Waits for what is being opened, and has it closed when a later step fails. Rejects at once when
+   * the start is given up, also while this lasts: what comes of it then is closed as soon as it is
+   * there.
    */
   async open<T>(opening: T | Promise<T>, close: (opened: T) => unknown): Promise<T> {
     const opened = await this.unlessGivenUp(Promise.resolve(opening), close);

@@ -1,7 +1,13 @@
-/** What a server was told to use belongs to another cluster. No other try mends that; two clusters would destroy each other's state. */
+/**
+ * What a server was told to use belongs to another cluster. No other try mends that; two clusters
+ * would destroy each other's state.
+ */
 export class OtherClusterError extends Error {
   readonly code = 'OTHER_CLUSTER';
-  /** @param what it is, @param found the cluster that it belongs to, @param given the value of CRAFT_CLUSTER, @param wayOut what to do */
+  /**
+   * @param what it is, @param found the cluster that it belongs to, @param given the value of
+   * CRAFT_CLUSTER, @param wayOut what to do
+   */
   constructor(what: string, found: string, given: string, wayOut: string) {
     super(
       `${what} belongs to the cluster ${JSON.stringify(found)}, and CRAFT_CLUSTER is ${JSON.stringify(given)}: ${wayOut}`,

@@ -1,4 +1,7 @@
-/** Where the files of this package are, whether it runs from its sources or from what was built of them. */
+/**
+ * Where the files of this package are, whether it runs from its sources or from what was built of
+ * them.
+ */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,7 @@
-/** What `services/main.ts` knows of a service: it starts from the environment, may fail, and can be stopped. */
+/**
+ * What `services/main.ts` knows of a service: it starts from the environment, may fail, and can be
+ * stopped.
+ */
 export interface Service {
   readonly name: string;
   /** Resolves with the reason when the service cannot go on by itself; never rejects. */
@@ -7,18 +10,23 @@ export interface Service {
   stop(): Promise<void>;
 }
 
-/** The code of wrong configuration: a process ends with exit code 2 for it, with 1 for everything else. */
+/**
+ * The code of wrong configuration: a process ends with exit code 2 for it, with 1 for everything
+ * else.
+ */
 const WRONG_CONFIGURATION = 'CONFIG';
 
 /**
- * Codes of errors that no other try mends, and that concern the whole server: the process ends. Every other error may pass (a database,
- * NATS or a disk that is away, a migration that fails, a table that is missing), and costs nothing but the service that has it.
+ * Codes of errors that no other try mends, and that concern the whole server: the process ends.
+ * Every other error may pass (a database, NATS or a disk that is away, a migration that fails, a
+ * table that is missing), and costs nothing but the service that has it.
  */
 const FINAL: ReadonlySet<unknown> = new Set([
   WRONG_CONFIGURATION,
   // What it was told to use is another cluster's.
   'OTHER_CLUSTER',
-  // Another instance has taken over, or is there already: of two that started again each would end the other, for ever.
+  // Another instance has taken over, or is there already: of two that started again each would end
+  // the other, for ever.
   'FENCED',
   'MERGER_REPLACED',
   'LOG_STORE_LOCKED',
@@ -37,8 +45,9 @@ const FINAL: ReadonlySet<unknown> = new Set([
 ]);
 
 /**
- * Codes of errors with which a service must not go on, while nothing is wrong with the others: its state is not that of the log. It would
- * show wrong rows between one try and the next, so it stays down until an operator has rebuilt it.
+ * Codes of errors with which a service must not go on, while nothing is wrong with the others: its
+ * state is not that of the log. It would show wrong rows between one try and the next, so it stays
+ * down until an operator has rebuilt it.
  */
 const DOWN: ReadonlySet<unknown> = new Set(['LOG_MISMATCH']);
 

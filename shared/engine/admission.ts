@@ -1,6 +1,7 @@
 /**
- * What a leader lets into the log (T12): commands of the version in force, as far as its server knows which one that is. An entry that gets past
- * another version's validation is recorded as refused at its place in the log; so nothing here has to be certain.
+ * What a leader lets into the log (T12): commands of the version in force, as far as its server
+ * knows which one that is. An entry that gets past another version's validation is recorded as
+ * refused at its place in the log; so nothing here has to be certain.
  */
 
 import type { Index } from '../raft/entry.js';
@@ -26,7 +27,10 @@ export class Admission {
 
   constructor(private readonly loaded: LoadedMachine) {}
 
-  /** A state that has gone back (its database was emptied) says nothing of what is in force where the log ends. */
+  /**
+   * A state that has gone back (its database was emptied) says nothing of what is in force where
+   * the log ends.
+   */
   onInForce({ version, mergedIndex }: VersionNotice): void {
     if (mergedIndex < this.toldAt) return;
     this.toldAt = mergedIndex;
@@ -35,8 +39,9 @@ export class Admission {
 
   /**
    * Checks a command and returns its payload for the log.
-   * @throws CraftError UNKNOWN_COMMAND, INVALID_ARGUMENT: neither the version in force nor a newer one takes it. UNAVAILABLE: a newer one
-   *   does; or the version in force is not loaded, or not known. PAYLOAD_TOO_LARGE: more than `bytesMax` bytes.
+   * @throws CraftError UNKNOWN_COMMAND, INVALID_ARGUMENT: neither the version in force nor a newer
+   *   one takes it. UNAVAILABLE: a newer one does; or the version in force is not loaded, or not
+   *   known. PAYLOAD_TOO_LARGE: more than `bytesMax` bytes.
    */
   prepare(name: string, payload: Uint8Array, format: 'json' | 'protobuf', bytesMax: number): Uint8Array {
     const given = { name, payload, format, bytesMax };
@@ -49,7 +54,8 @@ export class Admission {
         `version ${inForce} of the state machine is in force, which this server has not loaded`,
       );
     }
-    // A log begins with the first version: where that is not loaded, another one has to be in force.
+    // A log begins with the first version: where that is not loaded, another one has to be in
+    // force.
     if (loaded.versions[0].version !== FIRST_VERSION) {
       throw new CraftError(
         'UNAVAILABLE',
@@ -69,7 +75,10 @@ export class Admission {
     throw new CraftError('INVALID_ARGUMENT', `the leader of group 0 has not loaded version ${version}`);
   }
 
-  /** What a newer version takes is not refused for good: the log may be past the switch to it, and this state only behind. */
+  /**
+   * What a newer version takes is not refused for good: the log may be past the switch to it, and
+   * this state only behind.
+   */
   private prepareBy({ version, contract }: LoadedVersion, given: GivenCommand): Uint8Array {
     try {
       return prepare(contract, given);

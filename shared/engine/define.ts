@@ -1,6 +1,6 @@
 /**
- * `defineMachine`: a state machine whose handlers get the types of its schemas, and whose own type tells clients what
- * commands and queries there are (`connectCraft<typeof machine>()`).
+ * `defineMachine`: a state machine whose handlers get the types of its schemas, and whose own type
+ * tells clients what commands and queries there are (`connectCraft<typeof machine>()`).
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { shapeProblem } from './shape.js';
@@ -13,11 +13,17 @@ type Schemas = Readonly<Record<string, StandardSchemaV1>>;
 /** What a schema makes of an input that it accepts. */
 type Output<Schema> = Schema extends StandardSchemaV1 ? StandardSchemaV1.InferOutput<Schema> : never;
 
-/** What all commands of a machine have, given their schemas. The type of each result comes from the handler. */
+/**
+ * What all commands of a machine have, given their schemas. The type of each result comes from the
+ * handler.
+ */
 export type Commands<Tx, Inputs> = {
   readonly [Name in keyof Inputs]: Omit<CommandContract, 'input'> & {
     readonly input: Inputs[Name];
-    /** Must be deterministic. Throw `Reject` to refuse the command: its writes are undone. The result must be a JSON value. */
+    /**
+     * Must be deterministic. Throw `Reject` to refuse the command: its writes are undone. The
+     * result must be a JSON value.
+     */
     readonly handle: (tx: Tx, input: Output<Inputs[Name]>, context: CommandContext) => Promise<unknown>;
   };
 };
@@ -51,8 +57,9 @@ export type DefineMachine<Tx> = <
 ) => Machine<Tx, C, Q>;
 
 /**
- * Returns `machine` as it is, typed: handlers get the types of their schemas, and misspelt fields do not compile. A schema is
- * one of zod or of any other library of the Standard Schema interface that validates synchronously.
+ * Returns `machine` as it is, typed: handlers get the types of their schemas, and misspelt fields
+ * do not compile. A schema is one of zod or of any other library of the Standard Schema interface
+ * that validates synchronously.
  *
  *     export default defineMachine({
  *       name: 'bank',
@@ -70,8 +77,9 @@ export type DefineMachine<Tx> = <
 export const defineMachine: DefineMachine<Transaction> = (machine) => requireShape(machine, defineMachine);
 
 /**
- * `defineMachine` for a project whose drizzle-orm is of another version than that of craft: the compiler takes classes of two versions
- * for different ones. Name the transaction of your own copy: `defineMachineFor<PgTransaction<…>>()({ … })`.
+ * `defineMachine` for a project whose drizzle-orm is of another version than that of craft: the
+ * compiler takes classes of two versions for different ones. Name the transaction of your own copy:
+ * `defineMachineFor<PgTransaction<…>>()({ … })`.
  */
 export function defineMachineFor<Tx>(): DefineMachine<Tx> {
   const define: DefineMachine<Tx> = (machine) => requireShape(machine, define);

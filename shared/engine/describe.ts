@@ -1,4 +1,7 @@
-/** What a state machine offers: its commands and queries, with JSON Schemas of their inputs. For people, and for programs that call it. */
+/**
+ * What a state machine offers: its commands and queries, with JSON Schemas of their inputs. For
+ * people, and for programs that call it.
+ */
 import type { StandardJSONSchemaV1, StandardSchemaV1 } from '@standard-schema/spec';
 import { type MachineVersion, type StateMachineContract, versionOf } from './state-machine.js';
 
@@ -6,7 +9,9 @@ import { type MachineVersion, type StateMachineContract, versionOf } from './sta
 export const DESCRIBE_QUERY = 'craft.describe';
 
 export interface CallDescription {
-  /** JSON Schema (draft 2020-12) of the input. Absent when the library of the schema cannot tell. */
+  /**
+   * JSON Schema (draft 2020-12) of the input. Absent when the library of the schema cannot tell.
+   */
   readonly input?: Record<string, unknown>;
 }
 
@@ -31,7 +36,8 @@ function describeInput(schema: StandardSchemaV1): CallDescription {
   const { jsonSchema } = schema['~standard'] as Partial<StandardJSONSchemaV1.Props>;
   if (jsonSchema === undefined) return {};
   try {
-    // `unrepresentable`: zod then takes what JSON Schema has no words for as anything, instead of throwing.
+    // `unrepresentable`: zod then takes what JSON Schema has no words for as anything, instead of
+    // throwing.
     const options = { target: 'draft-2020-12', libraryOptions: { unrepresentable: 'any' } } as const;
     return { input: jsonSchema.input(options) };
   } catch {

@@ -1,4 +1,7 @@
-/** The migrations of the engine's own tables, those of the schema `craft` and of the built-in machine. */
+/**
+ * The migrations of the engine's own tables, those of the schema `craft` and of the built-in
+ * machine.
+ */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,7 +1,8 @@
 /**
- * Which handler a piece of asynchronous work belongs to. What a handler leaves behind (a promise that it does not wait for, a timer) may fail
- * when its command is long done, outside of everything that could catch it. Without a trace back to the handler that would end the process, at
- * every server that executes the command, and again after each restart.
+ * Which handler a piece of asynchronous work belongs to. What a handler leaves behind (a promise
+ * that it does not wait for, a timer) may fail when its command is long done, outside of everything
+ * that could catch it. Without a trace back to the handler that would end the process, at every
+ * server that executes the command, and again after each restart.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 

@@ -1,13 +1,16 @@
 /**
- * What a payload must be, beyond valid JSON, so that every state machine keeps exactly what the client sent: no character
- * that Postgres cannot store, no number that a double changes, no nesting that exhausts a stack. Checked on the text,
- * because parsing hides two of the three.
+ * What a payload must be, beyond valid JSON, so that every state machine keeps exactly what the
+ * client sent: no character that Postgres cannot store, no number that a double changes, no nesting
+ * that exhausts a stack. Checked on the text, because parsing hides two of the three.
  */
 import { isUtf8 } from 'node:buffer';
 
 /** Deepest nesting of arrays and objects. */
 export const DEPTH_MAX = 100;
-/** Digits that every double keeps, and digits that some double needs (DBL_DIG and DBL_DECIMAL_DIG of IEEE 754 binary64). */
+/**
+ * Digits that every double keeps, and digits that some double needs (DBL_DIG and DBL_DECIMAL_DIG of
+ * IEEE 754 binary64).
+ */
 const DIGITS_SAFE = 15;
 const DIGITS_MAX = 17;
 /** The smallest double with all its digits (DBL_MIN); those below it are denormal. */
@@ -81,7 +84,10 @@ function checkString(text: string, start: number): number {
   }
 }
 
-/** `at` is that of the `u`; returns the offset of the escape's last character (of its second half, for a pair). */
+/**
+ * `at` is that of the `u`; returns the offset of the escape's last character (of its second half,
+ * for a pair).
+ */
 function checkEscape(text: string, at: number): number {
   const unit = Number.parseInt(text.slice(at + 1, at + 5), 16);
   if (unit === 0) throw new JsonTextError('contains the character \\u0000, which Postgres cannot store');
@@ -121,9 +127,10 @@ function checkNumber(text: string, start: number): number {
 }
 
 /**
- * A literal survives when it is how a double is written: the shortest way, as JSON prints it, or with up to DIGITS_MAX digits, as
- * `%.17g` does; or when it is an integer that a double holds exactly. Any other literal says more than the double that is read
- * from it. Below NORMAL_MIN a double has fewer digits than that, and only the shortest way counts.
+ * A literal survives when it is how a double is written: the shortest way, as JSON prints it, or
+ * with up to DIGITS_MAX digits, as `%.17g` does; or when it is an integer that a double holds
+ * exactly. Any other literal says more than the double that is read from it. Below NORMAL_MIN a
+ * double has fewer digits than that, and only the shortest way counts.
  */
 function survives(literal: string): boolean {
   const value = Number(literal);

@@ -8,8 +8,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 const SYNTAX_MS_MAX = 10_000;
 
 /**
- * Imports the module at `path`; a relative one begins at the working directory. Rejects with one line that has the place of the error,
- * in the source when there is a source map.
+ * Imports the module at `path`; a relative one begins at the working directory. Rejects with one
+ * line that has the place of the error, in the source when there is a source map.
  */
 export async function loadModule(path: string): Promise<{ readonly default?: unknown; readonly earlier?: unknown }> {
   const url = pathToFileURL(resolve(path)).href;
@@ -27,7 +27,9 @@ export async function loadModule(path: string): Promise<{ readonly default?: unk
   }
 }
 
-/** For TypeScript, which Node.js runs without a compiler since 22.18: it only leaves the types out. */
+/**
+ * For TypeScript, which Node.js runs without a compiler since 22.18: it only leaves the types out.
+ */
 function hintFor(error: unknown): string {
   if (!(error instanceof Error)) return '';
   const { code } = error as NodeJS.ErrnoException;
@@ -75,7 +77,10 @@ function importOf(missing: string, importer: string): string {
   return at < 0 ? importer : `${importer}:${at + 1}`;
 }
 
-/** Node tells a program nothing about where a syntax error is; it prints that when it ends because of one. */
+/**
+ * Node tells a program nothing about where a syntax error is; it prints that when it ends because
+ * of one.
+ */
 function placeOfSyntaxError(url: string): string | undefined {
   const program = `import(${JSON.stringify(url)})`;
   const given = ['--input-type=module', '--eval', program];

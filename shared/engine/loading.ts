@@ -1,5 +1,6 @@
 /**
- * Loads a state machine's module: its newest version is the default export, earlier ones, for what is before a switch, are in `earlier`.
+ * Loads a state machine's module: its newest version is the default export, earlier ones, for what
+ * is before a switch, are in `earlier`.
  *
  *     export default bank2;  export const earlier = [bank1];
  *
@@ -22,8 +23,9 @@ export interface LoadedVersion {
   readonly version: number;
   readonly contract: StateMachineContract;
   /**
-   * SHA-256 (hexadecimal, 16 digits) over the file whose default export it is, the files that this one imports by a relative path, and its
-   * migrations. A version that no file has as its default export counts with the whole module.
+   * SHA-256 (hexadecimal, 16 digits) over the file whose default export it is, the files that this
+   * one imports by a relative path, and its migrations. A version that no file has as its default
+   * export counts with the whole module.
    */
   readonly fingerprint: string;
 }
@@ -40,8 +42,9 @@ export interface LoadedMachine {
 const FINGERPRINT_LENGTH = 16;
 
 /**
- * The machine of the module at `path` (a relative path begins at the working directory), or the built-in key-value machine. Rejects with
- * ConfigError when the module does not load or exports something else.
+ * The machine of the module at `path` (a relative path begins at the working directory), or the
+ * built-in key-value machine. Rejects with ConfigError when the module does not load or exports
+ * something else.
  */
 export async function loadStateMachine(path: string | undefined): Promise<LoadedMachine> {
   if (path === undefined) {
@@ -105,14 +108,18 @@ function wrong(what: string): ConfigError {
 
 // Fingerprints.
 
-/** Of each version: of the file that has it as its default export, so that it is the same in a module that has later ones, too. */
+/**
+ * Of each version: of the file that has it as its default export, so that it is the same in a
+ * module that has later ones, too.
+ */
 async function fingerprints(
   file: string,
   contracts: readonly StateMachineContract[],
 ): Promise<Map<StateMachineContract, string>> {
   const homes = new Map<unknown, string>();
   for (const one of contracts.length === 1 ? [] : moduleFiles(file)) {
-    // Imported by the module already: nothing runs twice. Of files that pass it on, the last one is where it is made.
+    // Imported by the module already: nothing runs twice. Of files that pass it on, the last one is
+    // where it is made.
     const module: { default?: unknown } = await import(pathToFileURL(one).href).catch(() => ({}));
     homes.set(module.default, one);
   }
@@ -140,7 +147,9 @@ function migrationsText(source: MigrationSource): string {
 /** Of what runs with the module; what it may import later is not known to. */
 const RELATIVE_IMPORT = /(?:from|import)\s*['"](\.{1,2}\/[^'"]+)['"]/g;
 
-/** A module's file and those that it imports by a relative path, in the order in which they are met. */
+/**
+ * A module's file and those that it imports by a relative path, in the order in which they are met.
+ */
 export function moduleFiles(file: string): string[] {
   const found = new Set<string>();
   const visit = (path: string): void => {

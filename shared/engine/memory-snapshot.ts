@@ -1,4 +1,7 @@
-/** The memory engine's state as the bytes of a snapshot, and back: a line of JSON for each row and each result, in their order. */
+/**
+ * The memory engine's state as the bytes of a snapshot, and back: a line of JSON for each row and
+ * each result, in their order.
+ */
 import type { KvRow } from './kv/execute.js';
 import { type EnginePosition, SnapshotFormatError } from './port.js';
 import type { StoredResult } from './results.js';
@@ -14,7 +17,10 @@ export interface MemoryState {
   readonly results: ReadonlyMap<string, StoredResult>;
 }
 
-/** Piece by piece, so the maps must be the caller's own; rows and results themselves are never changed in place. */
+/**
+ * Piece by piece, so the maps must be the caller's own; rows and results themselves are never
+ * changed in place.
+ */
 export function* encodeState({ position, rows, results }: MemoryState): Generator<Uint8Array> {
   const writer = new FrameWriter();
   const tables = [
@@ -37,7 +43,9 @@ export function* encodeState({ position, rows, results }: MemoryState): Generato
   yield writer.end();
 }
 
-/** Gathers a state from chunks of bytes with any borders. Everything wrong is a SnapshotFormatError. */
+/**
+ * Gathers a state from chunks of bytes with any borders. Everything wrong is a SnapshotFormatError.
+ */
 export class StateDecoder {
   private readonly reader: FrameReader;
   private readonly rows = new Map<string, KvRow>();

@@ -1,6 +1,7 @@
 /**
- * The key-value machine without a database: same port, same outcomes, everything in one Map. Synchronous inside, so that it
- * can stand where time is simulated. It forgets everything with the process.
+ * The key-value machine without a database: same port, same outcomes, everything in one Map.
+ * Synchronous inside, so that it can stand where time is simulated. It forgets everything with the
+ * process.
  */
 import { EMPTY_CHECKSUM } from '../merge/checksum.js';
 import type { Index } from '../raft/entry.js';
@@ -58,7 +59,10 @@ export class MemoryEngine implements StorageEngine {
   constructor(
     private readonly options: {
       readonly resultWindowMs: number;
-      /** Versions that are loaded; the first one unless given. They differ in what `migrate` and `execute` are made to do. */
+      /**
+       * Versions that are loaded; the first one unless given. They differ in what `migrate` and
+       * `execute` are made to do.
+       */
       readonly versions?: readonly number[];
     },
   ) {}
@@ -122,7 +126,10 @@ export class MemoryEngine implements StorageEngine {
     return { applied, checkpoints, resultsChecksum, ...(after === version ? {} : { version: after }) };
   }
 
-  /** The version that a batch switches to (T12). @throws VersionMissingError when it, or the one that the batch needs, is not loaded. */
+  /**
+   * The version that a batch switches to (T12). @throws VersionMissingError when it, or the one
+   * that the batch needs, is not loaded.
+   */
   private switchTarget({ name, payload, mergedIndex }: MergedCommand, isNew: boolean): number | undefined {
     const { machine } = this;
     const decided = name === MACHINE_COMMAND ? switchOf(payload, machine, mergedIndex) : undefined;

@@ -1,9 +1,13 @@
 /**
- * What a migration's SQL must not hold: words that begin, end or leave a transaction. All migrations of a version run in one, at one place
- * in the log; a `commit` among them would keep half of them when a later one fails, and on one server only when that one crashes there.
+ * What a migration's SQL must not hold: words that begin, end or leave a transaction. All
+ * migrations of a version run in one, at one place in the log; a `commit` among them would keep
+ * half of them when a later one fails, and on one server only when that one crashes there.
  */
 
-/** Comments, literals, quoted names and dollar-quoted bodies: what looks like a statement in them is none. */
+/**
+ * Comments, literals, quoted names and dollar-quoted bodies: what looks like a statement in them is
+ * none.
+ */
 const QUOTED =
   /--[^\n]*|\/\*[\s\S]*?\*\/|\be'(?:[^'\\]|\\[\s\S]|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|(?<![\w$])\$([a-z_]\w*)?\$[\s\S]*?\$\1\$/gi;
 const CONTROL =

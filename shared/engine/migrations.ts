@@ -1,7 +1,8 @@
 /**
- * The migrations of a folder, and what of them has run: told apart by `when`, held against each other by their SHA-256. Every server must run
- * the same statements in the same order, so a journal that does not say in which order is refused, and so is a migration that was
- * changed after it ran. A server that is made anew would run something else.
+ * The migrations of a folder, and what of them has run: told apart by `when`, held against each
+ * other by their SHA-256. Every server must run the same statements in the same order, so a journal
+ * that does not say in which order is refused, and so is a migration that was changed after it ran.
+ * A server that is made anew would run something else.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +13,10 @@ import { transactionControlIn } from './migration-text.js';
 /** One file of drizzle-kit. */
 export interface Migration {
   readonly tag: string;
-  /** Milliseconds since the Unix epoch, as the journal says; they order the migrations, and tell them apart. */
+  /**
+   * Milliseconds since the Unix epoch, as the journal says; they order the migrations, and tell
+   * them apart.
+   */
   readonly when: number;
   /** SHA-256 of the file. */
   readonly hash: string;
@@ -25,7 +29,10 @@ export interface DoneMigration {
   readonly hash: string;
 }
 
-/** The journal does not say which migrations come in which order, or another order than that in which they ran. */
+/**
+ * The journal does not say which migrations come in which order, or another order than that in
+ * which they ran.
+ */
 export class MigrationJournalError extends Error {
   readonly code = 'MIGRATION_JOURNAL';
   constructor(message: string, options?: { cause?: unknown }) {
@@ -54,7 +61,9 @@ export class MigrationTransactionError extends Error {
 
 const journal = z.object({ entries: z.array(z.object({ tag: z.string(), when: z.number().int().positive() })) });
 
-/** Where the migrations of one version are: those of a folder, up to the one with this tag, or all. */
+/**
+ * Where the migrations of one version are: those of a folder, up to the one with this tag, or all.
+ */
 export interface MigrationSource {
   readonly folder: string;
   readonly last?: string | undefined;
@@ -62,8 +71,9 @@ export interface MigrationSource {
 
 /**
  * In their order.
- * @throws MigrationJournalError when the folder has none, or not the last one, or when a later one has no larger `when`;
- * MigrationTransactionError when one of them would begin or end a transaction.
+ * @throws MigrationJournalError when the folder has none, or not the last one, or when a later one
+ *   has no larger `when`; MigrationTransactionError when one of them would begin or end a
+ *   transaction.
  */
 export function migrationsOf({ folder, last }: MigrationSource): Migration[] {
   const all = readMigrations(folder);
@@ -121,8 +131,10 @@ function readJournal(folder: string): z.output<typeof journal> {
 }
 
 /**
- * Those that have not run yet. `isOlder`: the database may have been opened with later ones, which are left alone.
- * @throws MigrationChangedError, MigrationJournalError when what has run is not the beginning of `migrations`.
+ * Those that have not run yet. `isOlder`: the database may have been opened with later ones, which
+ * are left alone.
+ * @throws MigrationChangedError, MigrationJournalError when what has run is not the beginning of
+ *   `migrations`.
  */
 export function missingMigrations(
   migrations: readonly Migration[],

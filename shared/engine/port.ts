@@ -1,5 +1,6 @@
 /**
- * StorageEngine: what the applier drives. One engine instance holds the materialised state of one server.
+ * StorageEngine: what the applier drives. One engine instance holds the materialised state of one
+ * server.
  */
 import { type GroupId, type Index, LOG_START, type LogPosition, type ServerId, type Timestamp } from '../raft/entry.js';
 import type { CommandOutcome, MachineVersion } from './state-machine.js';
@@ -27,7 +28,10 @@ export interface MergedCommand {
   readonly traceOrigin?: string;
 }
 
-/** Something that was sent to the database, and when (microseconds since the Unix epoch). For tracing. */
+/**
+ * Something that was sent to the database, and when (microseconds since the Unix epoch). For
+ * tracing.
+ */
 export interface DatabaseCall {
   /** SQL, with placeholders where it has parameters. */
   readonly text: string;
@@ -38,16 +42,24 @@ export interface DatabaseCall {
 }
 export type OnDatabaseCall = (call: DatabaseCall) => void;
 
-/** How far an engine is: the last merged index applied, and the running checksum of the merged log there (T4). */
+/**
+ * How far an engine is: the last merged index applied, and the running checksum of the merged log
+ * there (T4).
+ */
 export interface EnginePosition {
   readonly mergedIndex: Index;
   readonly checksum: string;
   readonly timestamp: Timestamp;
   /** Running checksum over the outcomes of all commands up to here; the same on every server. */
   readonly resultsChecksum: string;
-  /** For each group the place, in its log, of its last command up to here; LOG_START, or no element, for none (T6, T10). */
+  /**
+   * For each group the place, in its log, of its last command up to here; LOG_START, or no element,
+   * for none (T6, T10).
+   */
   readonly positions: readonly LogPosition[];
-  /** The version of the state machine that executes what comes next (T12); absent for the first one. */
+  /**
+   * The version of the state machine that executes what comes next (T12); absent for the first one.
+   */
   readonly version?: number | undefined;
 }
 
@@ -68,7 +80,10 @@ export interface EngineBatch {
   readonly checksum: string;
 }
 
-/** The outcome of a command and where it first took effect: for a duplicate (T8), the place of the original. */
+/**
+ * The outcome of a command and where it first took effect: for a duplicate (T8), the place of the
+ * original.
+ */
 export interface Applied {
   readonly mergedIndex: Index;
   readonly group: GroupId;
@@ -99,13 +114,19 @@ export interface EngineSnapshot {
   readonly position: EnginePosition;
   /** Which engine and version of its tables the bytes are of; `restore` refuses any other. */
   readonly format: string;
-  /** The state machine whose state it is; absent from snapshots that were taken before states said so. */
+  /**
+   * The state machine whose state it is; absent from snapshots that were taken before states said
+   * so.
+   */
   readonly machine?: string | undefined;
   /** Can be read once. Abandoning it (`return`) frees what it holds. */
   readonly data: AsyncIterable<Uint8Array>;
 }
 
-/** An outcome that is kept. The timestamp tells a command of this log from one of a log that a file was restored from. */
+/**
+ * An outcome that is kept. The timestamp tells a command of this log from one of a log that a file
+ * was restored from.
+ */
 export interface KeptOutcome {
   readonly mergedIndex: Index;
   readonly timestamp: Timestamp;
@@ -130,75 +151,109 @@ export interface TableChecksum {
 /** A look at all rows of the machine's tables, as of one position. */
 export interface RowsCheck {
   readonly position: EnginePosition;
-  /** In the byte order of their names. Rejects when they could not be computed: that says nothing about the rows. */
+  /**
+   * In the byte order of their names. Rejects when they could not be computed: that says nothing
+   * about the rows.
+   */
   readonly tables: Promise<readonly TableChecksum[]>;
 }
 
 /**
- * Whatever works on the state may throw, besides what it says: FencedError, which is final; DamagedError, which only
- * `restore` or an emptied database ends; ReplacedError, after which `open` may be called again.
+ * Whatever works on the state may throw, besides what it says: FencedError, which is final;
+ * DamagedError, which only `restore` or an emptied database ends; ReplacedError, after which `open`
+ * may be called again.
  */
 export interface StorageEngine {
-  /** Why this state counts as different from the other servers'; known once it is open, and kept with the state until `restore`. */
+  /**
+   * Why this state counts as different from the other servers'; known once it is open, and kept
+   * with the state until `restore`.
+   */
   readonly divergence: string | undefined;
-  /** The state machine whose state this is, and the version that executes what comes next; known once it is open. */
+  /**
+   * The state machine whose state this is, and the version that executes what comes next; known
+   * once it is open.
+   */
   readonly machine: MachineVersion;
   /**
-   * Prepares the schema and takes the fence: every older instance fails with FencedError at its next batch. May be called again, as after
-   * ReplacedError: it gives the position of what is there then.
-   * @throws NondeterministicSchemaError when the machine's tables give other values on every server by themselves; OtherMachineError or
-   * OtherClusterError when this is the state of another machine or cluster.
+   * Prepares the schema and takes the fence: every older instance fails with FencedError at its
+   * next batch. May be called again, as after ReplacedError: it gives the position of what is there
+   * then.
+   * @throws NondeterministicSchemaError when the machine's tables give other values on every server
+   *   by themselves; OtherMachineError or OtherClusterError when this is the state of another
+   *   machine or cluster.
    */
   open(): Promise<EnginePosition>;
   /**
-   * Applies a batch in one transaction together with the new position and the results by id; the promise resolves when it is
-   * committed. On any rejection but those below nothing is known to have been applied, and the same batch is to be given
-   * again: if the first try did take effect after all, the second one finds that out and returns the same answer.
-   * A `craft.machine` is a batch of its own: the migrations of its version run in the same transaction.
+   * Applies a batch in one transaction together with the new position and the results by id; the
+   * promise resolves when it is committed. On any rejection but those below nothing is known to
+   * have been applied, and the same batch is to be given again: if the first try did take effect
+   * after all, the second one finds that out and returns the same answer. A `craft.machine` is a
+   * batch of its own: the migrations of its version run in the same transaction.
    * @throws FencedError when another instance has taken over: final.
-   * @throws VersionMissingError when the version that is to execute the batch, or that it switches to, is not loaded.
+   * @throws VersionMissingError when the version that is to execute the batch, or that it switches
+   *   to, is not loaded.
    * @throws ReplacedError when the database was emptied or replaced: open it again.
-   * @throws DamagedError when a part of the state is missing: only `restore`, or an emptied database, helps.
-   * `onCall` hears of what is sent to the database meanwhile; without it nothing is measured.
+   * @throws DamagedError when a part of the state is missing: only `restore`, or an emptied
+   *   database, helps. `onCall` hears of what is sent to the database meanwhile; without it nothing
+   *   is measured.
    * @throws PositionError when the state is not where the batch begins: go on from where it says.
    */
   apply(batch: EngineBatch, onCall?: OnDatabaseCall): Promise<AppliedBatch>;
   /**
-   * Runs a query on the stored state, which must hold at least `atLeast` (for each group the index of its last command).
-   * `onCall` as for `apply`.
-   * @throws CraftError UNKNOWN_COMMAND or INVALID_ARGUMENT; PositionError when the state is behind: a crash of the database has
-   * taken back what was applied (T8 makes that safe, T6 must not show it).
+   * Runs a query on the stored state, which must hold at least `atLeast` (for each group the index
+   * of its last command). `onCall` as for `apply`.
+   * @throws CraftError UNKNOWN_COMMAND or INVALID_ARGUMENT; PositionError when the state is behind:
+   *   a crash of the database has taken back what was applied (T8 makes that safe, T6 must not show
+   *   it).
    */
   query(name: string, input: unknown, atLeast?: readonly Index[], onCall?: OnDatabaseCall): Promise<unknown>;
-  /** The stored position. @throws PositionError when it is behind `atLeast`; DamagedError also when no batch and no query has met it yet. */
+  /**
+   * The stored position. @throws PositionError when it is behind `atLeast`; DamagedError also when
+   * no batch and no query has met it yet.
+   */
   locate(atLeast: readonly Index[]): Promise<EnginePosition>;
   /**
-   * What became of the commands from merged index `from` to `to`, as far as it is kept: that of commands with an id, for the window of
-   * duplicates. One that repeated an id has no outcome of its own.
+   * What became of the commands from merged index `from` to `to`, as far as it is kept: that of
+   * commands with an id, for the window of duplicates. One that repeated an id has no outcome of
+   * its own.
    */
   outcomes(from: Index, to: Index): Promise<KeptOutcomes>;
-  /** The committed state as it is now, while writes go on. At most one at a time; a second call rejects. */
+  /**
+   * The committed state as it is now, while writes go on. At most one at a time; a second call
+   * rejects.
+   */
   snapshot(): Promise<EngineSnapshot>;
   /**
-   * Replaces the whole state, results by id and position included, in one transaction; nothing has changed when it rejects. `as`: the
-   * state counts as that of the position that this gives for the one before, since it goes on in another log; what it throws is thrown.
-   * The version that it was taken with is in force then; tables that are missing, or of another version, are made anew by its migrations. A state that had diverged, or was damaged, is whole again.
-   * @throws SnapshotFormatError when it is of another engine or machine, or damaged; VersionMissingError; FencedError when another instance has taken over.
+   * Replaces the whole state, results by id and position included, in one transaction; nothing has
+   * changed when it rejects. `as`: the state counts as that of the position that this gives for the
+   * one before, since it goes on in another log; what it throws is thrown. The version that it was
+   * taken with is in force then; tables that are missing, or of another version, are made anew by
+   * its migrations. A state that had diverged, or was damaged, is whole again.
+   * @throws SnapshotFormatError when it is of another engine or machine, or damaged;
+   *   VersionMissingError; FencedError when another instance has taken over.
    */
   restore(snapshot: EngineSnapshot, as?: (before: EnginePosition) => EnginePosition): Promise<EnginePosition>;
-  /** Keeps in the state that it differs from the other servers', and why. @throws FencedError when another instance has taken over. */
+  /**
+   * Keeps in the state that it differs from the other servers', and why. @throws FencedError when
+   * another instance has taken over.
+   */
   markDiverged(reason: string): Promise<void>;
   /**
-   * Resolves when the state to be looked at is fixed: batches may be applied while the checksums are computed. At most one at a time, until
-   * `tables` settles; a second call rejects. `restore` and `close` end it.
+   * Resolves when the state to be looked at is fixed: batches may be applied while the checksums
+   * are computed. At most one at a time, until `tables` settles; a second call rejects. `restore`
+   * and `close` end it.
    */
   checkRows(): Promise<RowsCheck>;
   /**
    * Reads it to its end.
-   * @throws SnapshotFormatError, VersionMissingError when `restore` would not take it; the rows themselves only `restore` looks at.
+   * @throws SnapshotFormatError, VersionMissingError when `restore` would not take it; the rows
+   *   themselves only `restore` looks at.
    */
   verify(snapshot: EngineSnapshot): Promise<void>;
-  /** What the work under way waits for, where the engine can tell: a session of the database that holds a lock. */
+  /**
+   * What the work under way waits for, where the engine can tell: a session of the database that
+   * holds a lock.
+   */
   heldBy?(): Promise<{ readonly pid: number; readonly what: string } | undefined>;
   close(): Promise<void>;
 }
@@ -212,7 +267,10 @@ export class FencedError extends Error {
   }
 }
 
-/** The database was emptied or replaced while the engine was at work. `open` takes over what is there now. */
+/**
+ * The database was emptied or replaced while the engine was at work. `open` takes over what is
+ * there now.
+ */
 export class ReplacedError extends Error {
   readonly code = 'REPLACED';
   constructor(message: string) {
@@ -221,7 +279,10 @@ export class ReplacedError extends Error {
   }
 }
 
-/** A part of this server's state is missing. Final for this state, until `restore` or until the database has been emptied. */
+/**
+ * A part of this server's state is missing. Final for this state, until `restore` or until the
+ * database has been emptied.
+ */
 export class DamagedError extends Error {
   readonly code = 'DAMAGED';
   constructor(message: string) {
@@ -230,7 +291,10 @@ export class DamagedError extends Error {
   }
 }
 
-/** The tables of a state machine would not be the same on every server: a default reads a clock, say. Final until that is mended. */
+/**
+ * The tables of a state machine would not be the same on every server: a default reads a clock,
+ * say. Final until that is mended.
+ */
 export class NondeterministicSchemaError extends Error {
   readonly code = 'NONDETERMINISTIC_SCHEMA';
   constructor(message: string) {
@@ -239,7 +303,10 @@ export class NondeterministicSchemaError extends Error {
   }
 }
 
-/** The state is that of another state machine. Final until the right machine, or another database, is given. */
+/**
+ * The state is that of another state machine. Final until the right machine, or another database,
+ * is given.
+ */
 export class OtherMachineError extends Error {
   readonly code = 'OTHER_MACHINE';
   constructor(found: string, given: string) {
@@ -251,7 +318,10 @@ export class OtherMachineError extends Error {
   }
 }
 
-/** The version of the state machine that is needed is not loaded here. Final until the server is started with it, or `restore` leads past. */
+/**
+ * The version of the state machine that is needed is not loaded here. Final until the server is
+ * started with it, or `restore` leads past.
+ */
 export class VersionMissingError extends Error {
   readonly code = 'VERSION_MISSING';
   constructor(name: string, version: number) {
@@ -263,7 +333,10 @@ export class VersionMissingError extends Error {
   }
 }
 
-/** The engine's state is at another position than the one given: its database was restored, or forgot its tail in a crash. */
+/**
+ * The engine's state is at another position than the one given: its database was restored, or
+ * forgot its tail in a crash.
+ */
 export class PositionError extends Error {
   readonly code = 'POSITION';
   constructor(
@@ -276,7 +349,10 @@ export class PositionError extends Error {
   }
 }
 
-/** These bytes are not a snapshot that this engine can take over: of another engine or version, cut off, or altered. */
+/**
+ * These bytes are not a snapshot that this engine can take over: of another engine or version, cut
+ * off, or altered.
+ */
 export class SnapshotFormatError extends Error {
   readonly code = 'SNAPSHOT_FORMAT';
   constructor(message: string, options?: { cause?: unknown }) {

@@ -1,6 +1,7 @@
 /**
- * From a command's name and payload to what goes into the log: the state machine's contract is looked up and the input is
- * validated before anything is appended. On the leader's path of every command.
+ * From a command's name and payload to what goes into the log: the state machine's contract is
+ * looked up and the input is validated before anything is appended. On the leader's path of every
+ * command.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { CraftError } from '../wire/errors.js';
@@ -21,9 +22,11 @@ const PROBLEMS_MAX = 3;
 const EXPANSION_MAX = 6;
 
 /**
- * Checks a command and returns its payload for the log: the client's own bytes when they are JSON, else their JSON form. Neither they nor
- * what JSON makes of the input are more than `bytesMax`: `1e20` comes back as 21 digits, and an answer has to fit into a message, too.
- * @throws CraftError UNKNOWN_COMMAND; INVALID_ARGUMENT with the names of the fields that are wrong; PAYLOAD_TOO_LARGE.
+ * Checks a command and returns its payload for the log: the client's own bytes when they are JSON,
+ * else their JSON form. Neither they nor what JSON makes of the input are more than `bytesMax`:
+ * `1e20` comes back as 21 digits, and an answer has to fit into a message, too.
+ * @throws CraftError UNKNOWN_COMMAND; INVALID_ARGUMENT with the names of the fields that are wrong;
+ *   PAYLOAD_TOO_LARGE.
  */
 export function prepareCommand(
   machine: StateMachineContract,
@@ -65,8 +68,9 @@ function requireSize(json: string, bytesMax: number): void {
 }
 
 /**
- * Reads a committed entry's payload. `refused` says why not: the entry got past the validation of another version. That is recorded as
- * its result at every server, so it is the same text everywhere, whatever the versions of Node and zod say to it.
+ * Reads a committed entry's payload. `refused` says why not: the entry got past the validation of
+ * another version. That is recorded as its result at every server, so it is the same text
+ * everywhere, whatever the versions of Node and zod say to it.
  */
 export function readInput(
   machine: StateMachineContract,

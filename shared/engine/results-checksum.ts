@@ -1,7 +1,7 @@
 /**
- * Running checksum over what the commands came to (T4): a handler that is not deterministic shows up as a difference between
- * servers even when the merged logs are equal. Two 32-bit lanes, multiply and rotate, over the merged index and the outcome of
- * every command; not cryptographic.
+ * Running checksum over what the commands came to (T4): a handler that is not deterministic shows
+ * up as a difference between servers even when the merged logs are equal. Two 32-bit lanes,
+ * multiply and rotate, over the merged index and the outcome of every command; not cryptographic.
  */
 import type { CommandOutcome } from './state-machine.js';
 
@@ -25,7 +25,10 @@ export class ResultsChecksum {
     this.b = Number.parseInt(text.slice(8), 16) | 0;
   }
 
-  /** Takes in the outcome of the command at `mergedIndex`; `original` is where it first took effect (T8). */
+  /**
+   * Takes in the outcome of the command at `mergedIndex`; `original` is where it first took effect
+   * (T8).
+   */
   add(mergedIndex: number, original: number, outcome: CommandOutcome): void {
     // The words of a failure may depend on the version of Node; that it has failed does not.
     const text = outcome.ok ? outcome.json : outcome.failed ? FAILED : outcome.message;

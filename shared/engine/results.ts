@@ -1,7 +1,8 @@
 /**
- * Exactly once (T8): results by id, kept for a window that is measured in entry timestamps. What counts as a duplicate depends
- * on the merged log alone: a result older than the window is absent, whether or not it has been removed from the store yet.
- * A rejection is a result like any other. A command without an id has no memory.
+ * Exactly once (T8): results by id, kept for a window that is measured in entry timestamps. What
+ * counts as a duplicate depends on the merged log alone: a result older than the window is absent,
+ * whether or not it has been removed from the store yet. A rejection is a result like any other. A
+ * command without an id has no memory.
  */
 import { createHash } from 'node:crypto';
 import { CHECKPOINT_INTERVAL } from '../merge/merge.js';
@@ -21,7 +22,10 @@ export interface StoredResult {
 const ID_LENGTH_MAX = 256;
 const UNSTORABLE = /[\0\ud800-\udfff]/u;
 
-/** The key that an id is stored under: itself, or a digest when no text column or index could hold it. */
+/**
+ * The key that an id is stored under: itself, or a digest when no text column or index could hold
+ * it.
+ */
 export function resultKey(id: string): string {
   if (id.length <= ID_LENGTH_MAX && !UNSTORABLE.test(id)) return id;
   return `sha256:${createHash('sha256').update(id, 'utf16le').digest('hex')}`;
@@ -32,10 +36,16 @@ export function resultKeysOf(commands: readonly MergedCommand[]): string[] {
   return commands.map(({ id }) => (id === '' ? '' : resultKey(id)));
 }
 
-/** What a command of a batch is: new, a duplicate of a stored one, or of an earlier one of the same batch (its place there). */
+/**
+ * What a command of a batch is: new, a duplicate of a stored one, or of an earlier one of the same
+ * batch (its place there).
+ */
 export type Origin = 'new' | StoredResult | number;
 
-/** `stored` gives what the store has for a key, expired or not. `windowUs` in microseconds of entry time. */
+/**
+ * `stored` gives what the store has for a key, expired or not. `windowUs` in microseconds of entry
+ * time.
+ */
 export function originsOf(
   commands: readonly MergedCommand[],
   windowUs: number,
@@ -65,7 +75,10 @@ export interface SettledBatch extends AppliedBatch {
   readonly results: ReadonlyMap<string, StoredResult>;
 }
 
-/** Lays the outcomes of the new commands, in order, and those of their originals for duplicates, beside the commands. */
+/**
+ * Lays the outcomes of the new commands, in order, and those of their originals for duplicates,
+ * beside the commands.
+ */
 export function settle(
   commands: readonly MergedCommand[],
   origins: readonly Origin[],

@@ -1,6 +1,6 @@
 /**
- * Checksums over the rows of tables, which servers compare (T4). That of a table is the sum, modulo 2^64, of a digest of each row: it does not
- * depend on the order in which the rows are read.
+ * Checksums over the rows of tables, which servers compare (T4). That of a table is the sum, modulo
+ * 2^64, of a digest of each row: it does not depend on the order in which the rows are read.
  */
 import { createHash } from 'node:crypto';
 import type { TableChecksum } from './port.js';
@@ -23,7 +23,10 @@ export function inByteOrder(tables: readonly TableChecksum[]): TableChecksum[] {
   return [...tables].sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)));
 }
 
-/** One digest of 16 hexadecimal digits over names, numbers of rows and checksums of all tables, given in any order. */
+/**
+ * One digest of 16 hexadecimal digits over names, numbers of rows and checksums of all tables,
+ * given in any order.
+ */
 export function rowsChecksumOf(tables: readonly TableChecksum[]): string {
   const hash = createHash('sha256');
   for (const { name, rows, checksum } of inByteOrder(tables)) hash.update(JSON.stringify([name, rows, checksum]));

@@ -1,5 +1,6 @@
 /**
- * The bytes of a snapshot (T10): frames, so that whoever restores knows at every byte what it is of, and whether all of it came.
+ * The bytes of a snapshot (T10): frames, so that whoever restores knows at every byte what it is
+ * of, and whether all of it came.
  *
  *   start   {format, position}                 what the snapshot says of itself, once more
  *   table   {name, columns, …}                 the data frames after it are this table's
@@ -7,7 +8,8 @@
  *   other   anything else that an engine keeps, as JSON
  *   end     {tables, rows, digest}             how much there was before it, and SHA-256 over all of that
  *
- * A frame is a letter, the length of its body (32 bits, big-endian) and the body. A stream without its end frame was cut off. Pure.
+ * A frame is a letter, the length of its body (32 bits, big-endian) and the body. A stream without
+ * its end frame was cut off. Pure.
  */
 import { createHash } from 'node:crypto';
 import type { EnginePosition } from './port.js';
@@ -163,7 +165,10 @@ export class FrameReader {
   }
 }
 
-/** The frames of a whole snapshot, as its bytes come. Ends only after the end frame was found to be right. */
+/**
+ * The frames of a whole snapshot, as its bytes come. Ends only after the end frame was found to be
+ * right.
+ */
 export async function* framesOf(
   format: string,
   position: EnginePosition,

@@ -1,6 +1,7 @@
 /**
- * A state machine as its author writes it: commands and queries, each with a schema for its input, and handlers that must
- * be deterministic. The replica needs the contract only (to refuse bad input before it is appended), the applier all of it.
+ * A state machine as its author writes it: commands and queries, each with a schema for its input,
+ * and handlers that must be deterministic. The replica needs the contract only (to refuse bad input
+ * before it is appended), the applier all of it.
  *
  * `Tx` is what the engine gives to handlers: for the Postgres engine a Drizzle transaction.
  */
@@ -21,7 +22,10 @@ export interface CommandContext {
 /** Marks a Reject, also one of a second copy of this package. */
 const REJECT = Symbol.for('craft.reject');
 
-/** Thrown by a handler to say no; deterministic, recorded as the command's result, its writes undone. */
+/**
+ * Thrown by a handler to say no; deterministic, recorded as the command's result, its writes
+ * undone.
+ */
 export class Reject extends Error {
   readonly [REJECT] = true;
   constructor(message: string) {
@@ -40,13 +44,19 @@ export function rejectOf(error: unknown): Error | undefined {
 
 /** What may be asked of a command: its input, without the code that executes it. */
 export interface CommandContract<Input = unknown> {
-  /** Of zod, or of another library of the Standard Schema interface that validates synchronously. */
+  /**
+   * Of zod, or of another library of the Standard Schema interface that validates synchronously.
+   */
   readonly input: StandardSchemaV1<unknown, Input>;
-  /** Decodes an `application/protobuf` payload into the value that `input` then validates. Throws on bad bytes. */
+  /**
+   * Decodes an `application/protobuf` payload into the value that `input` then validates. Throws on
+   * bad bytes.
+   */
   readonly fromProtobuf?: (payload: Uint8Array) => unknown;
   /**
-   * Optional shortcut past `input` for a command that must be fast: true only for values that `input` accepts and leaves as
-   * they are. Anything else goes through `input`, which also finds the words for what is wrong.
+   * Optional shortcut past `input` for a command that must be fast: true only for values that
+   * `input` accepts and leaves as they are. Anything else goes through `input`, which also finds
+   * the words for what is wrong.
    */
   readonly isPlain?: (value: unknown) => boolean;
 }
@@ -60,7 +70,8 @@ export interface QueryContract<Input = unknown> {
 export interface StateMachineContract {
   readonly name: string;
   /**
-   * An integer from 1 (the default) to 2,147,483,647. Give every change of what commands do, or of the tables, a number of its own.
+   * An integer from 1 (the default) to 2,147,483,647. Give every change of what commands do, or of
+   * the tables, a number of its own.
    */
   readonly version?: number;
   // biome-ignore lint/suspicious/noExplicitAny: each definition fixes its own input type
@@ -94,8 +105,9 @@ export interface QueryDefinition<Tx, Input = unknown> extends QueryContract<Inpu
 }
 
 /**
- * What one command of a batch came to. `json` is JSON text. Without it nothing was written, and `message` says why: the state machine said
- * no, or (`failed`) the handler has a defect. Both are final: every server records the same.
+ * What one command of a batch came to. `json` is JSON text. Without it nothing was written, and
+ * `message` says why: the state machine said no, or (`failed`) the handler has a defect. Both are
+ * final: every server records the same.
  */
 export type CommandOutcome =
   | { readonly ok: true; readonly json: string }
@@ -114,15 +126,19 @@ export interface StateMachine<Tx> extends StateMachineContract {
   // biome-ignore lint/suspicious/noExplicitAny: each definition fixes its own input type
   readonly queries: Readonly<Record<string, QueryDefinition<Tx, any>>>;
   /**
-   * Optional: folder with the machine's own drizzle-kit migrations. Those of the first version run when the applier starts, those that a later
-   * version has besides run when the cluster switches to it (T12).
+   * Optional: folder with the machine's own drizzle-kit migrations. Those of the first version run
+   * when the applier starts, those that a later version has besides run when the cluster switches
+   * to it (T12).
    */
   readonly migrations?: string;
-  /** Optional: the tag of the last migration of this version, where later versions have theirs in the same folder. */
+  /**
+   * Optional: the tag of the last migration of this version, where later versions have theirs in
+   * the same folder.
+   */
   readonly lastMigration?: string;
   /**
-   * Optional: executes a run of commands with few statements instead of one handler call each. Must leave the same
-   * state and outcomes as the handlers called in order.
+   * Optional: executes a run of commands with few statements instead of one handler call each. Must
+   * leave the same state and outcomes as the handlers called in order.
    */
   readonly applyBatch?: (tx: Tx, commands: readonly BatchCommand[]) => Promise<CommandOutcome[]>;
 }

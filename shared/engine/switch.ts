@@ -1,8 +1,9 @@
 /**
- * What a `craft.machine` comes to at its place in the log (T12). Pure: it depends on its payload and on what is in force there, so every server
- * decides alike.
+ * What a `craft.machine` comes to at its place in the log (T12). Pure: it depends on its payload
+ * and on what is in force there, so every server decides alike.
  *
- * A log begins with version 1. It goes up only: a state that a later version has made is none of an earlier one's.
+ * A log begins with version 1. It goes up only: a state that a later version has made is none of an
+ * earlier one's.
  */
 
 import type { Index } from '../raft/entry.js';
@@ -12,7 +13,10 @@ import type { CommandOutcome, MachineVersion } from './state-machine.js';
 /** The version with which a log begins, and with which a state goes on that says none. */
 export const FIRST_VERSION = 1;
 
-/** `to`: the version that is to be in force, once its migrations have run. Without it nothing changes, and there is an outcome. */
+/**
+ * `to`: the version that is to be in force, once its migrations have run. Without it nothing
+ * changes, and there is an outcome.
+ */
 export type Switch = { readonly to: number } | { readonly outcome: CommandOutcome };
 
 /** `inForce` at the merged index of the command. */

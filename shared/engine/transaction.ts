@@ -3,5 +3,8 @@ import type { PostgresJsTransaction } from 'drizzle-orm/postgres-js';
 
 type NoSchema = Record<string, never>;
 
-/** A Drizzle transaction: `select`, `insert`, `update`, `delete`, `execute`, and `transaction` for savepoints. */
+/**
+ * A Drizzle transaction: `select`, `insert`, `update`, `delete`, `execute`, and `transaction` for
+ * savepoints.
+ */
 export type Transaction = PostgresJsTransaction<NoSchema, NoSchema>;

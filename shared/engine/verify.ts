@@ -1,6 +1,7 @@
 /**
- * The command at whose place in the log all servers look at their rows and compare them (T4). Only the services themselves append it: no
- * client's command, and none of a state machine, has this name. Every engine gives it one outcome, and calls no handler.
+ * The command at whose place in the log all servers look at their rows and compare them (T4). Only
+ * the services themselves append it: no client's command, and none of a state machine, has this
+ * name. Every engine gives it one outcome, and calls no handler.
  */
 import { z } from 'zod';
 import type { CommandOutcome } from './state-machine.js';
@@ -16,7 +17,9 @@ const input = z.object({
 });
 export type VerifyInput = z.output<typeof input>;
 
-/** A request for the command, to the leader of group 0: of one that is wrong nothing is appended. */
+/**
+ * A request for the command, to the leader of group 0: of one that is wrong nothing is appended.
+ */
 export const verifyRequest = input;
 
 /** What a payload says; nothing when it is none. Fields that are not known are left out. */

@@ -1,6 +1,6 @@
 /**
- * The conditions of the services: a closed list, so that metrics, alerts and documentation can name each one. A condition is ok, or it says
- * why not and what to do.
+ * The conditions of the services: a closed list, so that metrics, alerts and documentation can name
+ * each one. A condition is ok, or it says why not and what to do.
  */
 
 export const SERVICES = ['replica', 'merger', 'applier'] as const;
@@ -13,7 +13,10 @@ export interface ConditionKind {
   readonly remedy: string;
   /** The service does not do its work meanwhile: the process is not ready. */
   readonly stops: boolean;
-  /** That is so only once it has lasted so long (milliseconds): until then it is told, and traffic stays. */
+  /**
+   * That is so only once it has lasted so long (milliseconds): until then it is told, and traffic
+   * stays.
+   */
   readonly stopsAfterMs?: number;
 }
 
@@ -169,7 +172,10 @@ const REMEDIES: Readonly<Record<string, string>> = {
   MERGER_REPLACED: 'end the second copy of this server',
 };
 
-/** What to do about an error of a service, as far as its code says; undefined: what the error itself says. */
+/**
+ * What to do about an error of a service, as far as its code says; undefined: what the error itself
+ * says.
+ */
 export function remedyOf(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined;
   return REMEDIES[String(error.code)];

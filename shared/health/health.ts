@@ -1,11 +1,12 @@
 /**
- * The health of the services of one process. Pure: time is an input. Ages are of a clock that nobody sets; when something began is told by
- * the machine's.
+ * The health of the services of one process. Pure: time is an input. Ages are of a clock that
+ * nobody sets; when something began is told by the machine's.
  *
  *     report: something has failed, or works again ─┐
  *     watch: a look at something that may hang     ─┴─▶ conditions ──▶ status answers, metrics, probes, log
  *
- * There are only the conditions of `conditions.ts`, each with its newest detail, so that nothing grows.
+ * There are only the conditions of `conditions.ts`, each with its newest detail, so that nothing
+ * grows.
  */
 import { CONDITIONS, type ConditionCode, type ConditionKind, type ServiceName } from './conditions.js';
 
@@ -86,7 +87,10 @@ export class ServiceHealth<S extends ServiceName = ServiceName> {
     }
   }
 
-  /** Something is wrong, or, when `trouble` is undefined, right again. Cheap: to be called as often as it happens. */
+  /**
+   * Something is wrong, or, when `trouble` is undefined, right again. Cheap: to be called as often
+   * as it happens.
+   */
   report(code: ConditionCode<S>, trouble: Trouble | unknown): void {
     const state = this.state(code);
     if (state.trouble === undefined && trouble === undefined) return;
@@ -100,13 +104,19 @@ export class ServiceHealth<S extends ServiceName = ServiceName> {
     if (read === undefined) this.set(state, undefined);
   }
 
-  /** How far the service is: asked at every look; undefined while that means nothing. Without `read` it has ended. */
+  /**
+   * How far the service is: asked at every look; undefined while that means nothing. Without `read`
+   * it has ended.
+   */
   watchPosition(read: (() => number | undefined) | undefined): void {
     this.readPosition = read;
     if (read === undefined) this.position = undefined;
   }
 
-  /** A loop of the service has turned: it does so every few seconds, whatever happens, until `reset`. */
+  /**
+   * A loop of the service has turned: it does so every few seconds, whatever happens, until
+   * `reset`.
+   */
   turned(loop: string): void {
     this.turns.set(loop, this.clocks.monotonicMs());
   }
@@ -116,7 +126,10 @@ export class ServiceHealth<S extends ServiceName = ServiceName> {
     return this.lives;
   }
 
-  /** That life of the service has ended; a stop that takes long may end after the next one has begun. */
+  /**
+   * That life of the service has ended; a stop that takes long may end after the next one has
+   * begun.
+   */
   end(life: number): void {
     if (life === this.lives) this.reset();
   }
@@ -222,7 +235,10 @@ export class ProcessHealth {
   }
 }
 
-/** What has lasted, of things that come and go: told once it has been so for `limitMs` without a pause. */
+/**
+ * What has lasted, of things that come and go: told once it has been so for `limitMs` without a
+ * pause.
+ */
 export class Lasting<K> {
   private readonly since = new Map<K, number>();
 
@@ -232,7 +248,10 @@ export class Lasting<K> {
     private readonly nowMs: () => number = SYSTEM_CLOCKS.monotonicMs,
   ) {}
 
-  /** @param now what is so at this moment; what is not in it is forgotten. Gives those that last, and for how long the oldest (milliseconds). */
+  /**
+   * @param now what is so at this moment; what is not in it is forgotten. Gives those that last,
+   * and for how long the oldest (milliseconds).
+   */
   see(now: readonly K[]): { readonly lasting: readonly K[]; readonly forMs: number } {
     const at = this.nowMs();
     for (const key of this.since.keys()) if (!now.includes(key)) this.since.delete(key);

@@ -1,4 +1,7 @@
-/** Limits of a merged-log stream that craft has not set, and what a refusal of the stream means. Pure. */
+/**
+ * Limits of a merged-log stream that craft has not set, and what a refusal of the stream means.
+ * Pure.
+ */
 import type { StreamConfig } from '@nats-io/jetstream';
 import type { Trouble } from './health.js';
 
@@ -39,7 +42,10 @@ export function limitsTrouble(stream: string, limits: readonly string[]): Troubl
   };
 }
 
-/** Entries are written again from the logs of the groups, or the log goes on from where the database is. */
+/**
+ * Entries are written again from the logs of the groups, or the log goes on from where the database
+ * is.
+ */
 function remake(stream: string): string {
   return `delete it, and the merger makes it anew: nats stream rm ${stream}`;
 }

@@ -1,4 +1,7 @@
-/** How far the applier has come: for the replica of the same process, which takes no more than the applier can follow. */
+/**
+ * How far the applier has come: for the replica of the same process, which takes no more than the
+ * applier can follow.
+ */
 import type { Index } from '../raft/entry.js';
 
 export class AppliedMark {

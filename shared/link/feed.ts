@@ -1,6 +1,7 @@
 /**
- * The feed: from the replica to the merger of the same server. A port with two adapters: this file's, for services of one
- * process, where nothing is encoded; and requests over NATS (services/merger/nats-feed.ts) for processes of their own.
+ * The feed: from the replica to the merger of the same server. A port with two adapters: this
+ * file's, for services of one process, where nothing is encoded; and requests over NATS
+ * (services/merger/nats-feed.ts) for processes of their own.
  */
 import type { FeedReply, FeedRequestFields } from '../wire/feed.js';
 
@@ -13,7 +14,10 @@ export class MergerReplacedError extends Error {
   }
 }
 
-/** The replica of this server is of another build of craft, which cannot read what this merger writes. */
+/**
+ * The replica of this server is of another build of craft, which cannot read what this merger
+ * writes.
+ */
 export class OtherProtocolError extends Error {
   readonly code = 'OTHER_PROTOCOL';
   constructor(server: string, writes: number, reads: string) {
@@ -37,14 +41,20 @@ export interface FeedSource {
   poll(request: FeedRequestFields, timeoutMs: number): Promise<FeedReply | null>;
 }
 
-/** Takes a poll, and calls back at most once: with the answer, or with the merger that has replaced the one that asks. */
+/**
+ * Takes a poll, and calls back at most once: with the answer, or with the merger that has replaced
+ * the one that asks.
+ */
 export type FeedHandler = (
   merger: string,
   request: FeedRequestFields,
   answer: (reply: FeedReply | { readonly newer: string }) => void,
 ) => void;
 
-/** Between the replica and the merger of one process. Outlives both: each may be started again alone. */
+/**
+ * Between the replica and the merger of one process. Outlives both: each may be started again
+ * alone.
+ */
 export class DirectFeed {
   private handler: FeedHandler | undefined;
   /** Polls that are not answered. */

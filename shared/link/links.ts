@@ -1,4 +1,7 @@
-/** What stands between the services of one process instead of NATS. Which of them there are is decided in services/main.ts. */
+/**
+ * What stands between the services of one process instead of NATS. Which of them there are is
+ * decided in services/main.ts.
+ */
 import type { ProcessHealth } from '../health/health.js';
 import type { AppliedMark } from './applied-mark.js';
 import type { DirectFeed } from './feed.js';

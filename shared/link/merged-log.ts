@@ -1,7 +1,8 @@
 /**
- * The end of the merged log: from the merger to the applier of the same server. A port with two adapters: this file's, for
- * services of one process; and a subscription to the log's subject (services/applier/nats-tail.ts) for processes of their own.
- * Both keep a window of the newest runs; what is older is read from the stream.
+ * The end of the merged log: from the merger to the applier of the same server. A port with two
+ * adapters: this file's, for services of one process; and a subscription to the log's subject
+ * (services/applier/nats-tail.ts) for processes of their own. Both keep a window of the newest
+ * runs; what is older is read from the stream.
  */
 import type { MergedRun } from '../merge/merge.js';
 import { MergedWindow, type WindowAnswer } from '../merge/window.js';
@@ -14,8 +15,8 @@ const ANSWER_BYTES = 1024 * 1024;
 
 export interface MergedLogTail {
   /**
-   * Calls back with the runs from `wanted` on as soon as there are any, perhaps before this returns. A call takes the place
-   * of the one before, which gets no answer.
+   * Calls back with the runs from `wanted` on as soon as there are any, perhaps before this
+   * returns. A call takes the place of the one before, which gets no answer.
    */
   next(wanted: Index, answer: (found: WindowAnswer) => void): void;
   /** Merged index of the newest run; undefined until something is known of the log. */
@@ -24,7 +25,10 @@ export interface MergedLogTail {
   close(): void;
 }
 
-/** Between the merger and the applier of one process, and behind the subscription of an applier that is alone. */
+/**
+ * Between the merger and the applier of one process, and behind the subscription of an applier that
+ * is alone.
+ */
 export class DirectMergedLog implements MergedLogTail {
   private readonly window = new MergedWindow(WINDOW_BYTES);
   private waiting: { readonly wanted: Index; readonly answer: (found: WindowAnswer) => void } | undefined;

@@ -1,4 +1,7 @@
-/** Why a folder or stream cannot be, or stay, the log store of this server. Each names it and the way out. */
+/**
+ * Why a folder or stream cannot be, or stay, the log store of this server. Each names it and the
+ * way out.
+ */
 
 /** Another process, or another store of this one, has the folder open. */
 export class LogStoreLockedError extends Error {
@@ -61,7 +64,10 @@ export class LogStoreLegacyError extends Error {
   }
 }
 
-/** Another process has taken over the stream of this server's log store: it opened the stream later, or wrote to it. */
+/**
+ * Another process has taken over the stream of this server's log store: it opened the stream later,
+ * or wrote to it.
+ */
 export class LogStoreFencedError extends Error {
   readonly code = 'LOG_STORE_FENCED';
   constructor(

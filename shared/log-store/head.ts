@@ -1,6 +1,6 @@
 /**
- * What a store knows of a group without reading its log, and how a write changes it. Pure; shared by the adapters, so that
- * they refuse the same misuse and agree on where terms begin.
+ * What a store knows of a group without reading its log, and how a write changes it. Pure; shared
+ * by the adapters, so that they refuse the same misuse and agree on where terms begin.
  */
 import {
   type GroupId,
@@ -33,7 +33,10 @@ export const EMPTY_HEAD: GroupHead = {
   termStarts: [],
 };
 
-/** The caller broke the contract of LogStore: a defect, not an operating error. Nothing has been written. */
+/**
+ * The caller broke the contract of LogStore: a defect, not an operating error. Nothing has been
+ * written.
+ */
 export class LogStoreUsageError extends Error {
   readonly code = 'LOG_STORE_USAGE';
   constructor(message: string) {
@@ -97,8 +100,9 @@ function headAfter(before: GroupHead, write: GroupWrite): GroupHead {
 }
 
 /**
- * The head with the base that `write` gives, if any, before the rest of the write. A log that does not reach the base, or has an entry of
- * another term there, is dropped whole: what follows such an entry cannot follow the snapshot (Raft section 7).
+ * The head with the base that `write` gives, if any, before the rest of the write. A log that does
+ * not reach the base, or has an entry of another term there, is dropped whole: what follows such an
+ * entry cannot follow the snapshot (Raft section 7).
  */
 export function headOnBase(before: GroupHead, { group, base }: GroupWrite): GroupHead {
   if (base === undefined) return before;
@@ -126,7 +130,10 @@ function keptTermStarts(termStarts: readonly TermStart[], truncateFrom: Index): 
     : termStarts.filter((start) => start.firstIndex < truncateFrom);
 }
 
-/** `lastTerm` is that of the last run, 0 when there is none; no entry may have a term below `baseTerm`. */
+/**
+ * `lastTerm` is that of the last run, 0 when there is none; no entry may have a term below
+ * `baseTerm`.
+ */
 function newTermStarts(
   group: GroupId,
   entries: readonly LogEntry[],
@@ -149,7 +156,10 @@ function newTermStarts(
   return starts;
 }
 
-/** The term of the entry at `index`, which is not past the end; undefined below the base, where nobody knows it any more. */
+/**
+ * The term of the entry at `index`, which is not past the end; undefined below the base, where
+ * nobody knows it any more.
+ */
 export function termOf({ base, termStarts }: GroupHead, index: Index): Term | undefined {
   if (index > base.index) return termAt(termStarts, index);
   return index === base.index ? base.term : undefined;

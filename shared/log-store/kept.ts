@@ -1,11 +1,15 @@
-/** What a write leaves of a log that is held as an array: for the adapters that have their log in memory. */
+/**
+ * What a write leaves of a log that is held as an array: for the adapters that have their log in
+ * memory.
+ */
 import type { LogEntry } from '../raft/entry.js';
 import { type GroupHead, headOnBase } from './head.js';
 import type { GroupWrite } from './port.js';
 
 /**
- * Those of `entries` (of which the first has index `before.base.index` + 1) that stay when `write` has moved the base and truncated,
- * before it appends. The same array when all of them stay, else a new one.
+ * Those of `entries` (of which the first has index `before.base.index` + 1) that stay when `write`
+ * has moved the base and truncated, before it appends. The same array when all of them stay, else a
+ * new one.
  * @throws LogStoreUsageError when the base of the write does not fit.
  */
 export function keptEntries(before: GroupHead, entries: LogEntry[], write: GroupWrite): LogEntry[] {

@@ -4,7 +4,8 @@ import type { GroupHead } from './head.js';
 import type { LoadedGroup } from './port.js';
 
 /**
- * Every group with its tail. `read` gives entries of the range, at least one; the last entry is read in any case, so that its loss shows.
+ * Every group with its tail. `read` gives entries of the range, at least one; the last entry is
+ * read in any case, so that its loss shows.
  */
 export async function loadGroups(
   heads: ReadonlyMap<GroupId, GroupHead>,

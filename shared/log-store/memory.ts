@@ -1,6 +1,7 @@
 /**
- * MemoryLogStore: the logs of one server in memory, for tests and simulation. It has no clock of its own: whoever drives it
- * says when a write becomes durable, when its caller hears of that, and when the machine crashes.
+ * MemoryLogStore: the logs of one server in memory, for tests and simulation. It has no clock of
+ * its own: whoever drives it says when a write becomes durable, when its caller hears of that, and
+ * when the machine crashes.
  */
 import type { GroupId, Index, LogEntry, Timestamp } from '../raft/entry.js';
 import { demand, EMPTY_HEAD, type GroupHead, headsAfter } from './head.js';
@@ -14,18 +15,26 @@ export interface PendingWrite {
   persist(): void;
   /** Makes the write durable, if it is not, and resolves the caller's promise. */
   complete(): void;
-  /** Rejects the caller's promise with LogStoreWriteError; nothing has changed. Not after `persist`. */
+  /**
+   * Rejects the caller's promise with LogStoreWriteError; nothing has changed. Not after `persist`.
+   */
   fail(cause?: unknown): void;
 }
 
 export interface MemoryLogStoreOptions {
-  /** Called with every write, within the call of `write`; default: complete it when the caller has returned. */
+  /**
+   * Called with every write, within the call of `write`; default: complete it when the caller has
+   * returned.
+   */
   readonly onWrite?: (write: PendingWrite) => void;
 }
 
 interface MemoryGroup {
   readonly head: GroupHead;
-  /** entries[i] has index base.index + 1 + i. Never shortened: a write makes a new array when it drops some, else appends. */
+  /**
+   * entries[i] has index base.index + 1 + i. Never shortened: a write makes a new array when it
+   * drops some, else appends.
+   */
   readonly entries: LogEntry[];
 }
 
@@ -112,8 +121,9 @@ export class MemoryLogStore implements LogStore {
   }
 
   /**
-   * The machine stops here. Gives the store that it finds when it starts again: exactly what was durable. Promises of this
-   * store that are open stay open for ever, as for a process that is gone; any further call is refused.
+   * The machine stops here. Gives the store that it finds when it starts again: exactly what was
+   * durable. Promises of this store that are open stay open for ever, as for a process that is
+   * gone; any further call is refused.
    */
   crash(options: MemoryLogStoreOptions = { onWrite: this.#onWrite }): MemoryLogStore {
     const next = new MemoryLogStore(options);

@@ -34,7 +34,10 @@ export function placeOf({ logStore, dataDir, cluster, server }: LogStoreConfig):
   return logStore === 'jetstream' ? new Subjects(cluster).storeStream(server) : join(dataDir, 'log');
 }
 
-/** Whether there is a log store in that folder already, of this version or of another. Rejects when the folder cannot be listed. */
+/**
+ * Whether there is a log store in that folder already, of this version or of another. Rejects when
+ * the folder cannot be listed.
+ */
 export async function isInFolder(config: LogStoreConfig): Promise<boolean> {
   if (config.logStore === 'jetstream') return false;
   const files = await readdir(placeOf(config)).catch((error: NodeJS.ErrnoException) => {
@@ -58,8 +61,8 @@ export async function isInJetStream(config: LogStoreConfig, connection: NatsConn
 }
 
 /**
- * Opens the store, or makes a new one. Rejects with what the store itself rejects with, when NATS refuses the connection, or when
- * `signal` aborts before there is one.
+ * Opens the store, or makes a new one. Rejects with what the store itself rejects with, when NATS
+ * refuses the connection, or when `signal` aborts before there is one.
  */
 export async function openLogStore(config: LogStoreConfig, signal?: AbortSignal): Promise<LogStore> {
   if (config.logStore === 'jetstream') return openInJetStream(config, signal);

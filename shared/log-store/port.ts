@@ -2,15 +2,16 @@
  * LogStore: the durable logs of all groups of one server, behind one writer.
  *
  * Contract, held by test/contract/log-store for every adapter:
- *  - `write` is atomic over all groups of the batch and durable when its promise resolves: a crash leaves either all of
- *    it or nothing, and batches survive in the order in which they were given (a prefix of them).
- *  - one `write` at a time: the caller awaits it before it gives the next one. A second concurrent call is a programming
- *    error and throws.
+ *  - `write` is atomic over all groups of the batch and durable when its promise resolves: a crash
+ *    leaves either all of it or nothing, and batches survive in the order in which they were given
+ *    (a prefix of them).
+ *  - one `write` at a time: the caller awaits it before it gives the next one. A second concurrent
+ *    call is a programming error and throws.
  *  - `read` may run at any time and sees every write that has resolved.
- *  - a failed `write` rejects with LogStoreWriteError and has changed nothing that `load` or `read` can see;
- *    the store stays usable, and the caller may try the same batch again.
- *  - a damaged record makes `load`, `write` (of a truncation) or `read` reject with LogStoreCorruptError, which names
- *    where; nothing is dropped silently.
+ *  - a failed `write` rejects with LogStoreWriteError and has changed nothing that `load` or `read`
+ *    can see; the store stays usable, and the caller may try the same batch again.
+ *  - a damaged record makes `load`, `write` (of a truncation) or `read` reject with
+ *    LogStoreCorruptError, which names where; nothing is dropped silently.
  */
 import type {
   GroupId,
@@ -27,28 +28,43 @@ export interface GroupWrite {
   readonly group: GroupId;
   /** Replaces the stored hard state. */
   readonly hardState?: HardState;
-  /** Replaces the stored configurations: the one in force at the base, and every later one of the log (T11). */
+  /**
+   * Replaces the stored configurations: the one in force at the base, and every later one of the
+   * log (T11).
+   */
   readonly configurations?: readonly PlacedConfiguration[];
   /**
-   * A snapshot covers everything up to here (T10): the log begins after it from now on. Not below the base before. What the store has
-   * after it is kept when its entry (or base) at this index has this term; else, and when the log ends before it, the whole
-   * log is dropped, and lastIndex is this index. Comes before `truncateFrom` and `entries`. Their space on the disk comes back with
+   * A snapshot covers everything up to here (T10): the log begins after it from now on. Not below
+   * the base before. What the store has after it is kept when its entry (or base) at this index has
+   * this term; else, and when the log ends before it, the whole log is dropped, and lastIndex is
+   * this index. Comes before `truncateFrom` and `entries`. Their space on the disk comes back with
    * later writes.
    */
   readonly base?: LogPosition;
-  /** First drop every entry with an index >= this one (suffix truncation, Raft section 5.3). Above the base. */
+  /**
+   * First drop every entry with an index >= this one (suffix truncation, Raft section 5.3). Above
+   * the base.
+   */
   readonly truncateFrom?: Index;
-  /** Then append these: contiguous, the first one directly after the last stored entry. Stored as one record. */
+  /**
+   * Then append these: contiguous, the first one directly after the last stored entry. Stored as
+   * one record.
+   */
   readonly entries?: readonly LogEntry[];
 }
 
 export interface WriteBatch {
   readonly groups: readonly GroupWrite[];
-  /** Replaces the bound on every promise of this server (T2); never goes down. Microseconds since the Unix epoch. */
+  /**
+   * Replaces the bound on every promise of this server (T2); never goes down. Microseconds since
+   * the Unix epoch.
+   */
   readonly promiseLimit?: Timestamp;
 }
 
-/** A maximal run of entries of one term: entries from `firstIndex` up to the next run have `term`. */
+/**
+ * A maximal run of entries of one term: entries from `firstIndex` up to the next run have `term`.
+ */
 export interface TermStart {
   readonly term: Term;
   readonly firstIndex: Index;
@@ -63,11 +79,15 @@ export interface LoadedGroup {
   /** That of the base when the log has no entries. */
   readonly lastIndex: Index;
   /**
-   * In order of index, of the entries after the base; the first one may lie at or below the base when its run reaches beyond it. Empty for an
-   * empty log. Small: it grows with the number of elections, not of entries.
+   * In order of index, of the entries after the base; the first one may lie at or below the base
+   * when its run reaches beyond it. Empty for an empty log. Small: it grows with the number of
+   * elections, not of entries.
    */
   readonly termStarts: readonly TermStart[];
-  /** The last entries of the log, contiguous up to lastIndex: at least those from hardState.commitIndex on that are above the base. */
+  /**
+   * The last entries of the log, contiguous up to lastIndex: at least those from
+   * hardState.commitIndex on that are above the base.
+   */
   readonly tail: readonly LogEntry[];
 }
 
@@ -82,8 +102,9 @@ export interface LogStore {
   load(): Promise<LoadedState>;
   write(batch: WriteBatch): Promise<void>;
   /**
-   * Entries of one group from `from` on, contiguous, at least one when `from` exists, stopping after the entry that
-   * reaches `bytesMax` or at `to` (inclusive); empty when `from` is past the end, or at or below the base.
+   * Entries of one group from `from` on, contiguous, at least one when `from` exists, stopping
+   * after the entry that reaches `bytesMax` or at `to` (inclusive); empty when `from` is past the
+   * end, or at or below the base.
    */
   read(group: GroupId, from: Index, to: Index, bytesMax: number): Promise<LogEntry[]>;
   /** Waits for a running write, then releases files. The store cannot be used afterwards. */

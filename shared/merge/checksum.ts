@@ -1,6 +1,7 @@
 /**
- * Running checksum over the merged log (T4): two 32-bit lanes in the manner of MurmurHash3's mixing, fed with each
- * entry's group, index and bytes. Not cryptographic: it is there to notice accidents, at about a nanosecond a byte.
+ * Running checksum over the merged log (T4): two 32-bit lanes in the manner of MurmurHash3's
+ * mixing, fed with each entry's group, index and bytes. Not cryptographic: it is there to notice
+ * accidents, at about a nanosecond a byte.
  */
 
 const LANE_A = 0xcc9e2d51 | 0;
@@ -18,7 +19,9 @@ export class RunningChecksum {
   private a: number;
   private b: number;
 
-  /** Goes on from `text`, what `toString` gave: 16 hexadecimal digits; the empty log has 16 zeros. */
+  /**
+   * Goes on from `text`, what `toString` gave: 16 hexadecimal digits; the empty log has 16 zeros.
+   */
   constructor(text: string = EMPTY_CHECKSUM) {
     if (!/^[0-9a-f]{16}$/.test(text)) throw new Error(`not a checksum: ${text}`);
     this.a = Number.parseInt(text.slice(0, 8), 16) | 0;

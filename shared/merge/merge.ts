@@ -8,11 +8,13 @@
  *                      ▼   smallest (timestamp, group) first, as long as it is <= every group's watermark
  *   merged    ──▶ 1: [12:00.003 g0]   2: [12:00.004 g1]       [12:00.007 g0] waits until groups 1 and 2 pass it
  *
- * A watermark says that no entry at or below it is still to come from its group (T3); so an entry that is at or below all of
- * them, and the smallest of the queues' heads, has its final place. No-ops and configurations take no place: they are
- * consumed as soon as they are at the head of their queue, since nobody orders anything against them.
+ * A watermark says that no entry at or below it is still to come from its group (T3); so an entry
+ * that is at or below all of them, and the smallest of the queues' heads, has its final place.
+ * No-ops and configurations take no place: they are consumed as soon as they are at the head of
+ * their queue, since nobody orders anything against them.
  *
- * Pure and synchronous. What it emits depends only on the groups' logs, not on when or in which pieces they arrive.
+ * Pure and synchronous. What it emits depends only on the groups' logs, not on when or in which
+ * pieces they arrive.
  */
 import { EntryKind, type GroupId, type Index, type LogEntry, type Timestamp } from '../raft/entry.js';
 import { EMPTY_CHECKSUM, RunningChecksum } from './checksum.js';
@@ -100,8 +102,9 @@ export class Merge {
   }
 
   /**
-   * Takes in committed entries of one group and its watermark. Entries that have arrived before are skipped; a gap after
-   * what has arrived means that the caller lost something and is refused with an error.
+   * Takes in committed entries of one group and its watermark. Entries that have arrived before are
+   * skipped; a gap after what has arrived means that the caller lost something and is refused with
+   * an error.
    */
   offer(group: GroupId, entries: readonly LogEntry[], watermark: Timestamp): void {
     const queue = this.queue(group);
@@ -118,7 +121,10 @@ export class Merge {
     this.consumeUnordered(queue);
   }
 
-  /** Emits up to `entriesMax` entries or `bytesMax` bytes (at least one entry) that have their final place, or null. */
+  /**
+   * Emits up to `entriesMax` entries or `bytesMax` bytes (at least one entry) that have their final
+   * place, or null.
+   */
   take(entriesMax: number, bytesMax: number): MergedRun | null {
     const lowest = this.lowestWatermark();
     const groups: GroupId[] = [];
@@ -157,9 +163,9 @@ export class Merge {
   }
 
   /**
-   * For each group the first index that has not arrived yet; 0 for a group with `bytesPerGroupMax` waiting already: no
-   * more of it is wanted until the others let it go on. This bounds memory without ever starving the group that the
-   * merge waits for.
+   * For each group the first index that has not arrived yet; 0 for a group with `bytesPerGroupMax`
+   * waiting already: no more of it is wanted until the others let it go on. This bounds memory
+   * without ever starving the group that the merge waits for.
    */
   wanted(bytesPerGroupMax: number): Index[] {
     return this.queues.map((queue) => (queue.bytes >= bytesPerGroupMax ? 0 : queue.arrived + 1));
@@ -174,7 +180,9 @@ export class Merge {
     return this.queues.map((queue) => queue.watermark);
   }
 
-  /** The largest timestamp that waits for other groups to close up to it (T5); 0 when nothing waits. */
+  /**
+   * The largest timestamp that waits for other groups to close up to it (T5); 0 when nothing waits.
+   */
   waitingFor(): Timestamp {
     let largest = 0;
     for (const queue of this.queues) {

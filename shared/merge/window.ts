@@ -1,6 +1,6 @@
 /**
- * The newest runs of a merged log, in memory. A reader at the end of the log takes them from here; what is older is in the
- * stream. Pure.
+ * The newest runs of a merged log, in memory. A reader at the end of the log takes them from here;
+ * what is older is in the stream. Pure.
  *
  *     stream   [ 1 .. 40 ][ 41 .. 70 ]                  stored, perhaps some milliseconds late
  *     window           [ 41 .. 60 ][ 61 .. 72 ][ 73 ]   bounded by bytes, oldest runs leave first
@@ -9,7 +9,10 @@
 import type { Index } from '../raft/entry.js';
 import { bytesOf, type MergedRun } from './merge.js';
 
-/** Runs from the wanted index on, in order, none while they are still to come; `behind`: they are older than the window. */
+/**
+ * Runs from the wanted index on, in order, none while they are still to come; `behind`: they are
+ * older than the window.
+ */
 export type WindowAnswer = readonly MergedRun[] | 'behind';
 
 interface Kept {
@@ -26,7 +29,9 @@ export class MergedWindow {
   /** The merged index before the first run; unknown until something is known of the log. */
   private start: Index | undefined;
 
-  /** @param bytesMax Most bytes of entries that are kept; the newest run is kept whatever its size. */
+  /**
+   * @param bytesMax Most bytes of entries that are kept; the newest run is kept whatever its size.
+   */
   constructor(private readonly bytesMax: number) {}
 
   /** Merged index of the newest run; undefined until something is known of the log. */
@@ -42,7 +47,10 @@ export class MergedWindow {
     this.start = mergedIndex;
   }
 
-  /** Adds the next run. One that is known is skipped; one beyond a hole, or an anchor, begins the window anew. */
+  /**
+   * Adds the next run. One that is known is skipped; one beyond a hole, or an anchor, begins the
+   * window anew.
+   */
   push(run: MergedRun): void {
     const { firstMergedIndex, after, entries } = run;
     const { end } = this;
@@ -55,7 +63,10 @@ export class MergedWindow {
     while (this.bytes > this.bytesMax && this.head < this.kept.length - 1) this.dropFirst();
   }
 
-  /** The runs that reach `wanted` and what follows, up to `bytesMax` bytes of entries, one run at least. */
+  /**
+   * The runs that reach `wanted` and what follows, up to `bytesMax` bytes of entries, one run at
+   * least.
+   */
   from(wanted: Index, bytesMax: number): WindowAnswer {
     const { start, kept } = this;
     if (start === undefined) return [];

@@ -1,6 +1,6 @@
 /**
- * Certificates of a database's address, as libpq names them: `sslrootcert`, `sslcert` and `sslkey`, files in PEM. The driver itself knows
- * `sslmode` only, and trusts the authorities of Node.js.
+ * Certificates of a database's address, as libpq names them: `sslrootcert`, `sslcert` and `sslkey`,
+ * files in PEM. The driver itself knows `sslmode` only, and trusts the authorities of Node.js.
  */
 import { readFileSync } from 'node:fs';
 import { type ConnectionOptions, checkServerIdentity, type PeerCertificate } from 'node:tls';
@@ -14,8 +14,9 @@ export interface DatabaseAddress {
 const FILES = { sslrootcert: 'ca', sslcert: 'cert', sslkey: 'key' } as const;
 
 /**
- * What the driver is given. With an authority the certificate of Postgres must be of that one, and for one of the hosts of the address
- * unless `sslmode` is `verify-ca`; `disable` leaves TLS out. The files are read each time.
+ * What the driver is given. With an authority the certificate of Postgres must be of that one, and
+ * for one of the hosts of the address unless `sslmode` is `verify-ca`; `disable` leaves TLS out.
+ * The files are read each time.
  * @throws Error for a file that cannot be read, with its path.
  */
 export function databaseAddress(url: string): DatabaseAddress {
@@ -39,7 +40,8 @@ export function databaseAddress(url: string): DatabaseAddress {
   const hosts = hostsOf(place);
   if (!isLooked) ssl.rejectUnauthorized = false;
   else if (mode === 'verify-ca') ssl.checkServerIdentity = () => undefined;
-  // The driver gives Node.js no name when the host is an IP address, and Node.js then looks for `localhost`.
+  // The driver gives Node.js no name when the host is an IP address, and Node.js then looks for
+  // `localhost`.
   else ssl.checkServerIdentity = (_, certificate) => firstMismatch(hosts, certificate);
   return { url: `${place}?${parameters}`, ssl };
 }
@@ -53,9 +55,10 @@ export interface DatabasePlace {
 }
 
 /**
- * Nothing of the password is in it. An `@` after the authority may belong to a password with `/`, `?` or `#`, of which the rest would be
- * taken for host and database.
- * @throws TypeError without any part of the address, when it is none of Postgres, or when an `@` comes after the authority.
+ * Nothing of the password is in it. An `@` after the authority may belong to a password with `/`,
+ * `?` or `#`, of which the rest would be taken for host and database.
+ * @throws TypeError without any part of the address, when it is none of Postgres, or when an `@`
+ *   comes after the authority.
  */
 export function databasePlace(url: string): DatabasePlace {
   const { scheme, authority, rest } = partsOf(url);
@@ -75,7 +78,9 @@ interface AddressParts {
   readonly rest: string;
 }
 
-/** As the URL standard does: hosts begin after the last `@` that comes before any `/`, `?` and `#`. */
+/**
+ * As the URL standard does: hosts begin after the last `@` that comes before any `/`, `?` and `#`.
+ */
 function partsOf(url: string): AddressParts {
   const [, scheme = '', before = '', rest = ''] = /^([a-z][a-z0-9+.-]*:\/\/)?([^/?#]*)(.*)$/is.exec(url) ?? [];
   const at = before.lastIndexOf('@');

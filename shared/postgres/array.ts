@@ -1,4 +1,7 @@
-/** Arrays as parameters: the text form of Postgres array values ("Array Input and Output Syntax"), built here because the driver's general way costs more than the statement. */
+/**
+ * Arrays as parameters: the text form of Postgres array values ("Array Input and Output Syntax"),
+ * built here because the driver's general way costs more than the statement.
+ */
 
 const SPECIAL = /["\\]/;
 const SPECIALS = /["\\]/g;
@@ -21,8 +24,8 @@ export function integerArray(values: readonly number[]): string {
 }
 
 /**
- * In SQL, any element of the `text[]` parameter $n. Its length is hidden from the planner: for short arrays it would plan the statement again and
- * again, which costs more than running it.
+ * In SQL, any element of the `text[]` parameter $n. Its length is hidden from the planner: for
+ * short arrays it would plan the statement again and again, which costs more than running it.
  */
 export function anyOf(parameter: number): string {
   return `any((select $${parameter}::text[])::text[])`;

@@ -1,7 +1,9 @@
 /**
- * What a table does by itself must be the same on every server: no default, check, trigger or rule may know the time, a random number, or which
- * server it is on. Said by the catalogue when the engine opens: an expression names the functions that it calls by their numbers (its tree, as
- * pg_node_tree has it; pg_depend says nothing of Postgres's own); the body of a function is text, which is searched for their names.
+ * What a table does by itself must be the same on every server: no default, check, trigger or rule
+ * may know the time, a random number, or which server it is on. Said by the catalogue when the
+ * engine opens: an expression names the functions that it calls by their numbers (its tree, as
+ * pg_node_tree has it; pg_depend says nothing of Postgres's own); the body of a function is text,
+ * which is searched for their names.
  */
 import { NondeterministicSchemaError } from '../engine/port.js';
 import { integerArray, textArray } from './array.js';
@@ -36,7 +38,10 @@ export interface CatalogReader {
   run(text: string, parameters: readonly string[]): Promise<readonly (readonly unknown[])[]>;
 }
 
-/** Whose tables are looked at: the one of the built-in machine, or all of the schemas in the search path. */
+/**
+ * Whose tables are looked at: the one of the built-in machine, or all of the schemas in the search
+ * path.
+ */
 export type DeterminismScope = 'built-in' | 'search-path';
 
 const CONDITIONS: Readonly<Record<DeterminismScope, string>> = {
@@ -118,7 +123,10 @@ export interface Nondeterminism {
   readonly remedy: string;
 }
 
-/** Looks at the machine's tables, and gives one after the other what is not the same on every server. */
+/**
+ * Looks at the machine's tables, and gives one after the other what is not the same on every
+ * server.
+ */
 export async function* nondeterminism(reader: CatalogReader, scope: DeterminismScope): AsyncGenerator<Nondeterminism> {
   if (scope === 'search-path') {
     for (const [name, cache] of await reader.run(CACHES, [])) {
@@ -136,7 +144,8 @@ export async function* nondeterminism(reader: CatalogReader, scope: DeterminismS
   }
   for (const [where, oid] of await reader.run(triggers(scope), [])) {
     const [procedure] = await search.byNumber([Number(oid)]);
-    // One of Postgres's own, or an extension's, is volatile by habit: what it does is known by its name.
+    // One of Postgres's own, or an extension's, is volatile by habit: what it does is known by its
+    // name.
     const found =
       procedure === undefined ? undefined : FUNCTIONS.has(procedure.name) ? procedure.name : await search.in(procedure);
     if (found === undefined) continue;
@@ -166,7 +175,10 @@ class Search {
 
   constructor(private readonly reader: CatalogReader) {}
 
-  /** What in it is not the same on every server, in it or in a function that it calls; undefined when nothing is. */
+  /**
+   * What in it is not the same on every server, in it or in a function that it calls; undefined
+   * when nothing is.
+   */
   async in(code: Code, depth = 0): Promise<string | undefined> {
     if (KEYWORD_NODE.test(code.tree)) return 'the clock or the session';
     const plain = code.text.replace(COMMENTS, ' ');

@@ -1,4 +1,7 @@
-/** A broken invariant. It stays on in production and stops the process: going on would spread the damage. */
+/**
+ * A broken invariant. It stays on in production and stops the process: going on would spread the
+ * damage.
+ */
 export class InvariantError extends Error {
   readonly code = 'INVARIANT';
   constructor(message: string) {
@@ -7,7 +10,10 @@ export class InvariantError extends Error {
   }
 }
 
-/** Throws InvariantError unless `condition` holds. `message` names the invariant by section or T-number. */
+/**
+ * Throws InvariantError unless `condition` holds. `message` names the invariant by section or
+ * T-number.
+ */
 export function assert(condition: boolean, message: string | (() => string)): asserts condition {
   if (!condition) throw new InvariantError(typeof message === 'string' ? message : message());
 }

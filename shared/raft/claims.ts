@@ -1,13 +1,17 @@
-/** How a leader closes its group (T2, T5): when it claims, and what it makes of the voters' promises. */
+/**
+ * How a leader closes its group (T2, T5): when it claims, and what it makes of the voters'
+ * promises.
+ */
 import type { ServerId, Timestamp } from './entry.js';
 import { quorumSize } from './options.js';
 import { sendOwed } from './replicating.js';
 import type { GroupState, Leadership } from './state.js';
 
 /**
- * T5: claims when somebody waits for a timestamp above what is closed, and nothing of the own log in flight is above it
- * (that entry's commit would do). At most one claim per interval. The claim itself goes up to the clock, so that it covers
- * what the other groups have appended meanwhile. A claim that the promise limit does not cover yet waits for a write.
+ * T5: claims when somebody waits for a timestamp above what is closed, and nothing of the own log
+ * in flight is above it (that entry's commit would do). At most one claim per interval. The claim
+ * itself goes up to the clock, so that it covers what the other groups have appended meanwhile. A
+ * claim that the promise limit does not cover yet waits for a write.
  */
 export function claimIfWanted(state: GroupState, leadership: Leadership, nowMs: number): void {
   const { clock, promiseLimit, closeIntervalMs } = state.options;
@@ -16,8 +20,8 @@ export function claimIfWanted(state: GroupState, leadership: Leadership, nowMs: 
     leadership.closeWanted = 0;
     return;
   }
-  // T2: after the no-op of this term; once that is committed a quorum has accepted this leader's clock as well, so a
-  // wrong one cannot push the promises, which are kept for ever, out of reach.
+  // T2: after the no-op of this term; once that is committed a quorum has accepted this leader's
+  // clock as well, so a wrong one cannot push the promises, which are kept for ever, out of reach.
   if (state.commitIndex < leadership.noOpIndex || !clock.mayLead()) return;
   if (wanted > clock.bound()) {
     leadership.closeWanted = 0;
@@ -71,7 +75,10 @@ export function onFollowerPromised(
   countPromises(state, leadership, nowMs);
 }
 
-/** T3: what a quorum has promised counts here, and is announced where followers cannot tell by themselves. */
+/**
+ * T3: what a quorum has promised counts here, and is announced where followers cannot tell by
+ * themselves.
+ */
 function countPromises(state: GroupState, leadership: Leadership, nowMs: number): void {
   const { configuration } = state;
   const newest = state.closedTimestamps.countQuorum(configuration.voters, quorumSize(configuration));

@@ -1,23 +1,26 @@
 /**
  * Closed timestamps and promises of one group at one server: T2 and T3.
  *
- * A leader claims (c, i): "what I append after index i has a timestamp > c". A voter that accepts the claim promises c: its
- * vote carries the promise, and a new leader starts above the promises of the quorum that elected it.
+ * A leader claims (c, i): "what I append after index i has a timestamp > c". A voter that accepts
+ * the claim promises c: its vote carries the promise, and a new leader starts above the promises of
+ * the quorum that elected it.
  *
- * T3: c counts at a server once (1) a quorum of the group's voters has durably promised >= c in that term, and (2) the
- * server's commit index is >= i. Then no entry with a timestamp <= c can still be committed beyond what this server knows
- * to be committed:
+ * T3: c counts at a server once (1) a quorum of the group's voters has durably promised >= c in
+ * that term, and (2) the server's commit index is >= i. Then no entry with a timestamp <= c can
+ * still be committed beyond what this server knows to be committed:
  *   - the leader of that term stamps above c from then on, by its claim;
- *   - a leader of a later term was elected by a quorum, which shares a voter with the promising quorum; that voter's
- *     vote carried its promise (it voted after it promised, since a voter of a later term accepts no claim of an older
- *     one), so the new leader stamps above c;
- *   - an entry of an older term beyond i cannot be committed any more: index i is committed with an entry of the
- *     claiming term (the claim is made after that term's no-op), so every later leader has that entry, and no log with it
- *     carries an entry of an older term behind it.
- * Promises survive crashes because each is <= the durable promise limit, which a restarted server takes as its promise.
+ *   - a leader of a later term was elected by a quorum, which shares a voter with the promising
+ *     quorum; that voter's vote carried its promise (it voted after it promised, since a voter of a
+ *     later term accepts no claim of an older one), so the new leader stamps above c;
+ *   - an entry of an older term beyond i cannot be committed any more: index i is committed with an
+ *     entry of the claiming term (the claim is made after that term's no-op), so every later leader
+ *     has that entry, and no log with it carries an entry of an older term behind it.
+ * Promises survive crashes because each is <= the durable promise limit, which a restarted server
+ * takes as its promise.
  *
- * Claims of an older term are forgotten when the term changes: a quorum is counted within one term, and "index i is
- * committed" means the claiming leader's entry only while nobody else can have replaced it.
+ * Claims of an older term are forgotten when the term changes: a quorum is counted within one term,
+ * and "index i is committed" means the claiming leader's entry only while nobody else can have
+ * replaced it.
  */
 import { assert } from './assert.js';
 import type { Index, ServerId, Timestamp } from './entry.js';
@@ -25,14 +28,18 @@ import type { Closed } from './message.js';
 import type { PromiseLimit } from './promise-limit.js';
 
 /**
- * Claims that wait for their quorum or their index. One too many takes the place of the newest: the oldest must stay, since it
- * is the next to count; with a long round trip it would otherwise always be gone when its promises arrive.
+ * Claims that wait for their quorum or their index. One too many takes the place of the newest: the
+ * oldest must stay, since it is the next to count; with a long round trip it would otherwise always
+ * be gone when its promises arrive.
  */
 const CLAIMS_MAX = 64;
 
 interface Claim {
   readonly closed: Closed;
-  /** Whether a quorum is known to have promised it; this server's own promise must be durable besides. */
+  /**
+   * Whether a quorum is known to have promised it; this server's own promise must be durable
+   * besides.
+   */
   hasQuorum: boolean;
   /** Whether the own promise is part of that quorum. */
   readonly countsSelf: boolean;
@@ -70,13 +77,19 @@ export class ClosedTimestamps {
     this.promises.clear();
   }
 
-  /** T2, voter: records the promise. It may be told of only once the limit covers it, which the next write sees to. */
+  /**
+   * T2, voter: records the promise. It may be told of only once the limit covers it, which the next
+   * write sees to.
+   */
   promise(timestamp: Timestamp): void {
     if (timestamp > this.promisedTo) this.promisedTo = timestamp;
     this.limit.need(timestamp);
   }
 
-  /** Follower: a claim that came with the leader's message. `hasQuorum` when leader and self are one, or it was announced. */
+  /**
+   * Follower: a claim that came with the leader's message. `hasQuorum` when leader and self are
+   * one, or it was announced.
+   */
   heard(closed: Closed, hasQuorum: boolean, countsSelf: boolean): void {
     if (closed.timestamp <= this.valid) return;
     const known = this.claims.find((claim) => claim.closed.timestamp === closed.timestamp);
@@ -111,7 +124,10 @@ export class ClosedTimestamps {
     return newest;
   }
 
-  /** T3: moves the valid closed timestamp; to be called when the commit index, a quorum or the durable limit moved. */
+  /**
+   * T3: moves the valid closed timestamp; to be called when the commit index, a quorum or the
+   * durable limit moved.
+   */
   advance(commitIndex: Index): void {
     let counted = 0;
     for (let i = 0; i < this.claims.length; i++) {

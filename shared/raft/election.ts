@@ -1,30 +1,42 @@
-/** Elections: Raft sections 5.2 and 5.4.1, pre-vote and leader stickiness (dissertation 9.6, 4.2.3), promises in votes (T2). */
+/**
+ * Elections: Raft sections 5.2 and 5.4.1, pre-vote and leader stickiness (dissertation 9.6, 4.2.3),
+ * promises in votes (T2).
+ */
 import type { ServerId } from './entry.js';
 import { becomeLeader } from './leading.js';
 import type { Message, VoteReply, VoteRequest } from './message.js';
 import { quorumSize } from './options.js';
 import type { GroupState } from './state.js';
 
-/** The election timeout has passed: asks whether an election could be won before it disturbs anybody with a new term. */
+/**
+ * The election timeout has passed: asks whether an election could be won before it disturbs anybody
+ * with a new term.
+ */
 export function onElectionTimeout(state: GroupState, nowMs: number): void {
   state.electionDeadlineMs = state.randomDeadline(nowMs);
   if (!mayCampaign(state)) return;
   campaign(state, { preVote: true, transfer: false }, nowMs);
 }
 
-/** Heartbeats that a follower misses before it asks the transport whether its leader takes messages at all. */
+/**
+ * Heartbeats that a follower misses before it asks the transport whether its leader takes messages
+ * at all.
+ */
 const SILENT_HEARTBEATS = 3;
 
-/** The leader that has been silent for some heartbeats, on a follower that might stand in its place. */
+/**
+ * The leader that has been silent for some heartbeats, on a follower that might stand in its place.
+ */
 export function silentLeader({ role, leader, leaderHeardAtMs, options }: GroupState, nowMs: number): ServerId | null {
   if (role !== 'follower' || leader === null) return null;
   return nowMs - leaderHeardAtMs >= options.heartbeatMs * SILENT_HEARTBEATS ? leader : null;
 }
 
 /**
- * The transport says that no process takes messages for `peer`. If that is the silent leader, this follower need not wait for
- * the rest of its election timeout, nor protect that leader any longer. This is only about when to stand: a word that is
- * wrong costs an election, since pre-votes, votes and terms are as ever.
+ * The transport says that no process takes messages for `peer`. If that is the silent leader, this
+ * follower need not wait for the rest of its election timeout, nor protect that leader any longer.
+ * This is only about when to stand: a word that is wrong costs an election, since pre-votes, votes
+ * and terms are as ever.
  */
 export function onUnreachable(state: GroupState, peer: ServerId, nowMs: number): void {
   if (silentLeader(state, nowMs) !== peer) return;
@@ -34,7 +46,10 @@ export function onUnreachable(state: GroupState, peer: ServerId, nowMs: number):
   state.electionDeadlineMs = Math.min(state.electionDeadlineMs, nowMs + random() * heartbeatMs);
 }
 
-/** The leader hands over (dissertation, section 3.10): no pre-vote, and voters do not protect the old leader. */
+/**
+ * The leader hands over (dissertation, section 3.10): no pre-vote, and voters do not protect the
+ * old leader.
+ */
 export function onTimeoutNow(state: GroupState, nowMs: number): void {
   if (!mayCampaign(state)) return;
   campaign(state, { preVote: false, transfer: true }, nowMs);
@@ -76,7 +91,8 @@ function campaign(state: GroupState, kind: { preVote: boolean; transfer: boolean
     lastTerm: state.log.lastTerm,
   };
   for (const voter of state.configuration.voters) {
-    // A real vote of its own must be durable before anybody can count it: the request waits for the same write.
+    // A real vote of its own must be durable before anybody can count it: the request waits for the
+    // same write.
     if (voter !== state.server) state.send(voter, request, preVote ? 'now' : 'durable', nextTerm);
   }
   if (preVote) {
@@ -95,7 +111,8 @@ export function onOwnVoteDurable(state: GroupState, term: number, nowMs: number)
 export function onVoteRequest(state: GroupState, message: Message, request: VoteRequest, nowMs: number): void {
   const hasLeader = state.role === 'leader' || nowMs - state.leaderHeardAtMs < state.options.electionTimeoutMs;
   if (hasLeader && !request.transfer && message.term > state.term) {
-    // Whoever hears from a leader helps nobody to replace it; a server that was cut off must not disturb the rest.
+    // Whoever hears from a leader helps nobody to replace it; a server that was cut off must not
+    // disturb the rest.
     if (request.preVote) replyVote(state, message, request, false, 'now');
     return;
   }
@@ -121,7 +138,8 @@ export function onVoteRequest(state: GroupState, message: Message, request: Vote
     state.hardStateChanged = true;
   }
   state.electionDeadlineMs = state.randomDeadline(nowMs);
-  // The promise that the vote carries must be durable as well; after a restart it would be the limit otherwise.
+  // The promise that the vote carries must be durable as well; after a restart it would be the
+  // limit otherwise.
   state.options.promiseLimit.need(state.closedTimestamps.promised);
   replyVote(state, message, request, true, 'durable');
 }
@@ -139,7 +157,8 @@ function replyVote(
     granted,
     promised: state.closedTimestamps.promised,
   };
-  // A granted pre-vote is about the term asked for; a refusal tells the own term, so that the asker can catch up.
+  // A granted pre-vote is about the term asked for; a refusal tells the own term, so that the asker
+  // can catch up.
   state.send(message.from, reply, when, granted ? message.term : state.term);
 }
 
@@ -169,7 +188,8 @@ function maybeWin(state: GroupState, nowMs: number): void {
     campaign(state, { preVote: false, transfer: false }, nowMs);
     return;
   }
-  // What the voters have promised may lie beyond the clock's bound; such a leader could not stamp anything acceptable.
+  // What the voters have promised may lie beyond the clock's bound; such a leader could not stamp
+  // anything acceptable.
   if (candidacy.floor > state.options.clock.bound()) {
     state.events.push({ type: 'clock-refused', what: 'floor', timestamp: candidacy.floor });
     state.becomeFollower(state.term, null, nowMs);

@@ -1,6 +1,6 @@
 /**
- * What a group's log is made of. Plain data: the consensus core imports nothing, so this file is also where the rest of
- * the system takes the basic vocabulary from.
+ * What a group's log is made of. Plain data: the consensus core imports nothing, so this file is
+ * also where the rest of the system takes the basic vocabulary from.
  */
 
 /** Name of a server, for example `s1`. */
@@ -25,23 +25,33 @@ export interface LogEntry {
   readonly timestamp: Timestamp;
   readonly kind: EntryKind;
   /**
-   * The entry as a frame of `craft.v1.EntryBlock` (tag, length, `Entry`): encoded once by the leader that stamped it and
-   * carried unchanged everywhere. Frames laid end to end are a valid block. Never modified.
+   * The entry as a frame of `craft.v1.EntryBlock` (tag, length, `Entry`): encoded once by the
+   * leader that stamped it and carried unchanged everywhere. Frames laid end to end are a valid
+   * block. Never modified.
    */
   readonly bytes: Uint8Array;
 }
 
-/** Encodes a frame of `EntryBlock`; given to the core so that it stays free of the wire format. Must be pure. */
+/**
+ * Encodes a frame of `EntryBlock`; given to the core so that it stays free of the wire format. Must
+ * be pure.
+ */
 export type EncodeEntry = (term: Term, timestamp: Timestamp, kind: EntryKind, body: Uint8Array) => Uint8Array;
 
-/** What a server must never forget about a group (Raft paper, figure 2), and the commit index, which is only a hint. */
+/**
+ * What a server must never forget about a group (Raft paper, figure 2), and the commit index, which
+ * is only a hint.
+ */
 export interface HardState {
   readonly term: Term;
   readonly votedFor: ServerId | null;
   readonly commitIndex: Index;
 }
 
-/** A place in one group's log, with what the log-matching check (term) and T1 (timestamp) need to go on after it. */
+/**
+ * A place in one group's log, with what the log-matching check (term) and T1 (timestamp) need to go
+ * on after it.
+ */
 export interface LogPosition {
   readonly index: Index;
   readonly term: Term;
@@ -64,8 +74,9 @@ export interface ConfigurationChange {
 }
 
 /**
- * A configuration with the place of the entry that brought it; index 0 and term 0 for the one that a group began with, index 0 and RECOVERED_TERM
- * for one that was written by hand after a quorum was lost.
+ * A configuration with the place of the entry that brought it; index 0 and term 0 for the one that
+ * a group began with, index 0 and RECOVERED_TERM for one that was written by hand after a quorum
+ * was lost.
  */
 export interface PlacedConfiguration extends Configuration {
   readonly index: Index;
@@ -75,7 +86,10 @@ export interface PlacedConfiguration extends Configuration {
 /** Newer than what a group began with, older than every entry; no entry has index 0. */
 export const RECOVERED_TERM: Term = 1;
 
-/** The configuration of the survivors of a lost quorum (T11): the next leader puts it into the log, so that nothing older counts any more. */
+/**
+ * The configuration of the survivors of a lost quorum (T11): the next leader puts it into the log,
+ * so that nothing older counts any more.
+ */
 export function recoveredConfiguration(voters: readonly ServerId[]): PlacedConfiguration {
   return { voters, learners: [], index: 0, term: RECOVERED_TERM };
 }

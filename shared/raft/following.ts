@@ -1,4 +1,7 @@
-/** What a follower does with its leader's messages: Raft section 5.3, the clock guard, promises (T2). */
+/**
+ * What a follower does with its leader's messages: Raft section 5.3, the clock guard, promises
+ * (T2).
+ */
 import { assert } from './assert.js';
 import type { Index, LogEntry } from './entry.js';
 import type { AppendEntries, AppendReply, Message, Refusal, SnapshotNotice } from './message.js';
@@ -30,7 +33,10 @@ export function onAppendEntries(state: GroupState, message: Message, append: App
   reply(state, message, append.round, { refusal: 'none', matchIndex }, 'durable', isPatient);
 }
 
-/** What this server needs has left the leader's log: the owner gets a snapshot, unless what is committed here reaches far enough (T10). */
+/**
+ * What this server needs has left the leader's log: the owner gets a snapshot, unless what is
+ * committed here reaches far enough (T10).
+ */
 export function onSnapshotNotice(state: GroupState, message: Message, notice: SnapshotNotice, nowMs: number): void {
   if (!follow(state, message, notice.round, nowMs)) return;
   if (state.commitIndex >= notice.index) {
@@ -43,7 +49,10 @@ export function onSnapshotNotice(state: GroupState, message: Message, notice: Sn
   reply(state, message, notice.round, { refusal: 'snapshot' }, 'durable');
 }
 
-/** Whoever sends this leads the term of the message (Raft section 5.2); false, and told so, when that term is over. */
+/**
+ * Whoever sends this leads the term of the message (Raft section 5.2); false, and told so, when
+ * that term is over.
+ */
 function follow(state: GroupState, message: Message, round: number, nowMs: number): boolean {
   if (message.term < state.term) {
     // A leader of an older term learns of the newer one from the term of this reply.
@@ -69,14 +78,18 @@ function firstBeyondBound(state: GroupState, append: AppendEntries): number | nu
 function hearClaims(state: GroupState, append: AppendEntries): void {
   const { closed, isQuorumOfTwo, quorumClosed } = append;
   if (closed !== null) {
-    // A voter by the leader's word promises as well, though it may not have the entry yet that made it one (T11).
+    // A voter by the leader's word promises as well, though it may not have the entry yet that made
+    // it one (T11).
     if (state.isVoter || isQuorumOfTwo) state.closedTimestamps.promise(closed.timestamp);
     state.closedTimestamps.heard(closed, isQuorumOfTwo, isQuorumOfTwo);
   }
   if (quorumClosed !== null) state.closedTimestamps.heard(quorumClosed, true, false);
 }
 
-/** Log matching (Raft section 5.3): null when the message connects, else where the leader should try again. */
+/**
+ * Log matching (Raft section 5.3): null when the message connects, else where the leader should try
+ * again.
+ */
 function findConflict(state: GroupState, append: AppendEntries): { conflictTerm: number; conflictIndex: Index } | null {
   const { log } = state;
   // Up to the base everything is committed, so it is what the leader has (T10).
@@ -87,7 +100,10 @@ function findConflict(state: GroupState, append: AppendEntries): { conflictTerm:
   return { conflictTerm, conflictIndex: log.firstIndexOfRun(append.prevIndex) };
 }
 
-/** Appends what is new, replacing a conflicting suffix; returns the index up to which the logs are equal. */
+/**
+ * Appends what is new, replacing a conflicting suffix; returns the index up to which the logs are
+ * equal.
+ */
 function store(state: GroupState, append: AppendEntries): Index {
   const { log } = state;
   let fresh: readonly LogEntry[] = append.entries;
@@ -113,7 +129,8 @@ function reply(
   if (round === 0) return;
   const { promiseLimit } = state.options;
   const { promised } = state.closedTimestamps;
-  // A reply that waits for the next write may carry the promise, since that write raises the limit; any other may not.
+  // A reply that waits for the next write may carry the promise, since that write raises the limit;
+  // any other may not.
   const body: AppendReply = {
     type: 'append-reply',
     refusal: what.refusal,

@@ -78,8 +78,8 @@ export interface PendingWrite {
 }
 
 /**
- * What has become of an entry (T9): `committed`; `replaced`, it never will be; `open`, it still may or may not be; `unknown`, a snapshot
- * covers its place.
+ * What has become of an entry (T9): `committed`; `replaced`, it never will be; `open`, it still may
+ * or may not be; `unknown`, a snapshot covers its place.
  */
 export type EntryOutcome = 'committed' | 'replaced' | 'open' | 'unknown';
 
@@ -91,8 +91,9 @@ export class Group {
   }
 
   /**
-   * Time has passed; to be called every few tens of milliseconds (milliseconds, monotonic). Who cannot write (`isDiskHung`) gives leadership up,
-   * and does not stand for election: it could win a pre-vote again and again, and its terms, never durable, would stop the others' elections.
+   * Time has passed; to be called every few tens of milliseconds (milliseconds, monotonic). Who
+   * cannot write (`isDiskHung`) gives leadership up, and does not stand for election: it could win
+   * a pre-vote again and again, and its terms, never durable, would stop the others' elections.
    */
   tick(nowMs: number, isDiskHung = false): void {
     const { state } = this;
@@ -108,19 +109,25 @@ export class Group {
     this.state.appendBytesMax = Math.min(this.state.options.appendBytesMax, bytes);
   }
 
-  /** The leader of this follower when it has been silent for some heartbeats: the transport may know that it is gone. */
+  /**
+   * The leader of this follower when it has been silent for some heartbeats: the transport may know
+   * that it is gone.
+   */
   silentLeader(nowMs: number): ServerId | null {
     return silentLeader(this.state, nowMs);
   }
 
-  /** The transport says that no process takes messages for `peer`; it may be wrong. A silent leader is replaced sooner. */
+  /**
+   * The transport says that no process takes messages for `peer`; it may be wrong. A silent leader
+   * is replaced sooner.
+   */
   unreachable(peer: ServerId, nowMs: number): void {
     onUnreachable(this.state, peer, nowMs);
   }
 
   /**
-   * A message of another replica of this group. Any order, loss and duplication is fine. One that no correct replica can have sent changes
-   * nothing but that an `impossible` event tells of it.
+   * A message of another replica of this group. Any order, loss and duplication is fine. One that
+   * no correct replica can have sent changes nothing but that an `impossible` event tells of it.
    */
   receive(message: Message, nowMs: number): void {
     const { state } = this;
@@ -162,24 +169,27 @@ export class Group {
   }
 
   /**
-   * Appends commands, in order, as leader. Returns their entries, or why nothing was appended: `not-leader` (also while
-   * leadership is being handed over), `overloaded` (too much is uncommitted) or `clock`.
+   * Appends commands, in order, as leader. Returns their entries, or why nothing was appended:
+   * `not-leader` (also while leadership is being handed over), `overloaded` (too much is
+   * uncommitted) or `clock`.
    */
   propose(proposals: readonly Proposal[], nowMs: number): readonly LogEntry[] | ProposalRefusal {
     return propose(this.state, proposals, nowMs);
   }
 
   /**
-   * T11: changes the group's members by one server, as leader. Null when the change is in the log (or was there already), else why nothing was
-   * appended. It is done once its entry is committed, which `configuration` and `commitIndex` tell.
+   * T11: changes the group's members by one server, as leader. Null when the change is in the log
+   * (or was there already), else why nothing was appended. It is done once its entry is committed,
+   * which `configuration` and `commitIndex` tell.
    */
   configure(change: ConfigurationChange, nowMs: number): ConfigureRefusal | null {
     return configure(this.state, change, nowMs);
   }
 
   /**
-   * T10: snapshots cover everything up to `base`, which a state machine has applied; the log begins after it from now on. Kept whole while a
-   * follower is getting a snapshot, so that what comes after that is still there (consul 9609); but not for one that is dead, nor for ever.
+   * T10: snapshots cover everything up to `base`, which a state machine has applied; the log begins
+   * after it from now on. Kept whole while a follower is getting a snapshot, so that what comes
+   * after that is still there (consul 9609); but not for one that is dead, nor for ever.
    */
   compact(base: LogPosition, nowMs: number): void {
     const { state } = this;
@@ -191,7 +201,10 @@ export class Group {
     state.compact(base);
   }
 
-  /** Answers `snapshot-needed`: the state machine stands at `base` now (T10). False when it needs another notice of the leader first. */
+  /**
+   * Answers `snapshot-needed`: the state machine stands at `base` now (T10). False when it needs
+   * another notice of the leader first.
+   */
   install(base: LogPosition): boolean {
     return this.state.install(base);
   }
@@ -204,12 +217,17 @@ export class Group {
     claimIfWanted(this.state, leadership, nowMs);
   }
 
-  /** When to call `closeUpTo(0)` again because a close had to wait for its interval; null when none waits. */
+  /**
+   * When to call `closeUpTo(0)` again because a close had to wait for its interval; null when none
+   * waits.
+   */
   nextClaimMs(): number | null {
     return nextClaimMs(this.state);
   }
 
-  /** Hands leadership to `target`, or to the most complete follower. False when this replica cannot. */
+  /**
+   * Hands leadership to `target`, or to the most complete follower. False when this replica cannot.
+   */
   transfer(target: ServerId | null, nowMs: number): boolean {
     const { leadership } = this.state;
     if (leadership === null) return false;
@@ -227,7 +245,10 @@ export class Group {
       if (owed !== null) yield [peer, owed.sinceMs];
   }
 
-  /** The followers of this leader, each with the index up to which its log is known to be that of the leader, and durable. */
+  /**
+   * The followers of this leader, each with the index up to which its log is known to be that of
+   * the leader, and durable.
+   */
   *followers(): Generator<[follower: ServerId, matchIndex: Index]> {
     for (const [peer, { matchIndex }] of this.state.leadership?.followers ?? []) yield [peer, matchIndex];
   }
@@ -272,7 +293,10 @@ export class Group {
     return { write, ...attest };
   }
 
-  /** The write of `pending`, and every one before it, is durable; so is the promise limit of the same write. */
+  /**
+   * The write of `pending`, and every one before it, is durable; so is the promise limit of the
+   * same write.
+   */
   written(pending: PendingWrite, nowMs: number): void {
     const { state } = this;
     const { write, term, lastIndex, truncations } = pending;
@@ -288,14 +312,19 @@ export class Group {
     this.limitRaised(nowMs);
   }
 
-  /** The durable promise limit has moved: claims that waited for it go on, and own promises may count (T2, T3). */
+  /**
+   * The durable promise limit has moved: claims that waited for it go on, and own promises may
+   * count (T2, T3).
+   */
   limitRaised(nowMs: number): void {
     const { state } = this;
     state.updateWatermark();
     if (state.leadership !== null) claimIfWanted(state, state.leadership, nowMs);
   }
 
-  /** Answers a `read` event: entries from the log store for a follower that lags behind the window. */
+  /**
+   * Answers a `read` event: entries from the log store for a follower that lags behind the window.
+   */
   entriesRead(follower: ServerId, entries: readonly LogEntry[], nowMs: number): void {
     const { state } = this;
     const progress = state.leadership?.followers.get(follower);
@@ -330,8 +359,8 @@ export class Group {
     return this.state.log.lastTimestamp;
   }
   /**
-   * The largest timestamp of the log that a quorum vouches for: the last one once something of this term is committed, so that
-   * a quorum has accepted its leader's clock; else what is committed.
+   * The largest timestamp of the log that a quorum vouches for: the last one once something of this
+   * term is committed, so that a quorum has accepted its leader's clock; else what is committed.
    */
   get trustedTimestamp(): Timestamp {
     const { term, commitIndex, log } = this.state;
@@ -344,7 +373,8 @@ export class Group {
   /** What has become of the entry that the leader of `term` made at `index`. */
   outcomeOf(index: Index, term: Term): EntryOutcome {
     const { log, commitIndex } = this.state;
-    // Terms never decrease in a log, and every later leader has what is committed (Raft section 5.4.3).
+    // Terms never decrease in a log, and every later leader has what is committed (Raft section
+    // 5.4.3).
     if (index > commitIndex) return log.termAt(commitIndex) > term ? 'replaced' : 'open';
     if (index < log.base.index) return 'unknown';
     return log.termAt(index) === term ? 'committed' : 'replaced';

@@ -1,7 +1,8 @@
 /**
- * What no correct server can have sent to this one: it contradicts what is proven of Raft and of T1 to T3. A server that believed it would
- * break an invariant of its own and end. The sender is a faulty server, or an attacker who may publish to the subjects of the servers: the
- * message is dropped, and an event names its sender.
+ * What no correct server can have sent to this one: it contradicts what is proven of Raft and of T1
+ * to T3. A server that believed it would break an invariant of its own and end. The sender is a
+ * faulty server, or an attacker who may publish to the subjects of the servers: the message is
+ * dropped, and an event names its sender.
  *
  * The shape of a message is the decoder's business (shared/wire/envelope.ts).
  */
@@ -9,7 +10,10 @@ import type { Term } from './entry.js';
 import type { AppendEntries, AppendReply, Message } from './message.js';
 import type { GroupState } from './state.js';
 
-/** One that was cut off for years is not so far behind: an election takes a tenth of a second at least. */
+/**
+ * One that was cut off for years is not so far behind: an election takes a tenth of a second at
+ * least.
+ */
 const TERMS_BEHIND_MAX: Term = 2 ** 32;
 
 /** Why no correct server can have sent this, or null. */
@@ -31,14 +35,19 @@ export function whyImpossible(state: GroupState, message: Message): string | nul
   }
 }
 
-/** Election safety: at most one leader a term (Raft section 5.2), and terms begin with an election. */
+/**
+ * Election safety: at most one leader a term (Raft section 5.2), and terms begin with an election.
+ */
 function whyNoLeader(state: GroupState, { from, term }: Message): string | null {
   if (term === 0) return 'nobody leads term 0';
   const { leader } = state;
   return term === state.term && leader !== null && leader !== from ? `${leader} leads term ${term}, not ${from}` : null;
 }
 
-/** T2, T3: what a leader appends after a claim is later than the claim, and a quorum promises nothing that was not claimed. */
+/**
+ * T2, T3: what a leader appends after a claim is later than the claim, and a quorum promises
+ * nothing that was not claimed.
+ */
 function whyNoClaim({ prevIndex, entries, closed, quorumClosed }: AppendEntries): string | null {
   const claimed = closed?.timestamp ?? 0;
   if ((quorumClosed?.timestamp ?? 0) > claimed)
@@ -52,7 +61,8 @@ function whyNoClaim({ prevIndex, entries, closed, quorumClosed }: AppendEntries)
 function whyOtherLog(state: GroupState, { prevIndex, prevTerm, entries }: AppendEntries): string | null {
   const { log, commitIndex } = state;
   if (prevIndex > log.base.index && log.termAt(prevIndex) !== prevTerm) {
-    // A leader does not know the terms before its base (T10), and says 0. A log that is another one there is not appended to.
+    // A leader does not know the terms before its base (T10), and says 0. A log that is another one
+    // there is not appended to.
     if (prevTerm === 0 || prevIndex > commitIndex) return null;
     return `entry ${prevIndex} is committed, and of another term than ${prevTerm}`;
   }

@@ -1,4 +1,7 @@
-/** What a leader does: takes proposals, commits, keeps its leadership honest (Raft sections 5.3, 5.4.2; dissertation 6.2, 3.10). */
+/**
+ * What a leader does: takes proposals, commits, keeps its leadership honest (Raft sections 5.3,
+ * 5.4.2; dissertation 6.2, 3.10).
+ */
 import { assert } from './assert.js';
 import { claimIfWanted, onFollowerPromised } from './claims.js';
 import { EntryKind, type Index, isRecovered, type LogEntry, type ServerId, type Timestamp } from './entry.js';
@@ -57,7 +60,10 @@ export interface Proposal {
 /** Why nothing was appended. */
 export type ProposalRefusal = 'not-leader' | 'overloaded' | 'clock';
 
-/** Appends proposals in their order and sends them on; all or none of them. Returns the entries, or why not. */
+/**
+ * Appends proposals in their order and sends them on; all or none of them. Returns the entries, or
+ * why not.
+ */
 export function propose(
   state: GroupState,
   proposals: readonly Proposal[],
@@ -84,7 +90,8 @@ export function stamp(
   const { clock, encodeEntry } = state.options;
   const entries: LogEntry[] = [];
   for (const { kind, body } of proposals) {
-    // T1, T2: greater than the last entry, than every promise of the electing quorum and than every own claim.
+    // T1, T2: greater than the last entry, than every promise of the electing quorum and than every
+    // own claim.
     const timestamp = Math.max(clock.now(), leadership.floor + 1);
     leadership.floor = timestamp;
     const bytes = encodeEntry(state.term, timestamp, kind, body);
@@ -123,7 +130,10 @@ export function onAppendReply(state: GroupState, message: Message, reply: Append
   maybeFinishTransfer(state, leadership, nowMs);
 }
 
-/** A commit that was told while the follower's log was not known to reach it is told again; else it would wait for a heartbeat. */
+/**
+ * A commit that was told while the follower's log was not known to reach it is told again; else it
+ * would wait for a heartbeat.
+ */
 function onMatch(state: GroupState, progress: Progress, matchIndex: Index): void {
   const hasMore = matchIndex > progress.matchIndex;
   progress.onMatch(matchIndex);
@@ -135,7 +145,8 @@ function retryIndex({ log }: GroupState, progress: Progress, reply: AppendReply)
   if (reply.conflictTerm === 0) return Math.min(reply.conflictIndex, log.lastIndex + 1);
   const lastOfTerm = log.lastIndexOfTerm(reply.conflictTerm);
   const retry = lastOfTerm > 0 && lastOfTerm >= reply.conflictIndex ? lastOfTerm + 1 : reply.conflictIndex;
-  // The follower's log reaches beyond the base of this one: whether it equals it there is worth one try, else it needs a snapshot (T10).
+  // The follower's log reaches beyond the base of this one: whether it equals it there is worth one
+  // try, else it needs a snapshot (T10).
   const firstThere = log.base.index + 1;
   return retry < firstThere && progress.nextIndex > firstThere ? firstThere : retry;
 }
@@ -149,7 +160,10 @@ export function onOwnLogDurable(state: GroupState, nowMs: number): void {
   maybeFinishTransfer(state, leadership, nowMs);
 }
 
-/** Raft section 5.4.2: an index is committed when a quorum has it durably and its entry is of the current term. */
+/**
+ * Raft section 5.4.2: an index is committed when a quorum has it durably and its entry is of the
+ * current term.
+ */
 function maybeCommit(state: GroupState, leadership: Leadership, nowMs: number): void {
   const { voters } = state.configuration;
   const matches = voters.map((voter) =>
@@ -186,7 +200,10 @@ export function tickLeader(state: GroupState, nowMs: number): void {
   claimIfWanted(state, leadership, nowMs);
 }
 
-/** A leader that is no voter any more has led only until that was committed (dissertation, section 4.2.2). */
+/**
+ * A leader that is no voter any more has led only until that was committed (dissertation, section
+ * 4.2.2).
+ */
 function leave(state: GroupState, leadership: Leadership, nowMs: number): void {
   const best = mostComplete(state, leadership, nowMs);
   if (best !== null) transfer(state, best, nowMs);
@@ -201,22 +218,32 @@ function hearsQuorum(state: GroupState, leadership: Leadership, nowMs: number): 
   return heard.length >= quorumSize(state.configuration);
 }
 
-/** A leader whose own writes make no progress for an election timeout stops leading, though its heartbeats still go out. */
+/**
+ * A leader whose own writes make no progress for an election timeout stops leading, though its
+ * heartbeats still go out.
+ */
 function isDiskHung(state: GroupState, leadership: Leadership, nowMs: number): boolean {
   const since = leadership.undurableSinceMs;
   return since !== null && nowMs - since >= state.options.electionTimeoutMs;
 }
 
-/** A server that takes no longer than this for what is committed is as good as complete; the transfer waits for the rest. */
+/**
+ * A server that takes no longer than this for what is committed is as good as complete; the
+ * transfer waits for the rest.
+ */
 const MARK_HEARTBEATS = 2;
 
-/** Leadership moves to the preferred server once that has been well and complete for a while, or away from a bad clock. */
+/**
+ * Leadership moves to the preferred server once that has been well and complete for a while, or
+ * away from a bad clock.
+ */
 function maybeHandBack(state: GroupState, leadership: Leadership, nowMs: number): void {
   const { clock, handBackAfterMs } = state.options;
   const { preferredLeader } = state;
   if (!clock.mayLead() || leadership.floor > clock.bound()) {
     state.events.push({ type: 'clock-refused', what: 'lead', timestamp: leadership.floor });
-    // What this leader has stamped wrongly nobody accepts: then it cannot hand over a complete log, and just stops leading.
+    // What this leader has stamped wrongly nobody accepts: then it cannot hand over a complete log,
+    // and just stops leading.
     const best = mostComplete(state, leadership, nowMs);
     if (best !== null && mayTakeOver(state, leadership, best)) transfer(state, best, nowMs);
     else if (leadership.transferTo === null) state.becomeFollower(state.term, null, nowMs);
@@ -232,9 +259,11 @@ function maybeHandBack(state: GroupState, leadership: Leadership, nowMs: number)
     progress !== undefined &&
     nowMs - progress.heardAtMs < state.options.heartbeatMs * 3 &&
     progress.state === 'pipeline' &&
-    // Under a steady load it is always a little behind; what is missing it gets while nothing is proposed.
+    // Under a steady load it is always a little behind; what is missing it gets while nothing is
+    // proposed.
     progress.matchIndex >= leadership.commitMarks[0] &&
-    // It would not stand, and nothing would be proposed here until that is noticed; again and again.
+    // It would not stand, and nothing would be proposed here until that is noticed; again and
+    // again.
     clock.mayPeerLead(preferredLeader);
   if (!isReady) leadership.preferredReadySinceMs = null;
   else leadership.preferredReadySinceMs ??= nowMs;
@@ -260,7 +289,10 @@ export function mostComplete(state: GroupState, leadership: Leadership, nowMs: n
   return best;
 }
 
-/** Dissertation, section 3.10: stop taking proposals, bring the target up to date, tell it to stand. False when it cannot be. */
+/**
+ * Dissertation, section 3.10: stop taking proposals, bring the target up to date, tell it to stand.
+ * False when it cannot be.
+ */
 export function transfer(state: GroupState, target: ServerId, nowMs: number): boolean {
   const { leadership } = state;
   if (leadership === null || !leadership.followers.has(target)) return false;
@@ -282,8 +314,9 @@ function maybeFinishTransfer(state: GroupState, leadership: Leadership, nowMs: n
 }
 
 /**
- * The target has the whole log, and all of it is committed: the target may have it before the leader's own disk does, and
- * clients would then hear of a loss of leadership that leaves the outcome of their commands open (T9).
+ * The target has the whole log, and all of it is committed: the target may have it before the
+ * leader's own disk does, and clients would then hear of a loss of leadership that leaves the
+ * outcome of their commands open (T9).
  */
 function mayTakeOver(state: GroupState, leadership: Leadership, target: ServerId): boolean {
   const { lastIndex } = state.log;

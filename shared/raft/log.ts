@@ -1,12 +1,14 @@
 /**
- * The log of one group as its replica holds it in memory: a window of the last entries, and the term of every index.
+ * The log of one group as its replica holds it in memory: a window of the last entries, and the
+ * term of every index.
  *
  *     1 ... base            | base + 1 ... | firstInWindow ... lastIndex
  *     covered by a snapshot | log store    | log store and window
  *
- * Only the window keeps entries; older ones are in the log store and are read back when a follower or the merger lags. What
- * a snapshot covers may be gone from both (T10): of it only the last position is known, the base.
- * Terms are kept as runs, so that the log-matching check (Raft section 5.3) works for any index from the base on without a read.
+ * Only the window keeps entries; older ones are in the log store and are read back when a follower
+ * or the merger lags. What a snapshot covers may be gone from both (T10): of it only the last
+ * position is known, the base. Terms are kept as runs, so that the log-matching check (Raft section
+ * 5.3) works for any index from the base on without a read.
  */
 import { assert } from './assert.js';
 import { type Index, LOG_START, type LogEntry, type LogPosition, type Term, type Timestamp } from './entry.js';
@@ -55,7 +57,9 @@ export class RaftLog {
     return this.last;
   }
 
-  /** The log begins after this; everything up to it is committed and covered by a snapshot (T10). */
+  /**
+   * The log begins after this; everything up to it is committed and covered by a snapshot (T10).
+   */
   get base(): LogPosition {
     return this.basePosition;
   }
@@ -139,7 +143,10 @@ export class RaftLog {
     this.slices = { from: 0, to: 0, entries: [] };
   }
 
-  /** T10: a snapshot covers everything up to `base`, which lies in the log; the log begins after it from now on. */
+  /**
+   * T10: a snapshot covers everything up to `base`, which lies in the log; the log begins after it
+   * from now on.
+   */
   compact(base: LogPosition): void {
     assert(base.index > this.basePosition.index && base.index <= this.last, 'a log is compacted within itself');
     assert(this.termAt(base.index) === base.term, 'a log is compacted at an entry of its own');
@@ -152,8 +159,9 @@ export class RaftLog {
   }
 
   /**
-   * Entries from .. to (inclusive) of the window, cut after the one that reaches `bytesMax`; at least one. The same
-   * range asked for again gives the same array, so that an encoder can keep what it made of it.
+   * Entries from .. to (inclusive) of the window, cut after the one that reaches `bytesMax`; at
+   * least one. The same range asked for again gives the same array, so that an encoder can keep
+   * what it made of it.
    */
   slice(from: Index, to: Index, bytesMax: number): readonly LogEntry[] {
     const start = from - this.firstInWindow;
@@ -181,12 +189,16 @@ export class RaftLog {
     return bytes;
   }
 
-  /** Forgets entries below `keepFrom` while the window is larger than `bytesMax`; they stay in the log store. */
+  /**
+   * Forgets entries below `keepFrom` while the window is larger than `bytesMax`; they stay in the
+   * log store.
+   */
   shrink(keepFrom: Index, bytesMax: number): void {
     if (this.windowBytes <= bytesMax) return;
     let drop = 0;
     let bytes = this.windowBytes;
-    // Half of the room is freed at once: moving the window's array entry by entry would cost its length every time.
+    // Half of the room is freed at once: moving the window's array entry by entry would cost its
+    // length every time.
     while (bytes > bytesMax / 2 && this.firstInWindow + drop < keepFrom) {
       bytes -= this.window[drop]?.bytes.length ?? 0;
       drop += 1;

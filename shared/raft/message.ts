@@ -1,4 +1,7 @@
-/** What the replicas of one group say to each other. Plain data; `shared/wire` turns it into protobuf and back. */
+/**
+ * What the replicas of one group say to each other. Plain data; `shared/wire` turns it into
+ * protobuf and back.
+ */
 import type { GroupId, Index, LogEntry, PlacedConfiguration, ServerId, Term, Timestamp } from './entry.js';
 
 /** "What this leader appends after `index` has a greater timestamp than `timestamp`" (T2). */
@@ -16,40 +19,50 @@ export interface AppendEntries {
   readonly commitIndex: Index;
   readonly closed: Closed | null;
   /**
-   * `closed` counts for this follower as soon as it has promised it durably: it and the leader were a quorum of the configuration in
-   * force at claim time (T3). The leader says so, since the follower may not know that configuration yet (T11).
+   * `closed` counts for this follower as soon as it has promised it durably: it and the leader were
+   * a quorum of the configuration in force at claim time (T3). The leader says so, since the
+   * follower may not know that configuration yet (T11).
    */
   readonly isQuorumOfTwo: boolean;
-  /** The newest close that a quorum is known to have promised (T3); only sent where a quorum is more than two. */
+  /**
+   * The newest close that a quorum is known to have promised (T3); only sent where a quorum is more
+   * than two.
+   */
   readonly quorumClosed: Closed | null;
   /**
-   * Up to here the leader's own log is durable, where it and this follower are a quorum of the configuration in force there; else 0. Then
-   * the follower knows what is committed as soon as its own log is durable, too (`GroupState.commitWithLeader`).
+   * Up to here the leader's own log is durable, where it and this follower are a quorum of the
+   * configuration in force there; else 0. Then the follower knows what is committed as soon as its
+   * own log is durable, too (`GroupState.commitWithLeader`).
    */
   readonly durableIndex: Index;
   /**
-   * Grows with every message to this follower in this term; echoed in the reply. 0: the message only tells of a commit,
-   * no reply is wanted (a loss shows at the next message that wants one).
+   * Grows with every message to this follower in this term; echoed in the reply. 0: the message
+   * only tells of a commit, no reply is wanted (a loss shows at the next message that wants one).
    */
   readonly round: number;
 }
 
 /**
- * "What you need is gone from my log: everything up to `index` is covered by snapshots" (T10). In place of Raft's InstallSnapshot, whose data
- * comes from the object store here, for all groups at once. A heartbeat besides.
+ * "What you need is gone from my log: everything up to `index` is covered by snapshots" (T10). In
+ * place of Raft's InstallSnapshot, whose data comes from the object store here, for all groups at
+ * once. A heartbeat besides.
  */
 export interface SnapshotNotice {
   readonly type: 'snapshot';
   /** The base of the leader's log. */
   readonly index: Index;
   readonly commitIndex: Index;
-  /** The configuration in force at the base, and every later one up to the commit index: what a snapshot does not tell (T11). */
+  /**
+   * The configuration in force at the base, and every later one up to the commit index: what a
+   * snapshot does not tell (T11).
+   */
   readonly configurations: readonly PlacedConfiguration[];
   readonly round: number;
 }
 
 /**
- * Why a follower did not append. `clock`: a timestamp lies beyond its clock's bound; `snapshot`: it needs a snapshot first.
+ * Why a follower did not append. `clock`: a timestamp lies beyond its clock's bound; `snapshot`: it
+ * needs a snapshot first.
  */
 export type Refusal = 'none' | 'log-mismatch' | 'clock' | 'snapshot';
 
@@ -81,7 +94,9 @@ export interface VoteReply {
   readonly type: 'vote-reply';
   readonly preVote: boolean;
   readonly granted: boolean;
-  /** What the voter has promised: the floor of a leader that this vote elects is at least this (T2). */
+  /**
+   * What the voter has promised: the floor of a leader that this vote elects is at least this (T2).
+   */
   readonly promised: Timestamp;
 }
 

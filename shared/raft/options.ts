@@ -3,13 +3,19 @@ import type { ClockGuard } from '../clock/guard.js';
 import type { Configuration, EncodeEntry, GroupId, LogEntry, ServerId } from './entry.js';
 import type { PromiseLimit } from './promise-limit.js';
 
-/** The part of the server's clock that a group uses. Physical time is fed in by the owner, once a turn. */
+/**
+ * The part of the server's clock that a group uses. Physical time is fed in by the owner, once a
+ * turn.
+ */
 export type GroupClock = Pick<ClockGuard, 'now' | 'peek' | 'observe' | 'bound' | 'mayLead' | 'mayPeerLead'>;
 
 export interface GroupOptions {
   readonly group: GroupId;
   readonly server: ServerId;
-  /** The configuration that a group without any log starts with; without voters on a server that is to join a cluster (T11). */
+  /**
+   * The configuration that a group without any log starts with; without voters on a server that is
+   * to join a cluster (T11).
+   */
   readonly bootstrap: Configuration;
   readonly clock: GroupClock;
   readonly promiseLimit: PromiseLimit;
@@ -19,10 +25,16 @@ export interface GroupOptions {
   readonly decodeConfiguration: (entry: LogEntry) => Configuration;
   /** Uniform in [0, 1); spreads election timeouts (Raft section 5.2). */
   readonly random: () => number;
-  /** A follower stands for election one to two times this after it last heard from a leader (milliseconds). */
+  /**
+   * A follower stands for election one to two times this after it last heard from a leader
+   * (milliseconds).
+   */
   readonly electionTimeoutMs: number;
   readonly heartbeatMs: number;
-  /** Leadership goes back to the preferred server when it has been well for this long (milliseconds). */
+  /**
+   * Leadership goes back to the preferred server when it has been well for this long
+   * (milliseconds).
+   */
   readonly handBackAfterMs: number;
   /** Most bytes of entries in one AppendEntries. */
   readonly appendBytesMax: number;

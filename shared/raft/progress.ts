@@ -1,4 +1,7 @@
-/** What a leader knows of one follower: Raft section 5.3, with a bounded pipeline in the manner of dissertation section 10.2.1. */
+/**
+ * What a leader knows of one follower: Raft section 5.3, with a bounded pipeline in the manner of
+ * dissertation section 10.2.1.
+ */
 import type { Index } from './entry.js';
 
 /** News without entries: a commit, a claim, a heartbeat. */
@@ -18,15 +21,19 @@ export class Progress {
   matchIndex: Index = 0;
   nextIndex: Index;
   /**
-   * `probe`: nothing is known of the follower's log yet, one message at a time; `pipeline`: messages follow each other
-   * without waiting; `reading`: what it needs is being read back from the log store; `snapshot`: what it needs is gone, it is
-   * told so with every heartbeat until it matches something that is there (T10).
+   * `probe`: nothing is known of the follower's log yet, one message at a time; `pipeline`:
+   * messages follow each other without waiting; `reading`: what it needs is being read back from
+   * the log store; `snapshot`: what it needs is gone, it is told so with every heartbeat until it
+   * matches something that is there (T10).
    */
   state: 'probe' | 'pipeline' | 'reading' | 'snapshot' = 'probe';
   /** When the follower was last heard from, and last sent to (milliseconds, monotonic). */
   heardAtMs: number;
   sentAtMs = Number.NEGATIVE_INFINITY;
-  /** Commit index that the follower was last told, and how much of it what was sent then could reach. */
+  /**
+   * Commit index that the follower was last told, and how much of it what was sent then could
+   * reach.
+   */
   commitSent: Index = 0;
   commitReached: Index = 0;
   /**
@@ -101,7 +108,10 @@ export class Progress {
     this.inflightBytes = 0;
   }
 
-  /** Whether it is alive and getting a snapshot, which may take so long and no longer (milliseconds). */
+  /**
+   * Whether it is alive and getting a snapshot, which may take so long and no longer
+   * (milliseconds).
+   */
   isInstalling(nowMs: number, heardWithinMs: number, forMs: number): boolean {
     const isAlive = nowMs - this.heardAtMs < heardWithinMs;
     return this.state === 'snapshot' && isAlive && nowMs - this.awaitsSnapshotSinceMs < forMs;

@@ -135,12 +135,18 @@ export function sendEntries(
   }
 }
 
-/** T3: own claims are of the configuration in force, since a new one voids those before it (leading.ts). */
+/**
+ * T3: own claims are of the configuration in force, since a new one voids those before it
+ * (leading.ts).
+ */
 function isQuorumOfTwo({ configuration, isVoter }: GroupState, peer: ServerId): boolean {
   return isVoter && configuration.voters.includes(peer) && quorumSize(configuration) <= 2;
 }
 
-/** What the follower needs is covered by snapshots and gone: it hears so with every heartbeat until it has one (T10). */
+/**
+ * What the follower needs is covered by snapshots and gone: it hears so with every heartbeat until
+ * it has one (T10).
+ */
 function sendNotice(state: GroupState, progress: Progress, peer: ServerId, nowMs: number): void {
   const { log, commitIndex } = state;
   const configurations = state.configurations.filter(({ index }) => index <= commitIndex);
@@ -149,7 +155,10 @@ function sendNotice(state: GroupState, progress: Progress, peer: ServerId, nowMs
   progress.sentAtMs = nowMs;
 }
 
-/** What the follower needs has left the window: it comes back from the log store (Group.entriesRead). */
+/**
+ * What the follower needs has left the window: it comes back from the log store
+ * (Group.entriesRead).
+ */
 function requestRead(state: GroupState, progress: Progress, peer: ServerId): void {
   progress.state = 'reading';
   const to = state.log.firstInWindow - 1;

@@ -1,6 +1,7 @@
 /**
- * The state of one group's replica that every role works on, and the changes of role. The handlers are functions over it,
- * one file a concern: election.ts, following.ts, leading.ts. Nobody outside this folder touches it; group.ts is the door.
+ * The state of one group's replica that every role works on, and the changes of role. The handlers
+ * are functions over it, one file a concern: election.ts, following.ts, leading.ts. Nobody outside
+ * this folder touches it; group.ts is the door.
  */
 import { assert } from './assert.js';
 import { ClosedTimestamps } from './closed-timestamps.js';
@@ -41,26 +42,43 @@ export interface Candidacy {
 /** What only a leader has. */
 export interface Leadership {
   readonly followers: Map<ServerId, Progress>;
-  /** First index of this term, its no-op: below it nothing is committed by counting (Raft section 5.4.2). */
+  /**
+   * First index of this term, its no-op: below it nothing is committed by counting (Raft section
+   * 5.4.2).
+   */
   readonly noOpIndex: Index;
-  /** Since when the own log has had entries that are not durable; null when it has none (milliseconds). */
+  /**
+   * Since when the own log has had entries that are not durable; null when it has none
+   * (milliseconds).
+   */
   undurableSinceMs: number | null;
   uncommittedBytes: number;
-  /** Every later timestamp is greater: T1 (last entry), T2 (promises of the electing quorum, own claims). */
+  /**
+   * Every later timestamp is greater: T1 (last entry), T2 (promises of the electing quorum, own
+   * claims).
+   */
   floor: Timestamp;
   closed: Closed | null;
   quorumClosed: Closed | null;
   /** The largest timestamp that somebody wants closed (T5). */
   closeWanted: Timestamp;
   closedAtMs: number;
-  /** The change of members that was asked for last, since when, and when it was last asked for (milliseconds, T11). */
+  /**
+   * The change of members that was asked for last, since when, and when it was last asked for
+   * (milliseconds, T11).
+   */
   asked: { readonly change: ConfigurationChange; readonly sinceMs: number; readonly lastMs: number } | null;
-  /** Leadership goes to this server as soon as its log is complete; until then nothing is proposed. */
+  /**
+   * Leadership goes to this server as soon as its log is complete; until then nothing is proposed.
+   */
   transferTo: ServerId | null;
   transferUntilMs: number;
   /** Since when the preferred leader could take over; null while it could not. */
   preferredReadySinceMs: number | null;
-  /** The commit index at `markedAtMs`, which is a few heartbeats ago at most, and at the mark before. */
+  /**
+   * The commit index at `markedAtMs`, which is a few heartbeats ago at most, and at the mark
+   * before.
+   */
   commitMarks: readonly [older: Index, newer: Index];
   markedAtMs: number;
 }
@@ -79,7 +97,10 @@ export type GroupEvent =
   | { readonly type: 'became-leader'; readonly term: Term }
   /** Entries after `commitIndex` that this server stamped are in doubt from now on. */
   | { readonly type: 'lost-leadership'; readonly term: Term; readonly uncommitted: readonly LogEntry[] }
-  /** The leader's log begins after `index`, which lies beyond this one: answer with Group.install (T10). */
+  /**
+   * The leader's log begins after `index`, which lies beyond this one: answer with Group.install
+   * (T10).
+   */
   | { readonly type: 'snapshot-needed'; readonly index: Index }
   /** Entries from .. to are wanted for `to server`; answer with Group.entriesRead. */
   | { readonly type: 'read'; readonly follower: ServerId; readonly from: Index; readonly to: Index }
@@ -91,7 +112,10 @@ export type GroupEvent =
 export class GroupState {
   log: RaftLog;
   readonly closedTimestamps: ClosedTimestamps;
-  /** In order of index: the one in force at the base of the log (or at the beginning), and every later one of the log (T11). */
+  /**
+   * In order of index: the one in force at the base of the log (or at the beginning), and every
+   * later one of the log (T11).
+   */
   configurations: PlacedConfiguration[];
   /** The newest word of a leader whose log begins beyond this one (T10). */
   notice: SnapshotNotice | null = null;
@@ -111,14 +135,20 @@ export class GroupState {
   heard: Heard | null = null;
   /** Last index of the own log that is durable. */
   durableIndex: Index;
-  /** How often the log has lost a suffix: a write from before says nothing of what has come in its place. */
+  /**
+   * How often the log has lost a suffix: a write from before says nothing of what has come in its
+   * place.
+   */
   truncations = 0;
   /** Timestamp of the last command in the log, committed or not (T5, T6). */
   lastCommandTimestamp: Timestamp = 0;
   /** Index of the last command at or below the commit index; 0 for none (T6). */
   lastCommittedCommand: Index = 0;
 
-  /** Messages that may leave at once, and those that must wait for the next write (and all before it) to be durable. */
+  /**
+   * Messages that may leave at once, and those that must wait for the next write (and all before
+   * it) to be durable.
+   */
   readonly outbox: Message[] = [];
   readonly outboxDurable: Message[] = [];
   readonly events: GroupEvent[] = [];
@@ -131,7 +161,10 @@ export class GroupState {
   /** First index of the log that no write has been given yet. */
   unsavedFrom: Index;
   private watermarkValue: Timestamp = 0;
-  /** Most bytes of entries in one AppendEntries, one entry at least: as the options say, or less where the transport carries less. */
+  /**
+   * Most bytes of entries in one AppendEntries, one entry at least: as the options say, or less
+   * where the transport carries less.
+   */
   appendBytesMax: number;
 
   constructor(
@@ -160,7 +193,8 @@ export class GroupState {
       options.clock.observe(entry.timestamp);
       if (entry.kind === EntryKind.command) this.lastCommandTimestamp = entry.timestamp;
     }
-    // The preferred leader of a fresh group stands first, so that leadership is spread from the start.
+    // The preferred leader of a fresh group stands first, so that leadership is spread from the
+    // start.
     const isFirst = this.log.lastIndex === 0 && this.preferredLeader === options.server;
     this.electionDeadlineMs = isFirst ? bornMs : this.randomDeadline(bornMs);
     this.updateWatermark();
@@ -187,8 +221,9 @@ export class GroupState {
   }
 
   /**
-   * Whether this server may stand for election: as a voter, and as one that was a voter until a change that is not committed. It may be the only one
-   * that has that change, so that nobody else could win (dissertation, section 4.2.2).
+   * Whether this server may stand for election: as a voter, and as one that was a voter until a
+   * change that is not committed. It may be the only one that has that change, so that nobody else
+   * could win (dissertation, section 4.2.2).
    */
   get isElectable(): boolean {
     if (this.isVoter) return true;
@@ -217,7 +252,10 @@ export class GroupState {
     this.updateWatermark();
   }
 
-  /** What the leader of this term says of its log. Its messages may overtake each other: what was true once stays true. */
+  /**
+   * What the leader of this term says of its log. Its messages may overtake each other: what was
+   * true once stays true.
+   */
   hear(matchIndex: Index, durableIndex: Index): void {
     const { term } = this;
     const before = this.heard?.term === term ? this.heard : { matchIndex: 0, durableIndex: 0 };
@@ -229,8 +267,9 @@ export class GroupState {
   }
 
   /**
-   * Raft section 5.4.2 at a follower that is a quorum together with its leader: what both have durably is committed when the last of it is of
-   * this term. The leader itself knows that only when the follower has answered.
+   * Raft section 5.4.2 at a follower that is a quorum together with its leader: what both have
+   * durably is committed when the last of it is of this term. The leader itself knows that only
+   * when the follower has answered.
    */
   commitWithLeader(): void {
     const { heard, log, durableIndex } = this;
@@ -266,7 +305,10 @@ export class GroupState {
     return nowMs + this.options.electionTimeoutMs * (1 + this.options.random());
   }
 
-  /** Raft section 5.1: a higher term makes everybody a follower; also used to give up a role within a term. */
+  /**
+   * Raft section 5.1: a higher term makes everybody a follower; also used to give up a role within
+   * a term.
+   */
   becomeFollower(term: Term, leader: ServerId | null, nowMs: number): void {
     const wasLeader = this.role === 'leader';
     const oldTerm = this.term;
@@ -304,7 +346,10 @@ export class GroupState {
     this.configurationsChanged = true;
   }
 
-  /** Drops a suffix that conflicts with the leader's log (Raft section 5.3); never anything committed. */
+  /**
+   * Drops a suffix that conflicts with the leader's log (Raft section 5.3); never anything
+   * committed.
+   */
   truncate(from: Index): void {
     assert(from > this.commitIndex, 'a committed entry is never truncated (leader completeness, Raft section 5.4.3)');
     this.log.truncateFrom(from);
@@ -324,7 +369,10 @@ export class GroupState {
     this.durableIndex = Math.min(this.durableIndex, lastIndex);
   }
 
-  /** T10: snapshots cover everything up to `base`, which is committed; the log begins after it from now on. */
+  /**
+   * T10: snapshots cover everything up to `base`, which is committed; the log begins after it from
+   * now on.
+   */
   compact(base: LogPosition): void {
     if (base.index <= this.log.base.index) return;
     assert(base.index <= this.commitIndex, 'only what is committed is compacted');
@@ -340,9 +388,10 @@ export class GroupState {
   }
 
   /**
-   * T10: the state machine stands where this log has its `base` from now on. What follows `base` is kept when the entry there is the one that
-   * the state machine has seen, else the whole log goes (Raft section 7; hashicorp/raft 697). False when that cannot be
-   * done yet: which configurations lie in what is skipped only the leader can tell (T11).
+   * T10: the state machine stands where this log has its `base` from now on. What follows `base` is
+   * kept when the entry there is the one that the state machine has seen, else the whole log goes
+   * (Raft section 7; hashicorp/raft 697). False when that cannot be done yet: which configurations
+   * lie in what is skipped only the leader can tell (T11).
    */
   install(base: LogPosition): boolean {
     if (base.index <= this.commitIndex) return true;

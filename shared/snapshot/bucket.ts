@@ -1,8 +1,10 @@
 /**
- * The snapshots of a cluster in one JetStream object store (T10): `<C>_SNAPSHOTS`. Any server writes them, any server reads them.
+ * The snapshots of a cluster in one JetStream object store (T10): `<C>_SNAPSHOTS`. Any server
+ * writes them, any server reads them.
  *
- * A snapshot is there once the object store has its metadata, which comes last and carries the position and a SHA-256 of the
- * compressed bytes. What a writer that ended half way has left is removed later.
+ * A snapshot is there once the object store has its metadata, which comes last and carries the
+ * position and a SHA-256 of the compressed bytes. What a writer that ended half way has left is
+ * removed later.
  */
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
@@ -47,7 +49,10 @@ export interface SnapshotInfo {
   readonly confirmed: boolean;
 }
 
-/** A file in the bucket, with the SHA-256 (base64url) of all that it says: of the snapshot, and in its compressed bytes. */
+/**
+ * A file in the bucket, with the SHA-256 (base64url) of all that it says: of the snapshot, and in
+ * its compressed bytes.
+ */
 export interface StoredFile extends EngineSnapshot {
   readonly digest: string;
 }
@@ -90,7 +95,10 @@ export class SnapshotBucket {
     private readonly onBadObject: (subject: string) => void,
   ) {}
 
-  /** Opens the bucket, or makes it with so many replicas. `onBadObject` is told of metadata that is none, and passed over. */
+  /**
+   * Opens the bucket, or makes it with so many replicas. `onBadObject` is told of metadata that is
+   * none, and passed over.
+   */
   static async open(
     connection: NatsConnection,
     subjects: Subjects,
@@ -121,7 +129,9 @@ export class SnapshotBucket {
     return new SnapshotBucket(name, subjects.cluster, store, client, manager, () => undefined);
   }
 
-  /** Writes a snapshot, which is not confirmed yet; nothing of it is to be seen when this rejects. */
+  /**
+   * Writes a snapshot, which is not confirmed yet; nothing of it is to be seen when this rejects.
+   */
   async save(server: ServerId, { position, format, machine, data }: EngineSnapshot): Promise<SnapshotInfo> {
     const name = `${String(position.mergedIndex).padStart(INDEX_DIGITS, '0')}-${server}`;
     const gzip = createGzip({ level: GZIP_LEVEL });
@@ -146,9 +156,13 @@ export class SnapshotBucket {
     await this.manager.streams.purge(`OBJ_${this.name}`, { filter: this.subjectOf(name), keep: 1 });
   }
 
-  /** Puts a file there, for `openFile`, under a name that tells what is in it; among the snapshots of this cluster it does not count. */
+  /**
+   * Puts a file there, for `openFile`, under a name that tells what is in it; among the snapshots
+   * of this cluster it does not count.
+   */
   async saveFile({ about, bytes, digest, data }: SnapshotFile): Promise<string> {
-    // The same bytes under another header are another file: they must not take the place of one that a log speaks of.
+    // The same bytes under another header are another file: they must not take the place of one
+    // that a log speaks of.
     const name = `file-${digestOfFile(about, digest)}`;
     const stream = Readable.toWeb(Readable.from(data, { objectMode: false })) as ReadableStream<Uint8Array>;
     const text = JSON.stringify(about);
@@ -157,7 +171,10 @@ export class SnapshotBucket {
     return name;
   }
 
-  /** What `saveFile` has put there, to be read once. @throws SnapshotFormatError when it is gone, or something else. */
+  /**
+   * What `saveFile` has put there, to be read once. @throws SnapshotFormatError when it is gone, or
+   * something else.
+   */
   async openFile(name: string): Promise<StoredFile> {
     const found = await this.find(name, 'the file');
     const about = metadataOf(found, 'file');
@@ -172,8 +189,9 @@ export class SnapshotBucket {
   }
 
   /**
-   * Objects with the subjects of their metadata. Asked for one by one: the library's own list makes a consumer each time, which the NATS
-   * server keeps for minutes, and it takes only so many (1,000 by default).
+   * Objects with the subjects of their metadata. Asked for one by one: the library's own list makes
+   * a consumer each time, which the NATS server keeps for minutes, and it takes only so many (1,000
+   * by default).
    */
   private async objects(): Promise<{ subject: string; info: StoredObject }[]> {
     const found = (await this.subjects(`$O.${this.name}.M.`)).map(async (subject) => {
@@ -189,7 +207,10 @@ export class SnapshotBucket {
     return all.sort((a, b) => a.position.mergedIndex - b.position.mergedIndex);
   }
 
-  /** Undefined for an object that is no snapshot of this cluster: the name of the bucket is the same for names that differ only in case. */
+  /**
+   * Undefined for an object that is no snapshot of this cluster: the name of the bucket is the same
+   * for names that differ only in case.
+   */
   private infoOf(info: StoredObject): SnapshotInfo | undefined {
     const about = metadataOf(info, 'craft');
     if (about === undefined || (about.cluster ?? this.cluster) !== this.cluster) return undefined;
@@ -204,7 +225,10 @@ export class SnapshotBucket {
     return found;
   }
 
-  /** Undefined when nothing is there, or nothing that the library would take for an object: that must not hide all others. */
+  /**
+   * Undefined when nothing is there, or nothing that the library would take for an object: that
+   * must not hide all others.
+   */
   private async infoAt(subject: string): Promise<StoredObject | undefined> {
     const stored = await this.manager.streams.getMessage(`OBJ_${this.name}`, { last_by_subj: subject });
     if (stored === null) return undefined;
@@ -242,9 +266,10 @@ export class SnapshotBucket {
   }
 
   /**
-   * Removes all but the newest `keep` that are confirmed, those beyond them that may still be, and those that are being read (a server that
-   * installs one more slowly than new ones are taken would never come to its end); files that had been restored long before those, and
-   * what unfinished saves have left.
+   * Removes all but the newest `keep` that are confirmed, those beyond them that may still be, and
+   * those that are being read (a server that installs one more slowly than new ones are taken would
+   * never come to its end); files that had been restored long before those, and what unfinished
+   * saves have left.
    */
   async prune(keep: number): Promise<void> {
     const objects = await this.objects();
@@ -266,8 +291,10 @@ export class SnapshotBucket {
   }
 
   /**
-   * Whether something that is no kept snapshot stays all the same. A file is to be restored by every server that applies that command; the logs have
-   * gone past it when even the oldest kept snapshot (0 for none) is much younger. By the time of the NATS server: the other one is the operator's.
+   * Whether something that is no kept snapshot stays all the same. A file is to be restored by
+   * every server that applies that command; the logs have gone past it when even the oldest kept
+   * snapshot (0 for none) is much younger. By the time of the NATS server: the other one is the
+   * operator's.
    */
   private async isNeeded(subject: string, info: StoredObject, oldestMs: number): Promise<boolean> {
     if (info.deleted || this.infoOf(info) !== undefined) return false;
@@ -276,7 +303,9 @@ export class SnapshotBucket {
     return stored !== null && stored.time.getTime() > oldestMs - LEFTOVER_MS;
   }
 
-  /** Removes what one server has taken and is not confirmed: all of it, or the one with this name. */
+  /**
+   * Removes what one server has taken and is not confirmed: all of it, or the one with this name.
+   */
   async withdraw(server: ServerId, name?: string): Promise<void> {
     for (const { subject, info } of await this.objects()) {
       const snapshot = this.infoOf(info);
@@ -314,7 +343,10 @@ export class SnapshotBucket {
     }
   }
 
-  /** The library's own reader holds whatever has come in memory; this one takes as much as is taken from it. */
+  /**
+   * The library's own reader holds whatever has come in memory; this one takes as much as is taken
+   * from it.
+   */
   private async *chunks(info: StoredObject): AsyncGenerator<Uint8Array> {
     const { name, nuid, size, chunks } = info;
     const consumer = await this.client.consumers.get(`OBJ_${this.name}`, {
@@ -338,7 +370,8 @@ export class SnapshotBucket {
           sum.update(data);
           bytes += data.length;
           left -= 1;
-          // The sum is compared before the last piece is given: a restore commits only after the end.
+          // The sum is compared before the last piece is given: a restore commits only after the
+          // end.
           if (left === 0) requireWhole(name, bytes === size && sum.digest('base64url') === digestOf(info));
           // How long the restore takes for it is not the bucket's silence.
           clearTimeout(timer);

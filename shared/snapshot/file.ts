@@ -1,6 +1,7 @@
 /**
- * A snapshot in a file, for backups (T10): a line of JSON that says what it is, then the compressed bytes as they are in the object
- * store. Its position is one in the log of the cluster that it is from: what is restored goes on in the log of another.
+ * A snapshot in a file, for backups (T10): a line of JSON that says what it is, then the compressed
+ * bytes as they are in the object store. Its position is one in the log of the cluster that it is
+ * from: what is restored goes on in the log of another.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -30,8 +31,9 @@ export class SnapshotFileExistsError extends Error {
 }
 
 /**
- * Writes the snapshot into a new file that only its owner may read: all rows are in it. The file is there, whole and on the disk, when this
- * resolves, and not at all when it rejects. @throws SnapshotFileExistsError, also for a symbolic link.
+ * Writes the snapshot into a new file that only its owner may read: all rows are in it. The file is
+ * there, whole and on the disk, when this resolves, and not at all when it rejects. @throws
+ * SnapshotFileExistsError, also for a symbolic link.
  */
 export async function saveFile(bucket: SnapshotBucket, info: SnapshotInfo, path: string): Promise<void> {
   const { server, version, format, machine, position, savedAt } = info;

@@ -28,7 +28,10 @@ export const snapshotMetadata = z.object({
 export interface SnapshotFile {
   /** What it says of the snapshot. */
   readonly about: z.output<typeof snapshotMetadata>;
-  /** Of the compressed bytes: their number, and the SHA-256 (base64url) that tells them from all others. */
+  /**
+   * Of the compressed bytes: their number, and the SHA-256 (base64url) that tells them from all
+   * others.
+   */
   readonly bytes: number;
   readonly digest: string;
   /** The compressed bytes, to be read once; they end with an error when the file is damaged. */

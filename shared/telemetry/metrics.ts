@@ -1,7 +1,8 @@
 /**
- * Metrics: one registry and one HTTP endpoint a process, however many services run in it; every sample is labelled with its
- * cluster, service and server. Counters and gauges are plain numbers that are read when somebody scrapes, so that counting costs an
- * addition and nothing else. The endpoint also answers the probes of orchestrators: /healthz and /readyz.
+ * Metrics: one registry and one HTTP endpoint a process, however many services run in it; every
+ * sample is labelled with its cluster, service and server. Counters and gauges are plain numbers
+ * that are read when somebody scrapes, so that counting costs an addition and nothing else. The
+ * endpoint also answers the probes of orchestrators: /healthz and /readyz.
  */
 import { createServer, type Server } from 'node:http';
 import {
@@ -17,9 +18,15 @@ import { Counter, Family, Histogram, type Series } from './samples.js';
 export type OwnLabels = string | readonly string[];
 
 export interface Metrics {
-  /** `name` without prefix, in Prometheus style: `commands_total`. The same name gives the same counter again. */
+  /**
+   * `name` without prefix, in Prometheus style: `commands_total`. The same name gives the same
+   * counter again.
+   */
   counter(name: string, help: string): Counter;
-  /** Counters with more labels. The same values give the same counter again; at most SERIES_MAX, then `other`. */
+  /**
+   * Counters with more labels. The same values give the same counter again; at most SERIES_MAX,
+   * then `other`.
+   */
   counterBy(name: string, help: string, labels: OwnLabels): (...values: string[]) => Counter;
   /** `read` is called at every scrape. Undefined: there is no such number now. */
   gauge(name: string, help: string, read: () => number | undefined): void;
@@ -34,11 +41,17 @@ export interface Metrics {
     labels: OwnLabels,
     buckets: readonly number[],
   ): (...values: string[]) => Histogram;
-  /** What the endpoint says of this service at `path`: no lines, and status 200; or what is wrong, a line each, and status 503. */
+  /**
+   * What the endpoint says of this service at `path`: no lines, and status 200; or what is wrong, a
+   * line each, and status 503.
+   */
   probe(path: ProbePath, read: () => readonly string[]): void;
   /** Text in Prometheus format: all services of this process. */
   text(): Promise<string>;
-  /** Takes everything that was opened here out; the endpoint closes with the last user of it in the process. */
+  /**
+   * Takes everything that was opened here out; the endpoint closes with the last user of it in the
+   * process.
+   */
   close(): Promise<void>;
 }
 
@@ -47,7 +60,10 @@ export interface MetricsOptions {
   readonly cluster: string;
   readonly service: string;
   readonly server: string;
-  /** CRAFT_METRICS_PORT: serves /metrics, /healthz and /readyz; undefined: no endpoint. 0 takes any free port. */
+  /**
+   * CRAFT_METRICS_PORT: serves /metrics, /healthz and /readyz; undefined: no endpoint. 0 takes any
+   * free port.
+   */
   readonly port: number | undefined;
   /** CRAFT_METRICS_ADDRESS: of this machine; default 127.0.0.1. */
   readonly address?: string | undefined;
@@ -56,7 +72,10 @@ export interface MetricsOptions {
 /** Whether the process lives and its loops turn; whether its services do their work. */
 export type ProbePath = '/healthz' | '/readyz';
 
-/** Upper bounds from 100 µs to 10 s, in seconds: for everything that a disk, a network or a database takes part in. */
+/**
+ * Upper bounds from 100 µs to 10 s, in seconds: for everything that a disk, a network or a database
+ * takes part in.
+ */
 export const SECONDS = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10] as const;
 /** Upper bounds for the number of commands in a batch. */
 export const BATCH_SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096] as const;
@@ -95,7 +114,10 @@ const probes: Readonly<Record<ProbePath, Map<object, () => readonly string[]>>> 
 /** By address and port. */
 const endpoints = new Map<string, Endpoint>();
 
-/** prom-client's own looks its labels up at each observation. This one only writes what was observed. */
+/**
+ * prom-client's own looks its labels up at each observation. This one only writes what was
+ * observed.
+ */
 class WrittenHistogram extends PromHistogram {
   constructor(
     private readonly written: { readonly name: string; readonly help: string },
@@ -140,8 +162,8 @@ function readersOf<T>(all: Map<string, Readers<T>>, name: string, create: (colle
 let isProcessObserved = false;
 
 /**
- * Adds the metrics of this process: processor time, memory, delay of the event loop, garbage collection, with the names that prom-client gives
- * them. Of several calls the first one counts.
+ * Adds the metrics of this process: processor time, memory, delay of the event loop, garbage
+ * collection, with the names that prom-client gives them. Of several calls the first one counts.
  */
 export function observeProcess({ cluster, server }: Pick<MetricsOptions, 'cluster' | 'server'>): void {
   if (isProcessObserved) return;

@@ -1,4 +1,6 @@
-/** What happens to a service's connection to NATS, in its log: the client itself says nothing of it. */
+/**
+ * What happens to a service's connection to NATS, in its log: the client itself says nothing of it.
+ */
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { Trouble } from '../health/health.js';
 import type { WarnOccasionally } from './log.js';
@@ -10,10 +12,11 @@ export interface NatsHealth {
 }
 
 /**
- * Warns until the connection is closed: of a lost connection and its return, of errors that the server reports, and of a subscription that is read
- * so slowly that its messages pile up in memory (`slowConsumer`; only those are watched that have a limit, which every one that is read by
- * iteration needs, since the client holds any number of messages for it). `health` hears whether there is a connection, and whether its server is
- * about to leave. `metrics` count its returns.
+ * Warns until the connection is closed: of a lost connection and its return, of errors that the
+ * server reports, and of a subscription that is read so slowly that its messages pile up in memory
+ * (`slowConsumer`; only those are watched that have a limit, which every one that is read by
+ * iteration needs, since the client holds any number of messages for it). `health` hears whether
+ * there is a connection, and whether its server is about to leave. `metrics` count its returns.
  */
 export async function watchNats(
   connection: Pick<NatsConnection, 'status'>,

@@ -1,4 +1,7 @@
-/** How full the bounded queues of a service are: each with its bound, so that one alert serves all of them. */
+/**
+ * How full the bounded queues of a service are: each with its bound, so that one alert serves all
+ * of them.
+ */
 import type { Metrics } from './metrics.js';
 import type { Series } from './samples.js';
 

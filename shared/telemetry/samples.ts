@@ -1,4 +1,7 @@
-/** What services count and observe: plain numbers, so that a sample costs an addition. They are read when somebody scrapes. */
+/**
+ * What services count and observe: plain numbers, so that a sample costs an addition. They are read
+ * when somebody scrapes.
+ */
 
 /** Only ever grows. Counting is an addition. */
 export class Counter {
@@ -8,9 +11,15 @@ export class Counter {
   }
 }
 
-/** A distribution. An observation is a few comparisons and an addition, so it may be made for each command. */
+/**
+ * A distribution. An observation is a few comparisons and an addition, so it may be made for each
+ * command.
+ */
 export class Histogram {
-  /** For each bound the observations at or below it and above the one before; the last number has those above all bounds. */
+  /**
+   * For each bound the observations at or below it and above the one before; the last number has
+   * those above all bounds.
+   */
   readonly counts: number[];
   sum = 0;
 
@@ -19,7 +28,9 @@ export class Histogram {
     this.counts = new Array<number>(bounds.length + 1).fill(0);
   }
 
-  /** The same value `times` times. What is below 0, as clocks that were set make it, counts as 0. */
+  /**
+   * The same value `times` times. What is below 0, as clocks that were set make it, counts as 0.
+   */
   observe(value: number, times = 1): void {
     const { bounds, counts } = this;
     let at = 0;
@@ -40,7 +51,10 @@ export type Series = readonly (readonly [values: readonly string[], value: numbe
 export const SERIES_MAX = 256;
 const OTHER = 'other';
 
-/** Counters or histograms of one name, by the values of its labels: bounded, whatever the values are. */
+/**
+ * Counters or histograms of one name, by the values of its labels: bounded, whatever the values
+ * are.
+ */
 export class Family<T> {
   private readonly bySeries = new Map<string, { readonly values: readonly string[]; readonly sample: T }>();
 

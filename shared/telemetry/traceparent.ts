@@ -1,6 +1,7 @@
 /**
- * W3C trace context (https://www.w3.org/TR/trace-context/): `00-<trace id>-<span id>-<flags>`. An entry carries it in version 00
- * and in lower case. An entry of a command that is not sampled carries an empty string.
+ * W3C trace context (https://www.w3.org/TR/trace-context/): `00-<trace id>-<span id>-<flags>`. An
+ * entry carries it in version 00 and in lower case. An entry of a command that is not sampled
+ * carries an empty string.
  */
 import { createHash } from 'node:crypto';
 import { type SpanContext, TraceFlags } from '@opentelemetry/api';
@@ -12,8 +13,9 @@ const NO_TRACE = '0'.repeat(32);
 export const NO_SPAN = '0'.repeat(16);
 
 /**
- * Reads the header of a client, in any case and of any version: of a version after 00 the parts that 00 has, as the specification
- * says. Undefined for anything else: malformed context is dropped, never repaired.
+ * Reads the header of a client, in any case and of any version: of a version after 00 the parts
+ * that 00 has, as the specification says. Undefined for anything else: malformed context is
+ * dropped, never repaired.
  */
 export function parseTraceparent(value: string): SpanContext | undefined {
   const [, version, traceId, spanId, flags, more] = TRACEPARENT.exec(value.toLowerCase()) ?? [];
@@ -28,8 +30,8 @@ export function formatTraceparent(context: Pick<SpanContext, 'traceId' | 'spanId
 }
 
 /**
- * Where the trace of a sampled command begins. The entry carries it, so that any server can record its own part, and the server
- * that answers can record the whole.
+ * Where the trace of a sampled command begins. The entry carries it, so that any server can record
+ * its own part, and the server that answers can record the whole.
  */
 export interface TraceOrigin {
   /** When the leader received the command (microseconds since the Unix epoch). */
@@ -56,8 +58,9 @@ export function parseOrigin(text: string): TraceOrigin | undefined {
 }
 
 /**
- * The context of the span that stands for one server, below `parent`. Its id is derived from both, so that the services of the
- * server need not tell each other. Empty when `parent` is no context of a sampled command.
+ * The context of the span that stands for one server, below `parent`. Its id is derived from both,
+ * so that the services of the server need not tell each other. Empty when `parent` is no context of
+ * a sampled command.
  */
 export function serverTraceparent(parent: string, server: string): string {
   const context = parent === '' ? undefined : parseTraceparent(parent);

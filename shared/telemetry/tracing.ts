@@ -19,17 +19,20 @@
  *     ├─ craft.catch_up                  until the state is there
  *     └─ SELECT …                        what was sent to the database
  *
- * The entry carries the context of craft.command and where the trace begins (traceparent.ts), so every span below it needs nothing
- * but the entry. The id of craft.server is derived from that context and the server, therefore replica, merger and applier of a server
- * meet there without a word to each other, also as processes of their own. Whether a command is sampled is decided once, by its
- * leader; an entry that is not sampled carries empty strings, and nobody allocates or records anything for it. Spans are recorded when
- * both ends are known, with explicit times, so nothing is kept open.
+ * The entry carries the context of craft.command and where the trace begins (traceparent.ts), so
+ * every span below it needs nothing but the entry. The id of craft.server is derived from that
+ * context and the server, therefore replica, merger and applier of a server meet there without a
+ * word to each other, also as processes of their own. Whether a command is sampled is decided once,
+ * by its leader; an entry that is not sampled carries empty strings, and nobody allocates or
+ * records anything for it. Spans are recorded when both ends are known, with explicit times, so
+ * nothing is kept open.
  *
  * Configured by the standard variables, read when a service starts: OTEL_EXPORTER_OTLP_ENDPOINT or
- * OTEL_EXPORTER_OTLP_TRACES_ENDPOINT (neither: tracing is off), OTEL_EXPORTER_OTLP_HEADERS, …_TIMEOUT, …_COMPRESSION,
- * OTEL_TRACES_EXPORTER (`otlp` or `none`), OTEL_SDK_DISABLED, OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG, OTEL_BSP_*,
- * OTEL_SPAN_*_LIMIT, OTEL_RESOURCE_ATTRIBUTES. The service's name and server are not for the environment to say: one process may run
- * several services.
+ * OTEL_EXPORTER_OTLP_TRACES_ENDPOINT (neither: tracing is off), OTEL_EXPORTER_OTLP_HEADERS,
+ * …_TIMEOUT, …_COMPRESSION, OTEL_TRACES_EXPORTER (`otlp` or `none`), OTEL_SDK_DISABLED,
+ * OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG, OTEL_BSP_*, OTEL_SPAN_*_LIMIT,
+ * OTEL_RESOURCE_ATTRIBUTES. The service's name and server are not for the environment to say: one
+ * process may run several services.
  */
 import {
   type Attributes,
@@ -56,7 +59,10 @@ import {
 import { ConfigError } from '../config/config.js';
 import { formatTraceparent, parseTraceparent, serverTraceparent } from './traceparent.js';
 
-/** The spans and who they are for: a server answers, a consumer takes what another one sent, a client waits for another one. */
+/**
+ * The spans and who they are for: a server answers, a consumer takes what another one sent, a
+ * client waits for another one.
+ */
 const KINDS = {
   'craft.command': SpanKind.SERVER,
   'craft.query': SpanKind.SERVER,
@@ -121,16 +127,21 @@ export interface Tracing {
   /** False: nothing is ever recorded, and no method does anything. */
   readonly enabled: boolean;
   /**
-   * Begins the span of a request under the client's `traceparent` header, or as a root when there is none or a malformed one.
-   * Undefined when the request is not sampled: then the entry's traceparent is an empty string.
+   * Begins the span of a request under the client's `traceparent` header, or as a root when there
+   * is none or a malformed one. Undefined when the request is not sampled: then the entry's
+   * traceparent is an empty string.
    */
   begin(name: RequestName, label: string, header: string | undefined, startUs: number): RequestSpan | undefined;
   /**
-   * Records a finished span below `parent` (the entry's traceparent) and returns its own traceparent; does nothing and
-   * returns an empty string when `parent` is empty. Times in microseconds since the Unix epoch.
+   * Records a finished span below `parent` (the entry's traceparent) and returns its own
+   * traceparent; does nothing and returns an empty string when `parent` is empty. Times in
+   * microseconds since the Unix epoch.
    */
   recordSpan(name: SpanName, parent: string, startUs: number, endUs: number, attributes: SpanAttributes): string;
-  /** Records the span whose context is `self`, below `parentSpanId` of the same trace; empty: as the root. Otherwise as `recordSpan`. */
+  /**
+   * Records the span whose context is `self`, below `parentSpanId` of the same trace; empty: as the
+   * root. Otherwise as `recordSpan`.
+   */
   recordAs(
     self: string,
     parentSpanId: string,
@@ -139,7 +150,10 @@ export interface Tracing {
     endUs: number,
     attributes: SpanAttributes,
   ): void;
-  /** The context of craft.server of this server, below an entry's traceparent; empty for an empty one. */
+  /**
+   * The context of craft.server of this server, below an entry's traceparent; empty for an empty
+   * one.
+   */
   serverOf(traceparent: string): string;
   /** Exports what is still queued, then stops. Never rejects. */
   stop(): Promise<void>;
@@ -165,7 +179,10 @@ const OFF: Tracing = {
   stop: () => Promise.resolve(),
 };
 
-/** Opens the tracing of one service. Throws ConfigError for an exporter, a protocol or an endpoint that there is none of. */
+/**
+ * Opens the tracing of one service. Throws ConfigError for an exporter, a protocol or an endpoint
+ * that there is none of.
+ */
 export function createTracing(options: TracingOptions): Tracing {
   const exporter = options.exporter ?? exporterFromEnvironment();
   if (exporter === undefined || getBooleanFromEnv('OTEL_SDK_DISABLED') === true) return OFF;
@@ -196,7 +213,10 @@ export function createTracing(options: TracingOptions): Tracing {
   return new ActiveTracing(own, own.getTracer('craft'), receiving.getTracer('craft'), deciding, ids, options.server);
 }
 
-/** The service that receives commands. Their spans are its own, whichever service ends them: one search finds all. */
+/**
+ * The service that receives commands. Their spans are its own, whichever service ends them: one
+ * search finds all.
+ */
 const RECEIVING = 'replica';
 
 /** Random ids, but for a span that has its id already. */

@@ -1,15 +1,24 @@
-/** Who a client of NATS is, and how the way there is protected: credentials and certificates. And why it was not let in, in words. */
+/**
+ * Who a client of NATS is, and how the way there is protected: credentials and certificates. And
+ * why it was not let in, in words.
+ */
 import { readFile } from 'node:fs/promises';
 import { type ConnectionOptions, credsAuthenticator, nkeyAuthenticator, tokenAuthenticator } from 'nats';
 
-/** Besides user and password, which are part of an address. All files are read anew for each connection. */
+/**
+ * Besides user and password, which are part of an address. All files are read anew for each
+ * connection.
+ */
 export interface NatsAccess {
   /** A credentials file: a JWT and its seed. */
   readonly natsCreds?: string | undefined;
   /** A file with the seed of an NKey. */
   readonly natsNkey?: string | undefined;
   readonly natsToken?: string | undefined;
-  /** PEM files: the authority that has signed the server's certificate, and this client's own certificate with its key. */
+  /**
+   * PEM files: the authority that has signed the server's certificate, and this client's own
+   * certificate with its key.
+   */
   readonly natsTlsCa?: string | undefined;
   readonly natsTlsCert?: string | undefined;
   readonly natsTlsKey?: string | undefined;
@@ -42,7 +51,10 @@ function seedOf(file: Buffer): Uint8Array {
   return new TextEncoder().encode(seed);
 }
 
-/** What to look at, by what the error says. The names of settings are those of services; options of `craft` are called alike. */
+/**
+ * What to look at, by what the error says. The names of settings are those of services; options of
+ * `craft` are called alike.
+ */
 const REASONS: readonly (readonly [RegExp, string])[] = [
   [/altname|does not match certificate/i, 'the certificate of NATS is not for this address: use a name that it has'],
   [

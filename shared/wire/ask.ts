@@ -1,6 +1,7 @@
 /**
- * Requests of services and operators. The request of the NATS client takes the first message for the answer, also one of a stream that has the
- * subjects of this cluster; then the real answer is dropped.
+ * Requests of services and operators. The request of the NATS client takes the first message for
+ * the answer, also one of a stream that has the subjects of this cluster; then the real answer is
+ * dropped.
  */
 import { type Msg, type MsgHdrs, type NatsConnection, RequestError, TimeoutError } from '@nats-io/nats-core';
 import { isPubAck } from './pub-ack.js';
@@ -12,8 +13,9 @@ export interface AskOptions {
 }
 
 /**
- * Asks, and gives the first answer that is none of a stream. @throws TimeoutError when there is none in time, RequestError for all else, with a
- * NoRespondersError as its cause when nobody listens.
+ * Asks, and gives the first answer that is none of a stream. @throws TimeoutError when there is
+ * none in time, RequestError for all else, with a NoRespondersError as its cause when nobody
+ * listens.
  */
 export async function ask(
   connection: NatsConnection,

@@ -1,4 +1,7 @@
-/** Read barriers between an applier and its replica (T6): `craft.v1.BarrierReply` <-> positions. The request is empty. */
+/**
+ * Read barriers between an applier and its replica (T6): `craft.v1.BarrierReply` <-> positions. The
+ * request is empty.
+ */
 import type { Index } from '../raft/entry.js';
 import './protobuf.js';
 import { craft } from './generated/craft.js';

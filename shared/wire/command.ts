@@ -1,6 +1,7 @@
 /**
- * `craft.v1.Command`, the body of a command entry <-> a plain object. By hand, like the entry around it: every command passes
- * here once at the leader that takes it and once at each server that applies it. Byte for byte what the generated code writes.
+ * `craft.v1.Command`, the body of a command entry <-> a plain object. By hand, like the entry
+ * around it: every command passes here once at the leader that takes it and once at each server
+ * that applies it. Byte for byte what the generated code writes.
  */
 import { fieldLength, numberLength, passField, writeBytes, writeNumber, writeText } from './field.js';
 import { VarintReader } from './varint.js';
@@ -22,7 +23,10 @@ export interface CommandFields {
   readonly replyFormat: ReplyFormat;
   /** The client's number of a command that came in a batch; absent or 0 for one that came alone. */
   readonly replyNumber?: number;
-  /** Where the trace of a sampled command begins (shared/telemetry/traceparent.ts); absent or empty otherwise. */
+  /**
+   * Where the trace of a sampled command begins (shared/telemetry/traceparent.ts); absent or empty
+   * otherwise.
+   */
   readonly traceOrigin?: string;
 }
 
@@ -99,8 +103,9 @@ export function decodeCommand(body: Uint8Array): Required<CommandFields> {
 }
 
 /**
- * The trace context in the body of a command, or an empty string, without decoding the rest of it: every server asks this of
- * every entry while tracing is on. Throws WireError when the body is no command.
+ * The trace context in the body of a command, or an empty string, without decoding the rest of it:
+ * every server asks this of every entry while tracing is on. Throws WireError when the body is no
+ * command.
  */
 export function traceparentOf(body: Uint8Array): string {
   const reader = new VarintReader(body);

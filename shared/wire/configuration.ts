@@ -9,7 +9,10 @@ export function encodeConfiguration({ voters, learners }: Configuration): Uint8A
   return craft.v1.Configuration.encode({ voters: [...voters], learners: [...learners] }).finish();
 }
 
-/** Throws WireError when the entry's body is no configuration, or one that nobody could ever change again: without voters. */
+/**
+ * Throws WireError when the entry's body is no configuration, or one that nobody could ever change
+ * again: without voters.
+ */
 export function decodeConfiguration(entry: LogEntry): Configuration {
   const { voters, learners } = decode(entry);
   if (voters.length === 0) throw new WireError('a configuration without voters');

@@ -26,15 +26,22 @@ const TROUBLE_AGAIN_MS = 5_000;
 /** What services log of `onTrouble`. */
 export const NO_NATS = 'NATS cannot be reached; trying again';
 
-/** A server that takes a connection and does not greet is passed over after this (milliseconds); the library's own 20 s are long for a service. */
+/**
+ * A server that takes a connection and does not greet is passed over after this (milliseconds); the
+ * library's own 20 s are long for a service.
+ */
 const DIAL_MS_MAX = 3_000;
 /**
- * A way that has fallen silent breaks no connection: one that brings no answer to two pings is given up when the third is due, at
- * most six seconds after its last word. The same server is dialled once more, then the next one.
+ * A way that has fallen silent breaks no connection: one that brings no answer to two pings is
+ * given up when the third is due, at most six seconds after its last word. The same server is
+ * dialled once more, then the next one.
  */
 const PING_MS = 2_000;
 const PINGS_OUT_MAX = 2;
-/** One that was dialled less than this ago comes after all others: longer than a dial takes to fail (milliseconds). */
+/**
+ * One that was dialled less than this ago comes after all others: longer than a dial takes to fail
+ * (milliseconds).
+ */
 const REDIAL_MS = 5_000;
 
 /** Between two rounds of dials (milliseconds): this and a random part of the second. */
@@ -42,9 +49,9 @@ const REDIAL_WAIT_MS = 100;
 const REDIAL_JITTER_MS = 100;
 
 /**
- * Connects, and keeps trying for ever, also afterwards: a server of a NATS cluster that is gone must not stop a service.
- * `name` is shown by the NATS server's own monitoring. Rejects when a file of the credentials cannot be read, when the NATS servers
- * refuse, or when `signal` aborts.
+ * Connects, and keeps trying for ever, also afterwards: a server of a NATS cluster that is gone
+ * must not stop a service. `name` is shown by the NATS server's own monitoring. Rejects when a file
+ * of the credentials cannot be read, when the NATS servers refuse, or when `signal` aborts.
  */
 export async function connectNats(
   options: NatsOptions,
@@ -86,7 +93,10 @@ export async function connectNats(
   }
 }
 
-/** The client says nothing while it tries for ever, so a second one tries once: what it is told is the reason. */
+/**
+ * The client says nothing while it tries for ever, so a second one tries once: what it is told is
+ * the reason.
+ */
 async function tellTrouble(
   settings: ConnectionOptions,
   onTrouble: (why: string) => void,
@@ -104,7 +114,10 @@ async function tellTrouble(
   }
 }
 
-/** What subscribes next would throw in the middle of it. @throws Error when the connection is closed. */
+/**
+ * What subscribes next would throw in the middle of it. @throws Error when the connection is
+ * closed.
+ */
 export function requireOpen(connection: NatsConnection): void {
   if (connection.isClosed()) throw new Error('the NATS connection was closed while the service started');
 }
@@ -113,8 +126,8 @@ export function requireOpen(connection: NatsConnection): void {
 const MESSAGE_BYTES_DEFAULT = 1024 * 1024;
 
 /**
- * Gives what the NATS server takes in one message (bytes). After a reconnect another server may take
- * more or less; while there is none, the last one's word stands.
+ * Gives what the NATS server takes in one message (bytes). After a reconnect another server may
+ * take more or less; while there is none, the last one's word stands.
  */
 export function messageBytesMax(connection: Pick<NatsConnection, 'info'>): () => number {
   let last = MESSAGE_BYTES_DEFAULT;
@@ -124,16 +137,19 @@ export function messageBytesMax(connection: Pick<NatsConnection, 'info'>): () =>
   };
 }
 
-/** Of a message around the entries or the command that it carries: envelope, headers, merged batch (bytes). */
+/**
+ * Of a message around the entries or the command that it carries: envelope, headers, merged batch
+ * (bytes).
+ */
 export const MESSAGE_OVERHEAD_BYTES = 128 * 1024;
 
 /** Between two looks at the greeting of the NATS server (milliseconds). */
 const GREETING_EVERY_MS = 3_000;
 
 /**
- * Hears how many bytes of entries a message carries now: at once, and after every reconnect. A server that is reloaded with another
- * max_payload tells nobody, so its greeting is looked at; when that has another one, the connection is made anew, which the client needs to hear
- * of it.
+ * Hears how many bytes of entries a message carries now: at once, and after every reconnect. A
+ * server that is reloaded with another max_payload tells nobody, so its greeting is looked at; when
+ * that has another one, the connection is made anew, which the client needs to hear of it.
  */
 export function onCarriedBytes(connection: NatsConnection, hear: (bytes: number) => void): void {
   const bytesMax = messageBytesMax(connection);
@@ -159,7 +175,8 @@ class GreetingLooks {
     if (connection.isClosed() || connection.isDraining()) return;
     const known = connection.info;
     const greeting = await greetingOf(connection.getServer());
-    // Another server of the same name says nothing of this one, nor does one that was left meanwhile.
+    // Another server of the same name says nothing of this one, nor does one that was left
+    // meanwhile.
     if (greeting === undefined || connection.info !== known || greeting.serverId !== known?.server_id) return;
     const { last } = this;
     this.last = greeting;
@@ -171,7 +188,9 @@ class GreetingLooks {
   }
 }
 
-/** The client itself goes round the list, from wherever it is; this begins at the front each time. */
+/**
+ * The client itself goes round the list, from wherever it is; this begins at the front each time.
+ */
 function firstListed(urls: string): ReconnectToServerHandler {
   const { servers } = natsAddress(urls);
   // What NATS tells of more servers comes last.
@@ -184,7 +203,10 @@ function firstListed(urls: string): ReconnectToServerHandler {
   };
 }
 
-/** What the NATS client needs to connect to these servers: addresses with commas between, credentials in any of them. */
+/**
+ * What the NATS client needs to connect to these servers: addresses with commas between,
+ * credentials in any of them.
+ */
 export function natsAddress(urls: string): { servers: string[]; user?: string; pass?: string } {
   const addresses = urls.split(',').map((url) => parseAddress(url.trim()));
   const { user, pass } = addresses.find((address) => address.user !== undefined) ?? {};

@@ -1,11 +1,13 @@
 /**
- * The frame codec of `craft.v1.EntryBlock`, by hand: every entry passes here at the leader that stamps it and at every
- * server that receives it, so no message objects are made and no body is copied on the way in.
+ * The frame codec of `craft.v1.EntryBlock`, by hand: every entry passes here at the leader that
+ * stamps it and at every server that receives it, so no message objects are made and no body is
+ * copied on the way in.
  *
  *   EntryBlock = frame*          frame = 0x0a  length  Entry
  *   Entry      = [0x08 term]  [0x10 timestamp]  [0x18 kind]  [0x22 length body]        each left out when zero or empty
  *
- * Byte for byte what the generated code writes; on the way in any order of fields and unknown fields are accepted.
+ * Byte for byte what the generated code writes; on the way in any order of fields and unknown
+ * fields are accepted.
  */
 import type { EncodeEntry, EntryKind, Index, LogEntry } from '../raft/entry.js';
 import { VarintReader, varintLength, writeVarint } from './varint.js';
@@ -21,8 +23,8 @@ const BLOCK_FIELDS = 1;
 const ENTRY_FIELDS = 4;
 
 /**
- * Frames are cut from a common chunk, one directly after the other: entries that were encoded in a row can be
- * laid out as a block without a copy (see concatBlock). A chunk is never reused.
+ * Frames are cut from a common chunk, one directly after the other: entries that were encoded in a
+ * row can be laid out as a block without a copy (see concatBlock). A chunk is never reused.
  */
 const CHUNK_BYTES = 64 * 1024;
 const OWN_CHUNK_BYTES_MIN = 8 * 1024;
@@ -40,7 +42,10 @@ function allocate(length: number): Uint8Array {
   return chunk.subarray(start, chunkUsed);
 }
 
-/** Encodes one entry as a frame. Term and timestamp are safe integers >= 0; anything else is a RangeError. */
+/**
+ * Encodes one entry as a frame. Term and timestamp are safe integers >= 0; anything else is a
+ * RangeError.
+ */
 export const encodeEntry: EncodeEntry = (term, timestamp, kind, body) => {
   if (!Number.isSafeInteger(term) || term < 0) throw new RangeError(`not a term: ${term}`);
   if (!Number.isSafeInteger(timestamp) || timestamp < 0) throw new RangeError(`not a timestamp: ${timestamp}`);
@@ -70,7 +75,8 @@ export const encodeEntry: EncodeEntry = (term, timestamp, kind, body) => {
 };
 
 /**
- * The entries of a block, numbered from `firstIndex`. Nothing is copied: `bytes` of each is its part of `block`.
+ * The entries of a block, numbered from `firstIndex`. Nothing is copied: `bytes` of each is its
+ * part of `block`.
  * @throws WireError when the bytes are not a block, or an entry has no known kind.
  */
 export function decodeBlock(block: Uint8Array, firstIndex: Index): LogEntry[] {
@@ -118,7 +124,10 @@ function lengthDelimitedEnd(reader: VarintReader, end: number): number {
   return reader.offset + length;
 }
 
-/** `known` is the highest field number of the message: such a field in another wire type is damage, not a newer version. */
+/**
+ * `known` is the highest field number of the message: such a field in another wire type is damage,
+ * not a newer version.
+ */
 function skipField(reader: VarintReader, tag: number, known: number, end: number): void {
   const field = Math.floor(tag / 8);
   const wireType = tag % 8;
@@ -136,7 +145,10 @@ function skipBytes(reader: VarintReader, length: number, end: number): void {
   reader.offset += length;
 }
 
-/** The body of an entry (a Command or a Configuration, by kind) as a part of its bytes. Throws WireError on damage. */
+/**
+ * The body of an entry (a Command or a Configuration, by kind) as a part of its bytes. Throws
+ * WireError on damage.
+ */
 export function entryBody(entry: Pick<LogEntry, 'bytes'>): Uint8Array {
   const { bytes } = entry;
   const reader = new VarintReader(bytes);
@@ -163,8 +175,9 @@ export function blockLength(entries: readonly LogEntry[]): number {
 }
 
 /**
- * The entries as one block. Where their bytes lie end to end in memory already (entries of one decoded block, or encoded in
- * a row) it is a view of them, otherwise a copy; either way it must not be modified.
+ * The entries as one block. Where their bytes lie end to end in memory already (entries of one
+ * decoded block, or encoded in a row) it is a view of them, otherwise a copy; either way it must
+ * not be modified.
  */
 export function concatBlock(entries: readonly LogEntry[]): Uint8Array {
   const first = entries[0];
@@ -178,7 +191,10 @@ export function concatBlock(entries: readonly LogEntry[]): Uint8Array {
   return block;
 }
 
-/** Writes the entries as a block into `target` at `offset`, a whole run of adjacent entries at a time. */
+/**
+ * Writes the entries as a block into `target` at `offset`, a whole run of adjacent entries at a
+ * time.
+ */
 export function copyBlock(entries: readonly LogEntry[], target: Uint8Array, offset: number): void {
   let at = offset;
   for (let start = 0; start < entries.length; ) {
@@ -194,7 +210,10 @@ export function copyBlock(entries: readonly LogEntry[], target: Uint8Array, offs
   }
 }
 
-/** The position after the last entry whose bytes directly follow, in memory, those of the entry before it. */
+/**
+ * The position after the last entry whose bytes directly follow, in memory, those of the entry
+ * before it.
+ */
 function runEnd(entries: readonly LogEntry[], start: number): number {
   const first = entries[start];
   if (first === undefined) return start;

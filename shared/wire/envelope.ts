@@ -214,7 +214,8 @@ function decodeAppend(append: craft.v1.IAppendEntries, term: number): AppendEntr
   let lastTerm = Math.max(prevTerm, 1);
   let lastTimestamp = 0;
   for (const entry of entries) {
-    // What a correct leader cannot send must not reach the core, which would take it for a broken invariant.
+    // What a correct leader cannot send must not reach the core, which would take it for a broken
+    // invariant.
     if (entry.term < lastTerm || entry.term > term) throw new WireError(`entry ${entry.index} of term ${entry.term}`);
     if (entry.timestamp <= lastTimestamp) throw new WireError(`timestamp of entry ${entry.index} does not increase`);
     if (entry.kind === EntryKind.configuration) decodeConfiguration(entry);

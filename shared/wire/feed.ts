@@ -1,4 +1,7 @@
-/** The feed between a merger and its replica: `craft.v1.FeedRequest` and `FeedReply` <-> plain objects. */
+/**
+ * The feed between a merger and its replica: `craft.v1.FeedRequest` and `FeedReply` <-> plain
+ * objects.
+ */
 import { headers, type MsgHdrs } from '@nats-io/nats-core';
 import type { GroupId, Index, LogEntry, Timestamp } from '../raft/entry.js';
 import { concatBlock, decodeBlock } from './entry-block.js';
@@ -7,10 +10,16 @@ import { craft } from './generated/craft.js';
 import { PROTOCOL, readable, requireReadable } from './protocol.js';
 import { WireError } from './wire-error.js';
 
-/** In a request the merger that asks; in an answer, which has no data then, the one that has replaced it. */
+/**
+ * In a request the merger that asks; in an answer, which has no data then, the one that has
+ * replaced it.
+ */
 export const MERGER_HEADER = 'Craft-Merger';
 
-/** In an answer without data: the versions of the protocol that the replica reads, when that of the request is none of them. */
+/**
+ * In an answer without data: the versions of the protocol that the replica reads, when that of the
+ * request is none of them.
+ */
 export const PROTOCOL_HEADER = 'Craft-Protocol';
 
 export function mergerHeader(merger: string): MsgHdrs {
@@ -63,7 +72,10 @@ export function decodeFeedRequest(bytes: Uint8Array, groups: number): FeedReques
 
 export interface FeedReply {
   readonly groups: readonly FeedGroup[];
-  /** See the feed's answer in services/replica/core/feed.ts; null when all that was asked for is there. */
+  /**
+   * See the feed's answer in services/replica/core/feed.ts; null when all that was asked for is
+   * there.
+   */
   readonly bases: readonly Index[] | null;
 }
 

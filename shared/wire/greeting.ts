@@ -1,6 +1,6 @@
 /**
- * The line with which a NATS server greets every connection. A server that is reloaded with another `max_payload` does not tell the connections
- * that it has; only a new one hears of it.
+ * The line with which a NATS server greets every connection. A server that is reloaded with another
+ * `max_payload` does not tell the connections that it has; only a new one hears of it.
  */
 import { connect } from 'node:net';
 
@@ -16,7 +16,10 @@ export interface Greeting {
   readonly payloadBytesMax: number;
 }
 
-/** Of the server at `address` (host:port); undefined when it does not answer, or greets only after a TLS handshake. */
+/**
+ * Of the server at `address` (host:port); undefined when it does not answer, or greets only after a
+ * TLS handshake.
+ */
 export function greetingOf(address: string): Promise<Greeting | undefined> {
   return new Promise((resolve) => {
     const match = /^\[?(.+?)\]?:(\d+)$/.exec(address);

@@ -17,7 +17,8 @@ export class RequestHeaders {
 
   /**
    * The value, or an empty string without one; `name` in lower case.
-   * @throws CraftError INVALID_ARGUMENT when several values are given: which one is meant is not the server's to guess.
+   * @throws CraftError INVALID_ARGUMENT when several values are given: which one is meant is not
+   *   the server's to guess.
    */
   get(name: string): string {
     const given = this.values.get(name) ?? [];

@@ -11,14 +11,18 @@ export const INBOX_PREFIX = /^[A-Za-z0-9_-]{1,64}(?:\.[A-Za-z0-9_-]{1,64}){0,7}$
 const IMPORTED_REPLY = '_R_.';
 
 /**
- * Whether a request has come from another account. Then an answer reaches the requester on the reply subject of the message alone: an inbox
- * that is named elsewhere is one of an account that this service does not see.
+ * Whether a request has come from another account. Then an answer reaches the requester on the
+ * reply subject of the message alone: an inbox that is named elsewhere is one of an account that
+ * this service does not see.
  */
 export function isFromOtherAccount(reply: string | undefined): reply is string {
   return reply?.startsWith(IMPORTED_REPLY) ?? false;
 }
 
-/** A new inbox of this connection. It has the connection's own prefix, which is all that its user may subscribe to. */
+/**
+ * A new inbox of this connection. It has the connection's own prefix, which is all that its user
+ * may subscribe to.
+ */
 export function inboxOf(connection: NatsConnection): string {
   // The library uses it for its own requests, and has no other way to tell it.
   const { options } = connection as { options?: { inboxPrefix?: string } };

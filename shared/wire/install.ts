@@ -1,6 +1,7 @@
 /**
- * Where a server's state machine is, for its replica and merger when their logs do not go back far enough (T10): a request on
- * `<c>.install.<server>`, answered by the applier once its state is at or beyond what is asked for, from a snapshot if need be. JSON.
+ * Where a server's state machine is, for its replica and merger when their logs do not go back far
+ * enough (T10): a request on `<c>.install.<server>`, answered by the applier once its state is at
+ * or beyond what is asked for, from a snapshot if need be. JSON.
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
@@ -38,7 +39,8 @@ export interface InstalledState {
 const INSTALL_MS_MAX = 120_000;
 
 /**
- * Asks the applier behind `subject`. Rejects when it does not answer in time or has no state that reaches `atLeast` yet: ask again.
+ * Asks the applier behind `subject`. Rejects when it does not answer in time or has no state that
+ * reaches `atLeast` yet: ask again.
  * @throws WireError when the answer is not one, or not about as many groups.
  */
 export async function requestInstall(

@@ -1,6 +1,7 @@
 /**
- * The command that switches the state machine to another version (T12). It has its place in the log like every other one: what is before it is
- * executed by the version before, what is after it by the new one, on every server. Only the services themselves append it.
+ * The command that switches the state machine to another version (T12). It has its place in the log
+ * like every other one: what is before it is executed by the version before, what is after it by
+ * the new one, on every server. Only the services themselves append it.
  */
 import { z } from 'zod';
 
@@ -16,6 +17,9 @@ export const machineInput = z.object({
 });
 export type MachineInput = z.output<typeof machineInput>;
 
-/** What an applier tells its own server's replica, `<c>.version.<server>`: the version in force behind a merged index. */
+/**
+ * What an applier tells its own server's replica, `<c>.version.<server>`: the version in force
+ * behind a merged index.
+ */
 export const versionNotice = z.object({ version: machineInput.shape.version, mergedIndex: z.number().int().min(0) });
 export type VersionNotice = z.output<typeof versionNotice>;

@@ -21,8 +21,8 @@ export function encodeMergedBatch(run: MergedRun): Uint8Array {
 }
 
 /**
- * The run with its entries as views of `bytes`, each with its index in its group's log. Entries are commands only: nothing
- * else has a place in the merged log.
+ * The run with its entries as views of `bytes`, each with its index in its group's log. Entries are
+ * commands only: nothing else has a place in the merged log.
  * @throws WireError when the bytes are not a merged batch, or its parts do not agree.
  */
 export function decodeMergedBatch(bytes: Uint8Array): MergedRun {

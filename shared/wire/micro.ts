@@ -1,7 +1,9 @@
 /**
- * The services as `nats micro ls`, `info` and `stats` list them: answers to `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS`, to all services, to those of
- * a name, and to one by its id (ADR-32 of NATS). The library for that subscribes to the endpoints itself and times every request. Here the
- * services keep their own subscriptions; only what they count is read, and only when it is asked for.
+ * The services as `nats micro ls`, `info` and `stats` list them: answers to `$SRV.PING`,
+ * `$SRV.INFO` and `$SRV.STATS`, to all services, to those of a name, and to one by its id (ADR-32
+ * of NATS). The library for that subscribes to the endpoints itself and times every request. Here
+ * the services keep their own subscriptions; only what they count is read, and only when it is
+ * asked for.
  */
 import { type NatsConnection, nuid } from '@nats-io/nats-core';
 import { VERSION } from '../config/version.js';
@@ -40,7 +42,10 @@ const TYPE = 'io.nats.micro.v1';
 /** In a millisecond. */
 const NANOSECONDS = 1e6;
 
-/** Answers until the connection ends. Where the NATS server does not allow that, the service is only not listed. */
+/**
+ * Answers until the connection ends. Where the NATS server does not allow that, the service is only
+ * not listed.
+ */
 export function listService(
   connection: NatsConnection,
   service: MicroService,

@@ -1,4 +1,7 @@
-/** What became of commands of the merged log: a request on `<c>.admin.outcomes.<server>`, which its applier answers from its database. JSON. */
+/**
+ * What became of commands of the merged log: a request on `<c>.admin.outcomes.<server>`, which its
+ * applier answers from its database. JSON.
+ */
 import { z } from 'zod';
 
 /** Commands of one request. */
@@ -21,7 +24,9 @@ export const outcomesReply = z.discriminatedUnion('ok', [
     outcomes: z.array(
       z.object({
         index,
-        /** The command at this place of another log, before a file was restored, has another one. */
+        /**
+         * The command at this place of another log, before a file was restored, has another one.
+         */
         timestamp: z.int(),
         outcome: z.enum(['ok', 'rejected', 'failed']),
         message: z.string().optional(),

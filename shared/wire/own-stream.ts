@@ -1,11 +1,14 @@
 /**
- * Names of streams have the name of their cluster in capitals, so two clusters whose names differ only in case would share them. Subjects
- * have it as it is.
+ * Names of streams have the name of their cluster in capitals, so two clusters whose names differ
+ * only in case would share them. Subjects have it as it is.
  */
 import type { StreamConfig, StreamInfo } from '@nats-io/jetstream';
 import { OtherClusterError } from '../config/other-cluster.js';
 
-/** @param subject that the stream stores. @throws OtherClusterError when it stores the subjects of another cluster. */
+/**
+ * @param subject that the stream stores. @throws OtherClusterError when it stores the subjects of
+ * another cluster.
+ */
 export function requireOwnStream({ config }: StreamInfo, subject: string): void {
   const found = clusterOf(config.subjects?.[0] ?? '');
   const given = clusterOf(subject);

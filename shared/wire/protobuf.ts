@@ -1,6 +1,7 @@
 /**
- * Imported before the generated code: 64-bit fields become plain numbers. Indexes, terms and timestamps stay below 2^53 by
- * contract (the validators of this folder refuse others), so Long objects would only cost time.
+ * Imported before the generated code: 64-bit fields become plain numbers. Indexes, terms and
+ * timestamps stay below 2^53 by contract (the validators of this folder refuse others), so Long
+ * objects would only cost time.
  */
 import protobuf from 'protobufjs/minimal.js';
 

@@ -1,9 +1,11 @@
 /**
- * The protocol between servers, and between the services of one server. Each message says in which version it is written. A receiver
- * refuses what it cannot read, with the reason, instead of misreading it.
+ * The protocol between servers, and between the services of one server. Each message says in which
+ * version it is written. A receiver refuses what it cannot read, with the reason, instead of
+ * misreading it.
  *
- * A field that old receivers may ignore needs no new version. Any other change does, and takes two releases: the first one reads the new
- * version and writes the old one, the second one writes the new one. Servers of neighbouring releases therefore work together.
+ * A field that old receivers may ignore needs no new version. Any other change does, and takes two
+ * releases: the first one reads the new version and writes the old one, the second one writes the
+ * new one. Servers of neighbouring releases therefore work together.
  */
 import { WireError } from './wire-error.js';
 

@@ -1,9 +1,13 @@
 /**
- * Acknowledgements of JetStream. A foreign stream that has the subjects of this cluster answers every request, too, and often
- * before a server does: such a message is no answer, and must not end the waiting for one.
+ * Acknowledgements of JetStream. A foreign stream that has the subjects of this cluster answers
+ * every request, too, and often before a server does: such a message is no answer, and must not end
+ * the waiting for one.
  */
 
-/** How such a message begins: with the stream, or with why it could not be stored. Answers of this cluster begin with `{"ok":`. */
+/**
+ * How such a message begins: with the stream, or with why it could not be stored. Answers of this
+ * cluster begin with `{"ok":`.
+ */
 const BEGINNINGS = ['{"stream":', '{"error":'].map((text) => Buffer.from(text));
 
 const [STREAM, ERROR] = [0x73, 0x65];

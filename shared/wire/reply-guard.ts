@@ -1,7 +1,7 @@
 /**
- * Which reply subjects a service answers. NATS does not hold the reply subject of a request against the requester's permissions. An
- * answer to a subject of the cluster, of NATS itself, or to an inbox of a service would be a message that a service sends in the
- * requester's name.
+ * Which reply subjects a service answers. NATS does not hold the reply subject of a request against
+ * the requester's permissions. An answer to a subject of the cluster, of NATS itself, or to an
+ * inbox of a service would be a message that a service sends in the requester's name.
  */
 import { INBOX_PREFIX_DEFAULT } from './inbox.js';
 import type { Subjects } from './subjects.js';
@@ -21,12 +21,18 @@ export class ReplyGuard {
     this.own = inboxPrefix === INBOX_PREFIX_DEFAULT ? undefined : inboxPrefix;
   }
 
-  /** Whether a request of a client may be answered there. True without a reply subject: there is nothing to answer. */
+  /**
+   * Whether a request of a client may be answered there. True without a reply subject: there is
+   * nothing to answer.
+   */
   allowsClient(reply: string | undefined): boolean {
     return this.check(reply, !reply || (this.subjects.isReply(reply) && !this.isOwn(reply)));
   }
 
-  /** The same for a request on a subject that only services and operators may publish to: it may come from a service. */
+  /**
+   * The same for a request on a subject that only services and operators may publish to: it may
+   * come from a service.
+   */
   allowsService(reply: string | undefined): boolean {
     return this.check(reply, !reply || this.subjects.isReply(reply));
   }

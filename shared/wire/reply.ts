@@ -1,4 +1,7 @@
-/** Answers to commands and queries in the exact form of the public contract, as JSON text or `craft.v1.CommandReply`. */
+/**
+ * Answers to commands and queries in the exact form of the public contract, as JSON text or
+ * `craft.v1.CommandReply`.
+ */
 import type { MsgHdrs } from '@nats-io/nats-core';
 import { headers } from '@nats-io/nats-core';
 import type { GroupId, Index, Timestamp } from '../raft/entry.js';
@@ -49,7 +52,9 @@ export function encodeFailure(code: ErrorCode, message: string, format: ReplyFor
   return { data, headers: head };
 }
 
-/** Any failure as a reply: a CraftError as it is, everything else as INTERNAL without its details. */
+/**
+ * Any failure as a reply: a CraftError as it is, everything else as INTERNAL without its details.
+ */
 export function encodeError(error: unknown, format: ReplyFormat): Reply {
   if (error instanceof CraftError) return encodeFailure(error.code, error.message, format);
   return encodeFailure('INTERNAL', 'internal error', format);

@@ -1,6 +1,7 @@
 /**
- * The command that replaces the whole state by that of a file (T10). It has its place in the log like every other one, so that all servers
- * do it at the same merged index, also those that were away. Only the services themselves append it: no client's command has this name.
+ * The command that replaces the whole state by that of a file (T10). It has its place in the log
+ * like every other one, so that all servers do it at the same merged index, also those that were
+ * away. Only the services themselves append it: no client's command has this name.
  */
 import { z } from 'zod';
 
@@ -14,12 +15,18 @@ export const restoreInput = z.object({
   object: z.string().min(1).max(256),
   /** SHA-256 of all that it says, base64url. */
   digest: z.string().min(1).max(64),
-  /** There may be a state, which is lost; else the command is refused at its place in the log when something comes before it. */
+  /**
+   * There may be a state, which is lost; else the command is refused at its place in the log when
+   * something comes before it.
+   */
   replace: z.boolean(),
 });
 export type RestoreInput = z.output<typeof restoreInput>;
 
-/** What an operator asks of one server, `<c>.admin.restore.<server>`: `object` is in the bucket of the snapshots already. */
+/**
+ * What an operator asks of one server, `<c>.admin.restore.<server>`: `object` is in the bucket of
+ * the snapshots already.
+ */
 export const restoreRequest = z.object({
   object: restoreInput.shape.object,
   replace: restoreInput.shape.replace,

@@ -1,8 +1,10 @@
 /**
- * Which servers have had a log store, in a small stream next to the logs: so a member whose disk was wiped is told from a server that
- * starts for the first time. It would have forgotten its votes and what it acknowledged, and a quorum could be wrong with it (T1, T11).
+ * Which servers have had a log store, in a small stream next to the logs: so a member whose disk
+ * was wiped is told from a server that starts for the first time. It would have forgotten its votes
+ * and what it acknowledged, and a quorum could be wrong with it (T1, T11).
  *
- * What is lost of the register protects nobody any more, and harms nobody either: every server enters itself again when it starts.
+ * What is lost of the register protects nobody any more, and harms nobody either: every server
+ * enters itself again when it starts.
  */
 import {
   DiscardPolicy,
@@ -44,7 +46,10 @@ export class StoreRegister {
     }
   }
 
-  /** Enters a server; makes the register, with so many replicas, if it is not there. Rejects when JetStream does not answer. */
+  /**
+   * Enters a server; makes the register, with so many replicas, if it is not there. Rejects when
+   * JetStream does not answer.
+   */
   async add(server: ServerId, replicas: number): Promise<void> {
     const { subjects, manager } = this;
     try {

@@ -13,8 +13,9 @@ export class Subjects {
   constructor(readonly cluster: string) {}
 
   /**
-   * Whether a service may answer there. NATS does not hold the reply subject of a request against the requester's permissions:
-   * an answer to a subject of this cluster, or of NATS itself, would be a message that a service sends in the client's name.
+   * Whether a service may answer there. NATS does not hold the reply subject of a request against
+   * the requester's permissions: an answer to a subject of this cluster, or of NATS itself, would
+   * be a message that a service sends in the client's name.
    */
   isReply(subject: string): boolean {
     return !subject.startsWith('$') && !subject.startsWith(`${this.cluster}.`);
@@ -74,7 +75,10 @@ export class Subjects {
   install(server: ServerId): string {
     return `${this.cluster}.install.${server}`;
   }
-  /** An applier has its own server's merger empty the stream and begin it again where the state machine is (T10). */
+  /**
+   * An applier has its own server's merger empty the stream and begin it again where the state
+   * machine is (T10).
+   */
   restartLog(server: ServerId): string {
     return `${this.cluster}.restart-log.${server}`;
   }
@@ -90,7 +94,10 @@ export class Subjects {
   restore(): string {
     return `${this.cluster}.restore`;
   }
-  /** The leader of group 0 puts a `craft.verify` into its log: all servers compare their rows there (T4). */
+  /**
+   * The leader of group 0 puts a `craft.verify` into its log: all servers compare their rows there
+   * (T4).
+   */
   verify(): string {
     return `${this.cluster}.verify`;
   }
@@ -98,7 +105,9 @@ export class Subjects {
   machine(): string {
     return `${this.cluster}.machine`;
   }
-  /** An applier tells its own server's replica which version of the state machine is in force (T12). */
+  /**
+   * An applier tells its own server's replica which version of the state machine is in force (T12).
+   */
   version(server: ServerId): string {
     return `${this.cluster}.version.${server}`;
   }
@@ -129,8 +138,8 @@ export class Subjects {
     return `${this.cluster}.log.${server}`;
   }
   /**
-   * The stream of a server's log store, where that is in JetStream, and the one subject that it stores: whoever else may publish to
-   * that can stop the server for good.
+   * The stream of a server's log store, where that is in JetStream, and the one subject that it
+   * stores: whoever else may publish to that can stop the server for good.
    */
   storeStream(server: ServerId): string {
     return `${this.cluster.toUpperCase()}_STORE_${server}`;
@@ -138,7 +147,9 @@ export class Subjects {
   storeSubject(server: ServerId): string {
     return `${this.cluster}.store.${server}`;
   }
-  /** The stream that remembers which servers have had a log store, and the subject that enters one. */
+  /**
+   * The stream that remembers which servers have had a log store, and the subject that enters one.
+   */
   register(): string {
     return `${this.cluster.toUpperCase()}_REGISTER`;
   }

@@ -1,6 +1,7 @@
 /**
- * Base-128 varints (the protobuf encoding specification, "Base 128 Varints") as plain numbers: 32-bit arithmetic for the
- * low seven groups of bits, multiplication above them, so that values up to 2^53 - 1 need neither BigInt nor Long.
+ * Base-128 varints (the protobuf encoding specification, "Base 128 Varints") as plain numbers:
+ * 32-bit arithmetic for the low seven groups of bits, multiplication above them, so that values up
+ * to 2^53 - 1 need neither BigInt nor Long.
  */
 import { WireError } from './wire-error.js';
 
@@ -41,7 +42,8 @@ export class VarintReader {
 
   /**
    * The varint at `offset`, which must end before `end`.
-   * @throws WireError when it does not, when it has more than ten bytes, or when it is above 2^53 - 1.
+   * @throws WireError when it does not, when it has more than ten bytes, or when it is above
+   *   2^53 - 1.
    */
   next(end: number): number {
     const source = this.source;
@@ -62,7 +64,10 @@ export class VarintReader {
     throw new WireError(`the varint at byte ${this.offset} has more than ten bytes`);
   }
 
-  /** Passes over the varint at `offset`, whatever its value. Throws WireError like `next` when it does not end. */
+  /**
+   * Passes over the varint at `offset`, whatever its value. Throws WireError like `next` when it
+   * does not end.
+   */
   skip(end: number): void {
     const limit = Math.min(end, this.offset + 10);
     for (let at = this.offset; at < limit; at++) {

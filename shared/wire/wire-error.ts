@@ -1,4 +1,7 @@
-/** Bytes from outside are not what the protocol says they are. The receiver counts them and drops them. */
+/**
+ * Bytes from outside are not what the protocol says they are. The receiver counts them and drops
+ * them.
+ */
 export class WireError extends Error {
   readonly code = 'WIRE';
   constructor(message: string, options?: { cause?: unknown }) {

@@ -7,8 +7,9 @@
  *   kv.get    {key}                                           -> {value, version} | null
  *   kv.list   {prefix?, limit?, after?}                       -> [{key, value, version}, …]     in byte order of the key
  *
- * A key's version is 1 when it is created and one more with every put. A delete ends it: a key that is put again is a new key, of
- * version 1. `ifVersion: n` holds when the key has version n, `ifVersion: 0` when there is no such key.
+ * A key's version is 1 when it is created and one more with every put. A delete ends it: a key that
+ * is put again is a new key, of version 1. `ifVersion: n` holds when the key has version n,
+ * `ifVersion: 0` when there is no such key.
  */
 import '../../wire/protobuf.js';
 import { craft } from '../../wire/generated/craft.js';
@@ -42,7 +43,10 @@ function condition(ifVersion: number | null | undefined): { ifVersion?: number }
 /** A key of so many UTF-16 units is within KEY_BYTES_MAX whatever they are. */
 const PLAIN_KEY_LENGTH_MAX = Math.floor(KEY_BYTES_MAX / 3);
 
-/** Holds for most puts; what a JSON text may not contain has been checked on the text (json-text.ts). */
+/**
+ * Holds for most puts; what a JSON text may not contain has been checked on the text
+ * (json-text.ts).
+ */
 function isPlainPut(given: unknown): boolean {
   if (typeof given !== 'object' || given === null) return false;
   const { key, value, ifVersion } = given as { key?: unknown; value?: unknown; ifVersion?: unknown };

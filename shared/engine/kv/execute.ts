@@ -1,6 +1,7 @@
 /**
- * What the key-value commands do, one at a time, on a view of the rows that they touch. Pure and synchronous: the memory engine
- * and the Postgres engine both run this, the one on its rows, the other on what it has read of them.
+ * What the key-value commands do, one at a time, on a view of the rows that they touch. Pure and
+ * synchronous: the memory engine and the Postgres engine both run this, the one on its rows, the
+ * other on what it has read of them.
  */
 import type { Index, Timestamp } from '../../raft/entry.js';
 import { MACHINE_COMMAND } from '../../wire/machine.js';
@@ -31,7 +32,10 @@ export interface KvCommand {
   readonly timestamp: Timestamp;
 }
 
-/** Reads a payload; a string says why it is refused (for an entry that got past another version's validation). */
+/**
+ * Reads a payload; a string says why it is refused (for an entry that got past another version's
+ * validation).
+ */
 export function readKvCommand(command: {
   readonly name: string;
   readonly payload: Uint8Array;
@@ -47,7 +51,10 @@ export function readKvCommand(command: {
   return { name, operations: operationsOf(name, read.input), mergedIndex, timestamp };
 }
 
-/** Why the built-in machine is not switched: it has one version only. Undefined when it is in force already. */
+/**
+ * Why the built-in machine is not switched: it has one version only. Undefined when it is in force
+ * already.
+ */
 function readSwitch(payload: Uint8Array, mergedIndex: Index): string | undefined {
   const decided = switchOf(payload, versionOf(kvContract), mergedIndex);
   if ('to' in decided) return `there is no version ${decided.to} of the built-in machine`;
@@ -60,7 +67,10 @@ function operationsOf(name: string, input: unknown): readonly OperationInput[] {
   return (input as TxnInput).ops;
 }
 
-/** The rows that a batch writes: null for one that it deletes. Commands see what the ones before them wrote. */
+/**
+ * The rows that a batch writes: null for one that it deletes. Commands see what the ones before
+ * them wrote.
+ */
 export class KvOverlay {
   readonly writes = new Map<string, KvRow | null>();
 

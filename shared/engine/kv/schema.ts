@@ -1,6 +1,6 @@
 /**
- * Inputs of the built-in key-value machine. Objects are strict: a field that is not known is refused rather than ignored,
- * so that a misspelt `ifVersion` is never a put without a condition.
+ * Inputs of the built-in key-value machine. Objects are strict: a field that is not known is
+ * refused rather than ignored, so that a misspelt `ifVersion` is never a put without a condition.
  */
 import { z } from 'zod';
 
@@ -12,7 +12,8 @@ export const OPERATIONS_MAX = 1_000;
 export const LIST_LIMIT_MAX = 10_000;
 export const LIST_LIMIT = 100;
 
-// The `u` flag: pairs are one character, so only a half that stands alone matches. NUL is what Postgres text cannot hold.
+// The `u` flag: pairs are one character, so only a half that stands alone matches. NUL is what
+// Postgres text cannot hold.
 const UNSTORABLE = /[\0\ud800-\udfff]/u;
 
 const text = z.string().superRefine((value, context) => {

@@ -1,7 +1,9 @@
 /**
- * How a stream that is only ever appended to gives space back (T10): what lies before the last checkpoint and before the first message that any group
- * still needs is purged. A group that writes seldom would hold on to old messages, and with them to all after them; so when most of the
- * stream is garbage the entries in its oldest messages are written again, along with the writes that follow.
+ * How a stream that is only ever appended to gives space back (T10): what lies before the last
+ * checkpoint and before the first message that any group still needs is purged. A group that writes
+ * seldom would hold on to old messages, and with them to all after them; so when most of the stream
+ * is garbage the entries in its oldest messages are written again, along with the writes that
+ * follow.
  */
 import type { GroupId, LogEntry } from '../../raft/entry.js';
 import type { GroupIndex, Segment } from './group-index.js';
@@ -43,7 +45,10 @@ export class Cleaning {
     return move.segments.every((segment) => present.has(segment)) ? move : undefined;
   }
 
-  /** After a record with a checkpoint, which begins at `checkpointAt`: cleans in the background. Failures wait for the next time. */
+  /**
+   * After a record with a checkpoint, which begins at `checkpointAt`: cleans in the background.
+   * Failures wait for the next time.
+   */
   start(checkpointAt: number): void {
     this.#running ??= this.#clean(checkpointAt)
       .catch(() => undefined)

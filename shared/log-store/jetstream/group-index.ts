@@ -1,6 +1,7 @@
 /**
- * Where the entries of one group lie in the stream: runs of indexes, each in one record. In memory, and made anew from the stream at a
- * restart; it grows with the messages of the log, not with its entries.
+ * Where the entries of one group lie in the stream: runs of indexes, each in one record. In memory,
+ * and made anew from the stream at a restart; it grows with the messages of the log, not with its
+ * entries.
  */
 import type { GroupId, Index } from '../../raft/entry.js';
 
@@ -65,7 +66,10 @@ export class GroupIndex {
     return next === lastIndex + 1;
   }
 
-  /** The segments with the entries from `from` on, as many as it takes for about `bytesMax` bytes, at most `countMax`. */
+  /**
+   * The segments with the entries from `from` on, as many as it takes for about `bytesMax` bytes,
+   * at most `countMax`.
+   */
   from(from: Index, to: Index, bytesMax: number, countMax: number): readonly Segment[] {
     const start = this.#at(from);
     let end = start;

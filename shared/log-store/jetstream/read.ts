@@ -1,4 +1,7 @@
-/** Reading the stream of a jetstream log store: all of it when it is opened, single records later. Damage leaves here as the port's error. */
+/**
+ * Reading the stream of a jetstream log store: all of it when it is opened, single records later.
+ * Damage leaves here as the port's error.
+ */
 import type { GroupId, LogEntry } from '../../raft/entry.js';
 import { LogStoreFormatError, type LogStoreIdentity, LogStoreIdentityError } from '../errors.js';
 import { LogStoreCorruptError } from '../port.js';

@@ -1,12 +1,14 @@
 /**
- * What the jetstream adapter stores: records, one for each write, and the messages that carry them. A record is a JSON header
- * with all that is small, and after it the blocks of entries that it names, one directly behind the other:
+ * What the jetstream adapter stores: records, one for each write, and the messages that carry them.
+ * A record is a JSON header with all that is small, and after it the blocks of entries that it
+ * names, one directly behind the other:
  *
  *   record  = header length (4)   header   block*
  *   message = CRC-32 (4)   part (2)   parts (2)   writer (16)   a part of the record
  *
- * A record that is larger than a message may be is cut into parts, in messages that follow each other; it counts when all of them are
- * there. The CRC is over the message's sequence in the stream and the rest, so a message in a wrong place shows as well.
+ * A record that is larger than a message may be is cut into parts, in messages that follow each
+ * other; it counts when all of them are there. The CRC is over the message's sequence in the stream
+ * and the rest, so a message in a wrong place shows as well.
  */
 import type { GroupId, Index, LogEntry, Timestamp } from '../../raft/entry.js';
 import { blockLength, copyBlock, decodeBlock } from '../../wire/entry-block.js';
@@ -51,7 +53,10 @@ export interface RecordGroup extends Omit<GroupWrite, 'entries'> {
   readonly block?: Block;
 }
 
-/** Everything but the entries, as it is after the record: with it, older records are needed for their entries only. */
+/**
+ * Everything but the entries, as it is after the record: with it, older records are needed for
+ * their entries only.
+ */
 export interface Checkpoint {
   readonly identity: LogStoreIdentity & { readonly format: number };
   readonly promiseLimit: Timestamp;
@@ -60,7 +65,10 @@ export interface Checkpoint {
 }
 
 export interface RecordHeader {
-  /** Sequence of the last message before this record that counts: what lies between them was given up by its writer. */
+  /**
+   * Sequence of the last message before this record that counts: what lies between them was given
+   * up by its writer.
+   */
   readonly after: number;
   readonly promiseLimit?: Timestamp;
   readonly groups: readonly RecordGroup[];
@@ -71,7 +79,10 @@ export interface RecordHeader {
 
 export interface StoreRecord {
   readonly header: RecordHeader;
-  /** The entries of a block of this very header. Throws MessageError when they are not what the header says. */
+  /**
+   * The entries of a block of this very header. Throws MessageError when they are not what the
+   * header says.
+   */
   entries(block: Block): LogEntry[];
 }
 

@@ -1,6 +1,7 @@
 /**
- * What the messages of the stream amount to, one after the other. A record counts when all of its parts are there and the record after
- * it does not say that it was given up; the last one counts. Until the first checkpoint only the places of entries are known.
+ * What the messages of the stream amount to, one after the other. A record counts when all of its
+ * parts are there and the record after it does not say that it was given up; the last one counts.
+ * Until the first checkpoint only the places of entries are known.
  */
 import type { GroupId, Timestamp } from '../../raft/entry.js';
 import { EMPTY_HEAD, type GroupHead, headsAfter, LogStoreUsageError } from '../head.js';

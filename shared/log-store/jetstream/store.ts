@@ -1,9 +1,10 @@
 /**
- * JetStreamLogStore: the logs of all groups of a server in one JetStream stream, for hosts that have no disk to rely on. A write is one
- * record in the stream; record.ts has the layout. Opening reads the stream once and writes to it, which fences off whoever
- * had it open before.
+ * JetStreamLogStore: the logs of all groups of a server in one JetStream stream, for hosts that
+ * have no disk to rely on. A write is one record in the stream; record.ts has the layout. Opening
+ * reads the stream once and writes to it, which fences off whoever had it open before.
  *
- * In memory it keeps the head of every group, and where its entries lie in the stream; the entries themselves are read back from there.
+ * In memory it keeps the head of every group, and where its entries lie in the stream; the entries
+ * themselves are read back from there.
  */
 import { randomBytes } from 'node:crypto';
 import type { NatsConnection } from '@nats-io/nats-core';
@@ -53,7 +54,9 @@ export class JetStreamLogStore implements LogStore {
   #promiseLimit: Timestamp;
   /** Sequence of the last message that counts. */
   #counted: number;
-  /** Opening writes one: a store that is opened again and again gives its space back all the same. */
+  /**
+   * Opening writes one: a store that is opened again and again gives its space back all the same.
+   */
   #writesSinceCheckpoint = CHECKPOINT_WRITES;
   #writing: Promise<void> | undefined;
   /** A write failed, and some of it may be in the stream, or arrive there yet. */
@@ -77,9 +80,10 @@ export class JetStreamLogStore implements LogStore {
 
   /**
    * Opens the stream, or makes a new store in it, and fences off whoever has it open.
-   * @throws LogStoreSyncError when the NATS server is not known to sync always, LogStoreIdentityError when the stream is another
-   * server's, LogStoreFormatError when another version wrote it, LogStoreCorruptError when it is damaged, LogStoreFencedError when others
-   * keep writing to it, LogStoreWriteError when JetStream cannot be had.
+   * @throws LogStoreSyncError when the NATS server is not known to sync always,
+   *   LogStoreIdentityError when the stream is another server's, LogStoreFormatError when another
+   *   version wrote it, LogStoreCorruptError when it is damaged, LogStoreFencedError when others
+   *   keep writing to it, LogStoreWriteError when JetStream cannot be had.
    */
   static async open(options: JetStreamLogStoreOptions): Promise<JetStreamLogStore> {
     const stream = await StoreStream.open(options.connection, options.stream, options.subject, options.tags);
@@ -134,7 +138,8 @@ export class JetStreamLogStore implements LogStore {
       } catch (error) {
         const undisturbed = droppings === this.#droppings && droppings % 2 === 0 && purges === this.stream.purges;
         if (undisturbed || !(error instanceof LogStoreCorruptError)) throw error;
-        // What it missed may have been dropped or moved under it: it is damage only when it shows again without that.
+        // What it missed may have been dropped or moved under it: it is damage only when it shows
+        // again without that.
         await this.#writing?.catch(() => undefined);
       }
     }
@@ -163,7 +168,10 @@ export class JetStreamLogStore implements LogStore {
     }
   }
 
-  /** Tries to mend at once, so that nothing of the write is left even when the process ends next; else before the next write. */
+  /**
+   * Tries to mend at once, so that nothing of the write is left even when the process ends next;
+   * else before the next write.
+   */
   async #onFailed(error: unknown): Promise<never> {
     this.#failed = true;
     await this.#mend().catch((reason: unknown) => {
@@ -172,7 +180,10 @@ export class JetStreamLogStore implements LogStore {
     throw error instanceof WrongSequenceError ? new LogStoreWriteError(error.message, { cause: error }) : error;
   }
 
-  /** Writes the batch as a record, and takes note of it when it is durable. Rejects with WrongSequenceError or LogStoreWriteError. */
+  /**
+   * Writes the batch as a record, and takes note of it when it is durable. Rejects with
+   * WrongSequenceError or LogStoreWriteError.
+   */
   async #publish(batch: WriteBatch, heads: ReadonlyMap<GroupId, GroupHead> = new Map()): Promise<void> {
     const dropping = batch.groups.filter(({ base, truncateFrom }) => base !== undefined || truncateFrom !== undefined);
     const move = this.#cleaning.takeMove();
@@ -229,8 +240,9 @@ export class JetStreamLogStore implements LogStore {
   }
 
   /**
-   * After a failed write: writes an empty record that says what counts, so that the failed one does not, be it there or still on its
-   * way. Rejects with LogStoreFencedError when somebody else has written, with LogStoreWriteError when JetStream cannot be had.
+   * After a failed write: writes an empty record that says what counts, so that the failed one does
+   * not, be it there or still on its way. Rejects with LogStoreFencedError when somebody else has
+   * written, with LogStoreWriteError when JetStream cannot be had.
    */
   async #mend(): Promise<void> {
     for (let tries = 0; tries < TRIES_MAX; tries++) {

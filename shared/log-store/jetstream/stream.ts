@@ -1,6 +1,7 @@
 /**
- * The stream of a jetstream log store: one copy, in files, all of one server. Every message is published with the sequence that it must follow,
- * so that of two writers one is refused; a publish has been synced to the disk when it is acknowledged (sync.ts sees to that).
+ * The stream of a jetstream log store: one copy, in files, all of one server. Every message is
+ * published with the sequence that it must follow, so that of two writers one is refused; a publish
+ * has been synced to the disk when it is acknowledged (sync.ts sees to that).
  */
 import {
   DiscardPolicy,
@@ -31,7 +32,9 @@ const TIMEOUT_MS = 5_000;
 /** The NATS headers of a message count towards its size. */
 const NATS_HEADER_BYTES = 512;
 
-/** The stream has gone on past where this writer believes its end to be. Nothing has been stored. */
+/**
+ * The stream has gone on past where this writer believes its end to be. Nothing has been stored.
+ */
 export class WrongSequenceError extends Error {}
 
 /** Where a record lies. */
@@ -41,7 +44,10 @@ export interface Placed {
 }
 
 export class StoreStream {
-  /** How many times messages have begun to be purged: whoever read where they were may find them missing. */
+  /**
+   * How many times messages have begun to be purged: whoever read where they were may find them
+   * missing.
+   */
   purges = 0;
   readonly #client: JetStreamClient;
 
@@ -60,7 +66,10 @@ export class StoreStream {
     this.#client = jetstream(connection);
   }
 
-  /** Opens the stream, or makes it on a NATS server with all of `tags`. Rejects with LogStoreWriteError when JetStream cannot be had, with OtherClusterError. */
+  /**
+   * Opens the stream, or makes it on a NATS server with all of `tags`. Rejects with
+   * LogStoreWriteError when JetStream cannot be had, with OtherClusterError.
+   */
   static async open(
     connection: NatsConnection,
     name: string,
@@ -81,8 +90,9 @@ export class StoreStream {
   }
 
   /**
-   * Resolves when all of the record is durable. Rejects with WrongSequenceError, or with LogStoreWriteError when the outcome is not
-   * known: some or all of it may be there, or arrive there later.
+   * Resolves when all of the record is durable. Rejects with WrongSequenceError, or with
+   * LogStoreWriteError when the outcome is not known: some or all of it may be there, or arrive
+   * there later.
    */
   async publish(record: Buffer, writer: string): Promise<Placed> {
     const room = (this.connection.info?.max_payload ?? 0) - MESSAGE_HEADER_BYTES - NATS_HEADER_BYTES;
@@ -122,7 +132,10 @@ export class StoreStream {
     }
   }
 
-  /** Throws MessageError when it is missing or damaged, LogStoreWriteError when it cannot be read now. */
+  /**
+   * Throws MessageError when it is missing or damaged, LogStoreWriteError when it cannot be read
+   * now.
+   */
   async get(sequence: number): Promise<StoredMessage> {
     let found: Awaited<ReturnType<JetStreamManager['direct']['getMessage']>>;
     try {
@@ -158,7 +171,8 @@ async function openStream(
   return manager.streams.add({
     name,
     subjects: [subject],
-    // The groups replicate their logs among the servers; more copies of each would be work for nothing.
+    // The groups replicate their logs among the servers; more copies of each would be work for
+    // nothing.
     num_replicas: 1,
     storage: StorageType.File,
     retention: RetentionPolicy.Limits,

@@ -1,7 +1,8 @@
 /**
- * Whether the NATS server syncs every message to its disk before it acknowledges it (`sync_interval: always`). By default it does not, and
- * an acknowledged vote could be forgotten. An ordinary client cannot see the setting: the JetStream API does not tell it, and `$SYS`
- * belongs to the system account. The server's monitoring port does, under /varz.
+ * Whether the NATS server syncs every message to its disk before it acknowledges it
+ * (`sync_interval: always`). By default it does not, and an acknowledged vote could be forgotten.
+ * An ordinary client cannot see the setting: the JetStream API does not tell it, and `$SYS` belongs
+ * to the system account. The server's monitoring port does, under /varz.
  */
 import { LogStoreSyncError } from '../errors.js';
 
@@ -20,7 +21,10 @@ interface Varz {
   readonly jetstream?: { readonly config?: { readonly sync_always?: boolean } };
 }
 
-/** Rejects with LogStoreSyncError unless the NATS server called `host`, which has the stream, is known to sync always. */
+/**
+ * Rejects with LogStoreSyncError unless the NATS server called `host`, which has the stream, is
+ * known to sync always.
+ */
 export async function requireSyncAlways(host: string, options: SyncOptions): Promise<void> {
   if (options.isTrusted) return;
   if (options.monitorUrls.length === 0) {

@@ -1,6 +1,6 @@
 /**
- * The bytes of one batch, laid out in a buffer that is used again for every write: first the payloads, then, when it is
- * known where the batch goes, headers and checksums. Pure.
+ * The bytes of one batch, laid out in a buffer that is used again for every write: first the
+ * payloads, then, when it is known where the batch goes, headers and checksums. Pure.
  */
 import type { GroupId, Index } from '../../raft/entry.js';
 import type { GroupWrite } from '../port.js';
@@ -54,7 +54,10 @@ export class BatchBuffer {
     this.#add(kind, payload.length, (at) => at + payload.copy(this.#buffer, at));
   }
 
-  /** The batch as it is written at `offset` of the segment `id`. Valid until the next `clear`; may be called again for another place. */
+  /**
+   * The batch as it is written at `offset` of the segment `id`. Valid until the next `clear`; may
+   * be called again for another place.
+   */
   seal(id: Buffer, offset: number, sequence: number): Buffer {
     for (const { kind, at, length, payloadBytes } of this.#records) {
       const following = this.#length - at - length;

@@ -15,7 +15,10 @@ const SEGMENT_BYTES = 16 * 1024 * 1024;
 
 export const segmentBytesOf = ({ segmentBytes = SEGMENT_BYTES }: SegmentOptions): number => segmentBytes;
 
-/** Of the segment after `current`, or of the first one of a new store, with room for a batch of `bytes`. */
+/**
+ * Of the segment after `current`, or of the first one of a new store, with room for a batch of
+ * `bytes`.
+ */
 export function nextCheckpoint(
   options: SegmentOptions,
   { promiseLimit, heads, segments }: StoreState,
@@ -36,7 +39,9 @@ export function nextCheckpoint(
   return { ...checkpoint, size: sizeFor(options, bytes + JSON.stringify(checkpoint).length) };
 }
 
-/** Room for so many bytes, and, if that is much, for as much as in an ordinary segment beside it. */
+/**
+ * Room for so many bytes, and, if that is much, for as much as in an ordinary segment beside it.
+ */
 function sizeFor(options: SegmentOptions, bytes: number): number {
   const needed = bytes + 4 * SECTOR_BYTES;
   const ordinary = segmentBytesOf(options);

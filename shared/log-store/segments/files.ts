@@ -1,6 +1,6 @@
 /**
- * The few things that the segment store asks of a file system, and what each guarantees. One adapter is Node.js; tests have
- * another that crashes.
+ * The few things that the segment store asks of a file system, and what each guarantees. One
+ * adapter is Node.js; tests have another that crashes.
  */
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, unlink } from 'node:fs/promises';
@@ -12,8 +12,9 @@ export interface SegmentFile {
   /** Fixed when the file is made. What has not been written is zeros. */
   readonly size: number;
   /**
-   * Durable when it resolves. After a crash before that any sector may have its old content or its new one. One write at a time. When it
-   * rejects, nothing is known of these bytes: also a later write of others does not make them durable.
+   * Durable when it resolves. After a crash before that any sector may have its old content or its
+   * new one. One write at a time. When it rejects, nothing is known of these bytes: also a later
+   * write of others does not make them durable.
    */
   write(bytes: Buffer, offset: number): Promise<void>;
   /** Makes the size durable. */
@@ -23,7 +24,10 @@ export interface SegmentFile {
   close(): Promise<void>;
 }
 
-/** Names are durable after `sync`; until then a crash may bring back the old ones. Rejections are LogStoreWriteError. */
+/**
+ * Names are durable after `sync`; until then a crash may bring back the old ones. Rejections are
+ * LogStoreWriteError.
+ */
 export interface SegmentFolder {
   readonly path: string;
   list(): Promise<string[]>;
@@ -36,14 +40,18 @@ export interface SegmentFolder {
 }
 
 /**
- * Blocks are allocated and zeroed this far ahead of a small write, so that most writes change no metadata of the file: a sync is
- * then one write to the disk instead of two. A larger write is worth its own allocation.
+ * Blocks are allocated and zeroed this far ahead of a small write, so that most writes change no
+ * metadata of the file: a sync is then one write to the disk instead of two. A larger write is
+ * worth its own allocation.
  */
 const AHEAD_BYTES = 256 * 1024;
 const SMALL_BYTES = 32 * 1024;
 const ZEROS = Buffer.alloc(AHEAD_BYTES);
 
-/** With this flag a write and its sync are one system call and one trip to the thread pool. Elsewhere it may leave out the disk's cache. */
+/**
+ * With this flag a write and its sync are one system call and one trip to the thread pool.
+ * Elsewhere it may leave out the disk's cache.
+ */
 const SYNC_FLAG = process.platform === 'linux' ? constants.O_DSYNC : 0;
 
 export class NodeFolder implements SegmentFolder {

@@ -1,6 +1,7 @@
 /**
- * Where the entries of one group lie: for each record with entries of it 24 bytes in typed arrays, found by bisection. It
- * grows with the records of the log, each of which holds at least one entry. With room to grow it takes 24 to 36 bytes a record.
+ * Where the entries of one group lie: for each record with entries of it 24 bytes in typed arrays,
+ * found by bisection. It grows with the records of the log, each of which holds at least one entry.
+ * With room to grow it takes 24 to 36 bytes a record.
  */
 import type { Index } from '../../raft/entry.js';
 
@@ -25,7 +26,10 @@ export class GroupIndex {
   #start = 0;
   #end = 0;
 
-  /** `onChange` hears of each record that is taken in, with its length, or goes, with the negative length. */
+  /**
+   * `onChange` hears of each record that is taken in, with its length, or goes, with the negative
+   * length.
+   */
   constructor(private readonly onChange: (segment: number, bytes: number) => void) {}
 
   /** Records. */
@@ -54,7 +58,10 @@ export class GroupIndex {
     while (this.size > 0 && this.#last(this.#start) <= base) this.#drop(this.#start++);
   }
 
-  /** The entries of `place` are read from there from now on. Takes time that grows with the index: for use when a segment begins. */
+  /**
+   * The entries of `place` are read from there from now on. Takes time that grows with the index:
+   * for use when a segment begins.
+   */
   replace(place: Place): void {
     const last = place.firstIndex + place.count - 1;
     const behind: Place[] = [];
@@ -80,7 +87,10 @@ export class GroupIndex {
     return next === lastIndex + 1;
   }
 
-  /** Records with the entries from `from` to `to`: as many as it takes for about `bytesMax` bytes, but at least one. */
+  /**
+   * Records with the entries from `from` to `to`: as many as it takes for about `bytesMax` bytes,
+   * but at least one.
+   */
   find(from: Index, to: Index, bytesMax: number): Place[] {
     const places: Place[] = [];
     let bytes = 0;

@@ -1,11 +1,13 @@
 /**
- * One process at a time may have a folder. Node.js has no file locks, so the lock is a socket in the folder on which its holder
- * listens: the kernel closes it with the process, however that ends, and it works between containers that share the folder.
- * (Not between machines: a folder on a network file system must not be given to two.)
+ * One process at a time may have a folder. Node.js has no file locks, so the lock is a socket in
+ * the folder on which its holder listens: the kernel closes it with the process, however that ends,
+ * and it works between containers that share the folder. (Not between machines: a folder on a
+ * network file system must not be given to two.)
  *
- * Each process makes a socket under a name of its own, and only then looks for others. Of two processes one has made its socket before
- * the other looks, so at least one sees the other. A socket that does not answer belongs to a process that is gone; its
- * name is never used again, so removing it removes nothing else.
+ * Each process makes a socket under a name of its own, and only then looks for others. Of two
+ * processes one has made its socket before the other looks, so at least one sees the other. A
+ * socket that does not answer belongs to a process that is gone; its name is never used again, so
+ * removing it removes nothing else.
  */
 import { randomBytes, randomInt } from 'node:crypto';
 import { type FileHandle, open, readdir, rename, unlink } from 'node:fs/promises';
@@ -19,11 +21,17 @@ import { LogStoreWriteError } from '../port.js';
 const NAME = /^lock\.[0-9a-f]{16}(\.new)?$/;
 export const isLock = (file: string): boolean => NAME.test(file);
 
-/** Two that start at the same moment see each other and step back; one of them is first at the next try. */
+/**
+ * Two that start at the same moment see each other and step back; one of them is first at the next
+ * try.
+ */
 const TRIES = 3;
 const PAUSE_MS = [20, 80] as const;
 
-/** Returns what gives the lock back. Rejects with LogStoreLockedError, or LogStoreWriteError when there can be no lock. */
+/**
+ * Returns what gives the lock back. Rejects with LogStoreLockedError, or LogStoreWriteError when
+ * there can be no lock.
+ */
 export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   for (let tries = 1; ; tries++) {
     const release = await announce(folder);

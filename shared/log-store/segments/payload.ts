@@ -1,5 +1,6 @@
 /**
- * What the records of a segment say, as bytes. Pure. Numbers are varints, texts are UTF-8 behind their length.
+ * What the records of a segment say, as bytes. Pure. Numbers are varints, texts are UTF-8 behind
+ * their length.
  *
  *   checkpoint    all but the entries, as it is where the segment begins: JSON
  *   server        promise limit, numbers of segments that are dropped
@@ -42,7 +43,10 @@ export interface Checkpoint {
   readonly promiseLimit: Timestamp;
   /** Of every group that was ever written. */
   readonly heads: readonly (readonly [GroupId, GroupHead])[];
-  /** All older segments that have something that is needed, and in any case the one before; in order. */
+  /**
+   * All older segments that have something that is needed, and in any case the one before; in
+   * order.
+   */
   readonly segments: readonly SegmentEntry[];
 }
 
@@ -53,7 +57,10 @@ export interface End {
 
 export const encodeJson = (value: Checkpoint | End): Buffer => Buffer.from(JSON.stringify(value));
 
-/** The JSON at the beginning of a payload; undefined when there is none. What it says is what was written: its record was intact. */
+/**
+ * The JSON at the beginning of a payload; undefined when there is none. What it says is what was
+ * written: its record was intact.
+ */
 export function decodeJson<T extends Checkpoint | End>(payload: Buffer): T | undefined {
   try {
     return JSON.parse(payload.toString('utf8', 0, payload.lastIndexOf('}') + 1)) as T;

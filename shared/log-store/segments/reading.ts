@@ -1,4 +1,7 @@
-/** Reading entries back: which pieces of which files to read, and that what is read is what was written. */
+/**
+ * Reading entries back: which pieces of which files to read, and that what is read is what was
+ * written.
+ */
 import type { GroupId, Index, LogEntry, Term } from '../../raft/entry.js';
 import { WireError } from '../../wire/wire-error.js';
 import { LogStoreCorruptError } from '../port.js';
@@ -7,7 +10,9 @@ import { entriesOf, readGroup } from './payload.js';
 import { readHeader, readPayload } from './record.js';
 import type { Segment } from './segment.js';
 
-/** Records that lie near each other are read at once: up to this much, over gaps up to this (bytes). */
+/**
+ * Records that lie near each other are read at once: up to this much, over gaps up to this (bytes).
+ */
 const SPAN_BYTES_MAX = 1024 * 1024;
 const GAP_BYTES_MAX = 64 * 1024;
 
@@ -42,7 +47,10 @@ export function runsOf(places: readonly Place[]): Place[][] {
   return runs;
 }
 
-/** The entries in a span that lie in `places`, as views of what is read. Rejects with LogStoreCorruptError. */
+/**
+ * The entries in a span that lie in `places`, as views of what is read. Rejects with
+ * LogStoreCorruptError.
+ */
 export async function readSpan(segment: Segment, group: GroupId, places: readonly Place[]): Promise<LogEntry[]> {
   const [first, last] = [places[0], places[places.length - 1]];
   if (first === undefined || last === undefined) return [];

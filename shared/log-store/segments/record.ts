@@ -4,16 +4,21 @@
  *   id (8)   offset (4)   length (4)   following (4)   sequence (6)   kind (1)   mask (1)   CRC-32 of these (4)
  *   CRC-32 of what comes behind it, begun with the one before (4)   payload   fill (1 to 32 bytes, 0x5a)
  *
- * `id` is the random id of the segment and `offset` the place in it, so that stale bytes, or those of another file, can never
- * pass for a record. `following` counts the bytes of the same batch behind this record: a batch is there when the record with
- * `following` 0 is. All numbers are little-endian.
+ * `id` is the random id of the segment and `offset` the place in it, so that stale bytes, or those
+ * of another file, can never pass for a record. `following` counts the bytes of the same batch
+ * behind this record: a batch is there when the record with `following` 0 is. All numbers are
+ * little-endian.
  *
- * Three properties let tail.ts tell a record that was never finished from one that is damaged. A header lies within one sector.
- * The last byte of a record is not zero. No sector that a record fills is all zeros: a payload that has one is masked.
+ * Three properties let tail.ts tell a record that was never finished from one that is damaged. A
+ * header lies within one sector. The last byte of a record is not zero. No sector that a record
+ * fills is all zeros: a payload that has one is masked.
  */
 import { crc32 } from '../checksum.js';
 
-/** Records begin and end at multiples of this, so that a header never lies across a border of sectors. */
+/**
+ * Records begin and end at multiples of this, so that a header never lies across a border of
+ * sectors.
+ */
 export const ALIGNMENT = 32;
 /** What a disk writes as a whole; larger sectors are several of these. */
 export const SECTOR_BYTES = 512;
@@ -45,8 +50,8 @@ export function recordLength(payloadBytes: number): number {
 }
 
 /**
- * Completes the record at `at` of `bytes`, which holds its payload already, with fill up to `header.length`.
- * `header.mask` is chosen here.
+ * Completes the record at `at` of `bytes`, which holds its payload already, with fill up to
+ * `header.length`. `header.mask` is chosen here.
  */
 export function sealRecord(bytes: Buffer, at: number, payloadBytes: number, id: Buffer, header: RecordHeader): void {
   const end = at + header.length;
@@ -70,7 +75,10 @@ export function sealRecord(bytes: Buffer, at: number, payloadBytes: number, id: 
   bytes.writeUInt32LE(crc32(bytes.subarray(at + PAYLOAD_AT, end), headerCrc), at + HEADER_BYTES);
 }
 
-/** The header at `at` of `bytes`, which should be at `offset` of the segment `id`; undefined when there is no intact one. */
+/**
+ * The header at `at` of `bytes`, which should be at `offset` of the segment `id`; undefined when
+ * there is no intact one.
+ */
 export function readHeader(bytes: Buffer, at: number, id: Buffer, offset: number): RecordHeader | undefined {
   if (at + HEADER_BYTES > bytes.length || id.compare(bytes, at, at + ID_BYTES) !== 0) return undefined;
   if (crc32(bytes.subarray(at, at + CRC_AT)) !== bytes.readUInt32LE(at + CRC_AT)) return undefined;
@@ -86,8 +94,8 @@ export function readHeader(bytes: Buffer, at: number, id: Buffer, offset: number
 }
 
 /**
- * The payload behind an intact header, with the fill; undefined when it is not whole and intact. A view of `bytes` unless it
- * is masked.
+ * The payload behind an intact header, with the fill; undefined when it is not whole and intact. A
+ * view of `bytes` unless it is masked.
  */
 export function readPayload(bytes: Buffer, at: number, { length, mask }: RecordHeader): Buffer | undefined {
   const end = at + length;
@@ -100,7 +108,10 @@ export function readPayload(bytes: Buffer, at: number, { length, mask }: RecordH
   return record.subarray(PAYLOAD_AT);
 }
 
-/** Whether a whole sector between `from` and `to` is zeros. `bytes[0]` is at offset `shift` of the file. */
+/**
+ * Whether a whole sector between `from` and `to` is zeros. `bytes[0]` is at offset `shift` of the
+ * file.
+ */
 export function hasZeroSector(bytes: Buffer, from: number, to: number, shift: number): boolean {
   const past = (from + shift) % SECTOR_BYTES;
   for (let at = past === 0 ? from : from + SECTOR_BYTES - past; at + SECTOR_BYTES <= to; at += SECTOR_BYTES) {
@@ -110,8 +121,8 @@ export function hasZeroSector(bytes: Buffer, from: number, to: number, shift: nu
 }
 
 /**
- * Turns a payload with sectors of zeros into one without, and back. The stream of bytes depends on the segment's random id: a
- * client cannot make up a payload that it turns into zeros.
+ * Turns a payload with sectors of zeros into one without, and back. The stream of bytes depends on
+ * the segment's random id: a client cannot make up a payload that it turns into zeros.
  */
 function applyMask(bytes: Buffer, at: number, end: number, mask: number): void {
   let state = bytes.readUInt32LE(at) ^ Math.imul(mask, 0x9e37_79b1);

@@ -1,6 +1,6 @@
 /**
- * Opening a folder that holds a store: which segment is the newest, what all of them say, and whether anything is missing or is not
- * what was written. Reads everything, changes nothing.
+ * Opening a folder that holds a store: which segment is the newest, what all of them say, and
+ * whether anything is missing or is not what was written. Reads everything, changes nothing.
  */
 import { join } from 'node:path';
 import { WireError } from '../../wire/wire-error.js';
@@ -19,11 +19,17 @@ export interface Recovered {
   readonly newest: Segment;
   /** Segments of this store that are needed no more. */
   readonly garbage: readonly Segment[];
-  /** The last batch of the newest segment, which may not be on the disk yet though it can be read. Empty when there is none. */
+  /**
+   * The last batch of the newest segment, which may not be on the disk yet though it can be read.
+   * Empty when there is none.
+   */
   readonly lastBatch: Buffer;
 }
 
-/** `numbers` are those of the segments in the folder, at least one, in order. Rejections as those of SegmentLogStore.open. */
+/**
+ * `numbers` are those of the segments in the folder, at least one, in order. Rejections as those of
+ * SegmentLogStore.open.
+ */
 export async function recover(
   folder: SegmentFolder,
   numbers: readonly number[],
@@ -120,7 +126,10 @@ class Recovery {
     return segment;
   }
 
-  /** One that a crash has left behind after it was dropped. A file that is not of this store is nothing to remove. */
+  /**
+   * One that a crash has left behind after it was dropped. A file that is not of this store is
+   * nothing to remove.
+   */
   async #openGarbage(number: number, { checkpoint }: Segment): Promise<Segment> {
     const segment = await this.#open(number);
     if (segment.checkpoint.store === checkpoint.store) return segment;
@@ -161,7 +170,10 @@ class Recovery {
     return Buffer.from(bytes.subarray(last, segment.end));
   }
 
-  /** Gives `use` one batch after the other, up to the first that is not whole, and sets the segment's end behind them. */
+  /**
+   * Gives `use` one batch after the other, up to the first that is not whole, and sets the
+   * segment's end behind them.
+   */
   #readBatches(segment: Segment, bytes: Buffer, use: (records: readonly StoredRecord[]) => void): void {
     for (;;) {
       const records = batchAt(bytes, segment.end, segment.id, segment.sequence + 1);

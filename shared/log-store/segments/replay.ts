@@ -1,9 +1,10 @@
 /**
  * What the batches of the segments amount to, one after the other. Pure.
  *
- * The checkpoint of the newest segment and the batches behind it say everything but where the entries lie. That comes from all segments, in
- * order. Segments that were dropped are missing in between, so until the newest one there may be gaps, and places of entries that are gone.
- * In the end each entry of the log has the place that was last written for it, and nothing else has one.
+ * The checkpoint of the newest segment and the batches behind it say everything but where the
+ * entries lie. That comes from all segments, in order. Segments that were dropped are missing in
+ * between, so until the newest one there may be gaps, and places of entries that are gone. In the
+ * end each entry of the log has the place that was last written for it, and nothing else has one.
  */
 import type { Timestamp } from '../../raft/entry.js';
 import { headsAfter } from '../head.js';
@@ -21,7 +22,10 @@ export interface StoredRecord {
   readonly payload: Buffer;
 }
 
-/** The batch at `offset` of a segment's bytes; undefined when there is no whole and intact one with that number. */
+/**
+ * The batch at `offset` of a segment's bytes; undefined when there is no whole and intact one with
+ * that number.
+ */
 export function batchAt(bytes: Buffer, offset: number, id: Buffer, sequence: number): StoredRecord[] | undefined {
   const records: StoredRecord[] = [];
   for (let at = offset, following = 1; following > 0; ) {
@@ -42,7 +46,10 @@ export function endOf(records: readonly StoredRecord[]): number {
   return last === undefined ? 0 : last.offset + last.length;
 }
 
-/** A batch of a segment before the newest: only where its entries lie. Throws WireError when it cannot be decoded. */
+/**
+ * A batch of a segment before the newest: only where its entries lie. Throws WireError when it
+ * cannot be decoded.
+ */
 export function placeOlder(state: StoreState, records: readonly StoredRecord[], segment: number): void {
   for (const { kind, payload, offset, length } of records) {
     if (kind !== RecordKind.group && kind !== RecordKind.carried) continue;
@@ -55,7 +62,10 @@ export function placeOlder(state: StoreState, records: readonly StoredRecord[], 
   }
 }
 
-/** All older segments have been placed; what their batches dropped or covered later has no place any more. */
+/**
+ * All older segments have been placed; what their batches dropped or covered later has no place any
+ * more.
+ */
 export function beginNewest(state: StoreState): void {
   for (const [group, { base, lastIndex }] of state.heads) {
     state.indexOf(group).truncate(lastIndex + 1);
@@ -64,8 +74,8 @@ export function beginNewest(state: StoreState): void {
 }
 
 /**
- * The next batch of the newest segment. Returns the numbers of the segments that it drops. Throws WireError when it cannot be
- * decoded, LogStoreUsageError when it does not fit.
+ * The next batch of the newest segment. Returns the numbers of the segments that it drops. Throws
+ * WireError when it cannot be decoded, LogStoreUsageError when it does not fit.
  */
 export function applyNewest(state: StoreState, records: readonly StoredRecord[], segment: number): readonly number[] {
   const writes: GroupWrite[] = [];

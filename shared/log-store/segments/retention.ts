@@ -1,12 +1,16 @@
 /**
- * How much of the disk the store takes. A segment of which no entry can be read any more is dropped. A group that is written seldom would
- * hold on to old segments; so when less than half of all segments is live, the live entries of the emptiest one are written again,
- * and it is dropped, too. Pure.
+ * How much of the disk the store takes. A segment of which no entry can be read any more is
+ * dropped. A group that is written seldom would hold on to old segments; so when less than half of
+ * all segments is live, the live entries of the emptiest one are written again, and it is dropped,
+ * too. Pure.
  */
 
 /** Segments that may lie about beside twice what is live. */
 const SPARE_SEGMENTS = 3;
-/** A segment is not emptied when this much of it is live (bytes): what is written again at once is bounded. */
+/**
+ * A segment is not emptied when this much of it is live (bytes): what is written again at once is
+ * bounded.
+ */
 const CARRIED_BYTES_MAX = 4 * 1024 * 1024;
 
 export interface SegmentUse {
@@ -14,7 +18,10 @@ export interface SegmentUse {
   readonly file: { readonly size: number };
 }
 
-/** The one of the older segments that is to be emptied, if any. `sizeBytes` is that of an ordinary segment. */
+/**
+ * The one of the older segments that is to be emptied, if any. `sizeBytes` is that of an ordinary
+ * segment.
+ */
 export function segmentToEmpty<S extends SegmentUse>(segments: readonly S[], sizeBytes: number): S | undefined {
   const size = segments.reduce((sum, { file }) => sum + file.size, 0);
   const live = segments.reduce((sum, segment) => sum + segment.live, 0);

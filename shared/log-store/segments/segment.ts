@@ -1,5 +1,6 @@
 /**
- * One segment file: how it is made, how it is told that the next one goes on, and what is at its front and its end.
+ * One segment file: how it is made, how it is told that the next one goes on, and what is at its
+ * front and its end.
  *
  *   checkpoint   batch*   zeros   end (in the last sector)
  */
@@ -62,8 +63,8 @@ export class Segment {
   }
 
   /**
-   * Makes a segment that begins with `checkpoint`. It has its name only when it is whole and durable. Rejects with
-   * LogStoreWriteError; what is left then is replaced by the next attempt.
+   * Makes a segment that begins with `checkpoint`. It has its name only when it is whole and
+   * durable. Rejects with LogStoreWriteError; what is left then is replaced by the next attempt.
    */
   static async create(folder: SegmentFolder, checkpoint: Checkpoint): Promise<Segment> {
     const id = randomBytes(ID_BYTES);
@@ -130,13 +131,19 @@ export class Segment {
     return this.file.read(0, this.endAt);
   }
 
-  /** Makes it durable that `next` goes on where this one ends. May be repeated after a failure, with the same one only. */
+  /**
+   * Makes it durable that `next` goes on where this one ends. May be repeated after a failure, with
+   * the same one only.
+   */
   writeEnd(next: Segment): Promise<void> {
     const end: End = { number: next.number, id: next.id.toString('hex') };
     return this.file.write(recordOf(RecordKind.end, encodeJson(end), this.id, this.endAt, this.sequence), this.endAt);
   }
 
-  /** Which segment goes on, or undefined when none does: also when the end was being written at a crash. */
+  /**
+   * Which segment goes on, or undefined when none does: also when the end was being written at a
+   * crash.
+   */
   async readEnd(): Promise<End | undefined> {
     const sector = await this.file.read(this.endAt, SECTOR_BYTES);
     const header = readHeader(sector, 0, this.id, this.endAt);

@@ -1,4 +1,7 @@
-/** What the store knows in memory: its segments, the head of every group, and where its entries lie. Pure. */
+/**
+ * What the store knows in memory: its segments, the head of every group, and where its entries lie.
+ * Pure.
+ */
 import type { GroupId, Timestamp } from '../../raft/entry.js';
 import { EMPTY_HEAD, type GroupHead, headOnBase } from '../head.js';
 import type { GroupWrite } from '../port.js';
@@ -30,7 +33,10 @@ export class StoreState {
     return made;
   }
 
-  /** Takes note of writes, each with the place of its entries if it has any, after which the heads are `heads`. */
+  /**
+   * Takes note of writes, each with the place of its entries if it has any, after which the heads
+   * are `heads`.
+   */
   apply(
     writes: readonly GroupWrite[],
     places: readonly (Place | undefined)[],

@@ -1,22 +1,30 @@
 /**
- * SegmentLogStore: the logs of all groups of a server in one sequence of append-only files. A write is one batch of records at the end of
- * the newest segment, durable with one system call. record.ts has the bytes, segment.ts the file, recovery.ts the opening.
+ * SegmentLogStore: the logs of all groups of a server in one sequence of append-only files. A write
+ * is one batch of records at the end of the newest segment, durable with one system call. record.ts
+ * has the bytes, segment.ts the file, recovery.ts the opening.
  *
  * What must hold, so that neither a crash nor a failed write loses or invents anything:
  *
- *  S1. Batches are numbered without a gap over all segments. The next one is written when the one before is durable: only the last
- *      batch of the newest segment can be unfinished, and a file is zeros behind it (tail.ts decides by that).
- *  S2. A segment gets its name when its checkpoint is durable. The checkpoint has all that is not an entry, and names every older
- *      segment that is needed, with its id and where it ends. What lies behind that end does not count, whatever it is.
- *  S3. The switch to the next segment is done when the end of the one before is durable, and names it; before that nothing is written
- *      to it but its checkpoint. So the newest segment is the only one without an end: if it is lost, the end of the one before shows it.
- *  S4. After a write that failed nothing is known of its bytes, and the segment takes no more batches: the store switches to another, whose
- *      checkpoint leaves the failed batch out. The end is written at a place of its own, and the same one until it succeeds.
- *  S5. A segment is removed when no live entry is in it (carried ones lie elsewhere), and when that is durable: the checkpoint of
- *      a segment that has been switched to does not name it, or a batch drops it. Removing may be undone by a crash: it is done again.
- *  S6. What an opening can read may not be on the disk yet. So it writes the last batch again, and switches, before it gives it out.
+ *  S1. Batches are numbered without a gap over all segments. The next one is written when the one
+ *      before is durable: only the last batch of the newest segment can be unfinished, and a file
+ *      is zeros behind it (tail.ts decides by that).
+ *  S2. A segment gets its name when its checkpoint is durable. The checkpoint has all that is not
+ *      an entry, and names every older segment that is needed, with its id and where it ends. What
+ *      lies behind that end does not count, whatever it is.
+ *  S3. The switch to the next segment is done when the end of the one before is durable, and names
+ *      it; before that nothing is written to it but its checkpoint. So the newest segment is the
+ *      only one without an end: if it is lost, the end of the one before shows it.
+ *  S4. After a write that failed nothing is known of its bytes, and the segment takes no more
+ *      batches: the store switches to another, whose checkpoint leaves the failed batch out. The
+ *      end is written at a place of its own, and the same one until it succeeds.
+ *  S5. A segment is removed when no live entry is in it (carried ones lie elsewhere), and when that
+ *      is durable: the checkpoint of a segment that has been switched to does not name it, or a
+ *      batch drops it. Removing may be undone by a crash: it is done again.
+ *  S6. What an opening can read may not be on the disk yet. So it writes the last batch again, and
+ *      switches, before it gives it out.
  *
- * In memory it keeps the head of every group, and 24 to 36 bytes for each record (group-index.ts); entries are read from the files.
+ * In memory it keeps the head of every group, and 24 to 36 bytes for each record (group-index.ts);
+ * entries are read from the files.
  */
 import type { GroupId, Index, LogEntry } from '../../raft/entry.js';
 import { LogStoreLegacyError } from '../errors.js';
@@ -62,9 +70,9 @@ export class SegmentLogStore implements LogStore {
 
   /**
    * Opens the folder, or makes a new store in it.
-   * @throws LogStoreLockedError when another process has it open, LogStoreIdentityError when it is another server's,
-   * LogStoreFormatError or LogStoreLegacyError when another version wrote it, LogStoreCorruptError when it is damaged, LogStoreWriteError when
-   * the file system refuses.
+   * @throws LogStoreLockedError when another process has it open, LogStoreIdentityError when it is
+   *   another server's, LogStoreFormatError or LogStoreLegacyError when another version wrote it,
+   *   LogStoreCorruptError when it is damaged, LogStoreWriteError when the file system refuses.
    */
   static async open(options: SegmentLogStoreOptions): Promise<SegmentLogStore> {
     const folder = await NodeFolder.open(options.folder);
@@ -197,7 +205,10 @@ export class SegmentLogStore implements LogStore {
     }
   }
 
-  /** Reads the next records that are wanted. Their files stay open for as long as this read is among the running ones. */
+  /**
+   * Reads the next records that are wanted. Their files stay open for as long as this read is among
+   * the running ones.
+   */
   async #collect(group: GroupId, collector: Collector, to: Index): Promise<void> {
     const { nextIndex } = collector;
     const places = this.state.indexOf(group).find(nextIndex, to, collector.room);
@@ -210,7 +221,10 @@ export class SegmentLogStore implements LogStore {
     throw new LogStoreCorruptError(this.folder.path, `entry ${nextIndex} of group ${group} is missing`);
   }
 
-  /** In the background, when no running read needs them. One that fails is removed by the next opening. */
+  /**
+   * In the background, when no running read needs them. One that fails is removed by the next
+   * opening.
+   */
   #remove(segments: readonly Segment[]): void {
     if (segments.length === 0) return;
     const reads = [...this.#reads];

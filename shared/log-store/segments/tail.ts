@@ -1,13 +1,16 @@
 /**
- * What lies behind the last whole batch of the newest segment: nothing, a batch that was never finished, or damage. Pure.
+ * What lies behind the last whole batch of the newest segment: nothing, a batch that was never
+ * finished, or damage. Pure.
  *
- * One write at a time is under way, and the next one begins when it is durable. So at most one batch is unfinished, it was
- * not acknowledged, and nothing was written behind it. Before a batch was written its place was zeros, up to the end of the
- * file. A crash leaves each sector of it as it was before or as it should be, or (in one sector) a beginning of what it should
- * be. By the properties of records (record.ts) an unfinished batch shows zeros where a whole one cannot have any. Whatever
- * cannot be explained in this way is damage.
+ * One write at a time is under way, and the next one begins when it is durable. So at most one
+ * batch is unfinished, it was not acknowledged, and nothing was written behind it. Before a batch
+ * was written its place was zeros, up to the end of the file. A crash leaves each sector of it as
+ * it was before or as it should be, or (in one sector) a beginning of what it should be. By the
+ * properties of records (record.ts) an unfinished batch shows zeros where a whole one cannot have
+ * any. Whatever cannot be explained in this way is damage.
  *
- * Not told apart from an unfinished batch: a last batch of which a whole sector, or the very last byte, has become zero.
+ * Not told apart from an unfinished batch: a last batch of which a whole sector, or the very last
+ * byte, has become zero.
  */
 import { HEADER_BYTES, hasZeroSector, readHeader, SECTOR_BYTES } from './record.js';
 
@@ -22,7 +25,10 @@ export interface TailPlace {
   readonly sequence: number;
 }
 
-/** `bytes` from `at` on, where no whole batch begins. They reach to where nothing else can have been written. */
+/**
+ * `bytes` from `at` on, where no whole batch begins. They reach to where nothing else can have been
+ * written.
+ */
 export function tailOf(bytes: Buffer, at: number, { id, shift, sequence }: TailPlace): Tail {
   const end = endOfData(bytes);
   if (end <= at) return 'empty';

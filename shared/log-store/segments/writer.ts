@@ -1,6 +1,6 @@
 /**
- * Writing to the sequence of segments: batches go to the end of the newest one, which gives way to the next when it is full, or when a
- * write to it failed. Holds S1 to S5 of store.ts.
+ * Writing to the sequence of segments: batches go to the end of the newest one, which gives way to
+ * the next when it is full, or when a write to it failed. Holds S1 to S5 of store.ts.
  */
 import { LogStoreWriteError } from '../port.js';
 import { BatchBuffer, type BatchRecord } from './batch.js';
@@ -28,7 +28,9 @@ export class SegmentWriter {
     private readonly remove: (segments: readonly Segment[]) => void,
   ) {}
 
-  /** Whether the next batch may go where the one before went, if it has no more than so many bytes. */
+  /**
+   * Whether the next batch may go where the one before went, if it has no more than so many bytes.
+   */
   hasRoom(bytes: number): boolean {
     return !this.#failed && bytes <= this.current.room;
   }
@@ -39,8 +41,8 @@ export class SegmentWriter {
   }
 
   /**
-   * Writes the next batch, for which there is room. Returns where each record with entries lies. Rejects with LogStoreWriteError: then
-   * the batch does not count, and never will.
+   * Writes the next batch, for which there is room. Returns where each record with entries lies.
+   * Rejects with LogStoreWriteError: then the batch does not count, and never will.
    */
   async append(buffer: BatchBuffer): Promise<(Place | undefined)[]> {
     const { file, id, end, sequence, number } = this.current;
@@ -48,7 +50,8 @@ export class SegmentWriter {
       await file.write(buffer.seal(id, end, sequence + 1), end);
     } catch (error) {
       this.#failed = true;
-      // At once, so that nothing is left of it even when the process ends next; else before the next write.
+      // At once, so that nothing is left of it even when the process ends next; else before the
+      // next write.
       await this.switch(0).catch(() => undefined);
       throw error;
     }
@@ -57,7 +60,10 @@ export class SegmentWriter {
     return buffer.records.map((record) => placeOf(record, number, end));
   }
 
-  /** Goes on in a new segment, with room for a batch of `bytes`. Rejects with LogStoreWriteError: then it is to be tried again. */
+  /**
+   * Goes on in a new segment, with room for a batch of `bytes`. Rejects with LogStoreWriteError:
+   * then it is to be tried again.
+   */
   async switch(bytes: number): Promise<void> {
     this.#next ??= await Segment.create(this.folder, nextCheckpoint(this.options, this.state, this.current, bytes));
     await this.current.writeEnd(this.#next);
@@ -71,7 +77,10 @@ export class SegmentWriter {
     this.remove(free);
   }
 
-  /** Writes the live entries of the emptiest segment again, if it is time for that, and leaves room for `bytes`. */
+  /**
+   * Writes the live entries of the emptiest segment again, if it is time for that, and leaves room
+   * for `bytes`.
+   */
   async emptyOne(bytes: number): Promise<void> {
     const older = [...this.state.segments.values()].filter((segment) => segment.live > 0 && segment !== this.current);
     const segment = segmentToEmpty(older, segmentBytesOf(this.options));
@@ -92,7 +101,9 @@ export class SegmentWriter {
     }
   }
 
-  /** Leaves nothing of a batch that failed, if that can be had. The segments of the state stay open. */
+  /**
+   * Leaves nothing of a batch that failed, if that can be had. The segments of the state stay open.
+   */
   async close(): Promise<void> {
     if (this.#failed) {
       await this.switch(0).catch((error: unknown) => {
