@@ -1,6 +1,7 @@
 /**
- * The health of this process for others: `<c>.admin.health` and `<c>.admin.health.<server>` on NATS, metrics, probes, and the log. It has a
- * connection of its own, so that it answers while a service cannot start, and also for services that have no answers of their own.
+ * The health of this process for others: `<c>.admin.health` and `<c>.admin.health.<server>` on
+ * NATS, metrics, probes, and the log. It has a connection of its own, so that it answers while a
+ * service cannot start, and also for services that have no answers of their own.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/nats-core';

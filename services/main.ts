@@ -4,9 +4,11 @@
  *
  *     node dist/services/main.js replica merger applier
  *
- * Each is configured by environment variables (shared/config). One that cannot start or cannot go on is started again, alone, until it
- * can (services/supervisor.ts). Stops in order on SIGTERM or SIGINT with exit code 0. Ends with exit code 2 when the configuration is wrong,
- * and with exit code 1 when something has happened that no other try mends (shared/config/service.ts), or that nothing has caught.
+ * Each is configured by environment variables (shared/config). One that cannot start or cannot go
+ * on is started again, alone, until it can (services/supervisor.ts). Stops in order on SIGTERM or
+ * SIGINT with exit code 0. Ends with exit code 2 when the configuration is wrong, and with exit
+ * code 1 when something has happened that no other try mends (shared/config/service.ts), or that
+ * nothing has caught.
  */
 import { applierConfig, ConfigError, commonConfig, replicaConfig } from '../shared/config/config.js';
 import { exitCodeOf, type Service } from '../shared/config/service.js';
@@ -26,14 +28,18 @@ import type { Clocks } from './replica/runner.js';
 import { type SupervisedService, Supervisor } from './supervisor.js';
 
 /**
- * For tests only: this many milliseconds are added to the machine's clock as the replica of this process sees it. Read nowhere else,
- * and said aloud at the start: nobody has it set by accident for long.
+ * For tests only: this many milliseconds are added to the machine's clock as the replica of this
+ * process sees it. Read nowhere else, and said aloud at the start: nobody has it set by accident
+ * for long.
  */
 const TEST_CLOCK_OFFSET = 'CRAFT_TEST_CLOCK_OFFSET_MS';
 
 type Start = (links: Links, signal: AbortSignal) => Promise<Service>;
 
-/** Of each service: reads its configuration and what it names, and gives what starts it. Rejects with ConfigError; opens nothing. */
+/**
+ * Of each service: reads its configuration and what it names, and gives what starts it. Rejects
+ * with ConfigError; opens nothing.
+ */
 const SERVICES: Readonly<Record<ServiceName, (logger: Logger) => Promise<Start>>> = {
   replica: async (logger) => {
     const config = replicaConfig();
@@ -123,7 +129,10 @@ function isService(name: string): name is ServiceName {
   return Object.hasOwn(SERVICES, name);
 }
 
-/** Its restarts are counted beside its own metrics, which end with each of its lives; and the port stays open between them. */
+/**
+ * Its restarts are counted beside its own metrics, which end with each of its lives; and the port
+ * stays open between them.
+ */
 async function supervised(
   name: ServiceName,
   { cluster, server, metricsPort, metricsAddress }: ReturnType<typeof commonConfig>,
@@ -150,7 +159,10 @@ async function supervised(
   };
 }
 
-/** What a handler of the user's left behind has failed: its defect, not one of the service. Everything else ends the process, as ever. */
+/**
+ * What a handler of the user's left behind has failed: its defect, not one of the service.
+ * Everything else ends the process, as ever.
+ */
 function surviveHandlers(logger: Logger): void {
   const onStray = (error: unknown) => {
     const handler = currentHandler();

@@ -1,13 +1,15 @@
 /**
- * Which of a process's services is started, stopped and started again, and when: events in, effects out, time as input (milliseconds of a
- * clock that never goes back). services/supervisor.ts does the effects.
+ * Which of a process's services is started, stopped and started again, and when: events in, effects
+ * out, time as input (milliseconds of a clock that never goes back). services/supervisor.ts does
+ * the effects.
  *
  *     new ──▶ starting ──▶ running ──▶ closing ──▶ pausing ──▶ starting …
  *                 └────────────────────────────────▲  └──▶ down
  *
- * A service that fails is closed, and started again after a pause that doubles as long as it fails; the others run on. Some failures
- * keep it down for good, and some end the process (shared/config/service.ts). Then, and when it is asked to stop, the services are
- * stopped one after the other in the order given.
+ * A service that fails is closed, and started again after a pause that doubles as long as it fails;
+ * the others run on. Some failures keep it down for good, and some end the process
+ * (shared/config/service.ts). Then, and when it is asked to stop, the services are stopped one
+ * after the other in the order given.
  */
 
 /** Before another try (milliseconds): doubles from the first to the second. */
@@ -19,8 +21,9 @@ export const WELL_MS = 30_000;
 export interface Supervised {
   readonly name: string;
   /**
-   * It keeps a second copy of this server away: the others wait until it has started for the first time, so that a second copy's do not take
-   * over from the first one's. And what it had open must be closed before it is started again.
+   * It keeps a second copy of this server away: the others wait until it has started for the first
+   * time, so that a second copy's do not take over from the first one's. And what it had open must
+   * be closed before it is started again.
    */
   readonly holdsLock: boolean;
 }

@@ -1,4 +1,7 @@
-/** Runs the services of a process, and starts again what fails. What is done when is decided in supervisor-core.ts. */
+/**
+ * Runs the services of a process, and starts again what fails. What is done when is decided in
+ * supervisor-core.ts.
+ */
 import { exitCodeOf, isFinal, type Service, staysDown } from '../shared/config/service.js';
 import type { Logger } from '../shared/telemetry/log.js';
 import { type Effect, type Supervised, SupervisorCore, type Verdict } from './supervisor-core.js';
@@ -7,7 +10,10 @@ import { type Effect, type Supervised, SupervisorCore, type Verdict } from './su
 const CLOSE_MS_MAX = 30_000;
 
 export interface SupervisedService extends Supervised {
-  /** Rejects, with everything closed again, when it cannot start; and soon after `signal` has aborted, if it has not started by then. */
+  /**
+   * Rejects, with everything closed again, when it cannot start; and soon after `signal` has
+   * aborted, if it has not started by then.
+   */
   start(signal: AbortSignal): Promise<Service>;
   /** It is started again. */
   onRestart(): void;
@@ -37,7 +43,9 @@ export class Supervisor {
     this.execute(this.core.begin());
   }
 
-  /** Stops everything, also what is only just starting or between two tries; `onEnd` hears of it. */
+  /**
+   * Stops everything, also what is only just starting or between two tries; `onEnd` hears of it.
+   */
   stop(): void {
     this.execute(this.core.stop());
   }

@@ -1,4 +1,7 @@
-/** Answers to clients: each applied command's result, from the applier of the server that stamped it. */
+/**
+ * Answers to clients: each applied command's result, from the applier of the server that stamped
+ * it.
+ */
 import type { Applied, MergedCommand } from '../../shared/engine/port.js';
 import type { ServerId } from '../../shared/raft/entry.js';
 import type { Answers, ReplyAddress } from '../../shared/wire/answers.js';
@@ -28,7 +31,8 @@ export function answer(
     const { reply, replyFormat, replyNumber = 0 } = command;
     if (reply === '' || command.server !== server || !subjects.isReply(reply)) continue;
     const to = { reply, replyFormat, replyNumber };
-    // Each by itself: one that cannot be sent (a result larger than a message) must not silence the ones after it.
+    // Each by itself: one that cannot be sent (a result larger than a message) must not silence the
+    // ones after it.
     try {
       if (isTrusted) answerOne(answers, to, result);
       else answers.fail(to, 'TIMEOUT_UNKNOWN', UNTRUSTED);

@@ -1,6 +1,6 @@
 /**
- * Whether this server's state goes on: what it says of that on `<c>.admin.applied` and `<c>.admin.applied.<server>` (JSON), and the
- * conditions of the applier that are made of it.
+ * Whether this server's state goes on: what it says of that on `<c>.admin.applied` and
+ * `<c>.admin.applied.<server>` (JSON), and the conditions of the applier that are made of it.
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { VERSION } from '../../shared/config/version.js';
@@ -109,7 +109,9 @@ export class ApplierHealth {
     this.refusal = reason === undefined ? null : { ...beginning(), error: reason };
   }
 
-  /** Why nothing is applied until this server is started with another module; undefined: it goes on. */
+  /**
+   * Why nothing is applied until this server is started with another module; undefined: it goes on.
+   */
   waits(reason: string | undefined): void {
     this.waiting = reason === undefined ? null : { ...beginning(this.waiting), error: reason };
   }

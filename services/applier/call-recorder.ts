@@ -1,4 +1,7 @@
-/** What one batch or query sends to the database: the first calls one by one, and all that follow as one. */
+/**
+ * What one batch or query sends to the database: the first calls one by one, and all that follow as
+ * one.
+ */
 import type { DatabaseCall } from '../../shared/engine/port.js';
 
 /** Calls that are kept one by one. */

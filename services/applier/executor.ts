@@ -1,4 +1,7 @@
-/** Drives the applier core in the real world: the one place where its effects are done, and from where it hears what came of them. */
+/**
+ * Drives the applier core in the real world: the one place where its effects are done, and from
+ * where it hears what came of them.
+ */
 import {
   type AppliedBatch,
   abandon,
@@ -51,7 +54,9 @@ export interface Outside {
   ): void;
   /** These runs of the merged log have come, from its end or from the stream. */
   onArrived(found: WindowAnswer): void;
-  /** A try of a batch begins; what is returned hears of what is sent to the database. For tracing. */
+  /**
+   * A try of a batch begins; what is returned hears of what is sent to the database. For tracing.
+   */
   onApply?(batch: EngineBatch): OnDatabaseCall | undefined;
   /** A batch is committed: when its transaction began (microseconds since the Unix epoch). */
   startUs(): number;
@@ -121,7 +126,10 @@ export class Executor {
     return { engine, lookSinceMs: this.lookSinceMs };
   }
 
-  /** Reads no more; resolves when what has been read is applied and answered, or the engine does not take it. */
+  /**
+   * Reads no more; resolves when what has been read is applied and answered, or the engine does not
+   * take it.
+   */
   async stop(): Promise<void> {
     this.isStopping = true;
     clearTimeout(this.waker);

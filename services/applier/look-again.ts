@@ -1,6 +1,7 @@
 /**
- * A look again at what could not be read. Nothing else may look at it: an applier that follows the end of the log needs its stream no more, and what
- * was said of the stream would stay so for as long as commands come.
+ * A look again at what could not be read. Nothing else may look at it: an applier that follows the
+ * end of the log needs its stream no more, and what was said of the stream would stay so for as
+ * long as commands come.
  */
 export class LookAgain {
   private timer: NodeJS.Timeout | undefined;

@@ -1,4 +1,7 @@
-/** The voters of the cluster, as the own server's replica knows them (T11): their values count in comparisons. */
+/**
+ * The voters of the cluster, as the own server's replica knows them (T11): their values count in
+ * comparisons.
+ */
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { ServerId } from '../../shared/raft/entry.js';
 import { ask } from '../../shared/wire/ask.js';
@@ -6,7 +9,10 @@ import { parseJson } from '../../shared/wire/json.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import { votersReply } from '../../shared/wire/voters.js';
 
-/** Between two looks (milliseconds): members change rarely, and checkpoints are compared for a long time. */
+/**
+ * Between two looks (milliseconds): members change rarely, and checkpoints are compared for a long
+ * time.
+ */
 const LOOK_MS = 10_000;
 const ANSWER_MS_MAX = 2_000;
 

@@ -1,4 +1,7 @@
-/** The metrics of the applier: what it counts, and what each scrape reads of the state and its queue. */
+/**
+ * The metrics of the applier: what it counts, and what each scrape reads of the state and its
+ * queue.
+ */
 import type { LoadedMachine } from '../../shared/engine/loading.js';
 import type { Applied, MergedCommand } from '../../shared/engine/port.js';
 import type { WindowAnswer } from '../../shared/merge/window.js';
@@ -51,7 +54,9 @@ export class ApplierMetrics {
   private arrivals: Arrival[] = [];
   /** When this life of the applier began (microseconds since the Unix epoch). */
   private readonly startUs: number;
-  /** The largest merged index that was answered in this life; it does not go back with the state. */
+  /**
+   * The largest merged index that was answered in this life; it does not go back with the state.
+   */
   private answeredIndex: Index = 0;
 
   constructor(private readonly options: ApplierMetricsOptions) {
@@ -170,8 +175,8 @@ export class ApplierMetrics {
   }
 
   /**
-   * Commands are applied again after a rebuild, and from a database or a snapshot that was put back. Their age says nothing of
-   * the cluster, and their outcomes were counted the first time.
+   * Commands are applied again after a rebuild, and from a database or a snapshot that was put
+   * back. Their age says nothing of the cluster, and their outcomes were counted the first time.
    */
   private isFirst({ timestamp, mergedIndex }: MergedCommand): boolean {
     return timestamp >= this.startUs && mergedIndex > this.answeredIndex;
@@ -179,8 +184,8 @@ export class ApplierMetrics {
 }
 
 /**
- * Clients choose names: those that no loaded version has share one counter. All begin at 0, so that the first failure is an increase, and
- * each is looked up once.
+ * Clients choose names: those that no loaded version has share one counter. All begin at 0, so that
+ * the first failure is an increase, and each is looked up once.
  */
 function byCommand(
   { name, versions }: LoadedMachine,

@@ -1,6 +1,7 @@
 /**
- * The end of the merged log for an applier whose merger is another process: what goes to the stream is heard on its subject,
- * too. A message that is lost, or that the stream has refused, does no harm: there is a hole, and the stream is read.
+ * The end of the merged log for an applier whose merger is another process: what goes to the stream
+ * is heard on its subject, too. A message that is lost, or that the stream has refused, does no
+ * harm: there is a hole, and the stream is read.
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { DirectMergedLog, type MergedLogTail } from '../../shared/link/merged-log.js';

@@ -29,7 +29,10 @@ export interface OpenedMachine {
   readonly migrations?: string;
 }
 
-/** What the opening of the engine has rejected with, in words; what is no error of the database stays as it is. */
+/**
+ * What the opening of the engine has rejected with, in words; what is no error of the database
+ * stays as it is.
+ */
 export function explainOpening(error: unknown, server: string, machine: OpenedMachine): unknown {
   if (error instanceof ConnectionLostError) {
     return new DatabaseError(`the database of server ${server} does not answer: ${reasonOf(error.cause ?? error)}`, {

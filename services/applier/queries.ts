@@ -175,7 +175,10 @@ export class Queries {
     return `{"ok":true,"index":${mergedIndex},"timestamp":${timestamp}}`;
   }
 
-  /** Reads what the barrier asks for; when the database has gone back, says so and waits until it has caught up. */
+  /**
+   * Reads what the barrier asks for; when the database has gone back, says so and waits until it
+   * has caught up.
+   */
   private async upToDate<T>(
     read: (positions: readonly Index[]) => Promise<T>,
     spans: QuerySpans | undefined,
@@ -197,7 +200,8 @@ export class Queries {
 
   private refuse(message: Msg, reads: Reads, error: unknown, spans: QuerySpans | undefined): void {
     if (!(error instanceof CraftError)) this.options.onFailure(error);
-    // A database that does not answer is away for a while; nothing has happened, so the client may ask again.
+    // A database that does not answer is away for a while; nothing has happened, so the client may
+    // ask again.
     const typed = error instanceof CraftError ? error : new CraftError('UNAVAILABLE', 'the database does not answer');
     reads.errors += 1;
     this.refusals[typed.code].add();

@@ -1,4 +1,7 @@
-/** Spans of one sampled read: craft.query or craft.sync, and below it the barrier, what the state still lacked, and the database. */
+/**
+ * Spans of one sampled read: craft.query or craft.sync, and below it the barrier, what the state
+ * still lacked, and the database.
+ */
 import type { Msg } from '@nats-io/nats-core';
 import type { OnDatabaseCall } from '../../shared/engine/port.js';
 import { databaseAttributes, receivedAttributes } from '../../shared/telemetry/conventions.js';

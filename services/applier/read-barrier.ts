@@ -1,8 +1,9 @@
 /**
- * Linearizable reads at this server (T6): a barrier at the own replica, then waiting until the state has reached it.
+ * Linearizable reads at this server (T6): a barrier at the own replica, then waiting until the
+ * state has reached it.
  *
- * One barrier serves all reads that were waiting when it began; reads that come while one is under way share the next. So
- * the number of barriers does not grow with the number of reads.
+ * One barrier serves all reads that were waiting when it began; reads that come while one is under
+ * way share the next. So the number of barriers does not grow with the number of reads.
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { Index } from '../../shared/raft/entry.js';
@@ -40,8 +41,8 @@ export class ReadBarrier {
   ) {}
 
   /**
-   * Resolves when the state holds every write acknowledged before the call, with the positions that it must have for that.
-   * Rejects with CraftError UNAVAILABLE.
+   * Resolves when the state holds every write acknowledged before the call, with the positions that
+   * it must have for that. Rejects with CraftError UNAVAILABLE.
    */
   pass(): Promise<Passed> {
     if (this.current === null) return this.begin();

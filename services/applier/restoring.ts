@@ -1,9 +1,10 @@
 /**
- * The command `craft.restore` (T10): at its place in the log the whole state becomes that of a file, in one transaction with the position.
+ * The command `craft.restore` (T10): at its place in the log the whole state becomes that of a
+ * file, in one transaction with the position.
  *
- * Rows and results by id are the file's; the log goes on, and with it positions and checksums. So a server that was away, or lost its
- * database, comes to the same state as the others, by the log or by a snapshot of later. The version that the file was taken with is in force from
- * there on (T12).
+ * Rows and results by id are the file's; the log goes on, and with it positions and checksums. So a
+ * server that was away, or lost its database, comes to the same state as the others, by the log or
+ * by a snapshot of later. The version that the file was taken with is in force from there on (T12).
  */
 import {
   type AppliedBatch,
@@ -27,7 +28,8 @@ export type OpenFile = (object: string) => Promise<StoredFile>;
 
 /**
  * Applies it; may be given again after any rejection but FencedError.
- * @throws PositionError when the state is not where the batch begins; SnapshotFormatError when there is no such file (any more), or another one.
+ * @throws PositionError when the state is not where the batch begins; SnapshotFormatError when
+ *   there is no such file (any more), or another one.
  */
 export async function applyRestoring(
   engine: Pick<StorageEngine, 'restore'>,
@@ -46,8 +48,8 @@ export async function applyRestoring(
 }
 
 /**
- * What a `craft.restore` comes to. The checksum of the outcomes begins anew: servers whose outcomes differed before have the same state from
- * here on.
+ * What a `craft.restore` comes to. The checksum of the outcomes begins anew: servers whose outcomes
+ * differed before have the same state from here on.
  */
 export function restoredBy({ commands }: EngineBatch, digest: string): AppliedBatch {
   const { mergedIndex, group, timestamp } = commandOf(commands);
@@ -61,7 +63,8 @@ export function restoredBy({ commands }: EngineBatch, digest: string): AppliedBa
 
 /**
  * Where the state counts as being once it is that of the file.
- * @throws PositionError when it is not directly before the command: a commit whose answer was lost shows up as a state that is one further.
+ * @throws PositionError when it is not directly before the command: a commit whose answer was lost
+ *   shows up as a state that is one further.
  */
 export function positionRestored(
   before: EnginePosition,

@@ -1,10 +1,12 @@
 /**
- * The applier service: the merged-log stream of its own server in, the state machine and the clients' answers out. Wiring only.
+ * The applier service: the merged-log stream of its own server in, the state machine and the
+ * clients' answers out. Wiring only.
  *
  *     merger of this process, or nats-tail.ts ──▶ executor.ts ──▶ engine ──▶ answers.ts
  *     stream.ts, to start and to catch up     ──┘ (does what core/ decides)
  *
- * What the state cannot go on from (another applier at work, a log that is not this state's) ends the service with the reason.
+ * What the state cannot go on from (another applier at work, a log that is not this state's) ends
+ * the service with the reason.
  */
 import { ConnectionError, type NatsConnection } from '@nats-io/nats-core';
 import type { ApplierConfig } from '../../shared/config/config.js';
@@ -254,7 +256,8 @@ export class ApplierService implements Service {
 
   async stop(): Promise<void> {
     this.stopping.abort();
-    // A database that does not answer is not waited for: what it has not committed is applied after the next start.
+    // A database that does not answer is not waited for: what it has not committed is applied after
+    // the next start.
     await Promise.race([this.executor.stop(), new Promise((resolve) => setTimeout(resolve, STOP_MS_MAX).unref())]);
     if (!this.connection.isClosed()) await this.connection.drain().catch(() => undefined);
     await this.engine.close();
@@ -307,7 +310,8 @@ export class ApplierService implements Service {
         return;
       case 'recovered':
         this.applierHealth.recovered();
-        // Under a steady load the applier does not look at the stream, so no look reports that it can be read again.
+        // Under a steady load the applier does not look at the stream, so no look reports that it
+        // can be read again.
         this.health.report('stream', undefined);
         return;
       case 'waiting':

@@ -1,6 +1,7 @@
 /**
- * What others ask of this server's state (T10): `<c>.install.<server>`, `<c>.admin.snapshot`, `<c>.admin.snapshots`, `<c>.admin.restore.<server>`,
- * `<c>.admin.rebuild.<server>`; and of what became of commands: `<c>.admin.outcomes.<server>`. JSON.
+ * What others ask of this server's state (T10): `<c>.install.<server>`, `<c>.admin.snapshot`,
+ * `<c>.admin.snapshots`, `<c>.admin.restore.<server>`, `<c>.admin.rebuild.<server>`; and of what
+ * became of commands: `<c>.admin.outcomes.<server>`. JSON.
  */
 import { type Msg, type NatsConnection, NoRespondersError } from '@nats-io/nats-core';
 import {
@@ -103,8 +104,9 @@ export class SnapshotRequests {
   }
 
   /**
-   * Whether the file is one that this engine can take over is found out before it has a place in the log, where no server could go past it any
-   * more; whether there is a state that may not be lost, at that place. Answered when this cluster's state is that of the file.
+   * Whether the file is one that this engine can take over is found out before it has a place in
+   * the log, where no server could go past it any more; whether there is a state that may not be
+   * lost, at that place. Answered when this cluster's state is that of the file.
    */
   private async restore(data: Uint8Array): Promise<object> {
     const { connection, subjects } = this.options;

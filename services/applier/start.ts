@@ -36,8 +36,9 @@ export interface ApplierParts {
 }
 
 /**
- * Starts the applier of `config.server`. Rejects, with everything closed again, when NATS refuses the connection, when the state machine's
- * module or the first opening of the database fails (DatabaseError, MigrationError), or when `signal` aborts.
+ * Starts the applier of `config.server`. Rejects, with everything closed again, when NATS refuses
+ * the connection, when the state machine's module or the first opening of the database fails
+ * (DatabaseError, MigrationError), or when `signal` aborts.
  */
 export async function startApplier(
   config: ApplierConfig,
@@ -125,7 +126,10 @@ async function openApplier(
   return new ApplierService(...given, onApplied, links ?? {}, health);
 }
 
-/** Older ones cannot read several messages of a stream at once without a consumer. @throws ConfigError */
+/**
+ * Older ones cannot read several messages of a stream at once without a consumer. @throws
+ * ConfigError
+ */
 function requireVersion(connection: NatsConnection): void {
   const version = connection.info?.version ?? '';
   const [major = 0, minor = 0] = version.split('.').map(Number);

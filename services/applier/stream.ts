@@ -1,7 +1,8 @@
 /**
- * Reads the merged-log stream of this server, from a merged index on, a piece at a time. There is no consumer: nothing can be
- * paused, stolen or lost at the NATS server. Sequences of the stream mean nothing outside this file: for every seek the place
- * is looked up by merged index. When to seek, read and look is decided in core/reading.ts.
+ * Reads the merged-log stream of this server, from a merged index on, a piece at a time. There is
+ * no consumer: nothing can be paused, stolen or lost at the NATS server. Sequences of the stream
+ * mean nothing outside this file: for every seek the place is looked up by merged index. When to
+ * seek, read and look is decided in core/reading.ts.
  */
 import { type JetStreamManager, jetstreamManager, type StoredMsg, type StreamInfo } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
@@ -25,7 +26,9 @@ export interface ReaderOptions {
   readonly onReadable: (trouble: StreamUnreadableError | undefined) => void;
 }
 
-/** One piece (bytes, messages): what the server sends ahead, and what is in memory beside the queue. */
+/**
+ * One piece (bytes, messages): what the server sends ahead, and what is in memory beside the queue.
+ */
 const PIECE_BYTES = 1024 * 1024;
 const PIECE_MESSAGES = 256;
 /** Messages at the end of the stream that are looked at for one that is a merged batch. */
@@ -54,7 +57,10 @@ export class MergedLogReader {
     return this.seen?.mergedIndex;
   }
 
-  /** Finds the place from which `read` goes on; undefined while there is no stream. @throws StreamUnreadableError, OtherClusterError */
+  /**
+   * Finds the place from which `read` goes on; undefined while there is no stream. @throws
+   * StreamUnreadableError, OtherClusterError
+   */
   async seek(wanted: Index): Promise<StreamPlace | undefined> {
     const found = await this.readable(this.find(wanted));
     if (found !== undefined) this.next = found.sequence;
@@ -126,8 +132,9 @@ export class MergedLogReader {
   }
 
   /**
-   * By bisection: the first message that reaches the wanted merged index; the end of the stream when none does yet (the
-   * database may be ahead of a stream that lost its tail). Undefined while there is no stream.
+   * By bisection: the first message that reaches the wanted merged index; the end of the stream
+   * when none does yet (the database may be ahead of a stream that lost its tail). Undefined while
+   * there is no stream.
    */
   private async find(wanted: Index): Promise<(StreamPlace & { sequence: number }) | undefined> {
     const manager = await this.open();
@@ -167,7 +174,10 @@ export class MergedLogReader {
     return message === null ? undefined : this.decode(message.data, sequence);
   }
 
-  /** What is no merged batch is passed over: if anything of the log was in it, there is a hole now, and that is noticed. */
+  /**
+   * What is no merged batch is passed over: if anything of the log was in it, there is a hole now,
+   * and that is noticed.
+   */
   private decode(data: Uint8Array, sequence: number): MergedRun | undefined {
     try {
       return decodeMergedBatch(data);

@@ -1,6 +1,6 @@
 /**
- * A state machine on a database, without NATS and without a cluster. Commands pass the same checks and the same engine as at a server:
- * migrations, schemas, savepoints, results by id, rejections.
+ * A state machine on a database, without NATS and without a cluster. Commands pass the same checks
+ * and the same engine as at a server: migrations, schemas, savepoints, results by id, rejections.
  *
  * @module craft/testing
  */
@@ -27,15 +27,17 @@ const RESULT_WINDOW_MS = 600_000;
 /** Where a machine is tested. */
 export interface TestOptions {
   /**
-   * A Postgres database for this test alone. The machine's migrations run in it; what earlier tests left there is kept. Where an earlier version
-   * is in force, it is switched to this one first, as a cluster is.
+   * A Postgres database for this test alone. The machine's migrations run in it; what earlier tests
+   * left there is kept. Where an earlier version is in force, it is switched to this one first, as
+   * a cluster is.
    */
   readonly databaseUrl: string;
 }
 
 /**
- * Opens `machine` on a database. Rejects when that cannot be reached, when a migration fails, or when its tables are not deterministic; with
- * RangeError when a later version of the machine is in force there.
+ * Opens `machine` on a database. Rejects when that cannot be reached, when a migration fails, or
+ * when its tables are not deterministic; with RangeError when a later version of the machine is in
+ * force there.
  */
 export async function openMachine<M extends StateMachineContract & MachineTypes>(
   machine: M,
@@ -89,8 +91,9 @@ export class TestMachine<M extends StateMachineContract & MachineTypes> {
   }
 
   /**
-   * Runs a command and gives its result as a client gets it. Throws as the client does: RejectedError, InvalidArgumentError,
-   * UnknownCommandError; InternalError with the handler's error as its `cause`.
+   * Runs a command and gives its result as a client gets it. Throws as the client does:
+   * RejectedError, InvalidArgumentError, UnknownCommandError; InternalError with the handler's
+   * error as its `cause`.
    */
   async command<Name extends NameOf<M['commands']>>(
     name: Name,
@@ -102,7 +105,10 @@ export class TestMachine<M extends StateMachineContract & MachineTypes> {
     return running as Promise<ResultOf<M['commands'][Name]>>;
   }
 
-  /** Reads what the commands until now have made. Throws InvalidArgumentError or UnknownCommandError. */
+  /**
+   * Reads what the commands until now have made. Throws InvalidArgumentError or
+   * UnknownCommandError.
+   */
   async query<Name extends NameOf<M['queries']>>(
     name: Name,
     input: InputOf<M['queries'][Name]>,

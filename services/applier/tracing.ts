@@ -1,6 +1,7 @@
 /**
- * Spans of the applier: craft.queue, craft.apply with what was sent to the database, craft.answer, craft.server, and craft.command where
- * the applier answers. While tracing is off none of this is made; of a command that is not sampled only its trace field is looked at.
+ * Spans of the applier: craft.queue, craft.apply with what was sent to the database, craft.answer,
+ * craft.server, and craft.command where the applier answers. While tracing is off none of this is
+ * made; of a command that is not sampled only its trace field is looked at.
  */
 import type { AppliedBatch, EngineBatch, MergedCommand, OnDatabaseCall } from '../../shared/engine/port.js';
 import type { WindowAnswer } from '../../shared/merge/window.js';
@@ -51,7 +52,10 @@ export class ApplierTracing {
     if (this.arrivals.length > ARRIVALS_MAX) this.arrivals.splice(0, this.arrivals.length - ARRIVALS_MAX);
   }
 
-  /** A try of a batch begins; returns what is to hear of the database, when a command in it is sampled. */
+  /**
+   * A try of a batch begins; returns what is to hear of the database, when a command in it is
+   * sampled.
+   */
   begins({ commands }: EngineBatch): OnDatabaseCall | undefined {
     const first = commands[0]?.mergedIndex ?? 0;
     // The tries before may have been of a batch that was given up.
@@ -123,7 +127,8 @@ export class ApplierTracing {
     }
     const endUs = isAnswering ? answeredUs : committedUs;
     const beganUs = origin?.receivedUs ?? timestamp;
-    // Pages of traces order rows by their beginning: after the commit comes the server that led the entry, then the others.
+    // Pages of traces order rows by their beginning: after the commit comes the server that led the
+    // entry, then the others.
     const rowUs = beganUs + (command.server === this.server ? 1 : 2);
     tracing.recordAs(self, context.spanId, 'craft.server', rowUs, endUs, { ...where, label: this.server });
     if (!isAnswering) return;

@@ -6,8 +6,8 @@ import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 
 /**
- * Removes the messages that lie wholly at or below `mergedIndex`, but never the last one: it says where the merger goes on. Positions are merged
- * indexes, so the sequence is found by bisection.
+ * Removes the messages that lie wholly at or below `mergedIndex`, but never the last one: it says
+ * where the merger goes on. Positions are merged indexes, so the sequence is found by bisection.
  */
 export async function trimStream(connection: NatsConnection, stream: string, mergedIndex: Index): Promise<void> {
   const manager = await jetstreamManager(connection, { checkAPI: false });

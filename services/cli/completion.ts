@@ -16,7 +16,8 @@ export interface Completion {
 const NAMED: Readonly<Record<string, Completion['names']>> = { cmd: 'commands', query: 'queries', commands: 'both' };
 
 /**
- * @param words what stands behind `craft`, up to the cursor; the last one is the word to complete, and may be empty
+ * @param words what stands behind `craft`, up to the cursor; the last one is the word to complete,
+ *   and may be empty
  */
 export function complete(program: Command, words: readonly string[]): Completion {
   const before = words.slice(0, -1);

@@ -1,11 +1,17 @@
-/** What is wrong with servers by their own word, and which of them stand still although they do not say so. Pure. */
+/**
+ * What is wrong with servers by their own word, and which of them stand still although they do not
+ * say so. Pure.
+ */
 import type { ServerHealth, ServiceHealth } from '../../shared/client/index.js';
 
 /** What has not moved for so long stands still, when others are further (milliseconds). */
 const STILL_MS = 3_000;
 const SERVICES = ['replica', 'merger', 'applier'] as const;
 
-/** Everything that is not ok at one server, a sentence each. `isLed`: every group has a leader, by the word of the others. */
+/**
+ * Everything that is not ok at one server, a sentence each. `isLed`: every group has a leader, by
+ * the word of the others.
+ */
 export function troublesOf({ server, services }: ServerHealth, isLed: boolean): string[] {
   const said = services.flatMap(({ service, conditions }) =>
     conditions.flatMap(({ condition, ok, since, why = condition, remedy }) => {
@@ -30,7 +36,10 @@ interface Place {
   readonly position: number;
 }
 
-/** Services that have not moved for seconds while the same service of another server is further, and that say nothing of it. */
+/**
+ * Services that have not moved for seconds while the same service of another server is further, and
+ * that say nothing of it.
+ */
 export function suspects(servers: readonly ServerHealth[]): Place[] {
   const all = servers.flatMap(({ server, services }) => services.map((one) => ({ server, ...one })));
   return all.flatMap(({ server, service, position, stillMs = 0, conditions }) => {
@@ -40,8 +49,8 @@ export function suspects(servers: readonly ServerHealth[]): Place[] {
 }
 
 /**
- * The same after a second look: those that were suspected before, have not moved since, and are still behind where another one was then. One
- * look would also find a server that is about to move.
+ * The same after a second look: those that were suspected before, have not moved since, and are
+ * still behind where another one was then. One look would also find a server that is about to move.
  */
 export function standing(before: readonly ServerHealth[], now: readonly ServerHealth[]): string[] {
   const earlier = suspects(before);

@@ -1,6 +1,7 @@
 /**
- * `craft context`: named connection settings, so that a person with several clusters need not repeat them. They are kept in one file of the
- * user, with mode 0600 since an address may have a password.
+ * `craft context`: named connection settings, so that a person with several clusters need not
+ * repeat them. They are kept in one file of the user, with mode 0600 since an address may have a
+ * password.
  */
 import { type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -9,11 +10,16 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { INBOX_PREFIX } from '../../shared/wire/inbox.js';
 
-/** A change takes a few milliseconds. How long one waits for another, and between two looks (milliseconds). */
+/**
+ * A change takes a few milliseconds. How long one waits for another, and between two looks
+ * (milliseconds).
+ */
 const LOCK_MS_MAX = 2_000;
 const LOCK_LOOK_MS = 10;
 
-/** What a context may set. An option or a variable of the environment that is given wins over it. */
+/**
+ * What a context may set. An option or a variable of the environment that is given wins over it.
+ */
 const context = z.strictObject({
   nats: z.string().min(1).optional(),
   creds: z.string().min(1).optional(),
@@ -59,7 +65,10 @@ export class Contexts {
     private readonly file: ContextsFile,
   ) {}
 
-  /** Reads the file; without one there is no context. @throws ContextError when it cannot be read, or is something else. */
+  /**
+   * Reads the file; without one there is no context. @throws ContextError when it cannot be read,
+   * or is something else.
+   */
   static async read(path: string = contextsPath()): Promise<Contexts> {
     let text: string;
     try {
@@ -117,8 +126,8 @@ export class Contexts {
   }
 
   /**
-   * Writes the file that is made of the one as it is now: whole or not at all, one change after the other. The next file is the lock: it exists
-   * while a change is being made.
+   * Writes the file that is made of the one as it is now: whole or not at all, one change after the
+   * other. The next file is the lock: it exists while a change is being made.
    */
   private async change(made: (now: Contexts) => ContextsFile): Promise<void> {
     const next = await this.lock();

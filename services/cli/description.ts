@@ -1,4 +1,7 @@
-/** `craft commands`: what the state machine offers, with the inputs in a short notation like that of TypeScript. Pure. */
+/**
+ * `craft commands`: what the state machine offers, with the inputs in a short notation like that of
+ * TypeScript. Pure.
+ */
 import { type MachineDescription, UnknownCommandError } from '../../shared/client/index.js';
 import { table } from './table.js';
 
@@ -57,7 +60,10 @@ export function inputText(schema: Schema, depth: number = DEPTH_MAX): string {
 }
 
 class Notation {
-  /** Definitions that are being written out. A recursive one, which is any JSON mostly, is not followed. */
+  /**
+   * Definitions that are being written out. A recursive one, which is any JSON mostly, is not
+   * followed.
+   */
   private readonly open = new Set<string>();
 
   constructor(private readonly definitions: Schema) {}

@@ -1,6 +1,6 @@
 /**
- * What the answers of all servers come to: whether the cluster serves, what is missing, and a sentence for everything that is wrong, with
- * what to do. Pure.
+ * What the answers of all servers come to: whether the cluster serves, what is missing, and a
+ * sentence for everything that is wrong, with what to do. Pure.
  */
 import type { ServerHealth, ServerStatus } from '../../shared/client/index.js';
 import { readable } from '../../shared/wire/protocol.js';
@@ -20,9 +20,15 @@ export const LEVELS = { healthy: 0, degraded: 1, 'not serving': 2 } as const;
 export type Level = keyof typeof LEVELS;
 
 export interface Health {
-  /** `degraded`: commands and reads are served, and something is wrong. `not serving`: commands wait. */
+  /**
+   * `degraded`: commands and reads are served, and something is wrong. `not serving`: commands
+   * wait.
+   */
   readonly level: Level;
-  /** One line: the level, how many servers answer, how many groups are led, how far the slowest database is behind. */
+  /**
+   * One line: the level, how many servers answer, how many groups are led, how far the slowest
+   * database is behind.
+   */
   readonly verdict: string;
   readonly problems: readonly string[];
   /** Members that do not answer. */
@@ -32,7 +38,10 @@ export interface Health {
 
 export interface GroupHealth {
   readonly group: number;
-  /** What its leader says of it; undefined when no server that answers leads it, or when too few voters answer. */
+  /**
+   * What its leader says of it; undefined when no server that answers leads it, or when too few
+   * voters answer.
+   */
   readonly led: GroupStatus | undefined;
   readonly leader: string | undefined;
   /** How many entries each other member lacks of the leader's log, as far as it answers. */
@@ -99,7 +108,10 @@ export function assess(
   return { level, verdict: `${level}: ${counts.join(', ')}`, problems, missing, groups };
 }
 
-/** The health of a cluster that cannot be asked: NATS is away, or refuses the credentials. @param why in words, with what to do, without secrets */
+/**
+ * The health of a cluster that cannot be asked: NATS is away, or refuses the credentials. @param
+ * why in words, with what to do, without secrets
+ */
 export function unreachable(why: string): Health {
   return nothing('the cluster cannot be asked', why);
 }
@@ -108,7 +120,10 @@ function nothing(what: string, problem: string): Health {
   return { level: 'not serving', verdict: `not serving: ${what}`, problems: [problem], missing: [], groups: [] };
 }
 
-/** What the newest term knows of a group; a server that was cut off remembers an older leader and older members. */
+/**
+ * What the newest term knows of a group; a server that was cut off remembers an older leader and
+ * older members.
+ */
 function newest(servers: readonly ServerStatus[], group: number): GroupStatus | undefined {
   const all = servers.flatMap(({ groups }) => groups.filter((one) => one.group === group));
   const rank = (one: GroupStatus): number => one.term * 2 + (one.role === 'leader' ? 1 : 0);
@@ -155,7 +170,10 @@ function whyUnled(servers: readonly ServerStatus[], group: number): string {
   return `${stands}: an election takes a second or two; when it lasts, the servers' logs say why`;
 }
 
-/** Entries between the largest merged index that is known and the smallest one applied; undefined: no applier answers. */
+/**
+ * Entries between the largest merged index that is known and the smallest one applied; undefined:
+ * no applier answers.
+ */
 function slowestDatabase(servers: readonly StatusLine[]): number | undefined {
   const applied = servers.flatMap(({ state }) => state?.appliedIndex ?? []);
   if (applied.length === 0) return undefined;
@@ -163,7 +181,10 @@ function slowestDatabase(servers: readonly StatusLine[]): number | undefined {
   return Math.max(...known) - Math.min(...applied);
 }
 
-/** What `craft status` itself finds when it reads the stream. Its NATS user may have other rights than the services. */
+/**
+ * What `craft status` itself finds when it reads the stream. Its NATS user may have other rights
+ * than the services.
+ */
 function streamTrouble({ server, streamError }: StatusLine): string[] {
   if (streamError === undefined) return [];
   return [`the stream of ${server} cannot be read: ${streamError}; see nats stream report`];

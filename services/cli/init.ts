@@ -1,4 +1,7 @@
-/** `craft init`: a project with a state machine of its own, from the example that lies in this package. */
+/**
+ * `craft init`: a project with a state machine of its own, from the example that lies in this
+ * package.
+ */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -42,7 +45,10 @@ export interface InitOptions {
   readonly print: (line: string) => void;
 }
 
-/** Writes the project. @throws InitError for a name that is none, and for a folder that has something in it. */
+/**
+ * Writes the project. @throws InitError for a name that is none, and for a folder that has
+ * something in it.
+ */
 export async function init({ folder, craft, print }: InitOptions): Promise<void> {
   const target = resolve(folder);
   const name = basename(target);
@@ -99,7 +105,10 @@ function projectOf(template: PackageFile, about: { name: string; own: PackageFil
   };
 }
 
-/** From where the project gets this very package: the file that it was installed from, a packed clone, or the registry. */
+/**
+ * From where the project gets this very package: the file that it was installed from, a packed
+ * clone, or the registry.
+ */
 async function sourceOf(
   root: string,
   own: PackageFile,
@@ -116,7 +125,9 @@ async function sourceOf(
   return file === undefined ? `^${own.version}` : `file:${relative(target, file)}`;
 }
 
-/** The packed file that npm has installed this package from; undefined when it came from elsewhere. */
+/**
+ * The packed file that npm has installed this package from; undefined when it came from elsewhere.
+ */
 async function installedFrom(root: string): Promise<string | undefined> {
   const modules = dirname(root);
   try {

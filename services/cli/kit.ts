@@ -1,4 +1,7 @@
-/** What all commands of the command line share: options, input, output, the session with the cluster. */
+/**
+ * What all commands of the command line share: options, input, output, the session with the
+ * cluster.
+ */
 import { readFile } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import { type Command, InvalidArgumentError, Option } from 'commander';
@@ -30,7 +33,10 @@ export interface Session {
   readonly subjects: Subjects;
 }
 
-/** The JSON value that an argument gives: itself, `@file`, or `-` for standard input. Ends with wrong usage when it is none. */
+/**
+ * The JSON value that an argument gives: itself, `@file`, or `-` for standard input. Ends with
+ * wrong usage when it is none.
+ */
 export async function inputOf(given: string, program: Command): Promise<unknown> {
   let text = given;
   try {
@@ -73,7 +79,10 @@ export function jsonOption(): Option {
   return new Option('--json', 'for programs: a line for each, as JSON').default(false);
 }
 
-/** Collects what `work` prints, and prints it at the end: a line each as JSON, or one table. Also when `work` fails. */
+/**
+ * Collects what `work` prints, and prints it at the end: a line each as JSON, or one table. Also
+ * when `work` fails.
+ */
 export async function printAll<Line>(
   asJson: boolean,
   tableOf: (lines: readonly Line[]) => string,
@@ -97,7 +106,10 @@ export function print(value: unknown): void {
   process.stdout.write(`${typeof value === 'string' ? value : JSON.stringify(value)}\n`);
 }
 
-/** A token is no option, since everybody on the machine can see those. As for the services, an empty variable is none. */
+/**
+ * A token is no option, since everybody on the machine can see those. As for the services, an empty
+ * variable is none.
+ */
 export function accessOf({ creds, nkey, tlsCa, tlsCert, tlsKey }: GlobalOptions): NatsAccess {
   return {
     natsCreds: creds || undefined,
@@ -109,7 +121,10 @@ export function accessOf({ creds, nkey, tlsCa, tlsCert, tlsKey }: GlobalOptions)
   };
 }
 
-/** `more`: for the connection. @throws CraftError UNAVAILABLE with the reason; Error for a file that cannot be read. */
+/**
+ * `more`: for the connection. @throws CraftError UNAVAILABLE with the reason; Error for a file that
+ * cannot be read.
+ */
 export async function connectionOf(options: GlobalOptions, more: ConnectionOptions = {}): Promise<NatsConnection> {
   const address = natsAddress(options.nats);
   const access = await accessOptions(accessOf(options), address.servers);

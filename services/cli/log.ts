@@ -1,6 +1,7 @@
 /**
- * The merged log of one server, read from its stream by direct gets alone: no consumer, nothing that a reader could pause or remove. They
- * are all that the NATS user of a reader may send. Positions are merged indexes; stream sequences mean nothing outside this file.
+ * The merged log of one server, read from its stream by direct gets alone: no consumer, nothing
+ * that a reader could pause or remove. They are all that the NATS user of a reader may send.
+ * Positions are merged indexes; stream sequences mean nothing outside this file.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type JetStreamManager, jetstreamManager, type StoredMsg } from '@nats-io/jetstream';
@@ -36,8 +37,9 @@ const LOOK_MESSAGES_MAX = 64;
 const FOLLOW_MS = 250;
 
 /**
- * Prints the entries of the range in order, one object each, with what became of it as far as `outcomes` knows. What is no merged batch is
- * passed over, as the appliers do, and `onSkipped` told. Rejects with a CraftError when there is no such stream or it may not be read.
+ * Prints the entries of the range in order, one object each, with what became of it as far as
+ * `outcomes` knows. What is no merged batch is passed over, as the appliers do, and `onSkipped`
+ * told. Rejects with a CraftError when there is no such stream or it may not be read.
  */
 export async function printLog(
   connection: NatsConnection,
@@ -47,7 +49,8 @@ export async function printLog(
   print: (entry: object) => void,
   onSkipped: (why: string) => void,
 ): Promise<void> {
-  // No request is sent yet: a reader's NATS user may read the stream, and may ask JetStream for nothing else.
+  // No request is sent yet: a reader's NATS user may read the stream, and may ask JetStream for
+  // nothing else.
   const manager = await jetstreamManager(connection, { checkAPI: false });
   const last = (await lastMessage(manager, log))?.seq ?? 0;
   if (last === 0 && !range.follow) return;
@@ -65,7 +68,10 @@ export async function printLog(
   }
 }
 
-/** Hands over what there is from a sequence on; returns the last sequence of it, undefined when there is nothing yet. */
+/**
+ * Hands over what there is from a sequence on; returns the last sequence of it, undefined when
+ * there is nothing yet.
+ */
 async function readPiece(
   manager: JetStreamManager,
   { stream }: LogStream,
@@ -99,7 +105,10 @@ async function lastMessage(manager: JetStreamManager, { stream, subject }: LogSt
   }
 }
 
-/** The sequence of the first message that reaches `mergedIndex`, by bisection; the one after `last` when none does yet. */
+/**
+ * The sequence of the first message that reaches `mergedIndex`, by bisection; the one after `last`
+ * when none does yet.
+ */
 async function sequenceOf(
   manager: JetStreamManager,
   log: LogStream,
@@ -118,7 +127,10 @@ async function sequenceOf(
   return low;
 }
 
-/** At or after `sequence` and before `end`; what the stream has no more, and what is no merged batch, is passed over. */
+/**
+ * At or after `sequence` and before `end`; what the stream has no more, and what is no merged
+ * batch, is passed over.
+ */
 async function firstRun(
   manager: JetStreamManager,
   { stream, subject }: LogStream,
@@ -176,8 +188,9 @@ function entriesOf(run: MergedRun | undefined): LogLine[] {
 }
 
 /**
- * How far the merged log of a stream is: its last merged index, 0 when it is empty or missing; undefined when it may not be read with these
- * credentials. What is no merged batch is passed over. Rejects when JetStream does not answer, and when nothing of a merged log is near the end.
+ * How far the merged log of a stream is: its last merged index, 0 when it is empty or missing;
+ * undefined when it may not be read with these credentials. What is no merged batch is passed over.
+ * Rejects when JetStream does not answer, and when nothing of a merged log is near the end.
  */
 export async function mergedIndexOf(connection: NatsConnection, log: LogStream): Promise<number | undefined> {
   const { stream, subject } = log;
@@ -198,7 +211,10 @@ export async function mergedIndexOf(connection: NatsConnection, log: LogStream):
   }
 }
 
-/** A direct get of an unavailable stream also has no responders. Without the JetStream API the two cases cannot be told apart. */
+/**
+ * A direct get of an unavailable stream also has no responders. Without the JetStream API the two
+ * cases cannot be told apart.
+ */
 async function isMissing(manager: JetStreamManager, stream: string): Promise<boolean> {
   return manager.streams.info(stream).then(() => false, isStreamNotFound);
 }

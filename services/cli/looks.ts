@@ -11,19 +11,28 @@ const AGAIN_MS = 1_000;
 
 export interface Look {
   readonly servers: readonly StatusLine[];
-  /** None where NATS does not let this user ask, as before the question was there: the status says enough. */
+  /**
+   * None where NATS does not let this user ask, as before the question was there: the status says
+   * enough.
+   */
   readonly healths: readonly ServerHealth[];
   /** The healths of the look before; undefined when there was none. */
   readonly before: readonly ServerHealth[] | undefined;
 }
 
-/** Takes up to a second, as long as servers answer. @throws UnavailableError when nobody can be asked. */
+/**
+ * Takes up to a second, as long as servers answer. @throws UnavailableError when nobody can be
+ * asked.
+ */
 export async function look(session: Session): Promise<Look> {
   const [servers, healths] = await Promise.all([statusLines(session), session.client.health().catch(() => [])]);
   return { servers, healths, before: undefined };
 }
 
-/** The same, and a second look one second later where a service may stand still. @throws UnavailableError */
+/**
+ * The same, and a second look one second later where a service may stand still. @throws
+ * UnavailableError
+ */
 export async function lookTwice(session: Session): Promise<Look> {
   const first = await look(session);
   if (suspects(first.healths).length === 0) return first;

@@ -1,4 +1,7 @@
-/** `craft machine`: which versions of the state machine the servers have, which one is in force, and the switch to another (T12). */
+/**
+ * `craft machine`: which versions of the state machine the servers have, which one is in force, and
+ * the switch to another (T12).
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
@@ -19,7 +22,10 @@ interface Session {
   readonly subjects: Subjects;
 }
 
-/** Prints a line for each server. @throws CraftError when no server answers, Error when the servers do not fit together. */
+/**
+ * Prints a line for each server. @throws CraftError when no server answers, Error when the servers
+ * do not fit together.
+ */
 export async function machineStatus({ client }: Session, print: (value: unknown) => void): Promise<void> {
   const statuses = await client.status();
   if (statuses.length === 0) throw new CraftError('UNAVAILABLE', 'no server answers');
@@ -54,7 +60,10 @@ export function machineProblems(statuses: readonly ServerStatus[]): string[] {
   return problems;
 }
 
-/** The newest version that every member has loaded, where that is newer than the one in force somewhere; undefined otherwise. */
+/**
+ * The newest version that every member has loaded, where that is newer than the one in force
+ * somewhere; undefined otherwise.
+ */
 export function newerVersion(statuses: readonly ServerStatus[]): number | undefined {
   const machines = statuses.map(({ state }) => state?.machine);
   const [first, ...others] = machines.map((machine) => new Set(machine?.loaded.map(({ version }) => version)));
@@ -65,8 +74,9 @@ export function newerVersion(statuses: readonly ServerStatus[]): number | undefi
 
 /**
  * Switches the cluster to this version, and resolves when every member has it in force.
- * @throws CraftError REJECTED when not every member could follow, or when there is no way there; nothing has happened then. INTERNAL when a
- * migration failed: the version before stays in force. OutcomeUnknownError when it takes longer than `timeoutMs`.
+ * @throws CraftError REJECTED when not every member could follow, or when there is no way there;
+ *   nothing has happened then. INTERNAL when a migration failed: the version before stays in force.
+ *   OutcomeUnknownError when it takes longer than `timeoutMs`.
  */
 export async function switchMachine(
   session: Session,
@@ -97,7 +107,10 @@ export async function switchMachine(
   }
 }
 
-/** The machine's name. @throws CraftError unless every member has loaded the same build of the version. */
+/**
+ * The machine's name. @throws CraftError unless every member has loaded the same build of the
+ * version.
+ */
 function requireLoaded(statuses: readonly ServerStatus[], version: number): string {
   if (statuses.length === 0) throw new CraftError('UNAVAILABLE', 'no server answers');
   const there = new Map(statuses.map(({ server, state }) => [server, state?.machine]));
@@ -122,7 +135,10 @@ function requireLoaded(statuses: readonly ServerStatus[], version: number): stri
   return statuses.find(({ state }) => state?.machine !== undefined)?.state?.machine?.name ?? '';
 }
 
-/** Its merged index. What was refused for now has not happened, and is asked for again; it takes effect once, however often. */
+/**
+ * Its merged index. What was refused for now has not happened, and is asked for again; it takes
+ * effect once, however often.
+ */
 async function append({ connection, subjects }: Session, input: MachineInput, deadlineMs: number): Promise<number> {
   for (;;) {
     const leftMs = deadlineMs - performance.now();

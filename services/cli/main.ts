@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
- * `craft`: the command line client. Exit codes: 0 done, 1 refused or unavailable (nothing was executed), 2 wrong usage, 3 the outcome is
- * unknown (repeat with the same --id). Those of `craft status` say how healthy the cluster is.
+ * `craft`: the command line client. Exit codes: 0 done, 1 refused or unavailable (nothing was
+ * executed), 2 wrong usage, 3 the outcome is unknown (repeat with the same --id). Those of
+ * `craft status` say how healthy the cluster is.
  */
 import { CommanderError } from 'commander';
 import { CraftError, OutcomeUnknownError } from '../../shared/client/index.js';

@@ -1,6 +1,7 @@
 /**
- * `craft members`: who belongs to the cluster, and how that changes (T11). A server is added to, or taken out of, one group after the other; each step can
- * be taken again, so a command that was broken off is simply given again.
+ * `craft members`: who belongs to the cluster, and how that changes (T11). A server is added to, or
+ * taken out of, one group after the other; each step can be taken again, so a command that was
+ * broken off is simply given again.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Msg, type NatsConnection, NoRespondersError, RequestError, TimeoutError } from '@nats-io/nats-core';
@@ -60,7 +61,8 @@ export class MembersAdmin {
 
   /**
    * Learner first, then, once it has caught up, voter: group by group.
-   * @throws CraftError REJECTED when that server does not answer; nothing has changed then. A learner that never comes would be left behind.
+   * @throws CraftError REJECTED when that server does not answer; nothing has changed then. A
+   *   learner that never comes would be left behind.
    */
   async add(server: string): Promise<void> {
     await this.requireStarted(server);
@@ -77,7 +79,8 @@ export class MembersAdmin {
 
   /**
    * Out of the voters, leadership moved away first, then out of the group: group by group.
-   * @throws CraftError REJECTED for a server that is no member, and never was one that may come again
+   * @throws CraftError REJECTED for a server that is no member, and never was one that may come
+   *   again
    */
   async remove(server: string): Promise<void> {
     await this.requireKnown(server);
@@ -121,7 +124,10 @@ export class MembersAdmin {
     return Array.from({ length: this.options.groups }, (_, group) => group);
   }
 
-  /** Asks until the change is in the log and committed; `null` only asks who the members are. @throws CraftError for a definite refusal. */
+  /**
+   * Asks until the change is in the log and committed; `null` only asks who the members are.
+   * @throws CraftError for a definite refusal.
+   */
   private async settled(group: number, change: Change | null, server: string): Promise<Members> {
     let why = `group ${group} has no leader`;
     while (performance.now() < this.deadlineMs) {

@@ -1,9 +1,11 @@
 /**
  * The configuration of a NATS cluster for one cluster of craft, as text. Pure.
  *
- * Services, readers and each client have an account of their own. An account sees of another one only what that exports: there is no subject
- * on which a client could reach a replica, and an answer to a forged reply subject ends in the account of the forger. Operators are users
- * of the services' account, since they may replace the whole state anyway; permissions keep them from mistakes.
+ * Services, readers and each client have an account of their own. An account sees of another one
+ * only what that exports: there is no subject on which a client could reach a replica, and an
+ * answer to a forged reply subject ends in the account of the forger. Operators are users of the
+ * services' account, since they may replace the whole state anyway; permissions keep them from
+ * mistakes.
  */
 import { Subjects } from '../../shared/wire/subjects.js';
 
@@ -42,7 +44,10 @@ export interface NatsConfig {
   readonly listen: string;
   readonly port: number;
   readonly routePort: number;
-  /** Which of `sites` these nodes are; undefined: there is one NATS cluster, which has the name of the cluster of craft. */
+  /**
+   * Which of `sites` these nodes are; undefined: there is one NATS cluster, which has the name of
+   * the cluster of craft.
+   */
   readonly site?: string | undefined;
   /** All of them, in the same order everywhere. */
   readonly sites?: readonly NatsSite[] | undefined;
@@ -53,7 +58,10 @@ export interface NatsConfig {
   readonly tls: NatsTls | undefined;
   /** Hash of each user's password, by user. */
   readonly hashes: Readonly<Record<string, string>>;
-  /** Of the routes and gateways. It stands in the addresses as it is: each node shows it to the others. */
+  /**
+   * Of the routes and gateways. It stands in the addresses as it is: each node shows it to the
+   * others.
+   */
   readonly routesPassword: string;
 }
 
@@ -128,7 +136,10 @@ interface SharedExport extends Export {
   readonly accounts: readonly string[];
 }
 
-/** Each client has an account for itself: there is no subject that two of them share, and no inbox of another one. */
+/**
+ * Each client has an account for itself: there is no subject that two of them share, and no inbox
+ * of another one.
+ */
 function accountNameOf(user: string): string {
   return user === 'reader' ? 'READERS' : `CLIENT_${user}`;
 }
@@ -174,7 +185,10 @@ function clientExports(subjects: Subjects): Export[] {
   ];
 }
 
-/** A direct get reads and does nothing else. It names one stream: NATS has no wildcard for a part of a name. */
+/**
+ * A direct get reads and does nothing else. It names one stream: NATS has no wildcard for a part of
+ * a name.
+ */
 function readerExports(subjects: Subjects, servers: readonly string[]): Export[] {
   const gets = servers.flatMap((server) => {
     const get = `$JS.API.DIRECT.GET.${subjects.logStream(server)}`;
@@ -294,7 +308,10 @@ function lines(texts: readonly string[]): string {
   return texts.map((text) => `      ${text}`).join('\n');
 }
 
-/** A string of the configuration, whatever is in it: what is not plain ASCII is written as its bytes in UTF-8. */
+/**
+ * A string of the configuration, whatever is in it: what is not plain ASCII is written as its bytes
+ * in UTF-8.
+ */
 export function quoted(text: string): string {
   const bytes = [...Buffer.from(text, 'utf8')].map((byte) => {
     const isPlain = byte >= 0x20 && byte < 0x7f && byte !== 0x22 && byte !== 0x5c;
@@ -303,7 +320,10 @@ export function quoted(text: string): string {
   return `"${bytes.join('')}"`;
 }
 
-/** What a user needs to connect, as a file of environment variables; safe for a shell and for docker compose. */
+/**
+ * What a user needs to connect, as a file of environment variables; safe for a shell and for docker
+ * compose.
+ */
 export function userEnvironment(config: NatsConfig, user: string, password: string): string {
   const { cluster, nodes, port, tls } = config;
   const scheme = tls === undefined ? 'nats' : 'tls';

@@ -18,11 +18,14 @@ export class NatsConfigError extends Error {
 const PASSWORDS_FILE = 'passwords.json';
 /** What bcrypt looks at (bytes). */
 const PASSWORD_BYTES_MAX = 72;
-/** Of the hash of a password that a person has chosen: some 50 ms for the NATS server at each connection. */
+/**
+ * Of the hash of a password that a person has chosen: some 50 ms for the NATS server at each
+ * connection.
+ */
 const COST = 10;
 /**
- * Of a random password, which cannot be guessed, and of that of the routes, which is in their addresses in plain text. All clients connect
- * at once when a NATS server comes back.
+ * Of a random password, which cannot be guessed, and of that of the routes, which is in their
+ * addresses in plain text. All clients connect at once when a NATS server comes back.
  */
 const COST_MIN = 4;
 /** 192 random bits behind what no person begins a password with. */
@@ -42,8 +45,9 @@ export interface NatsFilesOptions {
 }
 
 /**
- * Writes a file for each node and each user, and one with all passwords: for its owner alone. A password comes from the environment
- * (`CRAFT_CLIENT_PASSWORD`), from `passwords.json` of an earlier call, or is a new random one. Returns the paths.
+ * Writes a file for each node and each user, and one with all passwords: for its owner alone. A
+ * password comes from the environment (`CRAFT_CLIENT_PASSWORD`), from `passwords.json` of an
+ * earlier call, or is a new random one. Returns the paths.
  * @throws NatsConfigError for a password that is none, and for files that are there already
  */
 export async function writeNatsFiles({ folder, config, environment, force }: NatsFilesOptions): Promise<string[]> {

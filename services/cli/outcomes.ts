@@ -6,7 +6,10 @@ import { OUTCOMES_MAX, type OutcomesReply, outcomesReply } from '../../shared/wi
 
 /** How long one answer may take (milliseconds). */
 const REQUEST_MS_MAX = 5_000;
-/** The end of the log is applied within this (milliseconds), or its outcomes are unknown; and between two looks. */
+/**
+ * The end of the log is applied within this (milliseconds), or its outcomes are unknown; and
+ * between two looks.
+ */
 const APPLIED_MS_MAX = 2_000;
 const LOOK_MS = 50;
 
@@ -25,14 +28,20 @@ export type Outcome =
 export class Outcomes {
   private hasFailed = false;
 
-  /** `note` is called once, with the reason, when no outcomes can be had: from then on nothing is asked. */
+  /**
+   * `note` is called once, with the reason, when no outcomes can be had: from then on nothing is
+   * asked.
+   */
   constructor(
     private readonly connection: NatsConnection,
     private readonly subject: string,
     private readonly note: (why: string) => void,
   ) {}
 
-  /** What became of these commands, whose indexes follow each other: one each, in their order. Empty when it cannot be had. */
+  /**
+   * What became of these commands, whose indexes follow each other: one each, in their order. Empty
+   * when it cannot be had.
+   */
   async of(places: readonly Place[]): Promise<readonly Outcome[]> {
     const all: Outcome[] = [];
     for (let at = 0; at < places.length; at += OUTCOMES_MAX) {

@@ -1,4 +1,7 @@
-/** What a person sees while a command takes long: what it does, and for how long already. Nothing where the output is no terminal. */
+/**
+ * What a person sees while a command takes long: what it does, and for how long already. Nothing
+ * where the output is no terminal.
+ */
 
 /** Between two lines (milliseconds). */
 const TICK_MS = 1_000;

@@ -1,4 +1,7 @@
-/** `craft rebuild`: the state of a server that differs from the others is made again from a snapshot (T4, T10). */
+/**
+ * `craft rebuild`: the state of a server that differs from the others is made again from a snapshot
+ * (T4, T10).
+ */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import { type CraftClient, CraftError, OutcomeUnknownError } from '../../shared/client/index.js';
@@ -17,9 +20,10 @@ interface Session {
 }
 
 /**
- * Resolves when the state of `server` is that of the newest snapshot that a majority has confirmed; the log goes on from there.
- * @throws CraftError INVALID_ARGUMENT for a name that is none, UNAVAILABLE when no such server answers or there is no snapshot;
- * OutcomeUnknownError when it takes longer than `timeoutMs`.
+ * Resolves when the state of `server` is that of the newest snapshot that a majority has confirmed;
+ * the log goes on from there.
+ * @throws CraftError INVALID_ARGUMENT for a name that is none, UNAVAILABLE when no such server
+ *   answers or there is no snapshot; OutcomeUnknownError when it takes longer than `timeoutMs`.
  */
 export async function rebuild(
   session: Session,

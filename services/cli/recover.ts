@@ -1,6 +1,7 @@
 /**
- * `craft recover`: a quorum is lost for good (T11). Writes into the log store of one survivor, whose services are stopped, which servers
- * are left. What was committed and only the lost servers had is gone; so this is the last way out, as peers.json is for hashicorp/raft.
+ * `craft recover`: a quorum is lost for good (T11). Writes into the log store of one survivor,
+ * whose services are stopped, which servers are left. What was committed and only the lost servers
+ * had is gone; so this is the last way out, as peers.json is for hashicorp/raft.
  */
 import { CraftError } from '../../shared/client/index.js';
 import { isInFolder, isInJetStream, type LogStoreConfig, openLogStore, placeOf } from '../../shared/log-store/open.js';
@@ -16,7 +17,10 @@ export interface RecoverOptions {
   readonly confirm: string | undefined;
 }
 
-/** Prints, for each group, where this server's log ends and which members it had; with `confirm` writes which it has now. */
+/**
+ * Prints, for each group, where this server's log ends and which members it had; with `confirm`
+ * writes which it has now.
+ */
 export async function recover(options: RecoverOptions, print: (line: string) => void): Promise<void> {
   const { store: config, survivors, confirm } = options;
   const { cluster, server, groups } = config;

@@ -58,8 +58,9 @@ export async function saveSnapshot(
 }
 
 /**
- * Makes the state of a file that of the whole cluster: at one place in the log, at every server. Resolves when every server shows it, or
- * is told to be behind: it comes to it by itself. `replace`: there may be a state, which is lost.
+ * Makes the state of a file that of the whole cluster: at one place in the log, at every server.
+ * Resolves when every server shows it, or is told to be behind: it comes to it by itself.
+ * `replace`: there may be a state, which is lost.
  */
 export async function restoreSnapshot(
   session: Session,
@@ -78,7 +79,8 @@ export async function restoreSnapshot(
   }
   const deadline = performance.now() + timeoutMs;
   const left = () => ({ timeoutMs: Math.max(1, deadline - performance.now()) });
-  // Its database shows everything that was acknowledged before now (T6). States that differ say nothing, and are to be replaced perhaps.
+  // Its database shows everything that was acknowledged before now (T6). States that differ say
+  // nothing, and are to be replaced perhaps.
   const before = replace ? 0 : (await client.sync(await anyServer(session), left())).index;
   if (before > 0) throw new CraftError('REJECTED', whyNotRestored(before, first.state?.machine?.version));
   // Who lists them makes the bucket, with the replicas that it is to have.
@@ -98,8 +100,8 @@ export async function restoreSnapshot(
 }
 
 /**
- * Why a file is not restored over a state without being told to. A log begins with version 1: a cluster whose machine has a newer one begins with a
- * switch in its log, which is a state, too.
+ * Why a file is not restored over a state without being told to. A log begins with version 1: a
+ * cluster whose machine has a newer one begins with a switch in its log, which is a state, too.
  */
 export function whyNotRestored(mergedIndex: number, version: number | undefined): string {
   const why = `there is a state at merged index ${mergedIndex}, which would be lost: --replace if that is meant`;
@@ -107,7 +109,10 @@ export function whyNotRestored(mergedIndex: number, version: number | undefined)
   return `${why}; in a new cluster it is only the switch to version ${version} of the state machine, and no command is lost`;
 }
 
-/** The merged index of the command. What was refused for now has not happened, and is asked for again. */
+/**
+ * The merged index of the command. What was refused for now has not happened, and is asked for
+ * again.
+ */
 async function untilRestored(
   { connection, subjects }: Session,
   server: string,

@@ -1,6 +1,6 @@
 /**
- * The status of a cluster for people, in 80 columns: a verdict, a line for each thing that is wrong, a table of the servers and one of the
- * groups.
+ * The status of a cluster for people, in 80 columns: a verdict, a line for each thing that is
+ * wrong, a table of the servers and one of the groups.
  */
 import type { ServerHealth } from '../../shared/client/index.js';
 import { assess, type GroupHealth, type Health, offsetMs, type StatusLine } from './health.js';

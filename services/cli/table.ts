@@ -10,7 +10,10 @@ export function table(headings: readonly string[], rows: readonly (readonly stri
   return all.map((row) => line(row).trimEnd()).join('\n');
 }
 
-/** A sentence in lines of at most so many columns, the further ones indented; a longer word has a line of its own. */
+/**
+ * A sentence in lines of at most so many columns, the further ones indented; a longer word has a
+ * line of its own.
+ */
 export function wrapped(text: string, columns: number): string {
   const lines: string[] = [];
   let line = '';

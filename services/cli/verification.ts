@@ -1,5 +1,6 @@
 /**
- * What servers say of their rows at the `craft.verify` commands of the log, put side by side for `craft verify` (T4). Pure.
+ * What servers say of their rows at the `craft.verify` commands of the log, put side by side for
+ * `craft verify` (T4). Pure.
  *
  *     hear ──▶ a mark that every server has looked at ──▶ judge: each server against the majority
  */
@@ -7,7 +8,10 @@ import type { ServerStatus, StateStatus } from '../../shared/client/index.js';
 
 export type Verified = NonNullable<StateStatus['verified']>;
 
-/** Against a majority of the voters; `undecided`: no majority has the same; `missing`: the server has not said what it has. */
+/**
+ * Against a majority of the voters; `undecided`: no majority has the same; `missing`: the server
+ * has not said what it has.
+ */
 export type Verdict = 'equal' | 'differs' | 'undecided' | 'missing';
 
 /** One server, as it is printed. */
@@ -57,7 +61,10 @@ export class Verification {
     return ![...this.servers.values()].some(isCompared);
   }
 
-  /** The newest mark that counts and that every server has looked at which answers and is not known to differ. */
+  /**
+   * The newest mark that counts and that every server has looked at which answers and is not known
+   * to differ.
+   */
   get settled(): number | undefined {
     const names = [...this.servers].flatMap(([name, state]) => (isCompared(state) ? [name] : []));
     if (names.length === 0) return undefined;
@@ -66,8 +73,8 @@ export class Verification {
   }
 
   /**
-   * Every server is past `reached` and at rest, and there is no mark that all of them have looked at: one that was still busy with another
-   * mark, or began anew, has left one out.
+   * Every server is past `reached` and at rest, and there is no mark that all of them have looked
+   * at: one that was still busy with another mark, or began anew, has left one out.
    */
   needsMark(reached: number): boolean {
     const states = [...this.servers.values()].filter(isCompared);
@@ -102,7 +109,10 @@ export class Verification {
     );
   }
 
-  /** The mark at which a server is judged: the settled one, else the newest that counts; of one that is known to differ any. */
+  /**
+   * The mark at which a server is judged: the settled one, else the newest that counts; of one that
+   * is known to differ any.
+   */
   private newestOf(server: string): number | undefined {
     const { settled } = this;
     if (settled !== undefined && this.marks.get(settled)?.has(server) === true) return settled;

@@ -14,7 +14,10 @@ const marked = z.looseObject({ ok: z.literal(true), index: z.number() });
 const LOOK_MS = 100;
 /** How long the leader of group 0 may take to answer (milliseconds). */
 const MARK_MS_MAX = 5_000;
-/** Between two marks: doubles from the first to the second, since every server reads all its rows for each (milliseconds). */
+/**
+ * Between two marks: doubles from the first to the second, since every server reads all its rows
+ * for each (milliseconds).
+ */
 const AGAIN_MS = 1_000;
 const AGAIN_MS_MAX = 30_000;
 /** A voter that has not answered by then is taken for missing (milliseconds). */
@@ -27,7 +30,8 @@ interface Session {
 }
 
 /**
- * Prints a line for each server. @throws CraftError when they are not all equal, or not all there: the message says what to do.
+ * Prints a line for each server. @throws CraftError when they are not all equal, or not all there:
+ * the message says what to do.
  */
 export async function verify(session: Session, timeoutMs: number, print: (value: unknown) => void): Promise<void> {
   const { client } = session;
@@ -65,7 +69,10 @@ export async function verify(session: Session, timeoutMs: number, print: (value:
   conclude(lines, problem);
 }
 
-/** The merged index of a new mark, or why it is not known. @throws CraftError for a definite refusal. */
+/**
+ * The merged index of a new mark, or why it is not known. @throws CraftError for a definite
+ * refusal.
+ */
 async function mark({ connection, subjects }: Session, timeoutMs: number): Promise<number | string> {
   try {
     const reply = await ask(connection, subjects.verify(), '{}', { timeout: timeoutMs });

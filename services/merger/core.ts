@@ -1,13 +1,14 @@
 /**
- * What a merger decides: when to fetch, what to emit, what to store, where to go on. Pure: the merge itself is shared/merge,
- * the world is service.ts (and, in tests, the simulator).
+ * What a merger decides: when to fetch, what to emit, what to store, where to go on. Pure: the
+ * merge itself is shared/merge, the world is service.ts (and, in tests, the simulator).
  *
  *     feed ──▶ merge ──▶ emit, at once: the applier takes it from memory
  *                  └───▶ store, behind: larger messages for the stream, one under way at a time
  *
- * The stream is not on the path of a command, because it can be written again from the groups' logs. What is emitted and not
- * stored is bounded: beyond the bound nothing more is merged. A restart goes on from the stream's last message, and emits
- * again what was not stored: the same entries at the same places (T4).
+ * The stream is not on the path of a command, because it can be written again from the groups'
+ * logs. What is emitted and not stored is bounded: beyond the bound nothing more is merged. A
+ * restart goes on from the stream's last message, and emits again what was not stored: the same
+ * entries at the same places (T4).
  */
 import { anchorAt, bytesOf, joined, Merge, type MergedRun, type MergePosition } from '../../shared/merge/merge.js';
 import type { GroupId, Index, LogEntry, Timestamp } from '../../shared/raft/entry.js';
@@ -22,7 +23,10 @@ export interface MergerLimits {
   readonly waitingBytesMax: number;
   /** Most bytes of entries that are emitted and not stored. */
   readonly unstoredBytesMax: number;
-  /** What is emitted is stored after this at the latest (milliseconds); earlier when a message is full. */
+  /**
+   * What is emitted is stored after this at the latest (milliseconds); earlier when a message is
+   * full.
+   */
   readonly storeDelayMs: number;
 }
 
@@ -55,7 +59,10 @@ export interface StoreEffect {
   readonly run: MergedRun;
 }
 
-/** The log is gone up to these indexes: ask the state machine where it is, at or beyond them, and answer with `rebase` (T10). */
+/**
+ * The log is gone up to these indexes: ask the state machine where it is, at or beyond them, and
+ * answer with `rebase` (T10).
+ */
 export interface LocateEffect {
   readonly type: 'locate';
   readonly atLeast: readonly Index[];
@@ -76,7 +83,9 @@ interface Unstored {
   readonly emittedAtMs: number;
 }
 
-/** What the merge waits for, and since when that has been so (milliseconds, the clock of `advance`). */
+/**
+ * What the merge waits for, and since when that has been so (milliseconds, the clock of `advance`).
+ */
 export interface Held {
   readonly group: GroupId;
   readonly watermark: Timestamp;
@@ -109,7 +118,10 @@ export class MergerCore {
     this.merge = new Merge(position);
   }
 
-  /** Time has passed (milliseconds, never goes back): before every event, and when `nextWakeMs` is over. */
+  /**
+   * Time has passed (milliseconds, never goes back): before every event, and when `nextWakeMs` is
+   * over.
+   */
   advance(nowMs: number): void {
     this.nowMs = nowMs;
   }
@@ -125,7 +137,10 @@ export class MergerCore {
     return first === undefined || this.storingBytes !== null ? null : first.emittedAtMs + this.limits.storeDelayMs;
   }
 
-  /** What is to be done now, in this order. Answer a fetch with `fed` or `fetchFailed`, a store with `stored`, a locate with `rebase`. */
+  /**
+   * What is to be done now, in this order. Answer a fetch with `fed` or `fetchFailed`, a store with
+   * `stored`, a locate with `rebase`.
+   */
   next(): MergerEffect[] {
     const effects: MergerEffect[] = [];
     for (let run = this.take(); run !== null; run = this.take()) {
@@ -142,7 +157,8 @@ export class MergerCore {
       }
     } else if (!this.isFetching && !this.isFlushing) {
       const positions = this.merge.wanted(this.limits.waitingBytesMax);
-      // With every group's room full only a store can go on; with some it is the others that the merge waits for.
+      // With every group's room full only a store can go on; with some it is the others that the
+      // merge waits for.
       if (positions.some((position) => position > 0)) {
         this.isFetching = true;
         effects.push({
@@ -169,7 +185,10 @@ export class MergerCore {
     this.isFetching = false;
   }
 
-  /** Answers `locate`: the state machine is there, so the merge goes on from there. Null: it could not be told, ask again. */
+  /**
+   * Answers `locate`: the state machine is there, so the merge goes on from there. Null: it could
+   * not be told, ask again.
+   */
   rebase(position: MergePosition | null): void {
     this.isLocating = false;
     if (position === null) return;
@@ -200,8 +219,9 @@ export class MergerCore {
   }
 
   /**
-   * The group that the merge waits for, with its watermark, and since when it has been that one. Undefined when nothing waits, and
-   * while nothing may be merged: then the merge waits for the stream, and the watermarks stand still because nothing more is fetched.
+   * The group that the merge waits for, with its watermark, and since when it has been that one.
+   * Undefined when nothing waits, and while nothing may be merged: then the merge waits for the
+   * stream, and the watermarks stand still because nothing more is fetched.
    */
   heldBy(): Held | undefined {
     return this.held;

@@ -1,4 +1,7 @@
-/** Drives one merger core in the real world: the one place where its effects are done. Ends with the first error. */
+/**
+ * Drives one merger core in the real world: the one place where its effects are done. Ends with the
+ * first error.
+ */
 import { type FeedSource, FeedUnavailableError } from '../../shared/link/feed.js';
 import type { MergedRun, MergePosition } from '../../shared/merge/merge.js';
 import type { Index } from '../../shared/raft/entry.js';
@@ -65,7 +68,10 @@ export class Executor {
     await this.storing.catch(() => undefined);
   }
 
-  /** Merges nothing more; resolves when everything that was emitted is stored, or this core has ended. */
+  /**
+   * Merges nothing more; resolves when everything that was emitted is stored, or this core has
+   * ended.
+   */
   flush(): Promise<void> {
     return new Promise((resolve) => {
       this.onStored = resolve;
@@ -132,7 +138,8 @@ export class Executor {
       await pause();
       return (core) => core.fetchFailed();
     }
-    // An idle cluster lets the poll run out: the time to see whether the stream is still the one that was written.
+    // An idle cluster lets the poll run out: the time to see whether the stream is still the one
+    // that was written.
     if (this.core.isStored) await requireWhole();
     return (core) => core.fetchFailed();
   }

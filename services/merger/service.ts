@@ -1,6 +1,6 @@
 /**
- * The merger service: the feed of its own server's replica in, the merged log out. Wiring only; it starts again from the
- * stream's last message whenever it is in doubt.
+ * The merger service: the feed of its own server's replica in, the merged log out. Wiring only; it
+ * starts again from the stream's last message whenever it is in doubt.
  *
  *     feed ──▶ executor.ts (does what core.ts decides) ──▶ applier of the same process, at once
  *                                                    └───▶ stream.ts, behind
@@ -47,9 +47,9 @@ const RETRY_MS = 100;
 const RETRY_MS_MAX = 2_000;
 
 /**
- * Starts the merger of `config.server`; its stream is opened as soon as JetStream gives it. `links`: what it shares with the
- * other services of its process. Rejects, with everything closed again, when NATS refuses the connection, the metrics' port
- * cannot be had, or `signal` aborts.
+ * Starts the merger of `config.server`; its stream is opened as soon as JetStream gives it.
+ * `links`: what it shares with the other services of its process. Rejects, with everything closed
+ * again, when NATS refuses the connection, the metrics' port cannot be had, or `signal` aborts.
  */
 export function startMerger(config: CommonConfig, links: Links = {}, signal?: AbortSignal): Promise<Service> {
   const { server, cluster, groups, natsStreamTags: tags = [] } = config;
@@ -277,7 +277,10 @@ class MergerService implements Service {
     }
   }
 
-  /** A message that is still on its way would lie in the emptied stream, with what is before it missing again. */
+  /**
+   * A message that is still on its way would lie in the emptied stream, with what is before it
+   * missing again.
+   */
   private async empty(): Promise<void> {
     await this.executor?.settled();
     await this.stream.empty();
@@ -334,7 +337,10 @@ class MergerService implements Service {
     this.batchSizes.observe(run.entries.length);
   }
 
-  /** The log is gone where the stream ends (the stream was lost, or this server was away for long): goes on from the state machine (T10). */
+  /**
+   * The log is gone where the stream ends (the stream was lost, or this server was away for long):
+   * goes on from the state machine (T10).
+   */
   private async locate(atLeast: readonly Index[]): Promise<MergePosition | null> {
     this.locating ??= { sinceMs: performance.now(), why: 'its applier has no state yet that reaches them' };
     try {

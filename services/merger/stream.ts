@@ -1,6 +1,7 @@
 /**
- * The merged-log stream of one server: the only state that a merger has. Every message is published with the sequence that
- * it must follow, so of two mergers at work at once one is refused; nothing is ever there twice or missing.
+ * The merged-log stream of one server: the only state that a merger has. Every message is published
+ * with the sequence that it must follow, so of two mergers at work at once one is refused; nothing
+ * is ever there twice or missing.
  */
 import {
   type JetStreamClient,
@@ -49,7 +50,8 @@ export class MergedLogStream {
     connection: NatsConnection,
     options: { name: string; subject: string; groups: number; tags: readonly string[]; warn: WarnOccasionally },
   ): Promise<MergedLogStream> {
-    // Asks nobody: JetStream may not be there yet, and the rest of this process does without it meanwhile.
+    // Asks nobody: JetStream may not be there yet, and the rest of this process does without it
+    // meanwhile.
     const manager = await jetstreamManager(connection, { checkAPI: false });
     const { name, subject, groups, tags, warn } = options;
     return new MergedLogStream(jetstream(connection), manager, name, subject, groups, tags, warn);
@@ -75,7 +77,10 @@ export class MergedLogStream {
     return mergeStart(this.groups);
   }
 
-  /** Whoever may publish to the subject can put anything into the stream: what is no batch is passed over, as readers do. */
+  /**
+   * Whoever may publish to the subject can put anything into the stream: what is no batch is passed
+   * over, as readers do.
+   */
   private decode(data: Uint8Array, sequence: number): MergePosition | undefined {
     try {
       return decodeMergedBatch(data).after;
@@ -86,7 +91,10 @@ export class MergedLogStream {
     }
   }
 
-  /** Resolves when the stream has it. Rejects with StreamFencedError when the stream has gone on without us. */
+  /**
+   * Resolves when the stream has it. Rejects with StreamFencedError when the stream has gone on
+   * without us.
+   */
   async publish(data: Uint8Array, timeoutMs: number): Promise<void> {
     try {
       const expect = { lastSequence: this.lastSequence };
@@ -106,7 +114,10 @@ export class MergedLogStream {
     await this.manager.streams.purge(this.name);
   }
 
-  /** What the stream is limited by, besides what craft sets: entries are dropped, or not taken. Null: there is no stream. */
+  /**
+   * What the stream is limited by, besides what craft sets: entries are dropped, or not taken.
+   * Null: there is no stream.
+   */
   async limits(): Promise<readonly string[] | null> {
     try {
       const { config } = await this.manager.streams.info(this.name);
@@ -117,7 +128,10 @@ export class MergedLogStream {
     }
   }
 
-  /** Nothing tells that a stream has been removed or emptied, or has lost its end in a crash. @throws StreamLostError */
+  /**
+   * Nothing tells that a stream has been removed or emptied, or has lost its end in a crash.
+   * @throws StreamLostError
+   */
   async requireWhole(): Promise<void> {
     const written = this.lastSequence;
     const { state } = await this.manager.streams.info(this.name);

@@ -1,6 +1,7 @@
 /**
- * The merger's spans: craft.merge, from the feed to the merged log. Of an entry that is not sampled only its trace field is looked at,
- * once; while no sampled entry is on its way nothing else is done.
+ * The merger's spans: craft.merge, from the feed to the merged log. Of an entry that is not sampled
+ * only its trace field is looked at, once; while no sampled entry is on its way nothing else is
+ * done.
  */
 import type { MergedRun } from '../../shared/merge/merge.js';
 import { EntryKind, type GroupId, type Index, type LogEntry } from '../../shared/raft/entry.js';
@@ -22,7 +23,9 @@ interface Arrived {
 
 export class MergerTracing {
   private arrived: Arrived[] = [];
-  /** For each group the index of the last entry that was looked at: the feed may bring one again. */
+  /**
+   * For each group the index of the last entry that was looked at: the feed may bring one again.
+   */
   private readonly lastIndexes: Index[] = [];
 
   constructor(

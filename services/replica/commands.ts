@@ -2,8 +2,9 @@
  * Commands from clients: from a NATS message to queued commands, and the replica's part of the
  * answers (T7, T9).
  *
- * Everything that can be refused is refused here, before anything is appended, with a typed error. What the applier answers
- * (`applied`, the default) leaves no trace in this service: the reply subject travels in the entry.
+ * Everything that can be refused is refused here, before anything is appended, with a typed error.
+ * What the applier answers (`applied`, the default) leaves no trace in this service: the reply
+ * subject travels in the entry.
  *
  * The commands of a batch are judged one by one, and those that are accepted enter the queue of one
  * group together, in their order. Answers that one turn gives to one inbox leave in one message.
@@ -37,7 +38,10 @@ export interface ClientCommand extends QueuedCommand, ReplyAddress {
   /** The timestamp that the entry must come after (T7); 0 for none. */
   readonly after: Timestamp;
   readonly span: RequestSpan | undefined;
-  /** When it was received (microseconds since the Unix epoch), and on which subject; 0 and empty for one that is not sampled. */
+  /**
+   * When it was received (microseconds since the Unix epoch), and on which subject; 0 and empty for
+   * one that is not sampled.
+   */
   readonly receivedUs: number;
   readonly subject: string;
 }
@@ -85,8 +89,8 @@ export class Ingress {
   }
 
   /**
-   * Takes a message for the given group; answers at once when it is refused. `receivedUs`: when it was received (microseconds since
-   * the Unix epoch), or 0 while tracing is off.
+   * Takes a message for the given group; answers at once when it is refused. `receivedUs`: when it
+   * was received (microseconds since the Unix epoch), or 0 while tracing is off.
    */
   take(message: Msg, name: string, group: GroupId, receivedUs: number): void {
     this.takeAlone(message, name, group, receivedUs, (format) => this.validate(name, message.data, format));
@@ -108,7 +112,9 @@ export class Ingress {
     });
   }
 
-  /** Takes the services' own request that the state machine be switched to another version (T12). */
+  /**
+   * Takes the services' own request that the state machine be switched to another version (T12).
+   */
   takeMachine(message: Msg, group: GroupId): void {
     this.takeAlone(message, MACHINE_COMMAND, group, this.nowUs(), () => {
       this.options.machine.requireSwitch(parseJson(message.data, machineInput));
@@ -116,7 +122,10 @@ export class Ingress {
     });
   }
 
-  /** Takes the commands of a batch for the given group; returns how many there are. `receivedUs`: see `take`. */
+  /**
+   * Takes the commands of a batch for the given group; returns how many there are. `receivedUs`:
+   * see `take`.
+   */
   takeBatch(message: Msg, group: GroupId, receivedUs: number): number {
     const refusal = this.options.refusal(group, 'applied');
     const isBehind = refusal === 'behind';
@@ -280,7 +289,9 @@ export class Ingress {
     return this.tracing.enabled ? spanTimeUs() : 0;
   }
 
-  /** A command that is refused before it has a span gets one for the refusal, when it is sampled. */
+  /**
+   * A command that is refused before it has a span gets one for the refusal, when it is sampled.
+   */
   private traceRefusal(
     name: string,
     traceparent: string | undefined,
@@ -310,7 +321,10 @@ export class Ingress {
     return error;
   }
 
-  /** Commands that this server stamped as a leader and that are not committed: what is known of them (T9). */
+  /**
+   * Commands that this server stamped as a leader and that are not committed: what is known of them
+   * (T9).
+   */
   answerLost({ outcome, entries, waiting }: FailedEffect<ClientCommand>): void {
     const error =
       outcome === 'replaced'
@@ -375,7 +389,9 @@ function readHeaders(headers: RequestHeaders | undefined): Envelope {
   };
 }
 
-/** Bytes that are no UTF-8 have become U+FFFD on their way here: two ids may have become the same. */
+/**
+ * Bytes that are no UTF-8 have become U+FFFD on their way here: two ids may have become the same.
+ */
 function readId(id: string): string {
   if (id.length > ID_LENGTH_MAX || /[\0\ufffd]/.test(id)) {
     throw new CraftError(
@@ -402,8 +418,8 @@ function readAfter(text: string): Timestamp {
 }
 
 /**
- * Where the answers to the commands of a batch go; empty: there are none. A message without a reply subject does not tell its account, and
- * its inbox may be that of another client.
+ * Where the answers to the commands of a batch go; empty: there are none. A message without a reply
+ * subject does not tell its account, and its inbox may be that of another client.
  */
 function inboxOfBatch({ reply }: Msg, { inbox }: CommandBatch): string {
   if (!reply) return '';

@@ -1,6 +1,7 @@
 /**
- * How long what a leader appends takes until it is committed. Pure: it is shown the groups after each turn, with the time (milliseconds,
- * monotonic). Entries of one turn share a mark, so that the cost is one of turns and not of commands.
+ * How long what a leader appends takes until it is committed. Pure: it is shown the groups after
+ * each turn, with the time (milliseconds, monotonic). Entries of one turn share a mark, so that the
+ * cost is one of turns and not of commands.
  */
 import type { Index, Term } from '../../shared/raft/entry.js';
 import type { Group } from '../../shared/raft/group.js';

@@ -1,4 +1,7 @@
-/** `<c>.compact.<server>`: the applier says what snapshots cover, so that the log may drop it (T10). JSON. */
+/**
+ * `<c>.compact.<server>`: the applier says what snapshots cover, so that the log may drop it (T10).
+ * JSON.
+ */
 import { z } from 'zod';
 import type { LogPosition } from '../../shared/raft/entry.js';
 import { CraftError } from '../../shared/wire/errors.js';

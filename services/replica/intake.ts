@@ -1,8 +1,9 @@
 /**
- * When a leader reads what clients send: at once, as long as that takes little of a round of the event loop. The rest waits for the next
- * round. So messages between the servers never wait for long behind commands, and whether a leader keeps its leadership does not depend on
- * what clients send it. Small messages go before large ones, which may be expensive to refuse, and take half of the time at most. What finds
- * no room is shed unread.
+ * When a leader reads what clients send: at once, as long as that takes little of a round of the
+ * event loop. The rest waits for the next round. So messages between the servers never wait for
+ * long behind commands, and whether a leader keeps its leadership does not depend on what clients
+ * send it. Small messages go before large ones, which may be expensive to refuse, and take half of
+ * the time at most. What finds no room is shed unread.
  */
 
 /** A message of a client. */
@@ -17,11 +18,17 @@ export interface Task {
 export interface IntakeOptions {
   /** Monotonic (milliseconds). */
   readonly nowMs: () => number;
-  /** Calls back after the event loop has looked for other input, and after so many milliseconds at least. */
+  /**
+   * Calls back after the event loop has looked for other input, and after so many milliseconds at
+   * least.
+   */
   readonly defer: (action: () => void, afterMs: number) => void;
 }
 
-/** What commands may take of a round of the event loop, unless one alone takes longer (milliseconds). */
+/**
+ * What commands may take of a round of the event loop, unless one alone takes longer
+ * (milliseconds).
+ */
 export const BUDGET_MS = 4;
 /** How long a round lasts that nothing waits for the end of (milliseconds). */
 export const ROUND_MS = 10;
@@ -67,12 +74,18 @@ class Waiting {
 export class Intake {
   private readonly small = new Waiting();
   private readonly large = new Waiting();
-  /** In this round (milliseconds). A round that nothing waits for begins with the next message after ROUND_MS. */
+  /**
+   * In this round (milliseconds). A round that nothing waits for begins with the next message after
+   * ROUND_MS.
+   */
   private spentMs = 0;
   private beganAtMs = Number.NEGATIVE_INFINITY;
   /** When the next round is due; null when none is. */
   private dueAtMs: number | null = null;
-  /** Until then no large message is read: they take half of the time, and whatever else there is to do has the other half. */
+  /**
+   * Until then no large message is read: they take half of the time, and whatever else there is to
+   * do has the other half.
+   */
   private largeAtMs = Number.NEGATIVE_INFINITY;
   private whenEmpty: (() => void)[] = [];
 

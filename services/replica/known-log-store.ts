@@ -1,6 +1,7 @@
 /**
- * Opens a server's log store, and refuses to do so with an empty one when the server has had a log before: a member that has
- * forgotten its votes and what it acknowledged would make a quorum wrong (shared/wire/store-register.ts).
+ * Opens a server's log store, and refuses to do so with an empty one when the server has had a log
+ * before: a member that has forgotten its votes and what it acknowledged would make a quorum wrong
+ * (shared/wire/store-register.ts).
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/nats-core';
@@ -16,7 +17,10 @@ import { connectNats, NO_NATS } from '../../shared/wire/connection.js';
 import { StoreRegister } from '../../shared/wire/store-register.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 
-/** How long a new store, or one in JetStream, waits for that, which may have no leader yet (milliseconds). */
+/**
+ * How long a new store, or one in JetStream, waits for that, which may have no leader yet
+ * (milliseconds).
+ */
 const JETSTREAM_MS_MAX = 60_000;
 const RETRY_MS = 500;
 
@@ -26,7 +30,10 @@ export interface KnownLogStore {
   readonly connection: NatsConnection;
 }
 
-/** Both are in `opened`. Rejects with LogStoreGoneError, OtherClusterError, with what the store rejects with, or when NATS refuses the connection. */
+/**
+ * Both are in `opened`. Rejects with LogStoreGoneError, OtherClusterError, with what the store
+ * rejects with, or when NATS refuses the connection.
+ */
 export async function openKnownLogStore(
   config: ReplicaConfig,
   warn: (why: string, error: unknown) => void,
@@ -78,7 +85,8 @@ async function openFirst(
     patiently(patience, () => openLogStore(config, opened.signal), mayPass),
     closeStore,
   );
-  // Before anybody hears of it. Not before it is there: a start that ends in between can be repeated.
+  // Before anybody hears of it. Not before it is there: a start that ends in between can be
+  // repeated.
   await opened.step(patiently(patience, () => register.add(server, registerReplicas)));
   return store;
 }

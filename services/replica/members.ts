@@ -18,7 +18,10 @@ export interface MembersReply {
   readonly committed: boolean;
 }
 
-/** The change that a message asks for; null for an empty one, which only asks who the members are. @throws CraftError */
+/**
+ * The change that a message asks for; null for an empty one, which only asks who the members are.
+ * @throws CraftError
+ */
 export function parseChange(data: Uint8Array): ConfigurationChange | null {
   return data.length === 0 ? null : parseJson(data, request);
 }

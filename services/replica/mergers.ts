@@ -1,7 +1,8 @@
 /**
- * Of several mergers of this server the one that came last is the one: the others are told so at their next poll, and end. The stream itself
- * refuses what two of them write at once (services/merger/stream.ts), so this is not about safety: two that share the work, each starting anew
- * whenever the other one was faster, would go unnoticed.
+ * Of several mergers of this server the one that came last is the one: the others are told so at
+ * their next poll, and end. The stream itself refuses what two of them write at once
+ * (services/merger/stream.ts), so this is not about safety: two that share the work, each starting
+ * anew whenever the other one was faster, would go unnoticed.
  */
 
 /** More than two are there only when somebody restarts one again and again. */
@@ -12,7 +13,10 @@ export class Mergers {
   /** Oldest first. */
   private readonly replaced = new Set<string>();
 
-  /** Who has come after this one; undefined when nobody has. One without a name, of an older version, is nobody's matter. */
+  /**
+   * Who has come after this one; undefined when nobody has. One without a name, of an older
+   * version, is nobody's matter.
+   */
   newerThan(merger: string): string | undefined {
     if (merger === '' || merger === this.current) return undefined;
     if (this.replaced.has(merger)) return this.current;

@@ -1,4 +1,7 @@
-/** The metrics of the replica: what it counts, and what is read of the groups, the clock and the queues when somebody scrapes. */
+/**
+ * The metrics of the replica: what it counts, and what is read of the groups, the clock and the
+ * queues when somebody scrapes.
+ */
 import type { WriteBatch } from '../../shared/log-store/port.js';
 import type { GroupId, Timestamp } from '../../shared/raft/entry.js';
 import { BATCH_SIZES, LATENCIES, type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
@@ -128,7 +131,10 @@ export class ReplicaMetrics {
     this.storeErrors.add();
   }
 
-  /** The replica itself has answered a command that was stamped then (microseconds since the Unix epoch). */
+  /**
+   * The replica itself has answered a command that was stamped then (microseconds since the Unix
+   * epoch).
+   */
   onAnswered(timestamp: Timestamp): void {
     this.answered.observe((this.options.physical() - timestamp) / 1e6);
   }

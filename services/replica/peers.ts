@@ -1,4 +1,7 @@
-/** Servers whose messages this one cannot read, since they write another version of the protocol. For status and log. */
+/**
+ * Servers whose messages this one cannot read, since they write another version of the protocol.
+ * For status and log.
+ */
 import type { ServerId } from '../../shared/raft/entry.js';
 
 /** So many are remembered; the subject is open to whatever the NATS server lets through. */

@@ -1,4 +1,7 @@
-/** Requests that the core answers later: where the answer to each number goes. Bounded in number and age. */
+/**
+ * Requests that the core answers later: where the answer to each number goes. Bounded in number and
+ * age.
+ */
 
 /** More than one requester is only there while one service replaces another. */
 const PENDING_MAX = 8;

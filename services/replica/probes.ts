@@ -1,6 +1,7 @@
 /**
- * Whether NATS knows of a process that takes messages for a peer. A message with a reply subject that no subscription takes is
- * answered by the NATS server at once ("no responders"). A process that ended has no subscriptions, and one that hangs has.
+ * Whether NATS knows of a process that takes messages for a peer. A message with a reply subject
+ * that no subscription takes is answered by the NATS server at once ("no responders"). A process
+ * that ended has no subscriptions, and one that hangs has.
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { ServerId } from '../../shared/raft/entry.js';

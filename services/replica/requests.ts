@@ -1,6 +1,7 @@
 /**
- * What others ask of a replica beside Raft, commands and the feed: to compact its logs (T10), who votes, to change a group's members (T11); and what it asks
- * its own applier when the leaders' logs do not go back far enough (T10).
+ * What others ask of a replica beside Raft, commands and the feed: to compact its logs (T10), who
+ * votes, to change a group's members (T11); and what it asks its own applier when the leaders' logs
+ * do not go back far enough (T10).
  */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { messageOf, type ServiceHealth, TROUBLE_MS } from '../../shared/health/health.js';
@@ -23,7 +24,10 @@ export interface RequestsOptions {
   readonly server: string;
   readonly groups: number;
   readonly runner: Runner<ClientCommand>;
-  /** Calls back with every message that may be answered. A service may have its answer on an inbox of the services. */
+  /**
+   * Calls back with every message that may be answered. A service may have its answer on an inbox
+   * of the services.
+   */
   readonly listen: (subject: string, take: (message: Msg) => void, asker: 'service' | 'client') => void;
   readonly logger: Logger;
   readonly warn: WarnOccasionally;
@@ -34,7 +38,9 @@ export interface RequestsOptions {
 const INSTALL_RETRY_MS = 500;
 
 export class ReplicaRequests {
-  /** The wait for a snapshot: since when, and until when if it is over (milliseconds, monotonic). */
+  /**
+   * The wait for a snapshot: since when, and until when if it is over (milliseconds, monotonic).
+   */
   private wait: { readonly sinceMs: number; endMs: number; why: string } | undefined;
 
   constructor(private readonly options: RequestsOptions) {
@@ -65,7 +71,10 @@ export class ReplicaRequests {
     }
   }
 
-  /** The leaders' logs do not go back to where this one ends: the applier gets a snapshot, then the logs go on from there. */
+  /**
+   * The leaders' logs do not go back to where this one ends: the applier gets a snapshot, then the
+   * logs go on from there.
+   */
   async install(atLeast: readonly Index[]): Promise<void> {
     const { connection, subjects, server, runner, logger, warn } = this.options;
     const wait = this.beginWait();
@@ -93,7 +102,9 @@ export class ReplicaRequests {
     return wait;
   }
 
-  /** Only the leader answers: every server listens, since a group without a leader has none to ask. */
+  /**
+   * Only the leader answers: every server listens, since a group without a leader has none to ask.
+   */
   private configure(message: Msg, id: GroupId): void {
     const { runner, logger } = this.options;
     const group = runner.core.groups[id];

@@ -1,6 +1,7 @@
 /**
- * What a restart needs beyond what the log store loads by itself: each group's window must reach back to its last committed
- * command above its base, which a read barrier is about (T6). Behind it there may be any number of no-ops.
+ * What a restart needs beyond what the log store loads by itself: each group's window must reach
+ * back to its last committed command above its base, which a read barrier is about (T6). Behind it
+ * there may be any number of no-ops.
  */
 import type { LoadedGroup, LoadedState, LogStore } from '../../shared/log-store/port.js';
 import { EntryKind, type GroupId, type LogEntry } from '../../shared/raft/entry.js';
@@ -9,7 +10,10 @@ import { EntryKind, type GroupId, type LogEntry } from '../../shared/raft/entry.
 const STEP = 256;
 const STEP_BYTES_MAX = 1024 * 1024;
 
-/** The loaded state with its tails extended as far back as needed. Rejects with what the store rejects with. */
+/**
+ * The loaded state with its tails extended as far back as needed. Rejects with what the store
+ * rejects with.
+ */
 export async function completeTails(store: LogStore, loaded: LoadedState): Promise<LoadedState> {
   const groups = new Map<GroupId, LoadedGroup>();
   for (const [id, group] of loaded.groups) groups.set(id, { ...group, tail: await completeTail(store, id, group) });

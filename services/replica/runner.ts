@@ -49,7 +49,10 @@ export class Runner<C extends QueuedCommand> {
     this.schedule();
   }
 
-  /** Gives the core something that has happened; the turn ends when the event loop has no more input at hand. */
+  /**
+   * Gives the core something that has happened; the turn ends when the event loop has no more input
+   * at hand.
+   */
   dispatch(event: (core: ReplicaCore<C>) => void): void {
     if (this.isStopped) return;
     this.guard(() => {

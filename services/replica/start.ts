@@ -1,4 +1,7 @@
-/** Starting a replica: what is opened, in which order, and what is held against the configuration before anything runs. */
+/**
+ * Starting a replica: what is opened, in which order, and what is held against the configuration
+ * before anything runs.
+ */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { ConfigError, type ReplicaConfig } from '../../shared/config/config.js';
 import { type Opened, openAll } from '../../shared/config/opened.js';
@@ -27,8 +30,9 @@ const PROPOSALS_MAX = 4_096;
 const ENVELOPE_BYTES_MAX = 512 * 1024;
 
 /**
- * Starts the replica of `config.server`. `links`: what it shares with the other services of its process. Rejects, with everything closed again, when NATS or the log store cannot be opened, or when
- * `signal` aborts.
+ * Starts the replica of `config.server`. `links`: what it shares with the other services of its
+ * process. Rejects, with everything closed again, when NATS or the log store cannot be opened, or
+ * when `signal` aborts.
  */
 export async function startReplica(
   config: ReplicaConfig,

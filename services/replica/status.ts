@@ -26,7 +26,9 @@ export interface ServerStatus {
   readonly server: string;
   readonly cluster: string;
   readonly version: string;
-  /** Version of Node.js that its replica runs on: handlers may compute other results on another one. */
+  /**
+   * Version of Node.js that its replica runs on: handlers may compute other results on another one.
+   */
   readonly node: string;
   /** What this build writes and reads, and the servers whose messages it cannot read. */
   readonly protocol: Protocol & { readonly refused: readonly RefusedPeer[] };
@@ -44,7 +46,10 @@ export interface ServerStatus {
   readonly malformed: number;
 }
 
-/** Whether the log store takes writes; while it does not, this server leads nothing and acknowledges nothing. */
+/**
+ * Whether the log store takes writes; while it does not, this server leads nothing and acknowledges
+ * nothing.
+ */
 export type LogStoreStatus =
   | { readonly ok: true }
   | { readonly ok: false; readonly since: string; readonly error: string };

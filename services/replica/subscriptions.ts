@@ -1,13 +1,16 @@
 /**
- * Which command subjects this server listens to: those of the groups that it leads, and, while it leads any, `<c>.cmd.>`,
- * `<c>.batch` and the same two with its own name in them. All in one queue group, so that a command reaches exactly one
- * server also while leadership moves.
+ * Which command subjects this server listens to: those of the groups that it leads, and, while it
+ * leads any, `<c>.cmd.>`, `<c>.batch` and the same two with its own name in them. All in one queue
+ * group, so that a command reaches exactly one server also while leadership moves.
  */
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
 import type { GroupId, ServerId } from '../../shared/raft/entry.js';
 import { LEADERS_QUEUE, type Subjects } from '../../shared/wire/subjects.js';
 
-/** The group whose log has the services' own commands: a restored file (T10), a comparison of rows (T4), a switch (T12). */
+/**
+ * The group whose log has the services' own commands: a restored file (T10), a comparison of rows
+ * (T4), a switch (T12).
+ */
 const SERVICES_GROUP: GroupId = 0;
 
 /** What takes the messages that a leader gets. */
@@ -51,8 +54,9 @@ export class LeaderSubscriptions {
   }
 
   /**
-   * No new commands of this group; resolves when those that were on their way have been delivered. To just unsubscribe would drop
-   * what the NATS server has sent already, and whoever sent that would wait for a refusal in vain (T9).
+   * No new commands of this group; resolves when those that were on their way have been delivered.
+   * To just unsubscribe would drop what the NATS server has sent already, and whoever sent that
+   * would wait for a refusal in vain (T9).
    */
   async stop(group: GroupId): Promise<void> {
     const ended = [...(this.byGroup.get(group) ?? [])];

@@ -1,7 +1,8 @@
 /**
- * Spans of the replica: craft.append and craft.replicate from the writes, craft.wait for each group whose watermark the entry waits
- * for, craft.commit from what the core reports, and craft.command where no applier answers. With tracing off none of this runs; of an
- * entry that is not sampled only its trace field is looked at.
+ * Spans of the replica: craft.append and craft.replicate from the writes, craft.wait for each group
+ * whose watermark the entry waits for, craft.commit from what the core reports, and craft.command
+ * where no applier answers. With tracing off none of this runs; of an entry that is not sampled
+ * only its trace field is looked at.
  */
 
 import type { Attributes } from '@opentelemetry/api';
@@ -53,7 +54,10 @@ export class ReplicaTracing {
     this.received = receivedAttributes(rpcSubject);
   }
 
-  /** A write begins; returns what to call when it is durable, or undefined when it carries no sampled entry. */
+  /**
+   * A write begins; returns what to call when it is durable, or undefined when it carries no
+   * sampled entry.
+   */
   onWrite(batch: WriteBatch): (() => void) | undefined {
     if (!this.tracing.enabled) return undefined;
     let sampled: { group: GroupId; entry: LogEntry; traceparent: string; isLeader: boolean }[] | undefined;
@@ -91,7 +95,10 @@ export class ReplicaTracing {
     this.waiting = this.waiting.filter(({ where }) => where.timestamp > lowest);
   }
 
-  /** A sampled entry is durable here: until every group's watermark has passed it, it has no place in the merged log. */
+  /**
+   * A sampled entry is durable here: until every group's watermark has passed it, it has no place
+   * in the merged log.
+   */
   private await(group: GroupId, { index, term, timestamp }: LogEntry, parent: string, sinceUs: number): void {
     const awaited = new Set(this.groups.flatMap(({ watermark }, id) => (watermark < timestamp ? [id] : [])));
     if (awaited.size === 0 || this.waiting.length >= WAITING_MAX) return;
@@ -136,7 +143,10 @@ export class ReplicaTracing {
     command.span?.end(spanTimeUs(), { ...requestOf(command), error });
   }
 
-  /** The entry lost its place, or its outcome is not known. In doubt, the applier ends craft.command if the entry is applied after all. */
+  /**
+   * The entry lost its place, or its outcome is not known. In doubt, the applier ends craft.command
+   * if the entry is applied after all.
+   */
   onFailed(group: GroupId, placed: Placed<ClientCommand>, outcome: 'replaced' | 'unknown'): void {
     const { command, index, term, timestamp } = placed;
     const { span, receivedUs } = command;

@@ -1,9 +1,9 @@
 /**
- * Servers compare what they have made of the merged log (T4): at round merged indexes, where a command asks for it (`craft.verify`),
- * and now and then wherever they are. Pure.
+ * Servers compare what they have made of the merged log (T4): at round merged indexes, where a
+ * command asks for it (`craft.verify`), and now and then wherever they are. Pure.
  *
- * A round is one merged index. A server's value there is its running checksums over the log and over the outcomes and, at a
- * `craft.verify`, the checksum of its rows. Every voter has one vote:
+ * A round is one merged index. A server's value there is its running checksums over the log and
+ * over the outcomes and, at a `craft.verify`, the checksum of its rows. Every voter has one vote:
  *
  *     a majority has this server's value      agreed: a snapshot taken there counts
  *     a majority has another value            this server differs: a verdict, which is kept until it is rebuilt
@@ -44,11 +44,17 @@ export interface ComparisonEvents {
   otherDiffers(message: string): void;
 }
 
-/** Rounds that are remembered: own values for servers that ask, others' for when this server gets there. */
+/**
+ * Rounds that are remembered: own values for servers that ask, others' for when this server gets
+ * there.
+ */
 const ROUNDS_MAX = 1_024;
 /** Ends of batches that are remembered, for others' values there. */
 const ENDS_MAX = 1_024;
-/** A difference is taken for one that stays after this (milliseconds): the others' votes are on their way. */
+/**
+ * A difference is taken for one that stays after this (milliseconds): the others' votes are on
+ * their way.
+ */
 const GRACE_MS = 2_000;
 /** Between two times that the others are asked again (milliseconds). */
 const ASK_MS = 5_000;

@@ -1,8 +1,9 @@
 /**
- * When this server asks for a `craft.verify` in the log: the place at which all servers compare their rows, and at which a snapshot may be
- * taken. Pure.
+ * When this server asks for a `craft.verify` in the log: the place at which all servers compare
+ * their rows, and at which a snapshot may be taken. Pure.
  *
- * Every server may ask; one mark serves all. So each waits a random while first, and a mark of another server ends the wait.
+ * Every server may ask; one mark serves all. So each waits a random while first, and a mark of
+ * another server ends the wait.
  */
 import type { Index } from '../../../shared/raft/entry.js';
 import type { Effect } from './effect.js';

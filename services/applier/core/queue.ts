@@ -1,14 +1,16 @@
 /**
- * What of the merged log is to be applied next. Pure: messages of the stream in, batches for the engine out.
+ * What of the merged log is to be applied next. Pure: messages of the stream in, batches for the
+ * engine out.
  *
  *      stream   ──▶ [ 1 2 3 ][ 4 5 ][ 6 7 8 9 ] …         messages, with whatever borders the merger chose
  *      queue                  [ 5 6 ][ 7 8 9 …            what is beyond the engine's position, waiting
  *      engine   ◀── [ 5 6 7 8 ]                           one batch: what has collected, up to a limit
  *
- * Positions are merged indexes, never sequences of the stream: a stream that lost its tail is written again, with other borders.
- * So entries that are known already are skipped one by one, and a hole is reported, never jumped over (T8: no entry is
- * skipped, none applied twice). The running checksum (T4) goes on from the engine's own, entry by entry, and must meet every checksum
- * that the merger wrote: a stream that is not the log that this state was made from is noticed at once.
+ * Positions are merged indexes, never sequences of the stream: a stream that lost its tail is
+ * written again, with other borders. So entries that are known already are skipped one by one, and
+ * a hole is reported, never jumped over (T8: no entry is skipped, none applied twice). The running
+ * checksum (T4) goes on from the engine's own, entry by entry, and must meet every checksum that
+ * the merger wrote: a stream that is not the log that this state was made from is noticed at once.
  */
 
 import type { EngineBatch, EnginePosition, MergedCommand } from '../../../shared/engine/port.js';
@@ -31,7 +33,10 @@ export interface QueueLimits {
   readonly queuedBytesMax: number;
 }
 
-/** What became of a message: something new in it, nothing new, or it begins beyond a hole and was not taken. */
+/**
+ * What became of a message: something new in it, nothing new, or it begins beyond a hole and was
+ * not taken.
+ */
 export type Offered = 'taken' | 'known' | 'hole';
 
 export interface TakenBatch {
@@ -135,10 +140,12 @@ export class ApplyQueue {
   }
 
   /**
-   * The next batch, or null when nothing waits. What replaces the whole state (T10), or switches the machine (T12), is a batch of its own; one
-   * that is to be compared or saved as it is at a `craft.verify` ends with that. `isServicesOnly`: it ends before the first command that needs
+   * The next batch, or null when nothing waits. What replaces the whole state (T10), or switches
+   * the machine (T12), is a batch of its own; one that is to be compared or saved as it is at a
+   * `craft.verify` ends with that. `isServicesOnly`: it ends before the first command that needs
    * the state machine's code.
-   * @throws LogMismatchError when the entries do not add up to the checksum that the merger gave for them.
+   * @throws LogMismatchError when the entries do not add up to the checksum that the merger gave
+   *   for them.
    */
   take(isServicesOnly = false): TakenBatch | null {
     const { batchCommandsMax, batchBytesMax } = this.limits;
@@ -196,13 +203,17 @@ export class ApplyQueue {
 
 const NOTHING = new Uint8Array(0);
 
-/** An entry that is no command has a place in the log all the same: it becomes one that every state machine rejects. */
+/**
+ * An entry that is no command has a place in the log all the same: it becomes one that every state
+ * machine rejects.
+ */
 function commandOf(entry: LogEntry, group: number, mergedIndex: Index): MergedCommand {
   const { index, term, timestamp } = entry;
   try {
     const decoded = decodeCommand(entryBody(entry));
     const { name, payload, id, server, reply, traceparent, replyFormat, replyNumber, traceOrigin } = decoded;
-    // Field by field: spreading objects costs more than decoding them, and this is done for every command.
+    // Field by field: spreading objects costs more than decoding them, and this is done for every
+    // command.
     return {
       mergedIndex,
       group,

@@ -5,9 +5,9 @@
  *                ▲         │          from the stream         at the end, from memory
  *                └─────────┴── hole, lost answer, older than memory, a look that finds more, a state that has moved
  *
- * The stream is read to start, to catch up, and to fill a hole. At the end of the log the merger's newest runs come without
- * it. One piece is asked for at a time, while the queue has room. When nothing comes for a second, the stream is looked at,
- * whatever the reason for the silence.
+ * The stream is read to start, to catch up, and to fill a hole. At the end of the log the merger's
+ * newest runs come without it. One piece is asked for at a time, while the queue has room. When
+ * nothing comes for a second, the stream is looked at, whatever the reason for the silence.
  */
 import type { MergedRun } from '../../../shared/merge/merge.js';
 import type { WindowAnswer } from '../../../shared/merge/window.js';
@@ -33,7 +33,9 @@ export class MissingEntriesError extends Error {
   readonly code = 'MISSING_ENTRIES';
 }
 
-/** Between two looks for a stream that is not there, or a hole that may be filled (milliseconds). */
+/**
+ * Between two looks for a stream that is not there, or a hole that may be filled (milliseconds).
+ */
 const RETRY_MS = 500;
 /** Looks at a hole before it counts as one. */
 const HOLE_TRIES = 5;
@@ -41,7 +43,9 @@ const HOLE_TRIES = 5;
 const RESTART_TRIES = 10;
 /** Without anything new for so long, the stream and the database are looked at (milliseconds). */
 const IDLE_MS = 1_000;
-/** A seek or look that is not answered by then is taken for lost, and so is a read (milliseconds). */
+/**
+ * A seek or look that is not answered by then is taken for lost, and so is a read (milliseconds).
+ */
 const LOST_MS = 30_000;
 const READ_MS_MAX = 5_000;
 
@@ -78,7 +82,10 @@ export class Reading {
     else if (this.state !== 'seek' && nowMs >= this.lookAtMs) this.overdue();
   }
 
-  /** Asks for the next piece when there is room for it. To be called after everything that may have made room. */
+  /**
+   * Asks for the next piece when there is room for it. To be called after everything that may have
+   * made room.
+   */
   ask(): void {
     if (this.isAsking || this.queue.isFull) return;
     if (this.state === 'catching-up') {
@@ -195,7 +202,10 @@ export class Reading {
     this.seekAtMs = this.nowMs + RETRY_MS;
   }
 
-  /** A snapshot reaches over it (T10). Without one the groups' logs may still have it: the merger begins the stream again where this state is. */
+  /**
+   * A snapshot reaches over it (T10). Without one the groups' logs may still have it: the merger
+   * begins the stream again where this state is.
+   */
   private missing(firstMergedIndex: Index, tries: number): void {
     this.onMissing(
       new MissingEntriesError(

@@ -15,7 +15,9 @@ interface Mark {
   readonly bytes: number;
 }
 
-/** Bytes are known by marks at most so many; between two of them they are taken as evenly spread. */
+/**
+ * Bytes are known by marks at most so many; between two of them they are taken as evenly spread.
+ */
 const MARKS_MAX = 256;
 
 export class SnapshotPolicy {

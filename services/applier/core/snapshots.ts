@@ -1,9 +1,11 @@
 /**
- * Snapshots of this server's state (T10): when one is due, when it counts, what they allow to drop, and which one is installed. Pure.
+ * Snapshots of this server's state (T10): when one is due, when it counts, what they allow to drop,
+ * and which one is installed. Pure.
  *
- * A snapshot is taken at a `craft.verify` of the log, where every server adds up its rows. It counts only once a majority of servers has the
- * same there: a server that differs spreads nothing. Logs begin at the newest but one that counts: a server that installs the newest
- * finds everything that comes after it, however long that takes.
+ * A snapshot is taken at a `craft.verify` of the log, where every server adds up its rows. It
+ * counts only once a majority of servers has the same there: a server that differs spreads nothing.
+ * Logs begin at the newest but one that counts: a server that installs the newest finds everything
+ * that comes after it, however long that takes.
  */
 import { type EnginePosition, versionAt } from '../../../shared/engine/port.js';
 import { type Index, LOG_START, type LogPosition, type ServerId } from '../../../shared/raft/entry.js';
@@ -18,15 +20,30 @@ const LIST_MS = 15_000;
 const RETRY_MS = 5_000;
 /** Between two lists when something is waited for (milliseconds). */
 const LIST_SOON_MS = 500;
-/** Between two times that all servers are asked for a snapshot: each of them reads its whole state for it (milliseconds). */
+/**
+ * Between two times that all servers are asked for a snapshot: each of them reads its whole state
+ * for it (milliseconds).
+ */
 const ASK_MS = 10_000;
-/** Another server that takes a snapshot says so more often than that; one that is silent for longer is taken for gone (milliseconds). */
+/**
+ * Another server that takes a snapshot says so more often than that; one that is silent for longer
+ * is taken for gone (milliseconds).
+ */
 const TAKING_MS_MAX = 15_000;
-/** How long the votes of a majority may take: the others add up all their rows for it (milliseconds). */
+/**
+ * How long the votes of a majority may take: the others add up all their rows for it
+ * (milliseconds).
+ */
 const CONFIRM_MS_MAX = 600_000;
-/** Snapshots that wait for votes. Of more the newest one goes: the servers that are slow are adding up their rows for the oldest. */
+/**
+ * Snapshots that wait for votes. Of more the newest one goes: the servers that are slow are adding
+ * up their rows for the oldest.
+ */
 const UNCONFIRMED_MAX = 4;
-/** How long a snapshot waits for votes before another one is due: doubles from the first to the second (milliseconds). */
+/**
+ * How long a snapshot waits for votes before another one is due: doubles from the first to the
+ * second (milliseconds).
+ */
 const PATIENCE_MS = 10_000;
 const PATIENCE_MS_MAX = 60_000;
 /** How long a request waits for a snapshot that counts (milliseconds). */
@@ -39,7 +56,10 @@ interface Unconfirmed {
   readonly mark: Index;
   /** Undefined until it is saved. */
   name: string | undefined;
-  /** It is never to count, whatever is heard of the mark: this server was found to differ while it was saved. */
+  /**
+   * It is never to count, whatever is heard of the mark: this server was found to differ while it
+   * was saved.
+   */
   isWithdrawn: boolean;
   /** A majority has what this server has at the mark. */
   isAgreed: boolean;
@@ -67,7 +87,10 @@ export class SnapshotPlan {
   private readonly policy: SnapshotPolicy;
   /** Those that count, oldest first. */
   private known: readonly KnownSnapshot[] = [];
-  /** Names of those that could not be read, as far as they are still known: any other one is tried first. */
+  /**
+   * Names of those that could not be read, as far as they are still known: any other one is tried
+   * first.
+   */
   private damaged: ReadonlySet<string> = new Set();
   private nowMs: number;
   private listAtMs: number;
@@ -122,7 +145,10 @@ export class SnapshotPlan {
     return !isWaiting && !this.policy.isDue(this.nowMs) && this.saving === undefined;
   }
 
-  /** This server is to take one. While another one is at it, all of them at once would only cost several times as much. */
+  /**
+   * This server is to take one. While another one is at it, all of them at once would only cost
+   * several times as much.
+   */
   get isDue(): boolean {
     return (
       this.isTrusted &&
@@ -157,10 +183,14 @@ export class SnapshotPlan {
     this.policy.onMoved(mergedIndex);
   }
 
-  /** A `craft.verify` is applied, at which `by` is to take a snapshot; true when that is this server, and it does. */
+  /**
+   * A `craft.verify` is applied, at which `by` is to take a snapshot; true when that is this
+   * server, and it does.
+   */
   onMark(mark: Index, by: ServerId | undefined): boolean {
     if (by === undefined) return false;
-    // Marks that come close together are looked at by fewer servers than a snapshot needs: of two only the first one is taken.
+    // Marks that come close together are looked at by fewer servers than a snapshot needs: of two
+    // only the first one is taken.
     const isBusy = this.saving !== undefined || this.nowMs < this.elsewhereUntilMs;
     if (by !== this.options.server) {
       if (!isBusy) this.elsewhereUntilMs = this.nowMs + TAKING_MS_MAX;
@@ -222,7 +252,8 @@ export class SnapshotPlan {
     this.isTrusted = false;
     const { saving } = this;
     if (this.unconfirmed.length === 0) return;
-    // What is still on its way into the bucket is removed when it is there, and no other one is begun before.
+    // What is still on its way into the bucket is removed when it is there, and no other one is
+    // begun before.
     if (saving !== undefined) saving.isWithdrawn = true;
     this.unconfirmed = saving === undefined ? [] : [saving];
     this.options.emit({ type: 'withdraw' });
@@ -257,7 +288,10 @@ export class SnapshotPlan {
     this.listSoon();
   }
 
-  /** Answered by `installed` once the state has reached `atLeast`, which it has not now, or it is known that no snapshot does. */
+  /**
+   * Answered by `installed` once the state has reached `atLeast`, which it has not now, or it is
+   * known that no snapshot does.
+   */
   install(request: number, atLeast: readonly Index[]): void {
     for (const oldest of this.installs.keys()) {
       if (this.installs.size < WAITING_MAX) break;
@@ -267,7 +301,10 @@ export class SnapshotPlan {
     this.listSoon();
   }
 
-  /** The state is to become that of the newest snapshot, also when it is further by itself. Answered by `rebuilt`. */
+  /**
+   * The state is to become that of the newest snapshot, also when it is further by itself. Answered
+   * by `rebuilt`.
+   */
   beginRebuild(request: number): void {
     if (this.rebuild !== null) this.answerRebuild(null);
     this.rebuild = { request, untilMs: this.nowMs + WAIT_MS_MAX };
@@ -275,7 +312,9 @@ export class SnapshotPlan {
     this.listAgain();
   }
 
-  /** A part of the state is missing: it becomes that of the newest snapshot as soon as there is one. */
+  /**
+   * A part of the state is missing: it becomes that of the newest snapshot as soon as there is one.
+   */
   repair(): void {
     if (this.rebuild !== null) return;
     this.rebuild = { request: null, untilMs: Number.POSITIVE_INFINITY };

@@ -1,12 +1,16 @@
-/** Which tables and sequences are the state of a machine, as the database itself says, and a digest of their layout. */
+/**
+ * Which tables and sequences are the state of a machine, as the database itself says, and a digest
+ * of their layout.
+ */
 import { createHash } from 'node:crypto';
 import { FRAMING } from '../../../shared/engine/snapshot-frames.js';
 import { LIST_SEQUENCES } from '../../../shared/postgres/sequence-names.js';
 import type { Transaction } from './transaction.js';
 
 /**
- * What besides the results by id: `kv`, or, for a user's machine, all tables of the schemas in the search path (that is public, unless
- * somebody has set another one). Never the position: it has the fence.
+ * What besides the results by id: `kv`, or, for a user's machine, all tables of the schemas in the
+ * search path (that is public, unless somebody has set another one). Never the position: it has the
+ * fence.
  */
 export type Scope = 'built-in' | 'search-path';
 
@@ -19,8 +23,9 @@ export interface StateTable {
   /** Quoted, comma-separated; without generated ones, which no COPY may give. */
   readonly columns: string;
   /**
-   * Whether every type is Postgres's own. A type of the user's has another number in every database, and the binary form
-   * of its arrays and records has that number in it: such a table is copied as text.
+   * Whether every type is Postgres's own. A type of the user's has another number in every
+   * database, and the binary form of its arrays and records has that number in it: such a table is
+   * copied as text.
    */
   readonly isBinary: boolean;
 }
@@ -30,11 +35,16 @@ export interface Catalog {
   readonly tables: readonly StateTable[];
   /** Qualified and quoted. */
   readonly sequences: readonly string[];
-  /** Engine, framing and layout: what a snapshot must have in common with the database that takes it over. */
+  /**
+   * Engine, framing and layout: what a snapshot must have in common with the database that takes it
+   * over.
+   */
   readonly format: string;
 }
 
-/** The first number of an object that is not Postgres's own (FirstNormalObjectId, access/transam.h). */
+/**
+ * The first number of an object that is not Postgres's own (FirstNormalObjectId, access/transam.h).
+ */
 const FIRST_USER_OID = 16_384;
 
 const OWN = `not exists (
@@ -119,8 +129,10 @@ function inOrder(tables: readonly StateTable[], references: readonly (readonly [
 const IS_SAME_FILE = 'select relfilenode = pg_relation_filenode(oid) from pg_class where oid = $1::oid';
 
 /**
- * Locks a table for readers, in a transaction that sees one state of all tables, until `unlockTable`.
- * @throws Error for one that was emptied or written anew since the transaction began: it does not show the rows of then any more.
+ * Locks a table for readers, in a transaction that sees one state of all tables, until
+ * `unlockTable`.
+ * @throws Error for one that was emptied or written anew since the transaction began: it does not
+ *   show the rows of then any more.
  */
 export async function lockTable(transaction: Transaction, { oid, name }: StateTable): Promise<void> {
   await transaction.execute(`savepoint craft_table; lock table ${name} in access share mode`);

@@ -1,9 +1,11 @@
 /**
- * One connection to Postgres, with statements in order, and with transactions that end with the connection that they began on.
+ * One connection to Postgres, with statements in order, and with transactions that end with the
+ * connection that they began on.
  *
- * The driver's own `begin` is not used: a statement sent after the connection broke in mid-transaction makes it throw out of
- * a timer, and statements that wait inside the driver would be run outside the transaction after it reconnects. Here a
- * transaction sends one message at a time and nothing more once anything has gone wrong with the connection, and a client whose
+ * The driver's own `begin` is not used: a statement sent after the connection broke in
+ * mid-transaction makes it throw out of a timer, and statements that wait inside the driver would
+ * be run outside the transaction after it reconnects. Here a transaction sends one message at a
+ * time and nothing more once anything has gone wrong with the connection, and a client whose
  * connection failed is thrown away, not used again.
  */
 import { drizzle } from 'drizzle-orm/postgres-js';
@@ -54,8 +56,9 @@ export class Connection {
   }
 
   /**
-   * Runs one statement, prepared on first use, as a transaction of its own. Statements given without waiting are sent at once
-   * and run in order. @throws PostgresError as the server says, ConnectionLostError.
+   * Runs one statement, prepared on first use, as a transaction of its own. Statements given
+   * without waiting are sent at once and run in order. @throws PostgresError as the server says,
+   * ConnectionLostError.
    */
   run(text: string, parameters: readonly string[]): Promise<Rows> {
     return this.watched(text, (client) => client.unsafe(text, [...parameters], { prepare: true }).values());
@@ -70,8 +73,9 @@ export class Connection {
   }
 
   /**
-   * Runs statements, sent together, between `begin` (SQL text, may be several statements) and commit. Each of them must be right outside of
-   * that transaction, too: when it cannot begin they are run by themselves, though this rejects. @throws what the first to fail says.
+   * Runs statements, sent together, between `begin` (SQL text, may be several statements) and
+   * commit. Each of them must be right outside of that transaction, too: when it cannot begin they
+   * are run by themselves, though this rejects. @throws what the first to fail says.
    */
   async together(begin: string, ...statements: readonly Statement[]): Promise<Rows[]> {
     const beginning = this.watched(begin, (client) => client.unsafe(begin));
@@ -86,8 +90,8 @@ export class Connection {
   }
 
   /**
-   * Runs `body` between `begin` (SQL text, may be several statements) and commit; rolls back when it throws. Nothing else may run on
-   * this connection meanwhile.
+   * Runs `body` between `begin` (SQL text, may be several statements) and commit; rolls back when
+   * it throws. Nothing else may run on this connection meanwhile.
    */
   async transaction<T>(begin: string, body: (transaction: Transaction) => Promise<T>): Promise<T> {
     const transaction = await this.begin(begin);
@@ -101,7 +105,10 @@ export class Connection {
     }
   }
 
-  /** For a transaction that outlives a call: whoever begins it commits it, rolls it back, or closes the connection. */
+  /**
+   * For a transaction that outlives a call: whoever begins it commits it, rolls it back, or closes
+   * the connection.
+   */
   async begin(text: string): Promise<Transaction> {
     const client = this.current();
     const transaction = new Transaction((text, send) => {
@@ -118,7 +125,10 @@ export class Connection {
     }
   }
 
-  /** Gives the session up: the next statement gets a new one, with the settings that role and database have by then. */
+  /**
+   * Gives the session up: the next statement gets a new one, with the settings that role and
+   * database have by then.
+   */
   renew(): void {
     this.giveUp();
   }
@@ -177,12 +187,13 @@ export class Connection {
       // Retrying is up to the caller, on a new client.
       backoff: () => 0,
       onnotice: () => undefined,
-      // It would connect again for the next statement, which may belong to a transaction that went with the old connection.
+      // It would connect again for the next statement, which may belong to a transaction that went
+      // with the old connection.
       onclose: () => {
         if (this.client === client) this.giveUp();
       },
-      // A query of the driver's own at every connect, which nobody could catch if the connection broke during it; arrays go
-      // as text both ways.
+      // A query of the driver's own at every connect, which nobody could catch if the connection
+      // broke during it; arrays go as text both ways.
       fetch_types: false,
       connection: { application_name: this.options.name },
     });

@@ -1,16 +1,20 @@
 /**
- * COPY in both directions, through the driver, with what the driver's own streams leave open closed here:
+ * COPY in both directions, through the driver, with what the driver's own streams leave open closed
+ * here:
  *
  *  - Its promise settles when the stream begins; what the server says at the end of the statement is then heard by nobody (an error
  *    after the last byte would be waited for without end). So the settling functions of its query are replaced before it is sent.
  *  - It pauses its socket when a reader is slow and leaves it paused when the copy ends meanwhile. So it is resumed at the end.
  *
- * The bytes are those of the server, in pieces without meaning; a reader or writer holds a few of them at most.
+ * The bytes are those of the server, in pieces without meaning; a reader or writer holds a few of
+ * them at most.
  */
 import { Readable, Writable } from 'node:stream';
 import type { PendingQuery, Sql } from 'postgres';
 
-/** What the driver calls: once with the stream, once with the result; or with an error at any time. */
+/**
+ * What the driver calls: once with the stream, once with the result; or with an error at any time.
+ */
 interface Settling {
   resolve: (value: unknown) => void;
   reject: (error: unknown) => void;

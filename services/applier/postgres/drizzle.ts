@@ -1,4 +1,7 @@
-/** What handlers get: Drizzle over a transaction of ours. Everything they do goes through it, one statement at a time. */
+/**
+ * What handlers get: Drizzle over a transaction of ours. Everything they do goes through it, one
+ * statement at a time.
+ */
 import { PgDialect } from 'drizzle-orm/pg-core';
 import { PostgresJsSession, PostgresJsTransaction } from 'drizzle-orm/postgres-js';
 import type { Sql } from 'postgres';

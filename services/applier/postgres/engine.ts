@@ -1,9 +1,11 @@
 /**
- * The Postgres engine: the state of one server in one database, moved on a batch at a time, exactly once (T8).
+ * The Postgres engine: the state of one server in one database, moved on a batch at a time, exactly
+ * once (T8).
  *
- * The position lies in the same database and moves in the same transaction as the rows, guarded by an epoch that every
- * engine raises when it opens: of two that are open only the last one can write. Commits are asynchronous
- * (synchronous_commit = off): what Postgres forgets in a crash, position and rows alike, is applied again from the merged log.
+ * The position lies in the same database and moves in the same transaction as the rows, guarded by
+ * an epoch that every engine raises when it opens: of two that are open only the last one can
+ * write. Commits are asynchronous (synchronous_commit = off): what Postgres forgets in a crash,
+ * position and rows alike, is applied again from the merged log.
  */
 
 import { setTimeout as delay } from 'node:timers/promises';
@@ -79,14 +81,20 @@ import { requireTables } from './state-tables.js';
 import { type SwitchResult, switchMachine } from './switch.js';
 
 export interface PostgresEngineOptions {
-  /** A pooler in transaction mode is fine, with `?prepare=false` where it knows no prepared statements. */
+  /**
+   * A pooler in transaction mode is fine, with `?prepare=false` where it knows no prepared
+   * statements.
+   */
   readonly databaseUrl: string;
   readonly server: string;
   /** The name of the cluster: a state of another one is refused. Without it, none is. */
   readonly cluster?: string;
   /** How long results are kept for duplicates, in entry time (milliseconds). */
   readonly resultWindowMs: number;
-  /** How many ids of the window are remembered, unless the default; outcomes of further ones cost more (result-store.ts). */
+  /**
+   * How many ids of the window are remembered, unless the default; outcomes of further ones cost
+   * more (result-store.ts).
+   */
   readonly idsMax?: number;
   /** The built-in machine's contract, or a user's machine with handlers: its newest version. */
   readonly machine?: StateMachineContract;
@@ -102,7 +110,10 @@ const NO_COMMANDS: StateMachineContract = { name: '', commands: {}, queries: {} 
 const SWITCH_MS_MAX = 3_600_000;
 /** Failed tries after which the session is given up. */
 const RENEW_EVERY = 3;
-/** Between two looks for a database that is away: doubles from the first to the second (milliseconds). */
+/**
+ * Between two looks for a database that is away: doubles from the first to the second
+ * (milliseconds).
+ */
 const LOOK_MS = 25;
 const LOOK_MS_MAX = 5_000;
 
@@ -198,7 +209,8 @@ export class PostgresEngine implements StorageEngine {
     if (repeated !== undefined) return repeated;
     const from = this.known.position ?? before;
     if (first.mergedIndex !== from.mergedIndex + 1) {
-      // What was applied may have been forgotten in a crash: the caller knows more than this engine then.
+      // What was applied may have been forgotten in a crash: the caller knows more than this engine
+      // then.
       const found = await this.findPosition();
       if (first.mergedIndex !== found.mergedIndex + 1) {
         const message = `the state is at merged index ${found.mergedIndex}, given ${first.mergedIndex}`;
@@ -239,7 +251,8 @@ export class PostgresEngine implements StorageEngine {
     try {
       return await this.pool.use(async (connection) => {
         if (machine !== undefined) return queryMachine(connection, machine, name, input, this.path, require);
-        // One session runs both, in this order: what the second sees is at least what the first found.
+        // One session runs both, in this order: what the second sees is at least what the first
+        // found.
         const statements = [[READ_POSITION, []], kvStatement(this.kvTable, name, input)] as const;
         const [found = [], rows = []] = await this.kvSender.read(connection, ...statements);
         require(found);
@@ -409,8 +422,8 @@ export class PostgresEngine implements StorageEngine {
   }
 
   /**
-   * Whether the commit that nobody answered has happened: its lock is waited for. A database that stays away counts as no; if the
-   * state has moved all the same, the next batch finds that out.
+   * Whether the commit that nobody answered has happened: its lock is waited for. A database that
+   * stays away counts as no; if the state has moved all the same, the next batch finds that out.
    */
   private async isAt(expected: EnginePosition): Promise<boolean> {
     for (let delayMs = LOOK_MS; delayMs < LOOK_MS_MAX; delayMs *= 2) {
@@ -504,7 +517,8 @@ export class PostgresEngine implements StorageEngine {
     if (!(await writeKvBatch(plan, this.epoch, before, after, session))) {
       const found = await this.readPosition();
       this.known.dropAttempt();
-      // The try before this one was still under way in the server when it seemed to have failed, and has committed since.
+      // The try before this one was still under way in the server when it seemed to have failed,
+      // and has committed since.
       const isDone = found.epoch === this.epoch && isSamePlace(found, after);
       if (!isDone) explainPosition(found, this.epoch, before.mergedIndex);
       this.known.moveTo(found);
@@ -514,7 +528,10 @@ export class PostgresEngine implements StorageEngine {
     return settled;
   }
 
-  /** The answer of the batch when the try before, whose outcome is unknown, turns out to have been committed. */
+  /**
+   * The answer of the batch when the try before, whose outcome is unknown, turns out to have been
+   * committed.
+   */
   private async settleUncertain({ commands, checksum }: EngineBatch): Promise<AppliedBatch | undefined> {
     const attempt = this.known.uncertain;
     if (attempt === undefined) return undefined;
@@ -547,14 +564,20 @@ export class PostgresEngine implements StorageEngine {
     return results;
   }
 
-  /** A session that may only read, or fails again and again, is of no use: another one may meet other settings, or another server. */
+  /**
+   * A session that may only read, or fails again and again, is of no use: another one may meet
+   * other settings, or another server.
+   */
   private maybeRenew(error: unknown): void {
     this.failedTries += 1;
     if (!isReadOnly(error) && this.failedTries % RENEW_EVERY !== 0) return;
     this.connection.renew();
   }
 
-  /** What an error means: a table that is not there may be gone with the whole database, or by itself. */
+  /**
+   * What an error means: a table that is not there may be gone with the whole database, or by
+   * itself.
+   */
   private async explain(error: unknown): Promise<unknown> {
     if (error instanceof PositionError) this.known.moveTo(error.position);
     if (!(error instanceof DamagedError) && (isAboutState(error) || !isMissingTable(error))) return error;

@@ -1,10 +1,11 @@
 /**
  * Batches of a user's state machine: one transaction, each command in a savepoint of it.
  *
- * A handler says no by throwing Reject; Postgres says no for it with an error of class 22 or 23, which depends on nothing but the
- * data. Both are recorded as the command's result. A fault of the environment (sqlstate.ts) is no result: the batch is rolled back and tried
- * again, and no entry is skipped. Everything else is a failure of the command: its writes are undone, the failure is its result, and
- * the next command runs.
+ * A handler says no by throwing Reject; Postgres says no for it with an error of class 22 or 23,
+ * which depends on nothing but the data. Both are recorded as the command's result. A fault of the
+ * environment (sqlstate.ts) is no result: the batch is rolled back and tried again, and no entry is
+ * skipped. Everything else is a failure of the command: its writes are undone, the failure is its
+ * result, and the next command runs.
  */
 
 import { asHandler } from '../../../shared/engine/handler-context.js';
@@ -31,8 +32,8 @@ import { listTables, requireTables } from './state-tables.js';
 import type { Transaction } from './transaction.js';
 
 /**
- * Whatever role and database preset. Deferred constraints are checked by the statement that breaks them: at commit it would be the whole
- * batch's failure.
+ * Whatever role and database preset. Deferred constraints are checked by the statement that breaks
+ * them: at commit it would be the whole batch's failure.
  */
 const BEGIN = `begin isolation level read committed; set local synchronous_commit = off; ${NO_TIMEOUTS}; ${NO_TRANSACTION_TIMEOUT}; ${PLAIN_FORMS};
   select set_config('session_replication_role', 'origin', true) where current_setting('session_replication_role') <> 'origin';
@@ -52,7 +53,10 @@ function writeResults(storing: Storing | undefined, hasMoved: boolean): string {
 
 export type Machine = StateMachine<PostgresTransaction>;
 
-/** Hears of a command that failed, with what its handler threw. A batch that is tried again says so again. */
+/**
+ * Hears of a command that failed, with what its handler threw. A batch that is tried again says so
+ * again.
+ */
 export type OnFailure = (command: MergedCommand, error: unknown) => void;
 
 /** Where and from what a batch is applied. */
@@ -144,7 +148,10 @@ async function execute(
   return outcomes;
 }
 
-/** By the machine's `applyBatch`; undefined when it has none, or when it failed: then each command is executed by itself. */
+/**
+ * By the machine's `applyBatch`; undefined when it has none, or when it failed: then each command
+ * is executed by itself.
+ */
 async function executeTogether(
   transaction: Transaction,
   tx: PostgresTransaction,
@@ -175,7 +182,10 @@ async function executeTogether(
   });
 }
 
-/** What no handler is called for has its outcome already: the services' own, and an input that got past another version's validation. */
+/**
+ * What no handler is called for has its outcome already: the services' own, and an input that got
+ * past another version's validation.
+ */
 function readCommand(machine: Machine, command: MergedCommand): BatchCommand | CommandOutcome {
   const { name, payload, mergedIndex: index, timestamp, id } = command;
   if (name === VERIFY_COMMAND) return VERIFY_OUTCOME;

@@ -1,6 +1,7 @@
 /**
- * HalfSipHash-2-4 with 64 bits of output (Aumasson and Bernstein, "SipHash: a fast short-input PRF", and its reference code) of a text as
- * UTF-16, little-endian. Who does not know the key cannot choose texts that fall together.
+ * HalfSipHash-2-4 with 64 bits of output (Aumasson and Bernstein, "SipHash: a fast short-input
+ * PRF", and its reference code) of a text as UTF-16, little-endian. Who does not know the key
+ * cannot choose texts that fall together.
  */
 export class KeyedHash {
   /** Of the text that was hashed last: the first 32 bits of the output, and the last (signed). */

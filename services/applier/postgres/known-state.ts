@@ -1,6 +1,7 @@
 /**
- * What the engine knows of the state in the database: where it is, which results and versions of keys count there, and the last batch
- * whose commit is not confirmed. Pure: the engine reads the database and passes on what it has found.
+ * What the engine knows of the state in the database: where it is, which results and versions of
+ * keys count there, and the last batch whose commit is not confirmed. Pure: the engine reads the
+ * database and passes on what it has found.
  */
 import {
   type EngineBatch,
@@ -38,12 +39,18 @@ export class KnownState {
     return this.inForce;
   }
 
-  /** Of the state at `position`. A move replaces this object: a batch that began before then still adds to the old one, which is not read. */
+  /**
+   * Of the state at `position`. A move replaces this object: a batch that began before then still
+   * adds to the old one, which is not read.
+   */
   get recent(): RecentVersions {
     return this.versions;
   }
 
-  /** Of the state at `position`, or of one that was behind it in the same log. Undefined when it has to be loaded. */
+  /**
+   * Of the state at `position`, or of one that was behind it in the same log. Undefined when it has
+   * to be loaded.
+   */
   get results(): ResultStore | undefined {
     return this.stored;
   }
@@ -56,7 +63,8 @@ export class KnownState {
   /** The state has been found there: also after a try that has failed, whatever became of it. */
   moveTo(found: EnginePosition): EnginePosition {
     this.versions = new RecentVersions();
-    // A state that this engine's batches did not lead to may have results that `results` does not know.
+    // A state that this engine's batches did not lead to may have results that `results` does not
+    // know.
     if (isSamePlace(found, this.unconfirmed?.after)) this.stored?.stored();
     else if (!isSamePlace(found, this.at)) this.stored = undefined;
     this.at = plainPosition(found);
@@ -64,7 +72,9 @@ export class KnownState {
     return this.at;
   }
 
-  /** Takes `results`, which were read while the state was at `position`; not if it has moved since. */
+  /**
+   * Takes `results`, which were read while the state was at `position`; not if it has moved since.
+   */
   loaded(results: ResultStore, position: EnginePosition): void {
     if (this.at === position) this.stored = results;
   }

@@ -1,8 +1,9 @@
 /**
- * Batches of the built-in machine, set-based: one statement writes everything, position, rows, results. It does nothing unless epoch and
- * position are what they were when the batch was planned; since nobody else writes these tables, what was known of them still holds then.
- * What the engine does not remember, versions of keys and results by id, is read in one round trip before. However often a
- * batch touches a key, the key is written once.
+ * Batches of the built-in machine, set-based: one statement writes everything, position, rows,
+ * results. It does nothing unless epoch and position are what they were when the batch was planned;
+ * since nobody else writes these tables, what was known of them still holds then. What the engine
+ * does not remember, versions of keys and results by id, is read in one round trip before. However
+ * often a batch touches a key, the key is written once.
  */
 import { type KvCommand, KvOverlay, type KvRow, readKvCommand } from '../../../shared/engine/kv/execute.js';
 import type { EngineBatch, EnginePosition } from '../../../shared/engine/port.js';
@@ -37,8 +38,9 @@ const deleteRows = (table: string, first: number) =>
   `delete from ${table} where key = ${anyOf(first)} and exists (select from moved)`;
 
 /**
- * Only with the parts that have something to do. Postgres plans a statement once for the session, unless it finds that planning it for the
- * parameters at hand is worth the effort: with an empty array it always does, and planning costs more than a small batch.
+ * Only with the parts that have something to do. Postgres plans a statement once for the session,
+ * unless it finds that planning it for the parameters at hand is worth the effort: with an empty
+ * array it always does, and planning costs more than a small batch.
  */
 function writeBatch(table: string, hasPuts: boolean, hasDeletes: boolean, storing: Storing | undefined): string {
   let next = MOVE_PARAMETERS + 1;
@@ -101,7 +103,10 @@ export async function planKvBatch(
   return { settled, versions, writes: overlay.writes };
 }
 
-/** Writes the plan in one transaction; false when the database is no longer where the plan was made for. */
+/**
+ * Writes the plan in one transaction; false when the database is no longer where the plan was made
+ * for.
+ */
 export async function writeKvBatch(
   { writes, settled }: KvPlan,
   epoch: number,

@@ -9,8 +9,9 @@ import { mayBeTimeout } from './sqlstate.js';
 const SENDS_WITHOUT_TIMEOUTS = 10_000;
 
 /**
- * Each of these statements is right by itself and depends on nothing that is preset but time-outs. They are ruled out only for a while after
- * something that may have been one: the messages for that cost more than the statements.
+ * Each of these statements is right by itself and depends on nothing that is preset but time-outs.
+ * They are ruled out only for a while after something that may have been one: the messages for that
+ * cost more than the statements.
  */
 export class KvSender {
   private sendsWithoutTimeouts = 0;

@@ -13,7 +13,10 @@ import { describeFailure, describeRejection, isDeterministic, isEnvironment, isR
 
 const BEGIN_QUERY = `begin isolation level repeatable read read only; ${NO_TIMEOUTS}; ${SHARE_STATE}; ${NO_TRANSACTION_TIMEOUT}; ${PLAIN_FORMS}`;
 
-/** One state of the tables for all statements of a query, and no way to change them. `require` throws when that state will not do. */
+/**
+ * One state of the tables for all statements of a query, and no way to change them. `require`
+ * throws when that state will not do.
+ */
 export async function queryMachine(
   connection: Connection,
   machine: Machine,
@@ -28,7 +31,9 @@ export async function queryMachine(
   });
 }
 
-/** What the client is told of an error of a query; the error itself when it is the environment's. */
+/**
+ * What the client is told of an error of a query; the error itself when it is the environment's.
+ */
 export function queryFailure(error: unknown): unknown {
   // A query that tries to write has a defect: its transaction may only read.
   if (isEnvironment(error) && !isReadOnly(error)) return error;

@@ -1,4 +1,7 @@
-/** The versions of a state machine that are loaded (T12): what each of them takes, and where its migrations are. */
+/**
+ * The versions of a state machine that are loaded (T12): what each of them takes, and where its
+ * migrations are.
+ */
 
 import { migrationsFolder } from '../../../shared/engine/engine-migrations.js';
 import { kvContract } from '../../../shared/engine/kv/contract.js';
@@ -11,11 +14,17 @@ import { sourceOf } from './version.js';
 
 export class MachineVersions {
   readonly name: string;
-  /** The machine with the table kv, whose commands are SQL statements; a user's machine has handlers. */
+  /**
+   * The machine with the table kv, whose commands are SQL statements; a user's machine has
+   * handlers.
+   */
   readonly isBuiltIn: boolean;
   private readonly contracts: ReadonlyMap<number, StateMachineContract>;
 
-  /** `newest` is the built-in machine's contract, or a user's machine with handlers; `earlier` are other versions of it. */
+  /**
+   * `newest` is the built-in machine's contract, or a user's machine with handlers; `earlier` are
+   * other versions of it.
+   */
   constructor(newest: StateMachineContract = kvContract, earlier: readonly StateMachineContract[] = []) {
     this.name = newest.name;
     this.isBuiltIn = newest === kvContract;
@@ -44,7 +53,10 @@ export class MachineVersions {
     return this.isBuiltIn ? 'built-in' : 'search-path';
   }
 
-  /** Where the migrations are: the engine's, and those of a version of the machine if it is loaded and has some. */
+  /**
+   * Where the migrations are: the engine's, and those of a version of the machine if it is loaded
+   * and has some.
+   */
   sourcesOf(version: number): readonly [MigrationSource, ...MigrationSource[]] {
     const machine = this.isBuiltIn ? undefined : this.machines.get(version);
     const own = machine === undefined ? undefined : sourceOf(machine);

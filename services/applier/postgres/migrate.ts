@@ -1,7 +1,8 @@
 /**
- * Brings the database to the newest schema. Migrations are drizzle-kit's; they run in one transaction, which holds a lock on the
- * table of migrations done, so that appliers that start at once do not meet. The lock is the transaction's, not the session's:
- * it works behind a connection pooler.
+ * Brings the database to the newest schema. Migrations are drizzle-kit's; they run in one
+ * transaction, which holds a lock on the table of migrations done, so that appliers that start at
+ * once do not meet. The lock is the transaction's, not the session's: it works behind a connection
+ * pooler.
  */
 import postgres from 'postgres';
 import { ENGINE_MIGRATIONS } from '../../../shared/engine/engine-migrations.js';
@@ -23,13 +24,17 @@ import type { Transaction } from './transaction.js';
 /** Of a user's machine; the engine has a list of its own. */
 export const MACHINE_MIGRATIONS = 'machine_migrations';
 
-/** Two that create the same thing at once: one of them is told so (even with IF NOT EXISTS), and finds it on the next try. */
+/**
+ * Two that create the same thing at once: one of them is told so (even with IF NOT EXISTS), and
+ * finds it on the next try.
+ */
 const CREATED_MEANWHILE = new Set(['23505', '42P06', '42P07', '42710']);
 const TRIES = 10;
 
 /**
  * Runs what `source` has and `table` (in schema craft) does not list yet.
- * @throws MigrationJournalError, MigrationChangedError, and what Postgres says of a statement; nothing has changed then.
+ * @throws MigrationJournalError, MigrationChangedError, and what Postgres says of a statement;
+ *   nothing has changed then.
  */
 export async function migrate(connection: Connection, source: MigrationSource, table: string): Promise<void> {
   const migrations = migrationsOf(source);
@@ -73,8 +78,10 @@ export class FailedMigrationError extends Error {
 }
 
 /**
- * Brings the machine's tables to those of `source` within the transaction of a switch or of a restore (T12, T10), and lists them.
- * @throws FailedMigrationError, MigrationJournalError, MigrationChangedError, NondeterministicSchemaError
+ * Brings the machine's tables to those of `source` within the transaction of a switch or of a
+ * restore (T12, T10), and lists them.
+ * @throws FailedMigrationError, MigrationJournalError, MigrationChangedError,
+ *   NondeterministicSchemaError
  */
 export async function migrateMachine(transaction: Transaction, source: MigrationSource): Promise<void> {
   await transaction.execute(createTable(MACHINE_MIGRATIONS));
@@ -92,7 +99,8 @@ async function runMissing(transaction: Transaction, migrations: readonly Migrati
   const isOwn = table === ENGINE_MIGRATIONS;
   const missing = missingMigrations(migrations, done, { isOlder: isOwn });
   if (missing.length === 0) return;
-  // A migration may set a sequence: it begins with what the last command left, and what it leaves is recorded.
+  // A migration may set a sequence: it begins with what the last command left, and what it leaves
+  // is recorded.
   if (!isOwn) await transaction.run(SET_SEQUENCES, []);
   for (const migration of missing) {
     for (const statement of migration.statements) {
@@ -110,7 +118,8 @@ async function runMissing(transaction: Transaction, migrations: readonly Migrati
     await requireDeterminism(transaction);
     await recordSequences(transaction);
   }
-  // In the same transaction: a position that is missing later was removed, and tables that are missing were not dropped here.
+  // In the same transaction: a position that is missing later was removed, and tables that are
+  // missing were not dropped here.
   if (isOwn && done.length === 0) await transaction.run(CREATE_POSITION, []);
   await transaction.execute('update craft.position set tables = null');
 }

@@ -32,18 +32,25 @@ export const READ_POSITION = `select ${COLUMNS} from craft.position where id = 1
 export const LOCK_POSITION = `${READ_POSITION} for update`;
 
 /**
- * Locks on the table, before the transaction's first look at anything. Who reads several tables shares; who replaces them all excludes
- * everybody (a table that was truncated is empty to a transaction that began before).
+ * Locks on the table, before the transaction's first look at anything. Who reads several tables
+ * shares; who replaces them all excludes everybody (a table that was truncated is empty to a
+ * transaction that began before).
  */
 export const SHARE_STATE = 'lock table craft.position in access share mode';
 export const EXCLUDE_ALL = 'lock table craft.position in access exclusive mode';
 
-/** $1 epoch, $2 why; durable, whatever the batches are. Marks nothing when another one has taken over. */
+/**
+ * $1 epoch, $2 why; durable, whatever the batches are. Marks nothing when another one has taken
+ * over.
+ */
 export const MARK_DIVERGED = `with marked as (
     update craft.position set divergence = $2 where id = 1 and epoch = $1::bigint returning 1
   ) select set_config('synchronous_commit', 'on', true), exists (select from marked)`;
 
-/** $1 .. $7 as from $3 on of MOVE_POSITION: for who holds the lock and has compared the epoch. Such a state is that of the others. */
+/**
+ * $1 .. $7 as from $3 on of MOVE_POSITION: for who holds the lock and has compared the epoch. Such
+ * a state is that of the others.
+ */
 export const SET_POSITION = `update craft.position
   set divergence = null, merged_index = $1::bigint, checksum = $2, results_checksum = $3, "timestamp" = $4::bigint,
     positions = $5::bigint[], terms = $6::bigint[], timestamps = $7::bigint[]
@@ -52,15 +59,18 @@ export const SET_POSITION = `update craft.position
 /** Parameters of MOVE_POSITION; those of statements around it come after. */
 export const MOVE_PARAMETERS = 9;
 
-/** $1 epoch, $2 merged index before; $3 .. $9 the position after. Moves nothing when either has changed. */
+/**
+ * $1 epoch, $2 merged index before; $3 .. $9 the position after. Moves nothing when either has
+ * changed.
+ */
 export const MOVE_POSITION = `update craft.position
   set merged_index = $3::bigint, checksum = $4, results_checksum = $5, "timestamp" = $6::bigint,
     positions = $7::bigint[], terms = $8::bigint[], timestamps = $9::bigint[]
   where id = 1 and epoch = $1::bigint and merged_index = $2::bigint returning 1`;
 
 /**
- * $1 name, $2 cluster or ''. A state that nothing was applied to may become that of another machine; every log begins with the first
- * version (T12).
+ * $1 name, $2 cluster or ''. A state that nothing was applied to may become that of another
+ * machine; every log begins with the first version (T12).
  */
 export const KEEP_OWNERS = `update craft.position
   set machine = case when merged_index = 0 then $1 else coalesce(machine, $1) end, version = coalesce(version, ${FIRST_VERSION}),
@@ -121,7 +131,10 @@ function positionsOf(indexes: string, terms: string, timestamps: string): LogPos
   }));
 }
 
-/** @throws ReplacedError when the position has never been this engine's. One that another has taken over can still be read. */
+/**
+ * @throws ReplacedError when the position has never been this engine's. One that another has taken
+ * over can still be read.
+ */
 export function requireOwn(found: FencedPosition, epoch: number): FencedPosition {
   if (found.epoch >= epoch) return found;
   throw new ReplacedError(

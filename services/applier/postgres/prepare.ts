@@ -41,8 +41,8 @@ export interface PrepareOptions {
 const BEGIN_MIGRATING = `begin isolation level read committed; ${NO_TIMEOUTS}; lock table craft.${ENGINE_MIGRATIONS} in exclusive mode`;
 
 /**
- * Runs the migrations that are missing, the engine's and those of the version in force. On a session of its own: a migration may leave
- * settings behind.
+ * Runs the migrations that are missing, the engine's and those of the version in force. On a
+ * session of its own: a migration may leave settings behind.
  *
  * @throws OtherClusterError, OtherMachineError before any migration of the machine has run
  */
@@ -78,7 +78,10 @@ export async function prepareDatabase(options: PrepareOptions, versions: Machine
   }
 }
 
-/** The state is this cluster's and this machine's from now on. @throws OtherClusterError, OtherMachineError when it is another one's. */
+/**
+ * The state is this cluster's and this machine's from now on. @throws OtherClusterError,
+ * OtherMachineError when it is another one's.
+ */
 async function keepOwners(transaction: Transaction, name: string, given: string): Promise<MachineVersion> {
   const { machine, cluster } = readPosition(await transaction.run(KEEP_OWNERS, [name, given]));
   if (given !== '' && cluster !== undefined && cluster !== given) {

@@ -11,7 +11,10 @@ export class Pruner {
 
   constructor(private readonly pool: QueryPool) {}
 
-  /** Begins a removal if one is due and none is under way. One that fails is due again with the next batch. */
+  /**
+   * Begins a removal if one is due and none is under way. One that fails is due again with the next
+   * batch.
+   */
   prune(results: ResultStore, { timestamp, mergedIndex }: EnginePosition, epoch: number): void {
     if (this.isPruning) return;
     const due = results.pruning(timestamp, { epoch, mergedIndex });

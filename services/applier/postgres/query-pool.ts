@@ -1,4 +1,7 @@
-/** A few connections for reads, each used by one query at a time; apart from the one that applies, so that reads never hold up the log. */
+/**
+ * A few connections for reads, each used by one query at a time; apart from the one that applies,
+ * so that reads never hold up the log.
+ */
 import type { OnDatabaseCall } from '../../../shared/engine/port.js';
 import { Connection } from './connection.js';
 
@@ -12,7 +15,10 @@ export class QueryPool {
     this.free = [...this.all];
   }
 
-  /** Waits for a free connection, first come first served. `onCall` hears of what `work` sends on it. */
+  /**
+   * Waits for a free connection, first come first served. `onCall` hears of what `work` sends on
+   * it.
+   */
   async use<T>(work: (connection: Connection) => Promise<T>, onCall?: OnDatabaseCall): Promise<T> {
     const connection = this.free.pop() ?? (await new Promise<Connection>((resolve) => this.waiting.push(resolve)));
     connection.onCall = onCall;

@@ -1,7 +1,13 @@
-/** The only randomness a handler may use: the same sequence on every server, for every run of the same entry. */
+/**
+ * The only randomness a handler may use: the same sequence on every server, for every run of the
+ * same entry.
+ */
 import type { Index, Timestamp } from '../../../shared/raft/entry.js';
 
-/** Uniform in [0, 1), 32 bits, from a SplitMix-style generator seeded with the entry's merged index and timestamp. */
+/**
+ * Uniform in [0, 1), 32 bits, from a SplitMix-style generator seeded with the entry's merged index
+ * and timestamp.
+ */
 export function seededRandom(mergedIndex: Index, timestamp: Timestamp): () => number {
   let state = 0x243f6a88;
   for (const word of [mergedIndex, Math.floor(mergedIndex / 2 ** 32), timestamp, Math.floor(timestamp / 2 ** 32)]) {
@@ -13,7 +19,10 @@ export function seededRandom(mergedIndex: Index, timestamp: Timestamp): () => nu
   };
 }
 
-/** The finaliser of MurmurHash3: every bit of the input changes every bit of the output with probability one half. */
+/**
+ * The finaliser of MurmurHash3: every bit of the input changes every bit of the output with
+ * probability one half.
+ */
 function scramble(word: number): number {
   let mixed = word ^ (word >>> 16);
   mixed = Math.imul(mixed, 0x85ebca6b);

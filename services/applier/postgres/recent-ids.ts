@@ -1,12 +1,15 @@
 /**
- * Which ids are in the window (T8), compactly: for an id it gives the numbers of the stored rows that may hold its outcome. It never misses an id
- * that was added and has not expired; one that was never added is taken for one of a row less than once in a hundred thousand
- * times. So only a probable duplicate asks the database.
+ * Which ids are in the window (T8), compactly: for an id it gives the numbers of the stored rows
+ * that may hold its outcome. It never misses an id that was added and has not expired; one that was
+ * never added is taken for one of a row less than once in a hundred thousand times. So only a
+ * probable duplicate asks the database.
  *
- * Ids lie in segments, hash tables of a fixed size. A segment takes ids until it is full or has taken them for a quarter of the window, and goes
- * as a whole once all of it has expired. Nothing is moved, and nothing is removed one by one.
+ * Ids lie in segments, hash tables of a fixed size. A segment takes ids until it is full or has
+ * taken them for a quarter of the window, and goes as a whole once all of it has expired. Nothing
+ * is moved, and nothing is removed one by one.
  *
- * An id takes five bytes of a table that is filled to about a half: ten bytes. A segment has 20 MiB at most.
+ * An id takes five bytes of a table that is filled to about a half: ten bytes. A segment has 20 MiB
+ * at most.
  */
 import { randomInt } from 'node:crypto';
 import type { Timestamp } from '../../../shared/raft/entry.js';
@@ -21,7 +24,10 @@ const FILLED_MAX = 0.6;
 const ROWS_MAX = 65_535;
 const SEGMENTS_PER_WINDOW = 4;
 
-/** Most ids unless told otherwise: about 90 MB. The default window holds so many when 11,000 to 14,000 commands a second come in. */
+/**
+ * Most ids unless told otherwise: about 90 MB. The default window holds so many when 11,000 to
+ * 14,000 commands a second come in.
+ */
 export const IDS_MAX = 8_388_608;
 
 class Segment {
@@ -115,7 +121,10 @@ export class RecentIds {
     this.count += 1;
   }
 
-  /** Numbers of the rows in which the outcome of `id` may be, the newest first; undefined when it is in none. */
+  /**
+   * Numbers of the rows in which the outcome of `id` may be, the newest first; undefined when it is
+   * in none.
+   */
   rowsOf(id: string): readonly number[] | undefined {
     const { hash } = this;
     hash.update(id);
@@ -132,7 +141,10 @@ export class RecentIds {
   }
 }
 
-/** For as many as came in the time of the one before, with room to spare; for many more when it was full before that. */
+/**
+ * For as many as came in the time of the one before, with room to spare; for many more when it was
+ * full before that.
+ */
 function slotsAfter(before: Segment | undefined): number {
   if (before === undefined) return SLOTS_MIN;
   const isFull = before.count >= before.slotCount * FILLED_MAX;

@@ -1,13 +1,19 @@
 /**
- * Versions of the keys that were read or written last, for an engine that is their only writer: what is known here need not be read again.
+ * Versions of the keys that were read or written last, for an engine that is their only writer:
+ * what is known here need not be read again.
  *
- * True for one state only. The engine throws it away whenever the state may have moved by other means than the batches that it has
- * committed; a batch is written only where the position is still the one that it was planned for, which no other writer keeps.
+ * True for one state only. The engine throws it away whenever the state may have moved by other
+ * means than the batches that it has committed; a batch is written only where the position is still
+ * the one that it was planned for, which no other writer keeps.
  *
- * Bounded: two generations, of which the older one is dropped when the younger one is full. A key that is asked for stays.
+ * Bounded: two generations, of which the older one is dropped when the younger one is full. A key
+ * that is asked for stays.
  */
 
-/** Keys of one generation, and UTF-16 units of all of them: at most about 16 MiB with both generations. */
+/**
+ * Keys of one generation, and UTF-16 units of all of them: at most about 16 MiB with both
+ * generations.
+ */
 const KEYS_MAX = 65_536;
 const LENGTH_MAX = 2 * 1024 * 1024;
 

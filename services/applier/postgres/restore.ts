@@ -1,8 +1,10 @@
 /**
- * Taking over a snapshot (T10): one transaction, on a connection of its own, that empties all tables of the state, fills them
- * from the bytes and moves the position. It excludes readers and writers until it ends: a state half replaced is nobody's to see.
+ * Taking over a snapshot (T10): one transaction, on a connection of its own, that empties all
+ * tables of the state, fills them from the bytes and moves the position. It excludes readers and
+ * writers until it ends: a state half replaced is nobody's to see.
  *
- * Everything in it can be undone: also the sequences, which get new storage before their value is set.
+ * Everything in it can be undone: also the sequences, which get new storage before their value is
+ * set.
  */
 import type { MigrationSource } from '../../../shared/engine/migrations.js';
 import {
@@ -33,16 +35,25 @@ import { alignTables } from './version.js';
 
 /** How long readers and batches under way may hold up the beginning (milliseconds). */
 const LOCK_MS_MAX = 30_000;
-/** The last statements check and index everything that was written: they may take long (milliseconds). */
+/**
+ * The last statements check and index everything that was written: they may take long
+ * (milliseconds).
+ */
 const STUCK_MS_MAX = 30 * 60_000;
 
 const BEGIN = `begin isolation level read committed; ${NO_TIMEOUTS}; set local lock_timeout = ${LOCK_MS_MAX}; ${EXCLUDE_ALL}; ${PLAIN_SETTINGS}`;
 
-/** As a replica's, rows fire no triggers and are not checked against keys that hold already. Only superusers may say so. */
+/**
+ * As a replica's, rows fire no triggers and are not checked against keys that hold already. Only
+ * superusers may say so.
+ */
 const AS_REPLICA = `select set_config('session_replication_role', 'replica', true)
   where current_setting('is_superuser') = 'on'`;
 
-/** The tables' own triggers that are on, and in which sense (`tgenabled`): what they do is in the snapshot already. */
+/**
+ * The tables' own triggers that are on, and in which sense (`tgenabled`): what they do is in the
+ * snapshot already.
+ */
 const TRIGGERS = `select t.tgrelid::bigint::text, quote_ident(t.tgname), t.tgenabled::text from pg_trigger t
   where not t.tgisinternal and t.tgenabled <> 'D'`;
 const ENABLING: Readonly<Record<string, string>> = { O: 'enable', A: 'enable always', R: 'enable replica' };
@@ -54,14 +65,19 @@ export interface RestoreSession {
   readonly name: string;
   readonly scope: Scope;
   readonly epoch: number;
-  /** The engine's migrations, and those of the version that the snapshot was taken with, if it has some. */
+  /**
+   * The engine's migrations, and those of the version that the snapshot was taken with, if it has
+   * some.
+   */
   readonly sources: readonly [MigrationSource, ...MigrationSource[]];
 }
 
 /**
- * Replaces the state of the database at `url` by the snapshot, which counts as of the position that `as` gives for the one before.
- * Tables that are missing, or of another version, are made anew by the migrations of `sources`.
- * @throws SnapshotFormatError, FencedError, ReplacedError, DamagedError; ConnectionLostError: look at the position to know what became of it.
+ * Replaces the state of the database at `url` by the snapshot, which counts as of the position that
+ * `as` gives for the one before. Tables that are missing, or of another version, are made anew by
+ * the migrations of `sources`.
+ * @throws SnapshotFormatError, FencedError, ReplacedError, DamagedError; ConnectionLostError: look
+ *   at the position to know what became of it.
  */
 export async function restoreSnapshot(
   { url, name, scope, epoch, sources }: RestoreSession,
@@ -92,7 +108,8 @@ export async function restoreSnapshot(
 class Undone extends Error {}
 
 /**
- * The format of a state of another version than the one in force: its tables are made, looked at, and undone. Writers and readers wait meanwhile.
+ * The format of a state of another version than the one in force: its tables are made, looked at,
+ * and undone. Writers and readers wait meanwhile.
  */
 export async function formatOf({ url, name, scope, sources: [, own] }: RestoreSession): Promise<string> {
   const connection = new Connection({ url, name, stuckMsMax: STUCK_MS_MAX });

@@ -1,9 +1,10 @@
 /**
- * Results by id in Postgres (T8), those of one batch in one row. Nothing in the database finds an id in them: the engine knows in which row
- * to look (recent-ids.ts).
+ * Results by id in Postgres (T8), those of one batch in one row. Nothing in the database finds an
+ * id in them: the engine knows in which row to look (recent-ids.ts).
  *
- * `outcomes` has four elements for each id, in the order of `ids`: how far its merged index is beyond the row's, its group, how far its timestamp is
- * before the row's, and the outcome: JSON text when it succeeded, else an object that says why not.
+ * `outcomes` has four elements for each id, in the order of `ids`: how far its merged index is
+ * beyond the row's, its group, how far its timestamp is before the row's, and the outcome: JSON
+ * text when it succeeded, else an object that says why not.
  */
 import type { StoredResult } from '../../../shared/engine/results.js';
 import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
@@ -12,7 +13,10 @@ import type { Rows } from './rows.js';
 /** Parameters $n .. $n+4 of `storeResultBatch`. */
 export const RESULT_BATCH_PARAMETERS = 5;
 
-/** `moved` is the relation that has a row when the batch may be written; `first` the number of the first parameter. */
+/**
+ * `moved` is the relation that has a row when the batch may be written; `first` the number of the
+ * first parameter.
+ */
 export function storeResultBatch(moved: string, first: number): string {
   return `insert into craft.result_batches (number, merged_index, "timestamp", ids, outcomes)
     select $${first}::bigint, $${first + 1}::bigint, $${first + 2}::bigint, $${first + 3}, $${first + 4}
@@ -80,8 +84,9 @@ export function readResultBatches(rows: Rows, wanted: ReadonlySet<string>): Map<
 }
 
 /**
- * The rows with outcomes from merged index $1 to $2, the newest first, at most $3. Only the rows before the first of them are looked through in
- * vain. One whose outcomes have more than $4 bytes is left out.
+ * The rows with outcomes from merged index $1 to $2, the newest first, at most $3. Only the rows
+ * before the first of them are looked through in vain. One whose outcomes have more than $4 bytes
+ * is left out.
  */
 export const LIST_OUTCOMES = `select merged_index, "timestamp", ids, outcomes from craft.result_batches
   where number >= coalesce((
@@ -105,9 +110,10 @@ export const LIST_RESULT_BATCHES = `select number, "timestamp", ids from craft.r
   where number > $1::bigint and "timestamp" >= $2::bigint order by number limit $3::integer`;
 
 /**
- * Removes rows below number $1 whose outcomes are all of before timestamp $2, at most $3. On its own, not as part of a batch: such a result
- * counts as absent to every entry still to come, so it does not matter when it goes, or whether a crash brings it back. Nothing where epoch $4 is not the
- * state's, or the state has gone back behind merged index $5: what was expired there may count.
+ * Removes rows below number $1 whose outcomes are all of before timestamp $2, at most $3. On its
+ * own, not as part of a batch: such a result counts as absent to every entry still to come, so it
+ * does not matter when it goes, or whether a crash brings it back. Nothing where epoch $4 is not
+ * the state's, or the state has gone back behind merged index $5: what was expired there may count.
  */
 export const PRUNE_RESULT_BATCHES = `with removed as (
     delete from craft.result_batches where number = any(array(

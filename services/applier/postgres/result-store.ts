@@ -1,13 +1,16 @@
 /**
- * Exactly once (T8) in Postgres: which outcomes may be stored for the ids of a batch, and in which form those of its new ids are stored.
+ * Exactly once (T8) in Postgres: which outcomes may be stored for the ids of a batch, and in which
+ * form those of its new ids are stored.
  *
- * Ids in the window are remembered (recent-ids.ts), and their outcomes lie in one row for each batch: an id that is not
- * remembered has no outcome that counts, and nothing is asked. While more ids are in the window than are to be remembered, the outcomes of further ones are stored a
- * row each, and the database is asked for every id until the last of those has expired. What counts as a duplicate is decided
- * by timestamps (`originsOf`), wherever a result lies.
+ * Ids in the window are remembered (recent-ids.ts), and their outcomes lie in one row for each
+ * batch: an id that is not remembered has no outcome that counts, and nothing is asked. While more
+ * ids are in the window than are to be remembered, the outcomes of further ones are stored a row
+ * each, and the database is asked for every id until the last of those has expired. What counts as
+ * a duplicate is decided by timestamps (`originsOf`), wherever a result lies.
  *
- * One of these is true of one state: it is loaded from it, and learns of each batch before that is written, and again when it is known to
- * be. It may know ids of batches that never were committed; the database does not have them.
+ * One of these is true of one state: it is loaded from it, and learns of each batch before that is
+ * written, and again when it is known to be. It may know ids of batches that never were committed;
+ * the database does not have them.
  */
 import type { SettledBatch, StoredResult } from '../../../shared/engine/results.js';
 import { integerArray, textArray } from '../../../shared/postgres/array.js';
@@ -34,19 +37,26 @@ import {
 } from './results.js';
 import type { Rows, Statement } from './rows.js';
 
-/** Rows read at once while loading: one, and then so many that they are about so many characters. */
+/**
+ * Rows read at once while loading: one, and then so many that they are about so many characters.
+ */
 const ROWS_MAX = 8_192;
 const PIECE_LENGTH = 4 * 1024 * 1024;
 /** Most expired rows removed at once: those with one outcome, those with many. */
 const PRUNE_ROWS_MAX = 4_096;
 const PRUNE_BATCHES_MAX = 512;
-/** How many rows with one outcome may have come in since the last removal before another one is due. */
+/**
+ * How many rows with one outcome may have come in since the last removal before another one is due.
+ */
 const PRUNE_EVERY = 2_048;
 
 /** Sends statements together, none of them in need of a transaction. */
 export type Send = (...statements: readonly Statement[]) => Promise<Rows[]>;
 
-/** What may be stored for the ids of a batch: the statements that find it, and what their answers say. */
+/**
+ * What may be stored for the ids of a batch: the statements that find it, and what their answers
+ * say.
+ */
 export interface LookUp {
   readonly statements: readonly Statement[];
   /** By key, the newest. */
@@ -55,7 +65,10 @@ export interface LookUp {
 
 /** How the results of a batch are stored: a part of the statement that writes it. */
 export interface Storing {
-  /** `moved` is the relation that has a row when the batch may be written; `first` the number of the first parameter. */
+  /**
+   * `moved` is the relation that has a row when the batch may be written; `first` the number of the
+   * first parameter.
+   */
   readonly text: (moved: string, first: number) => string;
   readonly parameterCount: number;
   readonly parameters: readonly string[];
@@ -67,7 +80,10 @@ export interface Pruning {
   removed(count: number): void;
 }
 
-/** Of a state that the removal is right for: the fence's epoch, and a merged index that it has reached. */
+/**
+ * Of a state that the removal is right for: the fence's epoch, and a merged index that it has
+ * reached.
+ */
 export interface Reached {
   readonly epoch: number;
   readonly mergedIndex: number;
@@ -126,7 +142,10 @@ export class ResultStore {
     return this.ids.size;
   }
 
-  /** `keys`: of the ids of a batch, in their order, an empty one for a command without an id. `firstUs`: of its first entry. */
+  /**
+   * `keys`: of the ids of a batch, in their order, an empty one for a command without an id.
+   * `firstUs`: of its first entry.
+   */
   lookUp(keys: readonly string[], firstUs: Timestamp): LookUp {
     this.ids.expire(firstUs - this.windowUs);
     const wanted = new Set<string>();
@@ -155,7 +174,10 @@ export class ResultStore {
     };
   }
 
-  /** The results are about to be written: from now on they may be there. Undefined when there are none. */
+  /**
+   * The results are about to be written: from now on they may be there. Undefined when there are
+   * none.
+   */
   storing({ results }: SettledBatch): Storing | undefined {
     if (results.size === 0) return undefined;
     if (!this.ids.hasRoomFor(results.size)) return this.storingRows(results);
@@ -177,7 +199,10 @@ export class ResultStore {
     this.isTried = false;
   }
 
-  /** What is due to be removed from a state whose last entry is of `timestampUs`; at most one at a time. */
+  /**
+   * What is due to be removed from a state whose last entry is of `timestampUs`; at most one at a
+   * time.
+   */
   pruning(timestampUs: Timestamp, { epoch, mergedIndex }: Reached): Pruning | undefined {
     const horizonUs = timestampUs - this.windowUs;
     if (horizonUs <= 0) return undefined;

@@ -1,4 +1,7 @@
-/** Results by id in Postgres (T8), a row for each: for ids that the engine had no room for in memory (result-store.ts). */
+/**
+ * Results by id in Postgres (T8), a row for each: for ids that the engine had no room for in memory
+ * (result-store.ts).
+ */
 
 import type { StoredResult } from '../../../shared/engine/results.js';
 import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
@@ -8,14 +11,20 @@ import type { Rows } from './rows.js';
 export const LOOK_UP_RESULTS = `select id, merged_index, "group", "timestamp", ok, outcome from craft.results
   where id = ${anyOf(1)}`;
 
-/** Of commands from merged index $1 to $2. There are such rows only while more ids are in the window than are remembered. */
+/**
+ * Of commands from merged index $1 to $2. There are such rows only while more ids are in the window
+ * than are remembered.
+ */
 export const LIST_OWN_OUTCOMES = `select id, merged_index, "group", "timestamp", ok, outcome from craft.results
   where merged_index between $1::bigint and $2::bigint`;
 
 /** Parameters $n .. $n+5 of STORE_RESULTS. */
 export const RESULT_PARAMETERS = 6;
 
-/** `moved` is the relation that has a row when the batch may be written; `first` the number of the first parameter. */
+/**
+ * `moved` is the relation that has a row when the batch may be written; `first` the number of the
+ * first parameter.
+ */
 export function storeResults(moved: string, first: number): string {
   const [id, mergedIndex, group, timestamp, ok, outcome] = Array.from(
     { length: RESULT_PARAMETERS },
@@ -41,7 +50,10 @@ export function resultParameters(results: ReadonlyMap<string, StoredResult>): st
   ];
 }
 
-/** A message may hold what a text column cannot; as JSON text it can. That of a failure lies in an object. */
+/**
+ * A message may hold what a text column cannot; as JSON text it can. That of a failure lies in an
+ * object.
+ */
 function textOf(outcome: CommandOutcome): string {
   if (outcome.ok) return outcome.json;
   return JSON.stringify(outcome.failed ? { failed: outcome.message } : outcome.message);
@@ -70,9 +82,10 @@ export function readResults(rows: Rows): Map<string, StoredResult> {
 export const LAST_RESULT = 'select max("timestamp") from craft.results';
 
 /**
- * Removes the oldest results below $1, at most $2. On its own, not as part of a batch: such a result counts as absent to every entry
- * still to come, so it does not matter when it goes, or whether a crash brings it back. Nothing where epoch $3 is not the state's, or the
- * state has gone back behind merged index $4: what was expired there may count.
+ * Removes the oldest results below $1, at most $2. On its own, not as part of a batch: such a
+ * result counts as absent to every entry still to come, so it does not matter when it goes, or
+ * whether a crash brings it back. Nothing where epoch $3 is not the state's, or the state has gone
+ * back behind merged index $4: what was expired there may count.
  */
 export const PRUNE_RESULTS = `with old as (
     select id from craft.results where "timestamp" < $1::bigint order by "timestamp" limit $2::integer

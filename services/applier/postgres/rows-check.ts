@@ -1,9 +1,11 @@
 /**
- * A look at all rows of the state (T4): one transaction that sees one state of all tables, on a connection of its own, while batches go on.
+ * A look at all rows of the state (T4): one transaction that sees one state of all tables, on a
+ * connection of its own, while batches go on.
  *
- * The digest of a row is that of its text form in UTF-8, under PLAIN_SETTINGS: it depends neither on the version of Postgres nor on locale,
- * encoding, or where the row lies. Each table is locked only while it is read, and gives way to what waits for it: a handler that truncates a
- * table is not held up for long.
+ * The digest of a row is that of its text form in UTF-8, under PLAIN_SETTINGS: it depends neither
+ * on the version of Postgres nor on locale, encoding, or where the row lies. Each table is locked
+ * only while it is read, and gives way to what waits for it: a handler that truncates a table is
+ * not held up for long.
  */
 import type { RowsCheck, TableChecksum } from '../../../shared/engine/port.js';
 import { checksumText, inByteOrder } from '../../../shared/engine/rows-checksum.js';
@@ -55,7 +57,10 @@ export class RowsChecker {
     this.connection = new Connection({ url, name, stuckMsMax: STUCK_MS_MAX });
   }
 
-  /** Resolves when the state is fixed. `require` throws when the position found is not one to look at. */
+  /**
+   * Resolves when the state is fixed. `require` throws when the position found is not one to look
+   * at.
+   */
   async begin(scope: Scope, require: (found: FencedPosition) => void): Promise<RowsCheck> {
     const late = setTimeout(() => void this.end(), BEGIN_MS_MAX).unref();
     try {
@@ -100,7 +105,8 @@ export class RowsChecker {
     try {
       const checksums: TableChecksum[] = [];
       for (const table of tables) {
-        // Their rows are no state of the machine: the borders of batches, and when rows go, are each server's own.
+        // Their rows are no state of the machine: the borders of batches, and when rows go, are
+        // each server's own.
         if (!RESULT_TABLES.includes(table.name)) checksums.push(await checksumOf(transaction, table));
       }
       await transaction.commit();
@@ -117,7 +123,10 @@ export class RowsChecker {
     if (row?.[0] === true) await this.end();
   }
 
-  /** Closes the connection once. Each caller waits until `onOver` was called: what the caller tells comes after it. */
+  /**
+   * Closes the connection once. Each caller waits until `onOver` was called: what the caller tells
+   * comes after it.
+   */
   private finish(): Promise<void> {
     this.finished ??= this.connection.close().finally(() => this.onOver());
     return this.finished;

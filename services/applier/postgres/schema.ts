@@ -1,6 +1,7 @@
 /**
- * The tables of one server's database. `kv` is the state of the built-in machine, for anybody to query; what the engine needs
- * for itself lies in the schema `craft`. Text columns compare by bytes, so that order is the same on every server, whatever its locale.
+ * The tables of one server's database. `kv` is the state of the built-in machine, for anybody to
+ * query; what the engine needs for itself lies in the schema `craft`. Text columns compare by
+ * bytes, so that order is the same on every server, whatever its locale.
  */
 import { sql } from 'drizzle-orm';
 import {
@@ -32,7 +33,9 @@ export const kv = pgTable('kv', {
 
 export const craft = pgSchema('craft');
 
-/** One row: how far the state is, and who may move it on. Written in the transaction of every batch. */
+/**
+ * One row: how far the state is, and who may move it on. Written in the transaction of every batch.
+ */
 export const position = craft.table(
   'position',
   {
@@ -43,22 +46,38 @@ export const position = craft.table(
     resultsChecksum: text('results_checksum').notNull(),
     /** Timestamp of the last entry applied, microseconds since the Unix epoch. */
     timestamp: bigint('timestamp', { mode: 'number' }).notNull(),
-    /** For each group the index, in its log, of its last command applied: what a read barrier waits for. */
+    /**
+     * For each group the index, in its log, of its last command applied: what a read barrier waits
+     * for.
+     */
     positions: bigint('positions', { mode: 'number' }).array().notNull(),
-    /** Terms and timestamps of the same commands: where a log that begins behind this state goes on. */
+    /**
+     * Terms and timestamps of the same commands: where a log that begins behind this state goes on.
+     */
     terms: bigint('terms', { mode: 'number' }).array().notNull(),
     timestamps: bigint('timestamps', { mode: 'number' }).array().notNull(),
-    /** The fence: raised by every applier that opens the database; only the one that raised it last may write. */
+    /**
+     * The fence: raised by every applier that opens the database; only the one that raised it last
+     * may write.
+     */
     epoch: bigint('epoch', { mode: 'number' }).notNull(),
     /** Whose state this is. */
     server: text('server').notNull(),
     /** Why this state counts as different from the other servers'. */
     divergence: text('divergence'),
-    /** The tables that are the state's, by their names in SQL: what is missing of them was not dropped by a command. */
+    /**
+     * The tables that are the state's, by their names in SQL: what is missing of them was not
+     * dropped by a command.
+     */
     tables: text('tables').array(),
-    /** Where tables of the state may lie, the default schema first: what role and database preset adds to it, and takes nothing away. */
+    /**
+     * Where tables of the state may lie, the default schema first: what role and database preset
+     * adds to it, and takes nothing away.
+     */
     schemas: text('schemas').array(),
-    /** The state machine whose state this is, and which of its versions executes what comes next. */
+    /**
+     * The state machine whose state this is, and which of its versions executes what comes next.
+     */
     machine: text('machine'),
     version: integer('version'),
     /** The cluster whose merged log it is. */
@@ -68,8 +87,8 @@ export const position = craft.table(
 );
 
 /**
- * The sequences of a user's machine, as the last command left them: Postgres itself takes back no number, whatever becomes of the transaction.
- * Before a batch the sequences are set to this.
+ * The sequences of a user's machine, as the last command left them: Postgres itself takes back no
+ * number, whatever becomes of the transaction. Before a batch the sequences are set to this.
  */
 export const sequences = craft.table('sequences', {
   /** Its name in SQL. */
@@ -80,16 +99,23 @@ export const sequences = craft.table('sequences', {
 });
 
 /**
- * Outcomes of commands that carry an id (T8), a row for those of one batch: what is in a row depends on the borders of the batches, so it
- * is not the same on every server; the outcomes are. Rows older than the window count as absent and are removed in time.
+ * Outcomes of commands that carry an id (T8), a row for those of one batch: what is in a row
+ * depends on the borders of the batches, so it is not the same on every server; the outcomes are.
+ * Rows older than the window count as absent and are removed in time.
  */
 export const resultBatches = craft.table('result_batches', {
   /** Counts up. */
   number: bigint('number', { mode: 'number' }).primaryKey(),
-  /** Merged index of the first outcome, and the largest timestamp of an entry (microseconds since the Unix epoch). */
+  /**
+   * Merged index of the first outcome, and the largest timestamp of an entry (microseconds since
+   * the Unix epoch).
+   */
   mergedIndex: bigint('merged_index', { mode: 'number' }).notNull(),
   timestamp: bigint('timestamp', { mode: 'number' }).notNull(),
-  /** JSON text, so that neither is parsed when it is stored: an array of ids, and for each of them four elements (result-batches.ts). */
+  /**
+   * JSON text, so that neither is parsed when it is stored: an array of ids, and for each of them
+   * four elements (result-batches.ts).
+   */
   ids: text('ids').notNull(),
   outcomes: text('outcomes').notNull(),
 });

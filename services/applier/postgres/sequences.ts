@@ -1,7 +1,8 @@
 /**
- * Sequences that give the same numbers on every server, whatever was rolled back, tried again or killed. Postgres takes back no number, so their
- * values lie in craft.sequences, written in the transaction of each batch; before a batch they are set to that. A command that is rejected or
- * has failed gives its numbers back.
+ * Sequences that give the same numbers on every server, whatever was rolled back, tried again or
+ * killed. Postgres takes back no number, so their values lie in craft.sequences, written in the
+ * transaction of each batch; before a batch they are set to that. A command that is rejected or has
+ * failed gives its numbers back.
  *
  * None of this costs a round trip: it goes with what is sent anyway.
  */
@@ -28,8 +29,8 @@ const SET = 'setval(kept.name::regclass, kept.last_value, kept.is_called)';
 export const SET_SEQUENCES = `select count(${SET}) from craft.sequences as kept where to_regclass(kept.name) is not null`;
 
 /**
- * Locks the position and, if it is that of $1 epoch and $2 merged index, sets the sequences; those of an engine that is fenced off are
- * another one's. The last column has their values.
+ * Locks the position and, if it is that of $1 epoch and $2 merged index, sets the sequences; those
+ * of an engine that is fenced off are another one's. The last column has their values.
  */
 export const LOCK_STATE = `with at as (${LOCK_POSITION}), given as (
     select kept.name, kept.last_value, kept.is_called, ${SET} from craft.sequences as kept, at
@@ -38,7 +39,10 @@ export const LOCK_STATE = `with at as (${LOCK_POSITION}), given as (
     select jsonb_agg(jsonb_build_array(name, last_value::text, is_called) order by name)::text from given
   ) from at`;
 
-/** Parameters $n .. $n+2: what `sequenceParameters` gives. `moved` is the relation that has a row when the batch may be written. */
+/**
+ * Parameters $n .. $n+2: what `sequenceParameters` gives. `moved` is the relation that has a row
+ * when the batch may be written.
+ */
 export function storeSequences(moved: string, first: number): string {
   return `insert into craft.sequences (name, last_value, is_called)
     select given.* from unnest($${first}::text[], $${first + 1}::bigint[], $${first + 2}::boolean[]) as given
@@ -136,7 +140,10 @@ export class BatchSequences {
     if (transaction.mayHaveChangedTables) this.readsNames = await listed(transaction);
   }
 
-  /** To be sent with the end of a command that is done; its rows are for `take`. Empty when there are none. */
+  /**
+   * To be sent with the end of a command that is done; its rows are for `take`. Empty when there
+   * are none.
+   */
   get reading(): string {
     return readingOf(this.readsNames);
   }

@@ -1,6 +1,7 @@
 /**
- * What a role or a database may have preset, and nothing that is the same on every server may depend on: time-outs, which would undo the same
- * again and again; where names are found; and how values are written. For the beginning of a transaction, whose sessions may be a pooler's.
+ * What a role or a database may have preset, and nothing that is the same on every server may
+ * depend on: time-outs, which would undo the same again and again; where names are found; and how
+ * values are written. For the beginning of a transaction, whose sessions may be a pooler's.
  */
 
 /** None of these is a look at anything: in a transaction that sees one state, a lock may follow. */
@@ -11,7 +12,9 @@ export const NO_TIMEOUTS =
 export const NO_TRANSACTION_TIMEOUT = `select set_config('transaction_timeout', '0', true)
   where current_setting('transaction_timeout', true) is not null`;
 
-/** The beginning of what waits for a batch, and of what is read from more than one table at once. */
+/**
+ * The beginning of what waits for a batch, and of what is read from more than one table at once.
+ */
 export const BEGIN_PLAIN = `begin isolation level read committed; ${NO_TIMEOUTS}; ${NO_TRANSACTION_TIMEOUT}`;
 
 const FORMS = {
@@ -36,7 +39,10 @@ export const PLAIN_FORMS = `select ${Object.entries(FORMS)
   .map(([name, value]) => `set_config('${name}', '${value}', true)`)
   .join(', ')}`;
 
-/** Schemas that are none of the state's. A role that is called craft has the engine's own first in its search path. */
+/**
+ * Schemas that are none of the state's. A role that is called craft has the engine's own first in
+ * its search path.
+ */
 const OTHERS = "('craft', 'pg_catalog', 'information_schema')";
 
 function setSchemas(schemas: string): string {

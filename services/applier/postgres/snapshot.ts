@@ -1,6 +1,6 @@
 /**
- * Taking a snapshot (T10): one transaction that sees one state of all tables, on a connection of its own, read as fast as
- * somebody takes it away. Writes go on meanwhile.
+ * Taking a snapshot (T10): one transaction that sees one state of all tables, on a connection of
+ * its own, read as fast as somebody takes it away. Writes go on meanwhile.
  *
  * Sequences are not of any transaction's state: their values are those of craft.sequences.
  */
@@ -54,8 +54,8 @@ export class PostgresSnapshot implements EngineSnapshot {
   }
 
   /**
-   * `require` throws when the position found is not one to keep. `onFreed` is called once: when the last byte has been read, or the snapshot
-   * is given up.
+   * `require` throws when the position found is not one to keep. `onFreed` is called once: when the
+   * last byte has been read, or the snapshot is given up.
    */
   static async take(
     url: string,

@@ -1,4 +1,7 @@
-/** What an error of Postgres says: about the statement and its data, the same on every server, or about the server. */
+/**
+ * What an error of Postgres says: about the statement and its data, the same on every server, or
+ * about the server.
+ */
 import postgres from 'postgres';
 
 type PostgresError = InstanceType<typeof postgres.PostgresError>;
@@ -18,7 +21,10 @@ export function postgresErrorOf(error: unknown): PostgresError | undefined {
   return causes(error).find((one) => one instanceof postgres.PostgresError);
 }
 
-/** The same data gives the same error everywhere: data exceptions, violated constraints, what a trigger raises, a row too large. */
+/**
+ * The same data gives the same error everywhere: data exceptions, violated constraints, what a
+ * trigger raises, a row too large.
+ */
 const DETERMINISTIC = /^(22|23|21|44)|^P0001$|^54000$/;
 
 export function isDeterministic(error: unknown): boolean {
@@ -26,9 +32,10 @@ export function isDeterministic(error: unknown): boolean {
 }
 
 /**
- * Faults of the environment: the connection (08, 57P), resources (53), the system (58), concurrency (40001, 40P01, 55P03), a session that may
- * only read (25006) or has waited too long (25P03, 25P04), a cancelled statement (57014), a damaged file (XX001, XX002). What has nothing
- * to do with the command is tried again; every other error is the command's own.
+ * Faults of the environment: the connection (08, 57P), resources (53), the system (58), concurrency
+ * (40001, 40P01, 55P03), a session that may only read (25006) or has waited too long (25P03,
+ * 25P04), a cancelled statement (57014), a damaged file (XX001, XX002). What has nothing to do with
+ * the command is tried again; every other error is the command's own.
  */
 const ENVIRONMENT = /^(08|57P|53|58)|^(40001|40P01|55P03|25006|25P03|25P04|57014|XX001|XX002)$/;
 
@@ -44,8 +51,9 @@ export function isAborted(error: unknown): boolean {
 }
 
 /**
- * Class 57P is the operator's (shutdown, terminate), class 08 the connection's, 25P03 and 25P04 are time-outs; and whatever a server says that is
- * FATAL (there is no such database, no such role): the session ends with them.
+ * Class 57P is the operator's (shutdown, terminate), class 08 the connection's, 25P03 and 25P04 are
+ * time-outs; and whatever a server says that is FATAL (there is no such database, no such role):
+ * the session ends with them.
  */
 export function endsSession(error: PostgresError): boolean {
   if (error.severity === 'FATAL' || error.severity === 'PANIC') return true;
@@ -70,7 +78,10 @@ export function isMissingTable(error: unknown): boolean {
   return code === '42P01' || code === '3F000';
 }
 
-/** Why a command was rejected, without what may differ between servers (language, version, row contents). */
+/**
+ * Why a command was rejected, without what may differ between servers (language, version, row
+ * contents).
+ */
 export function describeRejection(error: unknown): string {
   const cause = postgresErrorOf(error);
   if (cause === undefined) return 'rejected by the database';
@@ -85,7 +96,10 @@ export function describeRejection(error: unknown): string {
 /** Longest message of a failure that is kept (characters). */
 const MESSAGE_LENGTH_MAX = 400;
 
-/** Why a command or query failed: what its handler threw in its own words, what Postgres said without what may differ between servers. */
+/**
+ * Why a command or query failed: what its handler threw in its own words, what Postgres said
+ * without what may differ between servers.
+ */
 export function describeFailure(what: 'command' | 'query', error: unknown): string {
   const cause = postgresErrorOf(error);
   if (cause !== undefined) return `the ${what} failed: SQLSTATE ${cause.code}`;

@@ -1,6 +1,7 @@
 /**
- * Which tables the state must have, so that one that was dropped by hand is damage of this server and no command's outcome; and how they are
- * made anew. The list lies in craft.position: it is written when migrations have run, and by a batch in which a handler changes tables.
+ * Which tables the state must have, so that one that was dropped by hand is damage of this server
+ * and no command's outcome; and how they are made anew. The list lies in craft.position: it is
+ * written when migrations have run, and by a batch in which a handler changes tables.
  */
 
 import { type MigrationSource, migrationsOf } from '../../../shared/engine/migrations.js';
@@ -29,7 +30,8 @@ export async function missingTables(transaction: Run): Promise<string[]> {
 /** @throws DamagedError when a table is missing. */
 export async function requireTables(transaction: Run): Promise<void> {
   if ((await missingTables(transaction)).length === 0) return;
-  // Postgres looks for the tables later than for the list: a handler may have dropped one in between, and have listed it no more.
+  // Postgres looks for the tables later than for the list: a handler may have dropped one in
+  // between, and have listed it no more.
   const missing = await missingTables(transaction);
   if (missing.length === 0) return;
   throw new DamagedError(
@@ -56,8 +58,8 @@ export async function listTablesOnce(transaction: Transaction, scope: Scope): Pr
 }
 
 /**
- * Makes sure that there is a position, in a transaction that excludes others that do the same. One that is gone, while there are rows, leaves
- * an unknown state, which counts as diverged.
+ * Makes sure that there is a position, in a transaction that excludes others that do the same. One
+ * that is gone, while there are rows, leaves an unknown state, which counts as diverged.
  */
 export async function ensurePosition(
   transaction: Transaction,
@@ -83,8 +85,8 @@ export async function ensurePosition(
 const BARE_NAMES = 'select (parse_ident(name))[cardinality(parse_ident(name))] from unnest($1::text[]) as name';
 
 /**
- * Runs again what the migrations of `sources` have about tables of these names; what cannot be done is left out. In a transaction with
- * PLAIN_SETTINGS, which sees afterwards what is still missing.
+ * Runs again what the migrations of `sources` have about tables of these names; what cannot be done
+ * is left out. In a transaction with PLAIN_SETTINGS, which sees afterwards what is still missing.
  */
 export async function createTables(
   transaction: Transaction,

@@ -1,7 +1,8 @@
 /**
- * Switching the machine to another version (T12): the migrations of that version run in the transaction of the `craft.machine` entry, in a
- * savepoint. One that fails is undone with all before it, and the version before stays in force: that is the command's outcome, on every
- * server alike. A fault of the environment is none; the entry is tried again.
+ * Switching the machine to another version (T12): the migrations of that version run in the
+ * transaction of the `craft.machine` entry, in a savepoint. One that fails is undone with all
+ * before it, and the version before stays in force: that is the command's outcome, on every server
+ * alike. A fault of the environment is none; the entry is tried again.
  */
 import type { MergedCommand } from '../../../shared/engine/port.js';
 import { VersionMissingError } from '../../../shared/engine/port.js';
@@ -55,7 +56,10 @@ export async function switchMachine(
   }
 }
 
-/** For the operator: what the database says, which may be in other words on another server, and of which statement. */
+/**
+ * For the operator: what the database says, which may be in other words on another server, and of
+ * which statement.
+ */
 function describe(error: unknown): string {
   if (!(error instanceof FailedMigrationError)) return error instanceof Error ? error.message : String(error);
   const cause = postgresErrorOf(error);

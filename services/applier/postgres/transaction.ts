@@ -1,7 +1,7 @@
 /**
- * Statements of one transaction: one at a time, in the order given, and none after something went wrong that is not the
- * statement's own doing. So no statement can end up outside the transaction, and no handler can take a fault of the
- * server for an answer.
+ * Statements of one transaction: one at a time, in the order given, and none after something went
+ * wrong that is not the statement's own doing. So no statement can end up outside the transaction,
+ * and no handler can take a fault of the server for an answer.
  */
 import type { Sql } from 'postgres';
 import { CopyIn, CopyOut } from './copy.js';
@@ -9,7 +9,10 @@ import type { Rows } from './rows.js';
 import { isAborted, isEnvironment, isMissingTable } from './sqlstate.js';
 import { checkStatement, mayChangeTables } from './statement.js';
 
-/** Sends something on the transaction's connection and waits for the answer. `text`: what it is, for tracing. */
+/**
+ * Sends something on the transaction's connection and waits for the answer. `text`: what it is, for
+ * tracing.
+ */
 export type Send = <T>(text: string, send: (client: Sql) => PromiseLike<T>) => Promise<T>;
 
 /** What goes with the end of a savepoint, in the same message: nothing when it is empty. */
@@ -71,7 +74,10 @@ export class Transaction {
     return this.enqueue(text, (client) => CopyOut.begin(client, text));
   }
 
-  /** `copy … from stdin`, until its `end` or `abort`; each of its steps goes through `step`. Nothing else until then. */
+  /**
+   * `copy … from stdin`, until its `end` or `abort`; each of its steps goes through `step`. Nothing
+   * else until then.
+   */
   copyIn(text: string): Promise<CopyIn> {
     return this.enqueue(text, (client) => CopyIn.begin(client, text));
   }
@@ -81,7 +87,10 @@ export class Transaction {
     return this.enqueue('copy', take);
   }
 
-  /** Runs `body` in a savepoint: when it throws, or any statement in it failed, its effects are undone and the error is thrown. */
+  /**
+   * Runs `body` in a savepoint: when it throws, or any statement in it failed, its effects are
+   * undone and the error is thrown.
+   */
   async savepoint<T>(body: () => Promise<T>, end?: SavepointEnd): Promise<T> {
     this.savepoints += 1;
     const name = `craft_${this.savepoints}`;

@@ -1,6 +1,7 @@
 /**
- * Brings the machine's tables to those of the version that a state was taken with (T10, T12), before its rows are filled in. What the version has
- * more than what has run is run; anything else is made anew: all that lies in the state's schemas goes, but what extensions own.
+ * Brings the machine's tables to those of the version that a state was taken with (T10, T12),
+ * before its rows are filled in. What the version has more than what has run is run; anything else
+ * is made anew: all that lies in the state's schemas goes, but what extensions own.
  */
 import type { MigrationSource } from '../../../shared/engine/migrations.js';
 import { migrationsOf } from '../../../shared/engine/migrations.js';
@@ -17,7 +18,10 @@ export function sourceOf({ migrations, lastMigration }: Machine): MigrationSourc
 
 const HAS_MIGRATIONS = `select to_regclass('craft.${MACHINE_MIGRATIONS}') is not null`;
 
-/** Empties the tables when they have to change. In a transaction with PLAIN_SETTINGS that excludes everybody else. */
+/**
+ * Empties the tables when they have to change. In a transaction with PLAIN_SETTINGS that excludes
+ * everybody else.
+ */
 export async function alignTables(transaction: Transaction, source: MigrationSource): Promise<void> {
   const wanted = migrationsOf(source);
   const [has] = await transaction.run(HAS_MIGRATIONS, []);
@@ -46,7 +50,9 @@ const RELATIONS = (what: string, kinds: string) => `
   where n.nspname = any(current_schemas(false)) and n.nspname <> 'craft' and c.relkind in (${kinds})
     and c.oid is distinct from to_regclass('kv') and ${NO_EXTENSIONS('pg_class', 'c.oid')}`;
 
-/** In this order: what is left of a kind then does not belong to something that was dropped before. */
+/**
+ * In this order: what is left of a kind then does not belong to something that was dropped before.
+ */
 const DROPS: readonly string[] = [
   RELATIONS('view', "'v'"),
   RELATIONS('materialized view', "'m'"),

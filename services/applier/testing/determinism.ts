@@ -1,7 +1,8 @@
 /**
- * Runs the same commands at two servers that have nothing in common but the log, and compares their rows and results. The other server
- * has another clock, time zone and environment, other random numbers and other borders of batches; it finds the rows of a table in another
- * order, and each of its batches is tried once and rolled back before it counts.
+ * Runs the same commands at two servers that have nothing in common but the log, and compares their
+ * rows and results. The other server has another clock, time zone and environment, other random
+ * numbers and other borders of batches; it finds the rows of a table in another order, and each of
+ * its batches is tried once and rolled back before it counts.
  */
 import type { InputOf, MachineTypes, NameOf } from '../../../shared/client/machine.js';
 import type { EnginePosition, MergedCommand, StorageEngine } from '../../../shared/engine/port.js';
@@ -34,11 +35,15 @@ export type TestCommand<M extends StateMachineContract & MachineTypes> = {
 /** What `checkDeterminism` runs, and where. */
 export interface DeterminismOptions<M extends StateMachineContract & MachineTypes> {
   /**
-   * Two Postgres databases with equal tables: two empty ones, say. The machine's migrations run in both. Where an earlier version is in force,
-   * they are switched to this one first, as a cluster is. Rows stay.
+   * Two Postgres databases with equal tables: two empty ones, say. The machine's migrations run in
+   * both. Where an earlier version is in force, they are switched to this one first, as a cluster
+   * is. Rows stay.
    */
   readonly databaseUrls: readonly [string, string];
-  /** In the order of the log. Ones that are rejected belong to a good test. After each of them all rows are read. */
+  /**
+   * In the order of the log. Ones that are rejected belong to a good test. After each of them all
+   * rows are read.
+   */
   readonly commands: readonly TestCommand<M>[];
 }
 
@@ -59,10 +64,12 @@ export class NondeterminismError extends Error {
 let last: Promise<unknown> = Promise.resolve();
 
 /**
- * Resolves when both servers have come to the same rows and results. It does not prove that handlers are deterministic: it finds what these
- * commands meet. While handlers run, `Date`, `Math.random` and `process.env` of this process are others.
- * @throws NondeterminismError with the command and the columns; InvalidArgumentError and UnknownCommandError for commands that no leader
- * would take; Error when a handler fails, or when the databases are not equal at the beginning
+ * Resolves when both servers have come to the same rows and results. It does not prove that
+ * handlers are deterministic: it finds what these commands meet. While handlers run, `Date`,
+ * `Math.random` and `process.env` of this process are others.
+ * @throws NondeterminismError with the command and the columns; InvalidArgumentError and
+ *   UnknownCommandError for commands that no leader would take; Error when a handler fails, or when
+ *   the databases are not equal at the beginning
  */
 export function checkDeterminism<M extends StateMachineContract & MachineTypes>(
   machine: M,
@@ -128,7 +135,10 @@ async function compare(one: Server, other: Server, commands: readonly MergedComm
   throw new NondeterminismError(`${names} wrote different rows: ${described(found)}; ${hintOf(kindsOf(found))}`, names);
 }
 
-/** Who made the first of the differing rows; all that may have done so, when that row is there at the other server only. */
+/**
+ * Who made the first of the differing rows; all that may have done so, when that row is there at
+ * the other server only.
+ */
 function writersOf({ first }: TableDifference, commands: readonly MergedCommand[], states: readonly Tables[]): string {
   const rowsOf = (at: number) => new Set([...(states[at]?.values() ?? [])].flatMap(({ rows }) => rows));
   for (const [at, { name }] of commands.entries()) {
@@ -183,7 +193,9 @@ class Server {
   private readonly engine: StorageEngine;
   private readonly connection: Connection;
   private checksum = new RunningChecksum();
-  /** The batch under way does not count: it is rolled back after the command with this merged index. */
+  /**
+   * The batch under way does not count: it is rolled back after the command with this merged index.
+   */
   private rollsBackAt: number | undefined;
   private failure: { readonly command: string; readonly error: unknown } | undefined;
 

@@ -1,4 +1,7 @@
-/** The merged log of a test: commands get consecutive places in it, and one group has appended them all. */
+/**
+ * The merged log of a test: commands get consecutive places in it, and one group has appended them
+ * all.
+ */
 import type { EngineBatch, EnginePosition, MergedCommand } from '../../../shared/engine/port.js';
 import { DEFAULT_PAYLOAD_BYTES_MAX, prepareCommand } from '../../../shared/engine/registry.js';
 import { type MachineVersion, type StateMachineContract, versionOf } from '../../../shared/engine/state-machine.js';
@@ -12,7 +15,10 @@ const FIRST_TIMESTAMP = 1_800_000_000_000_000;
 export interface TestCommandOptions {
   /** Idempotency id: of all commands with one id the first takes effect. Default: none. */
   readonly id?: string;
-  /** What handlers get as `context.timestamp`; later than that of the command before. Default: a microsecond later. */
+  /**
+   * What handlers get as `context.timestamp`; later than that of the command before. Default: a
+   * microsecond later.
+   */
   readonly timestamp?: number;
 }
 
@@ -30,7 +36,8 @@ export class TestLog {
 
   /**
    * The next command of the log, checked as a leader checks it.
-   * @throws InvalidArgumentError, UnknownCommandError, RangeError for a timestamp that is not later; nothing is appended then
+   * @throws InvalidArgumentError, UnknownCommandError, RangeError for a timestamp that is not
+   *   later; nothing is appended then
    */
   append(machine: StateMachineContract, name: string, input: unknown, options: TestCommandOptions): MergedCommand {
     const given = new TextEncoder().encode(JSON.stringify(input) ?? '');
@@ -43,7 +50,8 @@ export class TestLog {
   }
 
   /**
-   * The command that switches a database to the version of `machine` (T12); undefined when that is in force. A database begins with version 1.
+   * The command that switches a database to the version of `machine` (T12); undefined when that is
+   * in force. A database begins with version 1.
    * @throws RangeError when a later version is in force; nothing is appended then
    */
   switchTo(machine: StateMachineContract, inForce: MachineVersion): MergedCommand | undefined {

@@ -44,8 +44,8 @@ export async function readTables(connection: Connection): Promise<Tables> {
 }
 
 /**
- * Has a scan find the rows of a table the other way round. An update writes a row anew, behind all others; the table's triggers sleep
- * meanwhile.
+ * Has a scan find the rows of a table the other way round. An update writes a row anew, behind all
+ * others; the table's triggers sleep meanwhile.
  */
 export async function reverseRows(connection: Connection, { oid }: Table): Promise<void> {
   await connection.run(

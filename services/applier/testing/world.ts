@@ -1,9 +1,13 @@
 /**
- * What a handler must not look at, different for each of two servers: clock, time zone, random numbers, environment variables. Handlers of
- * one process only: each world is there while one handler runs, and the real one is there again afterwards.
+ * What a handler must not look at, different for each of two servers: clock, time zone, random
+ * numbers, environment variables. Handlers of one process only: each world is there while one
+ * handler runs, and the real one is there again afterwards.
  */
 
-/** How far the clock of the other server is ahead (milliseconds): a date, a month, a year differ, too. */
+/**
+ * How far the clock of the other server is ahead (milliseconds): a date, a month, a year differ,
+ * too.
+ */
 export const CLOCK_AHEAD_MS = (365 + 31 + 1) * 86_400_000 + 3_723_004;
 
 export type World = 'this server' | 'the other server';

@@ -17,7 +17,10 @@ const WATCH_MS = 2_000;
 const CLEAR_SCREEN = '\u001b[2J\u001b[H';
 /** Every server reads all its rows (milliseconds). */
 const VERIFY_MS = 600_000;
-/** A server says after two minutes that there is no snapshot; to install a large one takes longer (milliseconds). */
+/**
+ * A server says after two minutes that there is no snapshot; to install a large one takes longer
+ * (milliseconds).
+ */
 const REBUILD_MS = 600_000;
 
 export function addCluster(program: Command): void {

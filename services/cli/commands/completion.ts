@@ -1,4 +1,6 @@
-/** `craft completion`: scripts for shells; they ask the hidden `craft complete` what may come next. */
+/**
+ * `craft completion`: scripts for shells; they ask the hidden `craft complete` what may come next.
+ */
 import { Argument, type Command } from 'commander';
 import { type Candidate, type Completion, complete } from '../completion.js';
 import { type GlobalOptions, print, withSession } from '../kit.js';

@@ -79,7 +79,10 @@ function absolute<V>(key: keyof Context, value: V): V | string {
   return FILES.has(key) && typeof value === 'string' ? resolve(value) : value;
 }
 
-/** Settings of the context that is named, or else selected, where neither an option nor the environment has one. */
+/**
+ * Settings of the context that is named, or else selected, where neither an option nor the
+ * environment has one.
+ */
 async function applyContext(program: Command): Promise<void> {
   const named = program.opts<{ context?: string }>().context;
   const contexts = await Contexts.read();

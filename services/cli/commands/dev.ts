@@ -38,7 +38,8 @@ export function addDev(program: Command): void {
 async function startLauncher(given: readonly string[], environment: NodeJS.ProcessEnv): Promise<number> {
   const launcher = fileURLToPath(new URL('../../../deploy/local/start.js', import.meta.url));
   const child = spawn(process.execPath, [launcher, ...given], { env: environment, stdio: 'inherit' });
-  // The terminal sends Ctrl-C to both processes. Other signals reach this one alone, and are passed on.
+  // The terminal sends Ctrl-C to both processes. Other signals reach this one alone, and are passed
+  // on.
   process.on('SIGINT', () => undefined);
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
   onScriptEnd(() => child.kill('SIGTERM'));

@@ -1,4 +1,6 @@
-/** `craft doctor`: what is wrong with the configuration, NATS, Postgres, the disk and the servers. */
+/**
+ * `craft doctor`: what is wrong with the configuration, NATS, Postgres, the disk and the servers.
+ */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { collect } from '../doctor/collect/collect.js';
 import { CODES, examine } from '../doctor/examine.js';

@@ -13,7 +13,10 @@ import {
 } from '../nats-config.js';
 import { NatsConfigError, writeNatsFiles } from '../nats-files.js';
 
-/** Of a cluster, a server, a node and a user: it is a part of subjects, of variables and of file names. */
+/**
+ * Of a cluster, a server, a node and a user: it is a part of subjects, of variables and of file
+ * names.
+ */
 const NAME = /^[A-Za-z0-9_-]{1,32}$/;
 const HOST = /^[A-Za-z0-9._-]{1,253}$/;
 

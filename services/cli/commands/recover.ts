@@ -5,7 +5,10 @@ import { INBOX_PREFIX_DEFAULT } from '../../../shared/wire/inbox.js';
 import { accessOf, type GlobalOptions, integer, print } from '../kit.js';
 import { recover } from '../recover.js';
 
-/** Says where the log store is in the words of the replica's configuration, and takes that for a default. */
+/**
+ * Says where the log store is in the words of the replica's configuration, and takes that for a
+ * default.
+ */
 export function addRecover(program: Command): void {
   program
     .command('recover')

@@ -4,7 +4,10 @@ import { type DatabaseFacts, type DatabaseSetting, type Facts, factOf, type Stat
 
 /** The oldest release that craft is meant for. */
 const VERSION_MIN = 14;
-/** What an applier opens: one for commands, three for reads, one for migrations, and one for this look. */
+/**
+ * What an applier opens: one for commands, three for reads, one for migrations, and one for this
+ * look.
+ */
 const CONNECTIONS_MIN = 6;
 /** What the applier runs before it lifts time-outs takes less (milliseconds). */
 const STATEMENT_MS_MIN = 5_000;
@@ -210,7 +213,10 @@ export const DATABASE_CHECKS: readonly Check[] = [
   },
 ];
 
-/** The engine lifts all time-outs of statements and transactions itself, but for what it runs before that. */
+/**
+ * The engine lifts all time-outs of statements and transactions itself, but for what it runs before
+ * that.
+ */
 function isShort({ name, value }: DatabaseSetting): boolean {
   const ms = Number(value);
   return ms > 0 && (name === 'idle_session_timeout' || (name === 'statement_timeout' && ms < STATEMENT_MS_MIN));

@@ -7,7 +7,10 @@ const SYNC_MS_MAX = 100;
 /** A single slow write says nothing: any disk has one now and then. */
 const SLOW_WRITES_MIN = 3;
 const FREE_BYTES_MIN = 1024 ** 3;
-/** A part of a large disk is much: below this part there is little space only when there is less than this, too. */
+/**
+ * A part of a large disk is much: below this part there is little space only when there is less
+ * than this, too.
+ */
 const FREE_PART_MIN = 0.05;
 const FREE_BYTES_AMPLE = 10 * 1024 ** 3;
 const VOLATILE: readonly string[] = ['tmpfs', 'ramfs'];

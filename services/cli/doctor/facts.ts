@@ -1,4 +1,7 @@
-/** What `craft doctor` looks at. Facts come from `collect/`; what they mean is said by the checks alone. */
+/**
+ * What `craft doctor` looks at. Facts come from `collect/`; what they mean is said by the checks
+ * alone.
+ */
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { ServerHealth } from '../../../shared/client/index.js';
 import type { Nondeterminism } from '../../../shared/postgres/determinism.js';
@@ -136,7 +139,10 @@ export interface MissingRight {
 export interface DatabaseSetting {
   readonly name: string;
   readonly value: string;
-  /** Where the value comes from: `default`, `configuration file`, `database`, `user`, `database user` and others. */
+  /**
+   * Where the value comes from: `default`, `configuration file`, `database`, `user`,
+   * `database user` and others.
+   */
   readonly source: string;
 }
 
@@ -151,7 +157,10 @@ export interface StateFacts {
   readonly cluster: string | undefined;
   readonly server: string;
   readonly machine: string | undefined;
-  /** The engine's migrations that have not run, by their tags; how many have run that this release does not have. */
+  /**
+   * The engine's migrations that have not run, by their tags; how many have run that this release
+   * does not have.
+   */
   readonly missingMigrations: readonly string[];
   readonly unknownMigrations: number;
   /** Why those that ran do not fit to those of this release. */

@@ -1,4 +1,7 @@
-/** What `craft doctor` prints: a line for each finding, in 80 columns, or an object for programs. Pure. */
+/**
+ * What `craft doctor` prints: a line for each finding, in 80 columns, or an object for programs.
+ * Pure.
+ */
 import type { Health } from '../health.js';
 import { wrapped } from '../table.js';
 import type { Finding, FindingLevel } from './check.js';
@@ -6,7 +9,9 @@ import { type Facts, factOf } from './facts.js';
 
 const COLUMNS = 80;
 
-/** Of the whole: 0 nothing found, 1 warnings, 2 errors. Notes, and what is accepted, do not count. */
+/**
+ * Of the whole: 0 nothing found, 1 warnings, 2 errors. Notes, and what is accepted, do not count.
+ */
 export function exitCodeOf(findings: readonly Finding[]): 0 | 1 | 2 {
   const levels = new Set(findings.filter(({ accepted }) => !accepted).map(({ level }) => level));
   return levels.has('error') ? 2 : levels.has('warning') ? 1 : 0;

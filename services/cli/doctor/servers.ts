@@ -1,4 +1,7 @@
-/** Releases, Node.js versions and snapshots of the servers, and what `craft status` says of them. Pure. */
+/**
+ * Releases, Node.js versions and snapshots of the servers, and what `craft status` says of them.
+ * Pure.
+ */
 import { assess, type Health } from '../health.js';
 import type { Check, Sighting } from './check.js';
 import { type Facts, factOf } from './facts.js';

@@ -66,13 +66,19 @@ export function settingsConflict(environment: Environment): string | undefined {
   }
 }
 
-/** The value of a number of the replica or the applier: the given one, or the default. @throws ConfigError for a name without a number. */
+/**
+ * The value of a number of the replica or the applier: the given one, or the default. @throws
+ * ConfigError for a name without a number.
+ */
 export function numberSetting(environment: Environment, name: NumberSetting): number {
   const field = { ...SETTINGS['the replica'], ...SETTINGS['the applier'] }[name];
   return field.safeParse(environment[name] || undefined).data ?? field.parse(undefined);
 }
 
-/** The same for what the servers have: undefined where this environment neither is one of a server nor gives the value. */
+/**
+ * The same for what the servers have: undefined where this environment neither is one of a server
+ * nor gives the value.
+ */
 export function serverNumber(environment: Environment, name: NumberSetting): number | undefined {
   return isOfServer(environment) || environment[name] ? numberSetting(environment, name) : undefined;
 }

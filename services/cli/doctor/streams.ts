@@ -1,4 +1,7 @@
-/** What is wrong with the streams of the cluster, and with those of others that take its messages. Pure. */
+/**
+ * What is wrong with the streams of the cluster, and with those of others that take its messages.
+ * Pure.
+ */
 import type { StreamConfig } from '@nats-io/jetstream';
 import { limitsOf, limitsTrouble } from '../../../shared/health/stream-limits.js';
 import { Subjects } from '../../../shared/wire/subjects.js';
@@ -44,8 +47,8 @@ function perOwn(
 }
 
 /**
- * How a stream that cannot be mended comes to be made anew. No command deletes what exists only there: the log of a voter, and the snapshots
- * that stand for what the logs have dropped.
+ * How a stream that cannot be mended comes to be made anew. No command deletes what exists only
+ * there: the log of a voter, and the snapshots that stand for what the logs have dropped.
  */
 const REMAKE: Readonly<Record<Kind, (name: string) => string>> = {
   log: (name) => `delete it, and the merger makes it anew: nats stream rm ${name}`,
@@ -137,7 +140,8 @@ export const STREAM_CHECKS: readonly Check[] = [
       // With two replicas, the loss of either stops the stream.
       if (nodesMax < REPLICAS) return [];
       return perOwn(facts, ({ config, cluster }, { kind }) => {
-        // The others can be written again, or are replicated by craft. Without a cluster of JetStream there is nowhere else to keep it.
+        // The others can be written again, or are replicated by craft. Without a cluster of
+        // JetStream there is nowhere else to keep it.
         if (cluster === undefined || config.num_replicas > 1 || (kind !== 'register' && kind !== 'bucket'))
           return undefined;
         const what = 'its only replica is lost with one NATS server';

@@ -1,4 +1,6 @@
-/** How far the clocks of the servers are from that of this machine, as each answers one question. */
+/**
+ * How far the clocks of the servers are from that of this machine, as each answers one question.
+ */
 import { z } from 'zod';
 import { inboxOf } from '../../../../shared/wire/inbox.js';
 import type { Session } from '../../kit.js';

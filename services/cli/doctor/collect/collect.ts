@@ -20,7 +20,10 @@ export interface Looks {
 
 type OnNats = Pick<Facts, 'nats' | 'account' | 'rights' | 'streams' | 'snapshots' | 'servers' | 'clocks'>;
 
-/** What comes one after the other has less time for each, so that all of it ends within ten seconds (milliseconds). */
+/**
+ * What comes one after the other has less time for each, so that all of it ends within ten seconds
+ * (milliseconds).
+ */
 const CONNECT_MS_MAX = 3_500;
 const STREAMS_MS_MAX = 2_750;
 

@@ -1,4 +1,7 @@
-/** Facts of the database of a server, in transactions that only read. What cannot be read leaves the rest known. */
+/**
+ * Facts of the database of a server, in transactions that only read. What cannot be read leaves the
+ * rest known.
+ */
 import postgres, { type Sql } from 'postgres';
 import { ENGINE_MIGRATIONS, migrationsFolder } from '../../../../shared/engine/engine-migrations.js';
 import { missingMigrations, readMigrations } from '../../../../shared/engine/migrations.js';
@@ -91,8 +94,8 @@ async function lookAtServer(
 }
 
 /**
- * Postgres knows its own connection alone, which is a pooler's where there is one. The driver connects with TLS or not at all, but for
- * `prefer`: then only Postgres tells.
+ * Postgres knows its own connection alone, which is a pooler's where there is one. The driver
+ * connects with TLS or not at all, but for `prefer`: then only Postgres tells.
  */
 function isTlsHere({ options: { ssl } }: Sql, hasTls: boolean): boolean {
   return ssl === 'prefer' ? hasTls : Boolean(ssl);
@@ -141,7 +144,10 @@ function reasonOf(error: Error): string {
   return code === undefined || message.includes(code) ? message : `${message} (${code})`;
 }
 
-/** The rights of deploy/README.md, "Postgres"; whoever owns what is there already needs none for that. */
+/**
+ * The rights of deploy/README.md, "Postgres"; whoever owns what is there already needs none for
+ * that.
+ */
 const RIGHTS = `select right_name, granting from (values
     (1, 'connect', 'grant connect on database %I to %I', has_database_privilege(current_database(), 'connect')),
     (2, 'create schemas', 'grant create on database %I to %I',

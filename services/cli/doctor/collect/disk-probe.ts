@@ -4,7 +4,9 @@ import { open, statfs, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { DiskFacts } from '../facts.js';
 
-/** Space that is zeroed before: as the log store does, so that a write changes no metadata (bytes). */
+/**
+ * Space that is zeroed before: as the log store does, so that a write changes no metadata (bytes).
+ */
 const FILE_BYTES = 256 * 1024;
 const WRITE_BYTES = 4 * 1024;
 /** As many writes as come to their end in this time (milliseconds), and no more than these. */
@@ -26,8 +28,9 @@ const FILE_SYSTEMS: Readonly<Record<number, string>> = {
 };
 
 /**
- * @param folder the data folder; where it does not exist yet, the nearest one above it. Rejects as the file system does, but for the writes:
- * a disk that is full, or a folder that this user may not write to, is a fact.
+ * @param folder the data folder; where it does not exist yet, the nearest one above it. Rejects as
+ *   the file system does, but for the writes: a disk that is full, or a folder that this user may
+ *   not write to, is a fact.
  */
 export async function probeDisk(folder: string): Promise<DiskFacts> {
   const path = existing(resolve(folder));

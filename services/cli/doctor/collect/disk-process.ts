@@ -1,4 +1,7 @@
-/** Looks at a disk in a process of its own, which can be left alone when the disk hangs. Prints the facts, or the error, as JSON. */
+/**
+ * Looks at a disk in a process of its own, which can be left alone when the disk hangs. Prints the
+ * facts, or the error, as JSON.
+ */
 import { probeDisk } from './disk-probe.js';
 
 const [folder = ''] = process.argv.slice(2);

@@ -1,4 +1,7 @@
-/** Facts of the NATS server that answers, of the account, and of the rights of this user. Nothing is changed. */
+/**
+ * Facts of the NATS server that answers, of the account, and of the rights of this user. Nothing is
+ * changed.
+ */
 import { type JetStreamAccountStats, JetStreamApiError, jetstreamManager } from '@nats-io/jetstream';
 import { headers, type NatsConnection, NoRespondersError, PermissionViolationError } from '@nats-io/nats-core';
 import { natsAddress } from '../../../../shared/wire/connection.js';
@@ -105,7 +108,9 @@ function usesOf({ tiers, ...account }: JetStreamAccountStats): AccountFacts['use
   );
 }
 
-/** Longer than the name of any server: nobody hears what is sent there, and no stream is called so. */
+/**
+ * Longer than the name of any server: nobody hears what is sent there, and no stream is called so.
+ */
 const NOBODY = 'craft-doctor-asks-what-it-may-do-here';
 /** No cluster has so many groups. */
 const NO_GROUP = 1_000_000;
@@ -149,7 +154,8 @@ export async function refusedRights(
     }
   })();
   const all = wanted(subjects, environment);
-  // A foreign stream may store all subjects of the cluster: JetStream refuses what is meant for another stream.
+  // A foreign stream may store all subjects of the cluster: JetStream refuses what is meant for
+  // another stream.
   const unstored = headers();
   unstored.set('Nats-Expected-Stream', NOBODY);
   for (const { verb, subject } of all) {
