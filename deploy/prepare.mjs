@@ -1,13 +1,16 @@
 /**
- * Writes what the files of a deployment need besides themselves, once: the configuration of NATS, random passwords, and what has those in it.
+ * Writes what the files of a deployment need besides themselves, once: the configuration of NATS,
+ * random passwords, and what has those in it.
  *
  *     node deploy/prepare.mjs compose|kubernetes [--again] [--clients LIST] [FOLDER]
  *
- * FOLDER is the folder `secrets` of that deployment unless given. It is for its owner alone. The files in it can be read by everyone, since the
- * users in containers have other numbers, and a container sees only the files that are mounted.
+ * FOLDER is the folder `secrets` of that deployment unless given. It is for its owner alone. The
+ * files in it can be read by everyone, since the users in containers have other numbers, and a
+ * container sees only the files that are mounted.
  *
- * `--again` writes only the configuration of NATS again: for every server that has a file SERVER.env in FOLDER, for the clients of the call
- * before or those of `--clients`, and with the passwords of `nats/passwords.json`. Variables of the shell change nothing in either case.
+ * `--again` writes only the configuration of NATS again: for every server that has a file
+ * SERVER.env in FOLDER, for the clients of the call before or those of `--clients`, and with the
+ * passwords of `nats/passwords.json`. Variables of the shell change nothing in either case.
  */
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -46,7 +49,10 @@ function fail(message) {
   process.exit(1);
 }
 
-/** Without the variables of craft that the shell has: they are of another cluster, or of another user. */
+/**
+ * Without the variables of craft that the shell has: they are of another cluster, or of another
+ * user.
+ */
 const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('CRAFT_')));
 
 /** Runs a script of this project; says whether it did what it should. */

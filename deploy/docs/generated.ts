@@ -1,5 +1,6 @@
 /**
- * Parts of Markdown files that are generated. Each lies between two comments, which a reader of the page does not see:
+ * Parts of Markdown files that are generated. Each lies between two comments, which a reader of the
+ * page does not see:
  *
  *     <!-- generated: NAME -->
  *     …

@@ -1,4 +1,7 @@
-/** `npm run docs`: writes the generated parts of the Markdown files (`parts.ts`), and says which files have changed. */
+/**
+ * `npm run docs`: writes the generated parts of the Markdown files (`parts.ts`), and says which
+ * files have changed.
+ */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { projectRoot } from '../local/project.js';

@@ -11,7 +11,10 @@ const OPENED =
   /\bmetrics\??\.(?:(counter|gauge|histogram)\(\s*'(\w+)',\s*'([^']+)'|(counter|gauge|histogram)By\(\s*'(\w+)',\s*'([^']+)',\s*('\w+'|\[[^\]]+\]))/g;
 const ANY_OPENED = /\bmetrics\??\.(?:counter|gauge|histogram)(?:By)?\(/g;
 
-/** A row for each metric, service by service. @throws Error when one is opened in another way than with its name and help as texts. */
+/**
+ * A row for each metric, service by service. @throws Error when one is opened in another way than
+ * with its name and help as texts.
+ */
 export function metricsTable(sources: readonly Source[]): string {
   const rows = sources.flatMap(({ path, text }) => {
     const found = [...text.matchAll(OPENED)];

@@ -1,6 +1,7 @@
 /**
- * Loads the state machine of a file in a process of its own, since a process loads each module once. Prints what was loaded as JSON; when it
- * does not load, prints why to standard error, and ends with exit code 2.
+ * Loads the state machine of a file in a process of its own, since a process loads each module
+ * once. Prints what was loaded as JSON; when it does not load, prints why to standard error, and
+ * ends with exit code 2.
  *
  *     node check-machine.js FILE
  */

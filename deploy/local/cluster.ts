@@ -1,5 +1,6 @@
 /**
- * A whole craft cluster on this machine: NATS, Postgres, perhaps Jaeger, and the services of every server as processes.
+ * A whole craft cluster on this machine: NATS, Postgres, perhaps Jaeger, and the services of every
+ * server as processes.
  *
  *     const cluster = new LocalCluster({ dataDir });
  *     await cluster.start();
@@ -8,8 +9,8 @@
  *     await cluster.restart('s1');
  *     await cluster.stop();
  *
- * Parts are called `nats`, `postgres`, `jaeger`, and `s1`, `s2` …; with a process for each service also `s1.replica`, `s1.merger`, `s1.applier`,
- * and then `s1` means all three.
+ * Parts are called `nats`, `postgres`, `jaeger`, and `s1`, `s2` …; with a process for each service
+ * also `s1.replica`, `s1.merger`, `s1.applier`, and then `s1` means all three.
  */
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -95,7 +96,10 @@ export class LocalCluster {
     });
   }
 
-  /** For NATS clients; of several servers with commas between (`natsAddress` of shared/wire/connection.ts). */
+  /**
+   * For NATS clients; of several servers with commas between (`natsAddress` of
+   * shared/wire/connection.ts).
+   */
   get natsUrl(): string {
     return this.options.natsUrl ?? `nats://127.0.0.1:${this.natsPort}`;
   }
@@ -110,7 +114,10 @@ export class LocalCluster {
     return this.otlp;
   }
 
-  /** Where each process of a server serves its metrics; none unless the port of the first one is given. */
+  /**
+   * Where each process of a server serves its metrics; none unless the port of the first one is
+   * given.
+   */
   get metricsUrls(): ReadonlyMap<string, string> {
     return this.endpoints;
   }
@@ -132,8 +139,9 @@ export class LocalCluster {
   }
 
   /**
-   * Starts everything; the services may not have found a leader yet. Rejects, with everything stopped again, with AlreadyRunningError,
-   * PortBusyError, ToolUnavailableError, PostgresUnavailableError or ProcessFailedError.
+   * Starts everything; the services may not have found a leader yet. Rejects, with everything
+   * stopped again, with AlreadyRunningError, PortBusyError, ToolUnavailableError,
+   * PostgresUnavailableError or ProcessFailedError.
    */
   async start(): Promise<void> {
     this.isStopping = false;
@@ -164,7 +172,9 @@ export class LocalCluster {
     for (const folder of this.pidFolders.splice(0)) folder.close();
   }
 
-  /** Sends a signal to a part; resolves after its end when the signal is one that ends processes. */
+  /**
+   * Sends a signal to a part; resolves after its end when the signal is one that ends processes.
+   */
   async kill(target: string, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     await Promise.all(this.partsOf(target).map((part) => part.kill(signal)));
   }
@@ -175,8 +185,8 @@ export class LocalCluster {
   }
 
   /**
-   * Starts one more server, which joins: it has no say until it has been added to the groups (`craft members add`, T11). With a
-   * database of its own, empty the first time.
+   * Starts one more server, which joins: it has no say until it has been added to the groups
+   * (`craft members add`, T11). With a database of its own, empty the first time.
    */
   async addServer(server: string): Promise<void> {
     const [pidFolder] = this.pidFolders;
@@ -188,7 +198,9 @@ export class LocalCluster {
     await this.restart(server);
   }
 
-  /** A server that has been taken out of the groups and stopped belongs to this cluster no longer. */
+  /**
+   * A server that has been taken out of the groups and stopped belongs to this cluster no longer.
+   */
   forget(server: string): void {
     const at = this.servers.indexOf(server);
     if (at < 0) throw new Error(`this cluster has no server ${server}`);
@@ -218,8 +230,8 @@ export class LocalCluster {
   }
 
   /**
-   * Resolves with the leader of each group when every group has one that all of `servers` (default: all that run) agree on.
-   * Rejects after `timeoutMs` milliseconds with what is missing.
+   * Resolves with the leader of each group when every group has one that all of `servers` (default:
+   * all that run) agree on. Rejects after `timeoutMs` milliseconds with what is missing.
    */
   async waitReady(options: { timeoutMs?: number; servers?: readonly string[] } = {}): Promise<string[]> {
     const timeoutMs = options.timeoutMs ?? 60_000;

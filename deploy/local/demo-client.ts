@@ -1,4 +1,6 @@
-/** What any NATS client does to run commands: nothing here but the package `nats` and the subjects. */
+/**
+ * What any NATS client does to run commands: nothing here but the package `nats` and the subjects.
+ */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect, headers, type NatsConnection } from 'nats';
@@ -42,7 +44,10 @@ export class DemoClient {
     return this.request(`${this.cluster}.group.${group}.cmd.kv.put`, put);
   }
 
-  /** A put through whichever leader NATS picks, below a span of this client's, which is sent to `collector`. */
+  /**
+   * A put through whichever leader NATS picks, below a span of this client's, which is sent to
+   * `collector`.
+   */
   async putTraced(traceId: string, put: Put, collector: string | undefined): Promise<Success> {
     const spanId = randomBytes(8).toString('hex');
     const startMs = Date.now();

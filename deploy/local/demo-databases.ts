@@ -1,4 +1,6 @@
-/** What a database holds after the commands, read with plain SQL, and whether several hold the same. */
+/**
+ * What a database holds after the commands, read with plain SQL, and whether several hold the same.
+ */
 import postgres from 'postgres';
 
 export interface KvRow {
@@ -37,7 +39,10 @@ export async function readDatabase(server: string, url: string): Promise<Databas
   }
 }
 
-/** The first difference in words; undefined when all have applied up to `lastIndex` at least and are the same. */
+/**
+ * The first difference in words; undefined when all have applied up to `lastIndex` at least and are
+ * the same.
+ */
 export function compareDatabases(views: readonly DatabaseView[], lastIndex: number): string | undefined {
   const [first, ...others] = views;
   if (first === undefined) return 'there are no databases';

@@ -1,11 +1,15 @@
 /**
- * Ends the processes that this one started when this one dies in whatever way, `kill -9` included: a small shell reads their
- * ids from a pipe, and the operating system closes the pipe when this process is gone.
+ * Ends the processes that this one started when this one dies in whatever way, `kill -9` included:
+ * a small shell reads their ids from a pipe, and the operating system closes the pipe when this
+ * process is gone.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Writable } from 'node:stream';
 
-/** Reads `+ PID SIGNAL` and `- PID`; at the end of its input sends each remaining process its signal. */
+/**
+ * Reads `+ PID SIGNAL` and `- PID`; at the end of its input sends each remaining process its
+ * signal.
+ */
 const SCRIPT = `
 kept=''
 while read -r what pid signal; do
@@ -21,7 +25,8 @@ let shell: ChildProcess | undefined;
 
 function input(): Writable | null {
   if (shell === undefined) {
-    // In its own session, so that an interrupt from the terminal does not end it before it has done its work.
+    // In its own session, so that an interrupt from the terminal does not end it before it has done
+    // its work.
     shell = spawn('/bin/sh', ['-c', SCRIPT], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
     shell.on('error', () => {});
     shell.stdin?.on('error', () => {});

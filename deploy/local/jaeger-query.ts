@@ -26,7 +26,10 @@ const reply = z.object({
     .nullish(),
 });
 
-/** The spans of a trace that have arrived so far; none when Jaeger does not know it (yet). `url`: where its pages are. */
+/**
+ * The spans of a trace that have arrived so far; none when Jaeger does not know it (yet). `url`:
+ * where its pages are.
+ */
 export async function traceFromJaeger(url: string, traceId: string): Promise<TraceSpan[]> {
   const response = await fetch(`${url}/api/traces/${traceId}`, { signal: AbortSignal.timeout(5_000) });
   const { data } = reply.parse(await response.json());

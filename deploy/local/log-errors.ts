@@ -6,7 +6,10 @@ const ERROR_LEVEL = 50;
 /** Of the end of a log (bytes). */
 const TAIL_BYTES = 65_536;
 
-/** The newest error in a JSON log that is not older than `sinceMs` (milliseconds since the Unix epoch); undefined when there is none. */
+/**
+ * The newest error in a JSON log that is not older than `sinceMs` (milliseconds since the Unix
+ * epoch); undefined when there is none.
+ */
 export async function newestError(file: string, sinceMs: number): Promise<string | undefined> {
   const lines = (await tailOf(file)).split('\n').reverse();
   for (const line of lines) {
@@ -17,8 +20,9 @@ export async function newestError(file: string, sinceMs: number): Promise<string
 }
 
 /**
- * Why a process ended, as far as its log says: the newest error of the JSON lines from byte `fromByte` on, else the last line, which
- * is what a program says that has no logger yet. Undefined when there is neither.
+ * Why a process ended, as far as its log says: the newest error of the JSON lines from byte
+ * `fromByte` on, else the last line, which is what a program says that has no logger yet. Undefined
+ * when there is neither.
  */
 export async function endReason(file: string, fromByte: number): Promise<string | undefined> {
   const lines = (await tailOf(file, fromByte)).split('\n').reverse();

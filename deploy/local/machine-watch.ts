@@ -18,12 +18,17 @@ export interface CheckedMachine {
   readonly paths: readonly string[];
 }
 
-/** Between two looks (milliseconds). An editor has written everything when two looks find the same. */
+/**
+ * Between two looks (milliseconds). An editor has written everything when two looks find the same.
+ */
 const LOOK_MS = 200;
 /** A module may read much when it is loaded (milliseconds). */
 const CHECK_MS_MAX = 30_000;
 
-/** Loads the machine of a file, in another process. @throws Error with one line that has file and line of what is wrong. */
+/**
+ * Loads the machine of a file, in another process. @throws Error with one line that has file and
+ * line of what is wrong.
+ */
 export async function checkMachine(path: string): Promise<CheckedMachine> {
   const program = fileURLToPath(new URL('./check-machine.js', import.meta.url));
   try {
@@ -36,8 +41,9 @@ export async function checkMachine(path: string): Promise<CheckedMachine> {
 }
 
 /**
- * What a look has to cover: the files and folders of the machine that loaded last, and the files that the module imports now. A module that
- * does not load can be mended in a file that it did not import before.
+ * What a look has to cover: the files and folders of the machine that loaded last, and the files
+ * that the module imports now. A module that does not load can be mended in a file that it did not
+ * import before.
  */
 export function watchedPaths({ paths }: Pick<CheckedMachine, 'paths'>, path: string): readonly string[] {
   try {
@@ -49,7 +55,8 @@ export function watchedPaths({ paths }: Pick<CheckedMachine, 'paths'>, path: str
 }
 
 /**
- * Tells when what is looked at has changed and come to rest: once for each change, however many writes it takes. Pure.
+ * Tells when what is looked at has changed and come to rest: once for each change, however many
+ * writes it takes. Pure.
  */
 export class Changes {
   private last: string;
@@ -58,7 +65,10 @@ export class Changes {
     this.last = settled;
   }
 
-  /** @param now what a look has found @returns whether it has changed since the last time that this was true, and rests */
+  /**
+   * @param now what a look has found @returns whether it has changed since the last time that this
+   * was true, and rests
+   */
   see(now: string): boolean {
     const rests = now === this.last;
     this.last = now;
@@ -69,7 +79,8 @@ export class Changes {
 }
 
 /**
- * Calls `onChange` after each change of the files and folders that `paths` gives, one call after the other, until `signal` ends it.
+ * Calls `onChange` after each change of the files and folders that `paths` gives, one call after
+ * the other, until `signal` ends it.
  */
 export async function watchPaths(
   paths: () => readonly string[],
@@ -83,7 +94,10 @@ export async function watchPaths(
   }
 }
 
-/** Sizes and times of files, and of those in folders: a text that differs when something was written. */
+/**
+ * Sizes and times of files, and of those in folders: a text that differs when something was
+ * written.
+ */
 async function look(paths: readonly string[]): Promise<string> {
   return (await Promise.all(paths.map(lookAt))).join('\n');
 }

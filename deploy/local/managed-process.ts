@@ -1,4 +1,7 @@
-/** A long-running process that this one started: its log, its end, and its id on record as long as it lives. */
+/**
+ * A long-running process that this one started: its log, its end, and its id on record as long as
+ * it lives.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -31,7 +34,10 @@ export interface ExitStatus {
   readonly signal: NodeJS.Signals | null;
 }
 
-/** A process ended, or could not become ready, when it should have run; the message ends with the last lines of its log. */
+/**
+ * A process ended, or could not become ready, when it should have run; the message ends with the
+ * last lines of its log.
+ */
 export class ProcessFailedError extends Error {
   readonly code = 'PROCESS_FAILED';
   constructor(name: string, what: string, logFile: string) {
@@ -69,7 +75,8 @@ export class ManagedProcess {
     const logStart = fstatSync(log).size;
     const child = spawn(description.command, description.args, {
       env: description.environment ?? process.env,
-      // Away from the terminal's process group: an interrupt there is for the launcher, which stops things in order.
+      // Away from the terminal's process group: an interrupt there is for the launcher, which stops
+      // things in order.
       detached: true,
       stdio: ['ignore', description.print ? 'pipe' : log, description.print ? 'pipe' : log],
       ...(description.cwd !== undefined && { cwd: description.cwd }),
@@ -122,8 +129,8 @@ export class ManagedProcess {
   }
 
   /**
-   * Resolves when `isReady` says true, asked again and again; rejects with ProcessFailedError when the process ends first
-   * or `timeoutMs` milliseconds pass.
+   * Resolves when `isReady` says true, asked again and again; rejects with ProcessFailedError when
+   * the process ends first or `timeoutMs` milliseconds pass.
    */
   async ready(isReady: () => Promise<boolean>, timeoutMs: number): Promise<void> {
     const deadline = Date.now() + timeoutMs;

@@ -13,9 +13,14 @@ export interface LocalNatsOptions {
   /** Configuration, streams and log live here. */
   readonly dataDir: string;
   readonly port: number;
-  /** Sync every message to the disk before it is acknowledged: what a log store in JetStream needs. */
+  /**
+   * Sync every message to the disk before it is acknowledged: what a log store in JetStream needs.
+   */
   readonly syncAlways?: boolean;
-  /** Most that JetStream keeps on the disk, for example `64MB`. Default: what the NATS server finds free. */
+  /**
+   * Most that JetStream keeps on the disk, for example `64MB`. Default: what the NATS server finds
+   * free.
+   */
   readonly fileStoreMax?: string | undefined;
   /** Port of the HTTP monitoring on 127.0.0.1; none when not given. */
   readonly monitorPort?: number | undefined;
@@ -24,10 +29,16 @@ export interface LocalNatsOptions {
 }
 
 const READY_TIMEOUT_MS = 20_000;
-/** Four times the largest payload that craft accepts by default leaves room for batches of the merged log. */
+/**
+ * Four times the largest payload that craft accepts by default leaves room for batches of the
+ * merged log.
+ */
 const MAX_PAYLOAD = '4MB';
 
-/** Starts the server and resolves when it accepts clients. Rejects with ToolUnavailableError or ProcessFailedError. */
+/**
+ * Starts the server and resolves when it accepts clients. Rejects with ToolUnavailableError or
+ * ProcessFailedError.
+ */
 export async function startNats(options: LocalNatsOptions): Promise<ManagedProcess> {
   const program = options.program ?? (await findNatsServer()).path;
   await mkdir(options.dataDir, { recursive: true });
@@ -55,8 +66,8 @@ export async function startNats(options: LocalNatsOptions): Promise<ManagedProce
 }
 
 /**
- * The merged log can be rebuilt from the groups' own logs, so JetStream keeps its default of syncing to disk now and then, unless the
- * groups' logs themselves are there.
+ * The merged log can be rebuilt from the groups' own logs, so JetStream keeps its default of
+ * syncing to disk now and then, unless the groups' logs themselves are there.
  */
 function natsConfiguration(name: string, options: LocalNatsOptions): string {
   const { port, monitorPort, syncAlways = false, fileStoreMax, dataDir } = options;

@@ -1,4 +1,7 @@
-/** A small collector: takes spans over OTLP/HTTP, in protobuf or JSON, and keeps the newest of them in memory. */
+/**
+ * A small collector: takes spans over OTLP/HTTP, in protobuf or JSON, and keeps the newest of them
+ * in memory.
+ */
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';

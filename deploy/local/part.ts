@@ -1,4 +1,7 @@
-/** A part of a local cluster that can be stopped, killed and started again: a process and how to start it. */
+/**
+ * A part of a local cluster that can be stopped, killed and started again: a process and how to
+ * start it.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ExitStatus, ManagedProcess } from './managed-process.js';
 
@@ -25,7 +28,10 @@ export interface PartEnd {
 }
 
 export interface PartOptions {
-  /** Start the process again, after a while, when it ends without having been asked to; not for ever when it ends in the same way. */
+  /**
+   * Start the process again, after a while, when it ends without having been asked to; not for ever
+   * when it ends in the same way.
+   */
   readonly supervise: boolean;
   /** Before it is started again (milliseconds); a second unless given. */
   readonly restartDelayMs?: number;
@@ -66,7 +72,10 @@ export class Part {
     return this.begin();
   }
 
-  /** Sends a signal; when it is one that ends processes, resolves after the end, and the process is not started again. */
+  /**
+   * Sends a signal; when it is one that ends processes, resolves after the end, and the process is
+   * not started again.
+   */
   async kill(signal: NodeJS.Signals): Promise<void> {
     const running = this.process;
     if (FATAL.has(signal)) this.isWanted = false;
@@ -117,7 +126,9 @@ export class Part {
     }
   }
 
-  /** How often it has ended like this in a row. Ports, times and process ids make no other reason. */
+  /**
+   * How often it has ended like this in a row. Ports, times and process ids make no other reason.
+   */
   private count(end: string, livedMs: number): number {
     const plain = end.replaceAll(/\d+/g, '#');
     this.equalEnds = plain === this.lastEnd && livedMs < WELL_MS ? this.equalEnds + 1 : 1;

@@ -1,6 +1,7 @@
 /**
- * Files that say which processes a launcher started. A process is known by its id and the moment it started, because ids are
- * used again. A start that finds processes of a launcher that is gone ends them; one whose launcher lives is refused.
+ * Files that say which processes a launcher started. A process is known by its id and the moment it
+ * started, because ids are used again. A start that finds processes of a launcher that is gone ends
+ * them; one whose launcher lives is refused.
  */
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir, readdir } from 'node:fs/promises';
@@ -32,7 +33,10 @@ export class AlreadyRunningError extends Error {
 
 const END_TIMEOUT_MS = 10_000;
 
-/** When the process started, or undefined when there is none with that id (or only its unreaped remains). */
+/**
+ * When the process started, or undefined when there is none with that id (or only its unreaped
+ * remains).
+ */
 export async function startOf(pid: number): Promise<string | undefined> {
   if (existsSync('/proc/self/stat')) {
     try {
@@ -60,8 +64,8 @@ export class PidFolder {
   ) {}
 
   /**
-   * Takes the folder, after ending what a launcher that is gone has left behind (told to `onOrphan`). Rejects with
-   * AlreadyRunningError when a launcher that lives holds it.
+   * Takes the folder, after ending what a launcher that is gone has left behind (told to
+   * `onOrphan`). Rejects with AlreadyRunningError when a launcher that lives holds it.
    */
   static async open(dir: string, onOrphan: (name: string, pid: number) => void = () => {}): Promise<PidFolder> {
     await mkdir(dir, { recursive: true });
@@ -112,7 +116,10 @@ function readRecord(dir: string, file: string): PidRecord | undefined {
   }
 }
 
-/** Asks, then insists. SIGINT stops nats-server, Postgres (its fast shutdown), Jaeger and the services alike. */
+/**
+ * Asks, then insists. SIGINT stops nats-server, Postgres (its fast shutdown), Jaeger and the
+ * services alike.
+ */
 async function end(record: PidRecord): Promise<void> {
   for (const signal of ['SIGINT', 'SIGKILL'] as const) {
     try {

@@ -43,8 +43,8 @@ const LOW_PORTS = [10_000, 30_000] as const;
 const LOW_TRIES_MAX = 1_000;
 
 /**
- * The same below the range from which systems take the ports of outgoing connections: for what is to be stopped and started again on
- * its port, which one of those could have taken meanwhile.
+ * The same below the range from which systems take the ports of outgoing connections: for what is
+ * to be stopped and started again on its port, which one of those could have taken meanwhile.
  */
 export async function freeLowPorts(count: number): Promise<number[]> {
   const [low, high] = LOW_PORTS;
@@ -77,7 +77,10 @@ export async function requireFreePort(port: number, purpose: string, variable: s
   if (busy) throw new PortBusyError(port, purpose, variable, await portHolder(port).catch(() => undefined));
 }
 
-/** The process that listens on a port, as `name (pid)`: Linux only, and only when this user may see it. */
+/**
+ * The process that listens on a port, as `name (pid)`: Linux only, and only when this user may see
+ * it.
+ */
 async function portHolder(port: number): Promise<string | undefined> {
   const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   const tables = await Promise.all(['/proc/net/tcp', '/proc/net/tcp6'].map((file) => readFile(file, 'utf8')));

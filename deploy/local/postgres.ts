@@ -1,6 +1,6 @@
 /**
- * One Postgres server for one machine, and a database in it for each craft server. The server is the embedded one, or one
- * that runs already (`DATABASE_URL`).
+ * One Postgres server for one machine, and a database in it for each craft server. The server is
+ * the embedded one, or one that runs already (`DATABASE_URL`).
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -29,7 +29,10 @@ export interface LocalPostgresOptions {
   readonly port: number;
   readonly pidFolder?: PidFolder;
   readonly print?: boolean;
-  /** What it has written survives its own end, but not that of the machine: for tests, which then begin again (default false). */
+  /**
+   * What it has written survives its own end, but not that of the machine: for tests, which then
+   * begin again (default false).
+   */
   readonly isVolatile?: boolean;
 }
 
@@ -64,9 +67,9 @@ export function withDatabase(url: string, database: string): string {
 }
 
 /**
- * Starts the embedded Postgres, initialised when `dataDir` is empty, and resolves when it accepts connections. Run by root,
- * the server runs as `postgres` or `nobody`, because Postgres refuses to run as root.
- * Rejects with PostgresUnavailableError or ProcessFailedError.
+ * Starts the embedded Postgres, initialised when `dataDir` is empty, and resolves when it accepts
+ * connections. Run by root, the server runs as `postgres` or `nobody`, because Postgres refuses to
+ * run as root. Rejects with PostgresUnavailableError or ProcessFailedError.
  */
 export async function startPostgres(options: LocalPostgresOptions): Promise<ManagedProcess> {
   await mkdir(options.dataDir, { recursive: true });
@@ -101,7 +104,10 @@ export async function startPostgres(options: LocalPostgresOptions): Promise<Mana
   }
 }
 
-/** Creates the databases that do not exist yet. `url` is any database of the server that the user may connect to. */
+/**
+ * Creates the databases that do not exist yet. `url` is any database of the server that the user
+ * may connect to.
+ */
 export async function createDatabases(url: string, names: readonly string[]): Promise<void> {
   const sql = postgres(url, { max: 1, onnotice: () => {} });
   try {
@@ -123,7 +129,10 @@ function serverEnvironment(): NodeJS.ProcessEnv {
   return { PATH: process.env['PATH'], TZ: 'UTC', LC_ALL: 'C' };
 }
 
-/** Who the server must run as: undefined for this user; else, for root, the owner of existing data or an unprivileged user. */
+/**
+ * Who the server must run as: undefined for this user; else, for root, the owner of existing data
+ * or an unprivileged user.
+ */
 async function serverUser(dataDir: string): Promise<SystemUser | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const users = (await readFile('/etc/passwd', 'utf8')).split('\n').map((line) => line.split(':'));
@@ -140,8 +149,8 @@ async function serverUser(dataDir: string): Promise<SystemUser | undefined> {
 }
 
 /**
- * The folder of the databases, owned by the user that runs the server. When that user may not enter `parent`, the data lie
- * in a folder of their own elsewhere, and `parent/data` is a link to it.
+ * The folder of the databases, owned by the user that runs the server. When that user may not enter
+ * `parent`, the data lie in a folder of their own elsewhere, and `parent/data` is a link to it.
  */
 async function clusterFolder(parent: string, user: SystemUser | undefined): Promise<string> {
   const folder = join(parent, 'data');
@@ -179,7 +188,9 @@ async function initialise(binaries: string, dataDir: string, user: SystemUser | 
   }
 }
 
-/** True when a server answers and it is the one with these data, not another one that has the port. */
+/**
+ * True when a server answers and it is the one with these data, not another one that has the port.
+ */
 async function accepts(url: string, dataDir: string): Promise<boolean> {
   const sql = postgres(url, { max: 1, connect_timeout: 2, onnotice: () => {} });
   try {

@@ -1,4 +1,7 @@
-/** Where this project's files are, whether this runs from its sources or from what was built of them. */
+/**
+ * Where this project's files are, whether this runs from its sources or from what was built of
+ * them.
+ */
 import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { packageRoot } from '../../shared/config/package-root.js';

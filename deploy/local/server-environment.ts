@@ -17,7 +17,10 @@ export interface ServerEnvironment {
   readonly more: NodeJS.ProcessEnv;
 }
 
-/** Starts from the launcher's own environment, so that election timeouts, limits, log levels and OTEL_ variables can be set there. */
+/**
+ * Starts from the launcher's own environment, so that election timeouts, limits, log levels and
+ * OTEL_ variables can be set there.
+ */
 export function serverEnvironment(about: ServerEnvironment): NodeJS.ProcessEnv {
   const { CRAFT_METRICS_PORT: metricsPort, OTEL_EXPORTER_OTLP_ENDPOINT: _given, ...base } = about.base;
   return {

@@ -1,6 +1,7 @@
 /**
- * `npm start` and `craft dev`: a cluster of three servers on this machine that keeps its data. Settings: local-config.ts. Ends with
- * everything that it started at Ctrl-C, or with exit code 1 and the reason when no server is left.
+ * `npm start` and `craft dev`: a cluster of three servers on this machine that keeps its data.
+ * Settings: local-config.ts. Ends with everything that it started at Ctrl-C, or with exit code 1
+ * and the reason when no server is left.
  *
  *     node start.js [--watch]      --watch: the servers start again after a change of the state machine's files
  */
@@ -19,7 +20,10 @@ import { stopOnSignal } from './until-signal.js';
 
 /** The migrations of a developer's database (milliseconds). */
 const SWITCH_MS_MAX = 120_000;
-/** Until all appliers have said which versions they have loaded, and between two looks (milliseconds). */
+/**
+ * Until all appliers have said which versions they have loaded, and between two looks
+ * (milliseconds).
+ */
 const LOADED_MS_MAX = 30_000;
 const LOADED_LOOK_MS = 100;
 /** An error that a service gets over by itself is gone by then (milliseconds). */
@@ -61,8 +65,9 @@ function printReady(cluster: LocalCluster, leaders: readonly string[], isNewest:
 }
 
 /**
- * Puts a newer version into force when all servers have it (T12): a developer's cluster needs no operator for that. Resolves with whether the
- * newest version is in force; otherwise the reason is printed.
+ * Puts a newer version into force when all servers have it (T12): a developer's cluster needs no
+ * operator for that. Resolves with whether the newest version is in force; otherwise the reason is
+ * printed.
  * @param startedMs when the servers were started (milliseconds since the Unix epoch)
  */
 async function switchIfNewer(cluster: LocalCluster, startedMs: number): Promise<boolean> {
@@ -85,7 +90,10 @@ async function switchIfNewer(cluster: LocalCluster, startedMs: number): Promise<
   }
 }
 
-/** Resolves when every server says what its applier has loaded. @throws Error naming those that do not, and why when their logs know. */
+/**
+ * Resolves when every server says what its applier has loaded. @throws Error naming those that do
+ * not, and why when their logs know.
+ */
 async function statusOfAll(client: CraftClient, cluster: LocalCluster, startedMs: number): Promise<ServerStatus[]> {
   const startMs = performance.now();
   for (;;) {
@@ -102,7 +110,10 @@ async function statusOfAll(client: CraftClient, cluster: LocalCluster, startedMs
   }
 }
 
-/** All servers go on with the module as it is now. Resolves with whether its newest version is in force. */
+/**
+ * All servers go on with the module as it is now. Resolves with whether its newest version is in
+ * force.
+ */
 async function restartServers(cluster: LocalCluster): Promise<boolean> {
   // What their logs say from before was the module before.
   const startedMs = Date.now();
@@ -117,7 +128,10 @@ async function restartServers(cluster: LocalCluster): Promise<boolean> {
   return switchIfNewer(cluster, startedMs);
 }
 
-/** Starts the servers again after each change with which the machine loads. Until then, the ones before go on. */
+/**
+ * Starts the servers again after each change with which the machine loads. Until then, the ones
+ * before go on.
+ */
 async function watchMachine(cluster: LocalCluster, path: string, first: CheckedMachine): Promise<never> {
   let machine = first;
   const onChange = async (): Promise<void> => {
@@ -145,7 +159,10 @@ async function watchMachine(cluster: LocalCluster, path: string, first: CheckedM
   throw new Error('the watch has ended');
 }
 
-/** The user's state machine; undefined: the built-in one. @throws Error when it does not load: nothing is started then. */
+/**
+ * The user's state machine; undefined: the built-in one. @throws Error when it does not load:
+ * nothing is started then.
+ */
 async function ownMachine(): Promise<{ path: string; machine: CheckedMachine } | undefined> {
   const path = process.env['CRAFT_STATE_MACHINE'];
   return path === undefined || path === '' ? undefined : { path, machine: await checkMachine(path) };

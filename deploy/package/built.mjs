@@ -1,4 +1,7 @@
-/** Builds what a command of this clone needs, when that was never done: `npm run craft` works after `npm ci` alone. */
+/**
+ * Builds what a command of this clone needs, when that was never done: `npm run craft` works after
+ * `npm ci` alone.
+ */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,7 @@
 /**
- * Builds what a package contains, before `npm pack` or `npm publish` (their `prepack` script). Works on a fresh clone:
- * it installs what the build needs when that is missing. Always builds anew, so that no file of an older build is packed.
+ * Builds what a package contains, before `npm pack` or `npm publish` (their `prepack` script).
+ * Works on a fresh clone: it installs what the build needs when that is missing. Always builds
+ * anew, so that no file of an older build is packed.
  *
  *     node deploy/package/prepare.mjs server       dist/services and dist/shared
  *     node deploy/package/prepare.mjs client       shared/client/dist

@@ -9,8 +9,9 @@ export function toolsDir(environment: NodeJS.ProcessEnv = process.env): string {
 }
 
 /**
- * Puts a program into the cache. `produce` gets an empty folder on the same file system and returns the program's path in it; the
- * program is moved into place in one step, so that concurrent installs cannot see each other's halves: the last one wins.
+ * Puts a program into the cache. `produce` gets an empty folder on the same file system and returns
+ * the program's path in it; the program is moved into place in one step, so that concurrent
+ * installs cannot see each other's halves: the last one wins.
  */
 export async function installTool(
   cacheDir: string,

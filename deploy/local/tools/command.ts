@@ -13,8 +13,9 @@ export interface CommandOptions {
 const OUTPUT_BYTES_MAX = 1024 * 1024;
 
 /**
- * Runs a command and returns what it wrote to both outputs. Rejects with CommandError when it cannot be started, exits with
- * another code than 0, or is not done after `timeoutMs` milliseconds; then its whole process group has been ended.
+ * Runs a command and returns what it wrote to both outputs. Rejects with CommandError when it
+ * cannot be started, exits with another code than 0, or is not done after `timeoutMs` milliseconds;
+ * then its whole process group has been ended.
  */
 export function runCommand(command: string, args: readonly string[], options: CommandOptions): Promise<string> {
   return new Promise((resolve, reject) => {

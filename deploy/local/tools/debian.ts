@@ -1,6 +1,7 @@
 /**
- * A program out of a newer Debian release than the machine's own, without installing anything: apt fetches the package into a
- * folder (from the machine's own mirror, its signature checked by apt as always) and dpkg-deb unpacks it there.
+ * A program out of a newer Debian release than the machine's own, without installing anything: apt
+ * fetches the package into a folder (from the machine's own mirror, its signature checked by apt as
+ * always) and dpkg-deb unpacks it there.
  */
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,7 +12,10 @@ const UPDATE_TIMEOUT_MS = 120_000;
 const DOWNLOAD_TIMEOUT_MS = 60_000;
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
-/** Rejects on a machine that is not Debian, and when neither suite has a package that can be fetched. */
+/**
+ * Rejects on a machine that is not Debian, and when neither suite has a package that can be
+ * fetched.
+ */
 export async function fetchDebianPackage(
   packageName: string,
   suite: string,

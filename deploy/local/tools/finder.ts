@@ -3,7 +3,8 @@
  *
  *     environment variable -> PATH -> tool cache -> each way of fetching, in order, each within a bounded time
  *
- * A program counts only when `check` accepts it, so one that is too old or built for another machine is passed over.
+ * A program counts only when `check` accepts it, so one that is too old or built for another
+ * machine is passed over.
  */
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
@@ -14,13 +15,19 @@ import { type Attempt, ToolUnavailableError } from './errors.js';
 /** A way of getting a program into a work folder. */
 export interface FetchMethod {
   readonly method: string;
-  /** Puts the program somewhere below `workDir` and returns its path. Rejects when this way does not work here. */
+  /**
+   * Puts the program somewhere below `workDir` and returns its path. Rejects when this way does not
+   * work here.
+   */
   fetch(workDir: string): Promise<string>;
 }
 
 export interface ToolDescription {
   readonly name: string;
-  /** Names under which it may be found on PATH and in the cache; the first one is the name that it is installed under. */
+  /**
+   * Names under which it may be found on PATH and in the cache; the first one is the name that it
+   * is installed under.
+   */
   readonly programs: readonly string[];
   /** The environment variable that names the program; when it is set, nothing else is tried. */
   readonly variable: string;

@@ -1,7 +1,8 @@
 /**
- * Jaeger with everything in one process: the `jaeger` of its second generation, or `jaeger-all-in-one` of its first. It is a
- * convenience, so fetching it is tried briefly; a build from source, which takes ten minutes or more, only when asked for.
- * What is built that way answers queries, but its web pages are a placeholder: the module does not carry them.
+ * Jaeger with everything in one process: the `jaeger` of its second generation, or
+ * `jaeger-all-in-one` of its first. It is a convenience, so fetching it is tried briefly; a build
+ * from source, which takes ten minutes or more, only when asked for. What is built that way answers
+ * queries, but its web pages are a placeholder: the module does not carry them.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,7 +14,10 @@ import { parseVersion } from './version.js';
 const ARCHIVE_TIMEOUT_MS = 60_000;
 const BUILD_TIMEOUT_MS = 3_600_000;
 const SOURCE_MODULE = 'github.com/jaegertracing/jaeger';
-/** The newest version that the Go module path can name: later ones do not carry the `/v2` that Go asks for. */
+/**
+ * The newest version that the Go module path can name: later ones do not carry the `/v2` that Go
+ * asks for.
+ */
 const SOURCE_VERSION = 'v1.76.0';
 /** What that version calls the second generation that it carries. */
 const SOURCE_PROGRAM_VERSION = 'v2.13.0';
@@ -61,8 +65,9 @@ export function findJaeger(effort: JaegerEffort, options?: FindOptions): Promise
 }
 
 /**
- * `go install` refuses a module with replace directives, so a module of our own requires it and repeats them. Its go.sum is
- * the one that Jaeger's module carries, so every dependency has the content that Jaeger was released with.
+ * `go install` refuses a module with replace directives, so a module of our own requires it and
+ * repeats them. Its go.sum is the one that Jaeger's module carries, so every dependency has the
+ * content that Jaeger was released with.
  */
 async function buildFromSource(workDir: string): Promise<string> {
   const environment = { ...process.env, GOFLAGS: '-mod=mod', GOMAXPROCS: '1' };

@@ -1,4 +1,7 @@
-/** Release archives: the newest tag of a repository, an archive of it, checked against the checksums published beside it. */
+/**
+ * Release archives: the newest tag of a repository, an archive of it, checked against the checksums
+ * published beside it.
+ */
 import { createHash } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
@@ -19,7 +22,10 @@ export interface ReleaseArchive {
   archiveName(release: Release): string;
   /** The published file that holds a line `<sha256>  <name>`. */
   checksumsName(release: Release): string;
-  /** What the published checksum is of: some projects give that of the archive, others that of each file in it. */
+  /**
+   * What the published checksum is of: some projects give that of the archive, others that of each
+   * file in it.
+   */
   readonly checksumOf: 'archive' | 'program';
   /** Name of the program within the archive, at any depth. */
   readonly program: string;
@@ -49,7 +55,9 @@ export async function fetchRelease(source: ReleaseArchive, workDir: string): Pro
   return program;
 }
 
-/** The page of the newest release redirects to the page of its tag; that needs no API and no token. */
+/**
+ * The page of the newest release redirects to the page of its tag; that needs no API and no token.
+ */
 async function newestRelease(repository: string): Promise<Release> {
   const response = await fetch(`${repository}/releases/latest`, {
     method: 'HEAD',

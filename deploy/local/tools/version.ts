@@ -1,4 +1,7 @@
-/** Compares dotted version numbers; what follows the third number is ignored. Throws when `text` holds no version. */
+/**
+ * Compares dotted version numbers; what follows the third number is ignored. Throws when `text`
+ * holds no version.
+ */
 export function parseVersion(text: string): readonly [number, number, number] {
   const match = /v?(\d+)\.(\d+)(?:\.(\d+))?/.exec(text);
   if (!match) throw new Error(`no version number in: ${text.trim().slice(0, 100)}`);

@@ -1,4 +1,7 @@
-/** Opens two accounts and moves money between them. Run it again: the accounts are there, and the money moves again. */
+/**
+ * Opens two accounts and moves money between them. Run it again: the accounts are there, and the
+ * money moves again.
+ */
 import { connectCraft, RejectedError } from 'craft/client';
 import type machine from './machine.ts';
 

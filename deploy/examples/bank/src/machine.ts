@@ -1,4 +1,7 @@
-/** A bank: accounts that never go below zero. Every server runs these handlers on the same commands in the same order. */
+/**
+ * A bank: accounts that never go below zero. Every server runs these handlers on the same commands
+ * in the same order.
+ */
 import { fileURLToPath } from 'node:url';
 import { defineMachine, Reject, type Transaction } from 'craft/machine';
 import { eq, sql } from 'drizzle-orm';

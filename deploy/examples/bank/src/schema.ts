@@ -7,7 +7,10 @@ export const accounts = pgTable(
   {
     account: text().primaryKey(),
     cents: bigint({ mode: 'number' }).notNull(),
-    /** Microseconds since the Unix epoch, as the log has them: a clock would say something else at every server. */
+    /**
+     * Microseconds since the Unix epoch, as the log has them: a clock would say something else at
+     * every server.
+     */
     changedAt: bigint('changed_at', { mode: 'number' }).notNull(),
   },
   () => [check('cents_not_negative', sql`cents >= 0`)],

@@ -14,7 +14,10 @@ const HOLD_MS_MAX = 24 * 3_600_000;
 const byPlace = sql`${stock.warehouse} collate "C", ${stock.item} collate "C"`;
 const isAt = ({ warehouse, item }: z.output<typeof place>) => and(eq(stock.warehouse, warehouse), eq(stock.item, item));
 
-/** The timestamp of the log decides, not a clock: every server gives the same back at the same place. */
+/**
+ * The timestamp of the log decides, not a clock: every server gives the same back at the same
+ * place.
+ */
 async function releaseExpired(tx: Transaction, timestampUs: number): Promise<number> {
   const expired = await tx.delete(reservations).where(lte(reservations.expiresAt, timestampUs)).returning();
   for (const line of expired) {
@@ -79,7 +82,10 @@ export default defineMachine({
         return { shipped: lines.length };
       },
     },
-    /** For a timer of a client: a handler has none. Until a command comes, expired reservations stay. */
+    /**
+     * For a timer of a client: a handler has none. Until a command comes, expired reservations
+     * stay.
+     */
     'order.expire': {
       input: z.strictObject({}),
       handle: async (tx, _, { timestamp }) => ({ released: await releaseExpired(tx, timestamp) }),

@@ -1,4 +1,6 @@
-/** An inventory, version 2: it knows what to order more of. Commands of version 1 go on as they are. */
+/**
+ * An inventory, version 2: it knows what to order more of. Commands of version 1 go on as they are.
+ */
 import { defineMachine, Reject } from 'craft/machine';
 import { and, eq, lt, sql } from 'drizzle-orm';
 import { z } from 'zod';

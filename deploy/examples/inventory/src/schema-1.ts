@@ -1,4 +1,7 @@
-/** The tables of version 1. This file must not change any more once version 1 runs: it counts for its fingerprint. */
+/**
+ * The tables of version 1. This file must not change any more once version 1 runs: it counts for
+ * its fingerprint.
+ */
 import { sql } from 'drizzle-orm';
 import { bigint, check, index, integer, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
 
