@@ -1,13 +1,14 @@
 /**
  * What a vitest JSON report comes to, and what a second try of its failed files changes. Pure.
  *
- * A test of real processes that fails is run once more. When it passes then, it counts as passed and is named as flaky: a race to be looked for.
+ * A test of real processes that fails is run once more. When it passes then, it counts as passed
+ * and is named as flaky: a race to be looked for.
  */
 
 /**
  * @param report what `vitest --reporter=json` writes
- * @returns counts (also of skipped tests), the files with a failure, and the full names of the tests that failed. A file that failed as a whole counts as one failure,
- * under its own name.
+ * @returns counts (also of skipped tests), the files with a failure, and the full names of the
+ *   tests that failed. A file that failed as a whole counts as one failure, under its own name.
  */
 export function summarize(report) {
   const files = [];
@@ -26,7 +27,8 @@ export function summarize(report) {
 /**
  * @param first summary of the whole run
  * @param second report of the run of `first.files` only
- * @returns counts in which a test that passed the second time has passed, the names of those, and the names of what failed for good
+ * @returns counts in which a test that passed the second time has passed, the names of those, and
+ *   the names of what failed for good
  */
 export function afterSecondTry(first, second) {
   const again = summarize(second);

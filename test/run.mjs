@@ -1,7 +1,9 @@
 /**
- * The test command (`npm test`, `npm run verify`): every check in its order, nothing changed in the work tree but build output.
- * Ends with the lines `N skipped` and `N passed, N failed` over all of them, and exits non-zero when anything failed. A test of real processes
- * that fails is run once more; one that passes then is listed as `flaky: NAME`. What failed is listed above the last lines as `failed: NAME`.
+ * The test command (`npm test`, `npm run verify`): every check in its order, nothing changed in the
+ * work tree but build output. Ends with the lines `N skipped` and `N passed, N failed` over all of
+ * them, and exits non-zero when anything failed. A test of real processes that fails is run once
+ * more; one that passes then is listed as `flaky: NAME`. What failed is listed above the last lines
+ * as `failed: NAME`.
  *
  *     node test/run.mjs              all
  *     node test/run.mjs unit sim     only the named ones
@@ -26,8 +28,9 @@ const tests = (name, folder, minutes = 14) => {
 };
 
 /**
- * The check, after all others in the eyes of the scheduler. Linux shares the processors between sessions first, and each check is one: the nice
- * value of the session counts there, that of the process elsewhere.
+ * The check, after all others in the eyes of the scheduler. Linux shares the processors between
+ * sessions first, and each check is one: the nice value of the session counts there, that of the
+ * process elsewhere.
  */
 const spare = (check) => ({
   ...check,
@@ -51,7 +54,8 @@ const CHECKS = [
   },
   // They mostly wait for npm, and for whole clusters to start.
   { ...tests('installs', INSTALLS.join(' ')), mayTryAgain: true, beside: 'contract' },
-  // Clusters mostly wait, and their times count: what runs beside them takes what they leave of the processors.
+  // Clusters mostly wait, and their times count: what runs beside them takes what they leave of the
+  // processors.
   { ...tests('clusters', 'test/integration/cluster', 22), mayTryAgain: true },
   { ...spare(tests('engine', 'test/contract/engine', 20)), mayTryAgain: true, beside: 'clusters' },
   // One thread that waits for nothing: it takes what all others leave of the processors.
@@ -96,7 +100,10 @@ for (const [signal, code] of [
   });
 }
 
-/** Resolves with the exit code, the seconds that it took, and what it printed unless that was shown at once. */
+/**
+ * Resolves with the exit code, the seconds that it took, and what it printed unless that was shown
+ * at once.
+ */
 function run({ line, minutes, beside }) {
   const startMs = performance.now();
   const output = beside === undefined ? 'inherit' : 'pipe';
@@ -127,7 +134,10 @@ const failedAsAWhole = ({ name }, passed = 0) => ({
   ...{ names: [`${name}, as a whole`], flaky: [] },
 });
 
-/** Counts of a check: its tests where it reports them, else itself. A run that reports no test has failed. */
+/**
+ * Counts of a check: its tests where it reports them, else itself. A run that reports no test has
+ * failed.
+ */
 async function count(check, exitCode) {
   const { file, mayTryAgain } = check;
   if (file === undefined) {

@@ -1,5 +1,6 @@
 /**
- * Overwrites the same keys at full speed and shows what that leaves on the disk and in memory (T10): both must stay flat.
+ * Overwrites the same keys at full speed and shows what that leaves on the disk and in memory
+ * (T10): both must stay flat.
  *
  *     npm run bench:disk -- --minutes 10
  *
@@ -17,9 +18,15 @@ import { startTestCluster } from '../harness/index.js';
 import { residentMiB } from './processes.js';
 
 const MIB = 1024 * 1024;
-/** Frame, command with id and trace fields, key and value; and what the store and the stream lay around it. */
+/**
+ * Frame, command with id and trace fields, key and value; and what the store and the stream lay
+ * around it.
+ */
 const ENTRY_BYTES = 400;
-/** Segments of the log, JetStream's blocks, Postgres's catalogs, and its write-ahead log with max_wal_size = 2GB, whatever is written. */
+/**
+ * Segments of the log, JetStream's blocks, Postgres's catalogs, and its write-ahead log with
+ * max_wal_size = 2GB, whatever is written.
+ */
 const FIXED_MIB = { logs: 64, streams: 96, databases: 96, wal: 2_300 };
 
 interface Options {
@@ -55,7 +62,10 @@ interface Look {
   readonly memory: number;
 }
 
-/** What a folder takes on the disk: a segment has its full length from the beginning, and is filled later. */
+/**
+ * What a folder takes on the disk: a segment has its full length from the beginning, and is filled
+ * later.
+ */
 async function folderBytes(path: string): Promise<number> {
   let sum = 0;
   for (const entry of await readdir(path, { withFileTypes: true }).catch(() => [])) {
@@ -100,7 +110,10 @@ async function look(cluster: LocalCluster, second: number, commands: number): Pr
   };
 }
 
-/** What the limits come to, in MiB: two intervals between snapshots and one that is being written, the results of a window, the fixed parts. */
+/**
+ * What the limits come to, in MiB: two intervals between snapshots and one that is being written,
+ * the results of a window, the fixed parts.
+ */
 function bounds({ snapshotEntries, windowSeconds }: Options, servers: number, perSecond: number) {
   const interval = (snapshotEntries * ENTRY_BYTES) / MIB;
   const results = (windowSeconds * perSecond * 2 * ENTRY_BYTES) / MIB;

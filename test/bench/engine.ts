@@ -1,12 +1,14 @@
 /**
- * What the storage engine alone costs: batches of puts with ids, given straight to the Postgres engine, without NATS and without a log.
+ * What the storage engine alone costs: batches of puts with ids, given straight to the Postgres
+ * engine, without NATS and without a log.
  *
  *     npm run bench:engine -- --sizes 1,16,128,512
  *
- * For each size of batch: time per command, and processor time per command of this process and of the database's session for it.
- * `--machine own` has a user's machine do the same, a handler a command; `--machine together` one with `applyBatch`.
- * `--open 1000000` measures instead how long an engine takes to open when so many ids are in the window, and what they take in memory.
- * Compare runs on the same machine, several in turn: processor time depends on what else runs.
+ * For each size of batch: time per command, and processor time per command of this process and of
+ * the database's session for it. `--machine own` has a user's machine do the same, a handler a
+ * command; `--machine together` one with `applyBatch`. `--open 1000000` measures instead how long
+ * an engine takes to open when so many ids are in the window, and what they take in memory. Compare
+ * runs on the same machine, several in turn: processor time depends on what else runs.
  */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';

@@ -3,8 +3,8 @@
  *
  *     npm run bench:failover -- --kills 20
  *
- * A client asks the leader of each group for a write every few milliseconds, answered or not. Away is a group from the
- * kill, or its last answer after that, until it answers again.
+ * A client asks the leader of each group for a write every few milliseconds, answered or not. Away
+ * is a group from the kill, or its last answer after that, until it answers again.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from 'commander';
@@ -37,7 +37,10 @@ function parseOptions(): Options {
     .opts<Options>();
 }
 
-/** Kills the leader of `group`; resolves, with everything running again, with how long that was away (milliseconds). */
+/**
+ * Kills the leader of `group`; resolves, with everything running again, with how long that was away
+ * (milliseconds).
+ */
 async function killLeader({ cluster }: CraftSystem, group: number, probes: GroupProbes): Promise<number> {
   const leader = await eventually(`a leader of group ${group}`, () => leaderOf(cluster, group));
   const killedUs = nowUs();

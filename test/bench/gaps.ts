@@ -1,6 +1,6 @@
 /**
- * The longest time without an answer while the load changes all the time: what stands still for seconds now and then does
- * not show in a median.
+ * The longest time without an answer while the load changes all the time: what stands still for
+ * seconds now and then does not show in a median.
  *
  *     npm run bench:gaps -- --minutes 10
  *

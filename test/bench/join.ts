@@ -1,11 +1,12 @@
 /**
- * A new server joins a cluster that has many keys and is under load (T10, T11): how long it takes to catch up, and what
- * clients feel of it.
+ * A new server joins a cluster that has many keys and is under load (T10, T11): how long it takes
+ * to catch up, and what clients feel of it.
  *
  *     npm run bench:join -- --keys 1000000 --rate 1000
  *
- * Latency counts from when a put was due, not from when it could be sent: a stall is felt by all that would have come
- * meanwhile. Exit code 1 when the server did not catch up in time, databases differ or an acknowledged put is not there.
+ * Latency counts from when a put was due, not from when it could be sent: a stall is felt by all
+ * that would have come meanwhile. Exit code 1 when the server did not catch up in time, databases
+ * differ or an acknowledged put is not there.
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -29,7 +30,9 @@ const TRANSACTIONS_IN_FLIGHT = 16;
 /** Of a value: nothing that compression makes smaller by much. */
 const TEXT_BYTES = 60;
 const WAIT_MS_MAX = 600_000;
-/** Requests that may wait for their answers; what is due beyond them waits, and its latency with it. */
+/**
+ * Requests that may wait for their answers; what is due beyond them waits, and its latency with it.
+ */
 const IN_FLIGHT_MAX = 4_096;
 
 interface Options {

@@ -1,5 +1,6 @@
 /**
- * craft and what else there is, on this machine, in one run: contestants in turn, several rounds, medians and ratios.
+ * craft and what else there is, on this machine, in one run: contestants in turn, several rounds,
+ * medians and ratios.
  *
  *     npm run bench -- --quick                     under two minutes: craft and the peer
  *     npm run bench                                all contestants; about half an hour

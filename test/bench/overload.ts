@@ -3,9 +3,10 @@
  *
  *     npm run bench:overload -- --seconds 30
  *
- * First its peak: closed loops, the best of several. Then an open load of four times that: what is still done, what is
- * refused, how late answers are, and what memory it takes. At last one client that sends expensive commands, all of which
- * are refused, beside a few ordinary requests: whether leaders keep their leaderships, and how long nothing is answered.
+ * First its peak: closed loops, the best of several. Then an open load of four times that: what is
+ * still done, what is refused, how late answers are, and what memory it takes. At last one client
+ * that sends expensive commands, all of which are refused, beside a few ordinary requests: whether
+ * leaders keep their leaderships, and how long nothing is answered.
  */
 import { Command } from 'commander';
 import { connect } from 'nats';
@@ -113,7 +114,10 @@ class Overload {
     console.log(`\n${memoryTable(samples)}`);
   }
 
-  /** How long what was taken in keeps the cluster busy; then a closed loop again: nothing of the overload may stay. */
+  /**
+   * How long what was taken in keeps the cluster busy; then a closed loop again: nothing of the
+   * overload may stay.
+   */
   async afterwards(peak: number): Promise<void> {
     const busyMs = await this.untilQuick();
     console.log(`\na put is answered within ${QUICK_MS} ms again after ${(busyMs / 1_000).toFixed(1)} s`);

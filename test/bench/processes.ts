@@ -1,4 +1,7 @@
-/** What processes use, from /proc (Linux): processor time with all that they have started, and memory. */
+/**
+ * What processes use, from /proc (Linux): processor time with all that they have started, and
+ * memory.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 
 /** Name -> process id of the root of a process tree. */
@@ -44,8 +47,8 @@ function busySeconds(): number {
 export const OTHERS = 'others';
 
 /**
- * Seconds of processor time so far, by name. A process inside another's tree is counted once, under its own name; what the
- * machine did besides is `others`.
+ * Seconds of processor time so far, by name. A process inside another's tree is counted once, under
+ * its own name; what the machine did besides is `others`.
  */
 export function processorSeconds(processes: Processes): Record<string, number> {
   const stats = readStats();

@@ -21,7 +21,10 @@ export interface RoundsOptions {
   readonly print: (line: string) => void;
 }
 
-/** A turn's first load: what has just started spends more time on compiling than on work, and servers are not seconds old as a rule. */
+/**
+ * A turn's first load: what has just started spends more time on compiling than on work, and
+ * servers are not seconds old as a rule.
+ */
 const WARM_UP_IN_FLIGHT_MAX = 512;
 
 /** Rejects when a contestant cannot be started, or lacks a put that it has acknowledged. */

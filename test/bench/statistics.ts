@@ -6,7 +6,10 @@ export interface Spread {
   readonly max: number;
 }
 
-/** Of figures in any order; with an even count the mean of the middle two. Throws RangeError when there is none. */
+/**
+ * Of figures in any order; with an even count the mean of the middle two. Throws RangeError when
+ * there is none.
+ */
 export function median(values: readonly number[]): number {
   if (values.length === 0) throw new RangeError('the median of nothing');
   const ascending = [...values].sort((a, b) => a - b);
@@ -25,9 +28,9 @@ export function spread(values: readonly number[]): Spread {
 }
 
 /**
- * How many times `ours` is `theirs`, round by round: both figures of one round were measured minutes apart, so that
- * what slows the machine for longer slows both. Rounds that lack one of them, or where `theirs` is 0, are left out;
- * undefined when no round is left.
+ * How many times `ours` is `theirs`, round by round: both figures of one round were measured
+ * minutes apart, so that what slows the machine for longer slows both. Rounds that lack one of
+ * them, or where `theirs` is 0, are left out; undefined when no round is left.
  */
 export function ratio(ours: ReadonlyMap<number, number>, theirs: ReadonlyMap<number, number>): Spread | undefined {
   const quotients: number[] = [];

@@ -1,4 +1,7 @@
-/** What NATS servers have carried, by their monitoring: messages and bytes of clients and of other servers. */
+/**
+ * What NATS servers have carried, by their monitoring: messages and bytes of clients and of other
+ * servers.
+ */
 import { z } from 'zod';
 
 export interface Traffic {

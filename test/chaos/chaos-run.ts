@@ -1,6 +1,6 @@
 /**
- * A whole chaos run: a cluster of craft on a cluster of NATS, registers, a bank and probes of every group as clients, faults in
- * an order that follows from the seed, and the judgement of all of it.
+ * A whole chaos run: a cluster of craft on a cluster of NATS, registers, a bank and probes of every
+ * group as clients, faults in an order that follows from the seed, and the judgement of all of it.
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -73,7 +73,10 @@ const ACCOUNTS = 8;
 const BALANCE = 100;
 const HEAL_MS = 60_000;
 
-/** Rejects when the cluster does not start, or does not become whole again in time; histories and logs are then there all the same. */
+/**
+ * Rejects when the cluster does not start, or does not become whole again in time; histories and
+ * logs are then there all the same.
+ */
 export async function runChaos(options: ChaosOptions): Promise<ChaosRun> {
   const { folder, print } = options;
   const servers = Array.from({ length: options.servers }, (_, at) => `s${at + 1}`);

@@ -3,14 +3,18 @@ import type { LocalCluster } from '../../deploy/local/cluster.js';
 import { converged, readMergedLog } from '../integration/cluster/inspect.js';
 import type { Told } from './workload.js';
 
-/** Databases and merged logs of all servers are equal, and hold what clients were told at the place that they were told. */
+/**
+ * Databases and merged logs of all servers are equal, and hold what clients were told at the place
+ * that they were told.
+ */
 export async function compare(cluster: LocalCluster, told: readonly Told[], healMs: number): Promise<string[]> {
   const complaints: string[] = [];
   const last = told.reduce((highest, { index = 0 }) => Math.max(highest, index), 0);
   const databases = await converged(cluster, last, healMs);
   if (new Set(databases.map((one) => JSON.stringify(one))).size > 1) complaints.push('databases differ');
   const logs = await Promise.all(cluster.servers.map((server) => readMergedLog(cluster, server)));
-  // Snapshots may have trimmed the streams, each at another place: what all of them still have is compared.
+  // Snapshots may have trimmed the streams, each at another place: what all of them still have is
+  // compared.
   const first = Math.max(...logs.map(({ entries }) => entries[0]?.mergedIndex ?? 1));
   const shared = logs.map(({ entries }) => entries.filter(({ mergedIndex }) => mergedIndex >= first));
   if (new Set(shared.map((one) => JSON.stringify(one))).size > 1) complaints.push('merged logs differ');

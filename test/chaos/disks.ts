@@ -1,4 +1,7 @@
-/** A small file system of its own (tmpfs) for each server's log store, so that it can be full while nothing else is. */
+/**
+ * A small file system of its own (tmpfs) for each server's log store, so that it can be full while
+ * nothing else is.
+ */
 import { execFile } from 'node:child_process';
 import { cp, mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -18,8 +21,8 @@ export class Disks {
   private constructor(private readonly dataDir: string) {}
 
   /**
-   * Mounts one at the folder of each server's log, below `dataDir`, before the servers start. Undefined when this process may not mount;
-   * then nothing is left of the attempt.
+   * Mounts one at the folder of each server's log, below `dataDir`, before the servers start.
+   * Undefined when this process may not mount; then nothing is left of the attempt.
    */
   static async mount(dataDir: string, servers: readonly string[]): Promise<Disks | undefined> {
     const disks = new Disks(dataDir);
@@ -62,8 +65,8 @@ export class Disks {
   }
 
   /**
-   * After the servers have ended. What is on them stays, in the same folder: somebody may have to look at it. Nothing stays mounted, whatever
-   * fails; rejects with the first failure then.
+   * After the servers have ended. What is on them stays, in the same folder: somebody may have to
+   * look at it. Nothing stays mounted, whatever fails; rejects with the first failure then.
    */
   async unmount(): Promise<void> {
     const failures: unknown[] = [];

@@ -1,4 +1,7 @@
-/** Kills the leader of a random group with SIGKILL, starts it again, and so on: one server at a time, so that a quorum is left. */
+/**
+ * Kills the leader of a random group with SIGKILL, starts it again, and so on: one server at a
+ * time, so that a quorum is left.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LocalCluster } from '../../deploy/local/cluster.js';
 import type { Recorder } from './history/recorder.js';
@@ -35,7 +38,10 @@ export async function killLeaders(options: KillerOptions, isOver: () => boolean)
   }
 }
 
-/** Who says of itself that it leads; undefined when nobody does now. Of two, the one of the higher term. */
+/**
+ * Who says of itself that it leads; undefined when nobody does now. Of two, the one of the higher
+ * term.
+ */
 export async function leaderOf(cluster: LocalCluster, group: number): Promise<string | undefined> {
   const status = await cluster.status().catch(() => []);
   const leaders = status.flatMap(({ server, groups }) =>

@@ -1,9 +1,10 @@
 /**
- * Three nats-servers as one cluster, with a proxy on every way: from each craft server to each node, and from each node to each other
- * one. So any of these ways can be cut.
+ * Three nats-servers as one cluster, with a proxy on every way: from each craft server to each
+ * node, and from each node to each other one. So any of these ways can be cut.
  *
- * Nodes tell clients and each other no addresses (`no_advertise`, and an address that nobody listens on for routes): else they would find ways
- * around the proxies. Each craft server has its own node first in its list.
+ * Nodes tell clients and each other no addresses (`no_advertise`, and an address that nobody
+ * listens on for routes): else they would find ways around the proxies. Each craft server has its
+ * own node first in its list.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -42,7 +43,10 @@ export class NatsNodes {
     private readonly nodes: readonly Node[],
   ) {}
 
-  /** Resolves when JetStream of the whole cluster works. `folder` takes configurations, streams and logs. */
+  /**
+   * Resolves when JetStream of the whole cluster works. `folder` takes configurations, streams and
+   * logs.
+   */
   static async start(folder: string, servers: readonly string[]): Promise<NatsNodes> {
     const { path } = await findNatsServer();
     const ports = await freeLowPorts(2 * NODES);
@@ -109,7 +113,9 @@ export class NatsNodes {
     await process?.exited;
   }
 
-  /** Starts a node that does not run, on its ports and data; resolves when its JetStream answers. */
+  /**
+   * Starts a node that does not run, on its ports and data; resolves when its JetStream answers.
+   */
   async startNode(name: string): Promise<void> {
     const node = this.node(name);
     if (node.process?.isRunning) return;

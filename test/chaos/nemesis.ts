@@ -1,4 +1,7 @@
-/** One fault after the other, each healed, and the cluster whole again, before the next: so no quorum is ever gone for good. */
+/**
+ * One fault after the other, each healed, and the cluster whole again, before the next: so no
+ * quorum is ever gone for good.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { LocalCluster } from '../../deploy/local/cluster.js';
@@ -29,8 +32,9 @@ export interface Strike {
 }
 
 /**
- * All of `faults` in an order that follows from the seed, then all of them in another one, until `isOver`, which is told how many there have been. Rejects when the
- * cluster does not become whole in time.
+ * All of `faults` in an order that follows from the seed, then all of them in another one, until
+ * `isOver`, which is told how many there have been. Rejects when the cluster does not become whole
+ * in time.
  */
 export async function disturb(options: NemesisOptions, isOver: (strikes: number) => boolean): Promise<Strike[]> {
   const { random, restMs } = options;
@@ -73,7 +77,10 @@ async function strike(fault: Fault, options: NemesisOptions): Promise<Strike> {
 /** One try (milliseconds). */
 const SYNC_MS_MAX = 5_000;
 
-/** Resolves when every group has a leader that all agree on and every server's database shows what was acknowledged before. */
+/**
+ * Resolves when every group has a leader that all agree on and every server's database shows what
+ * was acknowledged before.
+ */
 export async function whole(cluster: LocalCluster, connection: NatsConnection, timeoutMs: number): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   await cluster.waitReady({ servers: cluster.servers, timeoutMs });

@@ -2,7 +2,10 @@
 import type { Strike } from './nemesis.js';
 
 export interface Outages {
-  /** Longest time without a success that begins while the fault lasts (milliseconds), of each fault, ascending. */
+  /**
+   * Longest time without a success that begins while the fault lasts (milliseconds), of each fault,
+   * ascending.
+   */
   readonly gapsMs: readonly number[];
   /** The same for the group whose leader was killed, where one was. */
   readonly groupGapsMs: readonly number[];
@@ -45,12 +48,16 @@ function outagesOf(strikes: readonly Strike[], { endUs: lastUs, all, ofGroup }: 
   };
 }
 
-/** Of those that begin at the last success before `from`, or later, but not after `to`, until `end` at most (microseconds). */
+/**
+ * Of those that begin at the last success before `from`, or later, but not after `to`, until `end`
+ * at most (microseconds).
+ */
 export function longestGap(times: readonly number[], from: number, to: number, end: number): number {
   let longest = 0;
   let before = from;
   for (const time of [...times, end]) {
-    // After the end only those who look at what came of it succeed, and nobody tried all the while before.
+    // After the end only those who look at what came of it succeed, and nobody tried all the while
+    // before.
     if (time >= from && before <= to) longest = Math.max(longest, Math.min(time, end) - before);
     before = Math.max(from, time);
   }

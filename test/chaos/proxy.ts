@@ -1,14 +1,18 @@
 /**
- * A TCP proxy on this machine that can fall silent, in one direction or in both: a partition as the two ends see it. Bytes that are
- * held back are in the buffers of the operating system, as those of a network that retransmits: they arrive when it is healed, in their
- * order, and a sender that goes on meanwhile comes to a halt.
+ * A TCP proxy on this machine that can fall silent, in one direction or in both: a partition as the
+ * two ends see it. Bytes that are held back are in the buffers of the operating system, as those of
+ * a network that retransmits: they arrive when it is healed, in their order, and a sender that goes
+ * on meanwhile comes to a halt.
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
 /** `up`: from the one who connected to the target; `down`: back. */
 export type Direction = 'up' | 'down';
 
-/** What is wrong: these directions are silent; or connections are broken, and new ones refused, at once. */
+/**
+ * What is wrong: these directions are silent; or connections are broken, and new ones refused, at
+ * once.
+ */
 export type Damage = readonly Direction[] | 'refuse';
 
 interface Stream {
@@ -91,7 +95,8 @@ export class TcpProxy {
     from.on('error', () => undefined);
     from.on('close', (hadError) => {
       this.streams.delete(stream);
-      // What breaks is not heard of behind a silent network either; the other end finds out when it goes on.
+      // What breaks is not heard of behind a silent network either; the other end finds out when it
+      // goes on.
       if (this.silent.has(direction)) this.streams.add(stream);
       else if (hadError) to.resetAndDestroy();
       else to.destroySoon();

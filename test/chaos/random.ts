@@ -1,4 +1,7 @@
-/** Random choices that follow from a seed (mulberry32), so that a run's plan can be repeated; what real processes make of it varies. */
+/**
+ * Random choices that follow from a seed (mulberry32), so that a run's plan can be repeated; what
+ * real processes make of it varies.
+ */
 export class Random {
   private state: number;
 

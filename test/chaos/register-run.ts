@@ -1,4 +1,6 @@
-/** The register workload against a real cluster whose leaders are killed, and the judgement of it. */
+/**
+ * The register workload against a real cluster whose leaders are killed, and the judgement of it.
+ */
 import type { LocalCluster } from '../../deploy/local/cluster.js';
 import { Connections } from './connections.js';
 import { checkHistory, type Report } from './history/checker.js';
@@ -35,7 +37,10 @@ export interface RegisterRun {
   readonly complaints: readonly string[];
 }
 
-/** Rejects when the cluster does not become whole again in time; the history is then in the file all the same. */
+/**
+ * Rejects when the cluster does not become whole again in time; the history is then in the file all
+ * the same.
+ */
 export async function runRegisters(options: RegisterRunOptions): Promise<RegisterRun> {
   const { cluster, historyFile, seed, processes, keys, timeoutMs, thinkMs, durationMs, healMs, kills } = options;
   const random = new Random(seed);

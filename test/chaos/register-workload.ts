@@ -1,4 +1,7 @@
-/** The registers: many clients that read and write few keys. What they see is judged by the checker of histories. */
+/**
+ * The registers: many clients that read and write few keys. What they see is judged by the checker
+ * of histories.
+ */
 import type { NatsConnection } from 'nats';
 import type { LocalCluster } from '../../deploy/local/cluster.js';
 import type { Recorder } from './history/recorder.js';

@@ -1,4 +1,7 @@
-/** Workloads against a real cluster that something disturbs: run them together, let everything heal, compare the servers. */
+/**
+ * Workloads against a real cluster that something disturbs: run them together, let everything heal,
+ * compare the servers.
+ */
 import type { LocalCluster } from '../../deploy/local/cluster.js';
 import { compare } from './compare.js';
 import type { Recorder } from './history/recorder.js';

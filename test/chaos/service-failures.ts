@@ -1,4 +1,7 @@
-/** Services that have failed and were started again by their own processes: no process ends of it, so only the logs say so. */
+/**
+ * Services that have failed and were started again by their own processes: no process ends of it,
+ * so only the logs say so.
+ */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -8,7 +11,10 @@ interface Line {
   readonly msg?: string;
 }
 
-/** What the logs of the servers' processes in `dataDir` say of it, a sentence each; those of a server that is gone are gone with it. */
+/**
+ * What the logs of the servers' processes in `dataDir` say of it, a sentence each; those of a
+ * server that is gone are gone with it.
+ */
 export async function serviceFailures(dataDir: string, servers: readonly string[]): Promise<string[]> {
   const all = await Promise.all(servers.map((server) => failuresOf(join(dataDir, server), server)));
   return all.flat();
@@ -26,7 +32,9 @@ async function failuresOf(folder: string, server: string): Promise<string[]> {
     });
 }
 
-/** Undefined for what is no line of a service: Node's own words, or a line that kill -9 has cut off. */
+/**
+ * Undefined for what is no line of a service: Node's own words, or a line that kill -9 has cut off.
+ */
 function parse(text: string): Line | undefined {
   try {
     const line: unknown = JSON.parse(text);

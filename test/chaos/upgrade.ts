@@ -1,9 +1,11 @@
 /**
  * npm run upgrade -- --from REVISION [--commands N]
  *
- * A rolling upgrade of craft itself: a cluster of the build of another revision gets the build of this work tree, one server after the
- * other, while clients write. Between two upgrades the cluster is mixed, and each group must take commands. At the end nothing that was
- * acknowledged is lost or executed twice, and all databases have the same rows. Exit code 0: all of that held; 1: not; 2: wrong usage.
+ * A rolling upgrade of craft itself: a cluster of the build of another revision gets the build of
+ * this work tree, one server after the other, while clients write. Between two upgrades the cluster
+ * is mixed, and each group must take commands. At the end nothing that was acknowledged is lost or
+ * executed twice, and all databases have the same rows. Exit code 0: all of that held; 1: not; 2:
+ * wrong usage.
  */
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -27,7 +29,9 @@ interface Reply {
   readonly error?: { readonly code: string; readonly message: string; readonly retryable: boolean };
 }
 
-/** Builds `revision` in a folder, with the dependencies of its own. Returns its services/main.js. */
+/**
+ * Builds `revision` in a folder, with the dependencies of its own. Returns its services/main.js.
+ */
 function build(revision: string, folder: string): string {
   const run = (command: string, args: readonly string[], cwd = folder, input?: Buffer): Buffer =>
     execFileSync(command, args, {
@@ -111,7 +115,10 @@ async function printStatus(cluster: LocalCluster): Promise<void> {
   }
 }
 
-/** @param old the services/main.js that all servers run at first @param commands between two upgrades, at least */
+/**
+ * @param old the services/main.js that all servers run at first @param commands between two
+ * upgrades, at least
+ */
 async function upgrade(old: string, commands: number): Promise<void> {
   const upgraded = new Set<string>();
   const { cluster, stop } = await startTestCluster({ programOf: (server) => (upgraded.has(server) ? undefined : old) });

@@ -1,4 +1,7 @@
-/** Clients that do something to a cluster while it is disturbed, and know afterwards whether it was right. */
+/**
+ * Clients that do something to a cluster while it is disturbed, and know afterwards whether it was
+ * right.
+ */
 
 /** An acknowledged write, with the place that the reply told. */
 export interface Told {
@@ -21,7 +24,10 @@ export interface Workload {
   prepare(): Promise<void>;
   /** One operation after the other until `isOver`. */
   run(isOver: () => boolean): Promise<void>;
-  /** After the last fault is healed: reads once more all that there is; resolves with what could not be read, in sentences. */
+  /**
+   * After the last fault is healed: reads once more all that there is; resolves with what could not
+   * be read, in sentences.
+   */
   settle(isTooLate: () => boolean): Promise<string[]>;
   told(): readonly Told[];
   /** Times of success (microseconds on the recorder's clock), ascending. */

@@ -13,7 +13,10 @@ export function stranger(): Promise<Certificate> {
   return selfsigned.generate(named('other'), { algorithm: 'sha256' });
 }
 
-/** An authority of its own: its certificate, and what signs others for servers and clients on these names and addresses. */
+/**
+ * An authority of its own: its certificate, and what signs others for servers and clients on these
+ * names and addresses.
+ */
 export async function authority(
   altNames: readonly ({ readonly type: 2; readonly value: string } | { readonly type: 7; readonly ip: string })[],
 ): Promise<{ readonly cert: string; readonly sign: (name: string) => Promise<Certificate> }> {

@@ -1,4 +1,7 @@
-/** A whole cluster for one test file: NATS, Postgres and the built services as processes, in a folder that goes with it. */
+/**
+ * A whole cluster for one test file: NATS, Postgres and the built services as processes, in a
+ * folder that goes with it.
+ */
 import { LocalCluster, type LocalClusterOptions } from '../../deploy/local/cluster.js';
 import { temporaryFolder } from './folder.js';
 

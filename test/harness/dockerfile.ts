@@ -1,6 +1,7 @@
 /**
- * Does what a Dockerfile says, in folders instead of images: for machines without a Docker engine. Each stage is a folder that starts empty and
- * stands for `/`; base images are the machine itself. Knows the instructions that this project uses, and refuses every other one.
+ * Does what a Dockerfile says, in folders instead of images: for machines without a Docker engine.
+ * Each stage is a folder that starts empty and stands for `/`; base images are the machine itself.
+ * Knows the instructions that this project uses, and refuses every other one.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -70,7 +71,10 @@ export async function buildDockerfile(options: DockerfileOptions): Promise<Built
   return image;
 }
 
-/** A program of the image, as this machine runs it: absolute paths in its arguments are those of the image. */
+/**
+ * A program of the image, as this machine runs it: absolute paths in its arguments are those of the
+ * image.
+ */
 export function programOf({ root }: BuiltImage, given: readonly string[]): string[] {
   return given.map((argument) => argument.replace(/(^|=)(\/[\w./-]+)$/, (_, before, path) => before + root + path));
 }
@@ -169,7 +173,9 @@ async function copy(
   return stage;
 }
 
-/** Copies what the build sees of a file or a folder of the context. Gives how many files these are. */
+/**
+ * Copies what the build sees of a file or a folder of the context. Gives how many files these are.
+ */
 async function copySeen(origin: string, goal: string, isSeen: (path: string) => boolean): Promise<number> {
   if ((await stat(origin)).isDirectory()) {
     let count = 0;
@@ -202,7 +208,10 @@ async function run(line: string, cwd: string, environment: NodeJS.ProcessEnv): P
   if (code !== 0) throw new Error(`ended with ${code}:\n${printed}`);
 }
 
-/** Whether a path of the context is left out: the last rule that matches it or a folder above it decides. */
+/**
+ * Whether a path of the context is left out: the last rule that matches it or a folder above it
+ * decides.
+ */
 async function dockerignore(file: string): Promise<(path: string) => boolean> {
   const lines = (await readFile(file, 'utf8')).split('\n').map((line) => line.trim());
   const rules = lines

@@ -9,8 +9,9 @@ export interface EventuallyOptions {
 }
 
 /**
- * Calls `condition` again and again until it returns something truthy, and returns that. A throw counts as not yet. Rejects after
- * the timeout with `what` was waited for and the last throw as its cause.
+ * Calls `condition` again and again until it returns something truthy, and returns that. A throw
+ * counts as not yet. Rejects after the timeout with `what` was waited for and the last throw as its
+ * cause.
  */
 export async function eventually<T>(
   what: string,

@@ -1,6 +1,6 @@
 /**
- * One handler for each way in which a handler can fail, by the name of its command, with what its answer says. They expect a table
- * `items (id text primary key, a integer, b integer)`.
+ * One handler for each way in which a handler can fail, by the name of its command, with what its
+ * answer says. They expect a table `items (id text primary key, a integer, b integer)`.
  */
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';

@@ -1,4 +1,6 @@
-/** What integration tests stand on. One start for each file: `beforeAll` starts, `afterAll` stops. */
+/**
+ * What integration tests stand on. One start for each file: `beforeAll` starts, `afterAll` stops.
+ */
 export * from './cluster.js';
 export * from './eventually.js';
 export * from './folder.js';

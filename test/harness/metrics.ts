@@ -14,7 +14,10 @@ export async function freePortRow(count: number): Promise<number> {
   });
 }
 
-/** The sum of the series of a metric that have these labels, among others; undefined: there are none. */
+/**
+ * The sum of the series of a metric that have these labels, among others; undefined: there are
+ * none.
+ */
 export function sumOf(text: string, name: string, labels: Labels = {}): number | undefined {
   const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
   const found = text

@@ -42,7 +42,10 @@ export async function startTestNats(
   return Object.assign(server, { url: `nats://127.0.0.1:${port}`, port });
 }
 
-/** A Postgres server, which does not wait for the disk; takes about three seconds, so share one in a file. */
+/**
+ * A Postgres server, which does not wait for the disk; takes about three seconds, so share one in a
+ * file.
+ */
 export async function startTestPostgres(
   databases: readonly string[] = [],
   options: Pick<LocalPostgresOptions, 'isVolatile'> = { isVolatile: true },

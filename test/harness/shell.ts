@@ -6,7 +6,10 @@ import { promisify } from 'node:util';
 import postgres from 'postgres';
 import { projectRoot } from '../../deploy/local/project.js';
 
-/** The `sh` blocks directly below a heading of a page, in their order. Rejects when there is no such heading. */
+/**
+ * The `sh` blocks directly below a heading of a page, in their order. Rejects when there is no such
+ * heading.
+ */
 export async function shellBlocks(page: string, heading: string): Promise<string[]> {
   const text = await readFile(join(projectRoot(), page), 'utf8');
   const section: string[] = [];
@@ -32,9 +35,10 @@ export function blocksOf(markdown: string): string[] {
 }
 
 /**
- * Runs a block, up to its first command that fails; resolves with the lines of its standard output. `craft` is the built command line. `folder`
- * takes a file for that. `cwd` is where it runs: in the folder of the project, unless the page is of another one. Rejects with all that the
- * block printed.
+ * Runs a block, up to its first command that fails; resolves with the lines of its standard output.
+ * `craft` is the built command line. `folder` takes a file for that. `cwd` is where it runs: in the
+ * folder of the project, unless the page is of another one. Rejects with all that the block
+ * printed.
  */
 export async function runBlock(
   block: string,
@@ -60,8 +64,8 @@ export async function runBlock(
 }
 
 /**
- * The rows of a block that calls psql, which may not be installed: its statement goes through another client, to the same address but for the
- * port.
+ * The rows of a block that calls psql, which may not be installed: its statement goes through
+ * another client, to the same address but for the port.
  */
 export async function runPsqlBlock(block: string, port: number): Promise<object[]> {
   const [, given = '', statement = ''] = /^psql (\S+) -c '([^']+)'\n$/.exec(block) ?? [];

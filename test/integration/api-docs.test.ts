@@ -1,4 +1,7 @@
-/** `npm run docs:api` has nothing to complain about: everything exported by the entry points is documented, and so is what that refers to. */
+/**
+ * `npm run docs:api` has nothing to complain about: everything exported by the entry points is
+ * documented, and so is what that refers to.
+ */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';

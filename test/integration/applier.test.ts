@@ -1,6 +1,7 @@
 /**
- * The applier service on a real NATS server and a real Postgres, with the merged log written by hand: whatever happens to the
- * stream or the database, every entry is applied once and in order, or the service says why it stops.
+ * The applier service on a real NATS server and a real Postgres, with the merged log written by
+ * hand: whatever happens to the stream or the database, every entry is applied once and in order,
+ * or the service says why it stops.
  */
 import { join } from 'node:path';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
@@ -101,7 +102,10 @@ const put = (key: string, value: unknown, more: Partial<CommandFields> = {}): Co
 /** `n` puts that count: the key's version is how often one was executed. */
 const counting = (n: number): CommandFields[] => Array.from({ length: n }, (_, at) => put('n', at + 1));
 
-/** The commands as a merger would write them, in messages of `size`. Pure, so that the same log can be written with other borders. */
+/**
+ * The commands as a merger would write them, in messages of `size`. Pure, so that the same log can
+ * be written with other borders.
+ */
 function messages(commands: readonly CommandFields[], size: number): MergedRun[] {
   const merge = new Merge(mergeStart(1));
   const entries: LogEntry[] = commands.map((command, at) => {
@@ -252,7 +256,8 @@ describe('the applier', () => {
     const service = await start();
     await untilVersion(40);
     await service.stop();
-    // The new stream ends before the database, and then goes on past it in one message that begins far behind.
+    // The new stream ends before the database, and then goes on past it in one message that begins
+    // far behind.
     await deleteStream();
     await createStream();
     await publish(messages(log.slice(0, 30), 6));
@@ -426,7 +431,8 @@ describe('the applier', () => {
       await saveFile(bucket, taken, path);
       const object = await bucket.saveFile(await openFile(path));
       const { digest } = await bucket.openFile(object);
-      // Without a replica there is nobody who could give it a place in the log, and that is no unknown outcome.
+      // Without a replica there is nobody who could give it a place in the log, and that is no
+      // unknown outcome.
       const asked = JSON.stringify({ object, replace: true });
       const refused = await client.request(subjects.admin('restore', SERVER), asked, { timeout: 10_000 });
       expect(refused.json()).toMatchObject({ ok: false, error: { code: 'UNAVAILABLE' } });

@@ -1,6 +1,7 @@
 /**
- * `craft doctor` where much is wrong: at a real NATS server, a real Postgres and a real disk each mistake is named, with its place and a remedy,
- * and nothing is changed. That it finds nothing at a healthy cluster: test/integration/cluster/accounts.test.ts.
+ * `craft doctor` where much is wrong: at a real NATS server, a real Postgres and a real disk each
+ * mistake is named, with its place and a remedy, and nothing is changed. That it finds nothing at a
+ * healthy cluster: test/integration/cluster/accounts.test.ts.
  */
 import { execFile } from 'node:child_process';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
@@ -52,7 +53,10 @@ afterAll(async () => {
   await folder?.remove();
 });
 
-/** Small messages, little storage, as many streams as there are, and a user that may not do all that an operator may. */
+/**
+ * Small messages, little storage, as many streams as there are, and a user that may not do all that
+ * an operator may.
+ */
 async function startWrongNats(): Promise<void> {
   const config = join(folder.path, 'nats.conf');
   await writeFile(
@@ -100,7 +104,10 @@ async function plantStreams(): Promise<void> {
   for (let n = 0; n < 14; n++) await jetstream(admin).publish('junk', Buffer.alloc(60_000));
 }
 
-/** Servers that never were: one has another number of groups, another release and a clock that is off. */
+/**
+ * Servers that never were: one has another number of groups, another release and a clock that is
+ * off.
+ */
 function answerAsWrongServers(): void {
   const voters = ['s1', 's2', 's3'];
   const status = (server: string, groups: number, version: string, node: string, offsetUs: number) => ({
@@ -130,7 +137,10 @@ function answerAsWrongServers(): void {
   });
 }
 
-/** The state of another cluster, in LATIN1, with what differs on every server, for a role that lacks rights and has too few connections. */
+/**
+ * The state of another cluster, in LATIN1, with what differs on every server, for a role that lacks
+ * rights and has too few connections.
+ */
 async function startWrongDatabase(): Promise<void> {
   database = await startTestPostgres();
   const on = async (name: string, ...statements: string[]): Promise<void> => {

@@ -16,7 +16,10 @@ async function help(...command: string[]): Promise<string> {
   return stdout;
 }
 
-/** The commands below this one; the help's own is left out. One that takes nothing may have commands of its own. */
+/**
+ * The commands below this one; the help's own is left out. One that takes nothing may have commands
+ * of its own.
+ */
 async function commandsOf(...command: string[]) {
   const [, list = ''] = (await help(...command)).split('\nCommands:\n');
   const [lines = ''] = list.split('\n\n');

@@ -1,6 +1,7 @@
 /**
- * The image of the services, without a Docker engine: what its Dockerfile says is done in order, in folders that start empty, and what it starts
- * answers. Users, and paths outside of the working directory, are not those of a container here.
+ * The image of the services, without a Docker engine: what its Dockerfile says is done in order, in
+ * folders that start empty, and what it starts answers. Users, and paths outside of the working
+ * directory, are not those of a container here.
  */
 import { execFile } from 'node:child_process';
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
@@ -52,7 +53,8 @@ const build = (dockerfile: string, name: string): Promise<BuiltImage> =>
   );
 
 /**
- * Does what psql does with deploy/compose/database.sql, for a database and roles called `image`. Gives the addresses of both roles.
+ * Does what psql does with deploy/compose/database.sql, for a database and roles called `image`.
+ * Gives the addresses of both roles.
  */
 async function prepareDatabase() {
   const script = await readFile(join(root, 'deploy/compose/database.sql'), 'utf8');

@@ -1,4 +1,7 @@
-/** What starts before the JetStream of its NATS cluster has a leader waits for it; it does not take its process down. */
+/**
+ * What starts before the JetStream of its NATS cluster has a leader waits for it; it does not take
+ * its process down.
+ */
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from 'nats';
 import { afterAll, beforeAll, expect, it } from 'vitest';

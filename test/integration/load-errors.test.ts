@@ -1,4 +1,7 @@
-/** A state machine that does not load: the start says why, once, in one line with file and line, and ends. */
+/**
+ * A state machine that does not load: the start says why, once, in one line with file and line, and
+ * ends.
+ */
 import { execFile } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';

@@ -1,4 +1,7 @@
-/** The parts of a local cluster, each for real: nats-server, Postgres, Jaeger, and what happens when their launcher dies. */
+/**
+ * The parts of a local cluster, each for real: nats-server, Postgres, Jaeger, and what happens when
+ * their launcher dies.
+ */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, existsSync, lstatSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -175,7 +178,8 @@ describe('a copy of the project in a folder that only its owner may enter, insta
     expect(run().trim()).toBe(program);
     if (process.getuid?.() === 0) {
       expect(program.startsWith(home)).toBe(false);
-      // Data of a folder that the server's user may not enter lie elsewhere; only this test knows where.
+      // Data of a folder that the server's user may not enter lie elsewhere; only this test knows
+      // where.
       rmSync(
         execFileSync('readlink', [join(home, 'data', 'data')])
           .toString()

@@ -1,4 +1,7 @@
-/** `npm start` and `npm run demo` as a person uses them: the built programs, their output, their ends. */
+/**
+ * `npm start` and `npm run demo` as a person uses them: the built programs, their output, their
+ * ends.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';

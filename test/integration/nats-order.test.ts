@@ -1,4 +1,7 @@
-/** A service that has a NATS server of its own next to it uses that, and another one when it is away or does not say a word. */
+/**
+ * A service that has a NATS server of its own next to it uses that, and another one when it is away
+ * or does not say a word.
+ */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { connectCraft } from '../../shared/client/index.js';
 import { connectNats } from '../../shared/wire/connection.js';

@@ -1,6 +1,8 @@
 /**
- * A newcomer's first hour, by the commands of the pages; and the packages as a user has them: packed from a fresh copy of this project, installed
- * outside of it, and used by the project that `craft init` writes. Its machine and client are compiled against the package's declarations, and run.
+ * A newcomer's first hour, by the commands of the pages; and the packages as a user has them:
+ * packed from a fresh copy of this project, installed outside of it, and used by the project that
+ * `craft init` writes. Its machine and client are compiled against the package's declarations, and
+ * run.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -271,7 +273,8 @@ it('the project of craft init compiles, and runs with packages; the server has c
   );
   await compile(project);
 
-  // Two copies of craft and of drizzle-orm: one runs the services, the other one defines the machine.
+  // Two copies of craft and of drizzle-orm: one runs the services, the other one defines the
+  // machine.
   const filter = (path: string) => !DEVELOPMENT.has(basename(path));
   await cp(join(project, 'node_modules'), at('server/node_modules'), {
     recursive: true,

@@ -1,4 +1,7 @@
-/** Passwords, tokens and keys go where they belong, and nowhere else: no log, trace, answer, metric or title of a process has them. */
+/**
+ * Passwords, tokens and keys go where they belong, and nowhere else: no log, trace, answer, metric
+ * or title of a process has them.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';

@@ -1,4 +1,7 @@
-/** The NATS client holds whatever has come for a subscription that is read slowly, in memory, without a bound and without a word. */
+/**
+ * The NATS client holds whatever has come for a subscription that is read slowly, in memory,
+ * without a bound and without a word.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
@@ -109,7 +112,8 @@ it('pitfall: slow subscriber: every core subscription of the services takes mess
         .map((rest) => ({ file, rest })),
     );
   expect(subscriptions.length).toBeGreaterThan(5);
-  // An own method of that name takes nothing; a subscription of NATS has its options, with the callback, right behind the subject.
+  // An own method of that name takes nothing; a subscription of NATS has its options, with the
+  // callback, right behind the subject.
   const queued = subscriptions.filter(
     ({ rest }) => !rest.startsWith(')') && !/^[^;]*?\{\s*(queue: \w+,\s*)?callback\b/.test(rest),
   );

@@ -1,4 +1,7 @@
-/** The object store of snapshots on a real NATS server: what it leaves behind, and what it keeps for whoever reads. */
+/**
+ * The object store of snapshots on a real NATS server: what it leaves behind, and what it keeps for
+ * whoever reads.
+ */
 import { readdir, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { jetstreamManager } from '@nats-io/jetstream';
@@ -147,7 +150,8 @@ it('counts a snapshot only once it is confirmed, and keeps no word of what was n
   const [doubtful, old] = [await bucket.save('s2', snapshot(22)), await bucket.save('s2', snapshot(19))];
   await bucket.prune(2);
   const states = async () => (await bucket.list()).map(({ name, confirmed }) => [name.slice(-5), confirmed]);
-  // The newest two that count, and what may still come to count; what is older than those never will.
+  // The newest two that count, and what may still come to count; what is older than those never
+  // will.
   expect(await states()).toEqual([
     ['20-s1', true],
     ['21-s1', true],

@@ -1,4 +1,7 @@
-/** Starts that fail, wait, or are given up: nothing stays open, and the process ends when it is asked to. On a real NATS server, and processes. */
+/**
+ * Starts that fail, wait, or are given up: nothing stays open, and the process ends when it is
+ * asked to. On a real NATS server, and processes.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, rm, writeFile } from 'node:fs/promises';
@@ -256,7 +259,9 @@ it('wrong configuration of any service ends the process before anything is start
   }
 }, 60_000);
 
-/** What a start opens and a start that fails has closed again: at NATS, at Postgres, in the folder. */
+/**
+ * What a start opens and a start that fails has closed again: at NATS, at Postgres, in the folder.
+ */
 async function expectNothingOpen(): Promise<void> {
   await eventually('no connection to NATS', async () => {
     const found = await fetch(`http://127.0.0.1:${monitorPort}/connz`);
@@ -317,7 +322,8 @@ it('a cluster whose name differs from that of another one only in case is refuse
       code: 'OTHER_CLUSTER',
       message: expect.stringMatching(new RegExp(`stream .*"${cluster}".*"${cluster.toUpperCase()}".*case`)) as unknown,
     };
-    // One after the other: each finds it out by itself. The replica needs its register to start, and does not wait for another one.
+    // One after the other: each finds it out by itself. The replica needs its register to start,
+    // and does not wait for another one.
     const startMs = performance.now();
     const folder = { CRAFT_DATA_DIR: join(other['CRAFT_DATA_DIR'] ?? '', 'other'), CRAFT_LOG_LEVEL: 'silent' };
     await expect(startReplica(replicaConfig({ ...other, ...folder }))).rejects.toMatchObject(refusal);

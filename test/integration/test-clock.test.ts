@@ -1,4 +1,7 @@
-/** The clock that tests may put wrong: said aloud, refused when it is no number, and known to services/main.ts alone. */
+/**
+ * The clock that tests may put wrong: said aloud, refused when it is no number, and known to
+ * services/main.ts alone.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';

@@ -119,7 +119,10 @@ describe('two servers', () => {
   const write = (tx: Transaction, at: unknown): Promise<unknown> =>
     tx.execute(sql`insert into seen (at) values (${at})`);
 
-  /** Has one handler run for three commands, over the table seen (id serial, at text) or what `columns` says. */
+  /**
+   * Has one handler run for three commands, over the table seen (id serial, at text) or what
+   * `columns` says.
+   */
   async function checked(handle: Handle, columns: SQL = sql`id serial primary key, at text`): Promise<void> {
     const names = ['one', 'other'].map((name) => `${name}_${randomUUID()}`) as [string, string];
     await database.createDatabases(names);

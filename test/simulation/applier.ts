@@ -1,6 +1,6 @@
 /**
- * The applier process of a simulated server: the production core, with simulated time, stream, database, object store and network around it
- * (in production: services/applier/executor.ts).
+ * The applier process of a simulated server: the production core, with simulated time, stream,
+ * database, object store and network around it (in production: services/applier/executor.ts).
  */
 import { ApplierCore } from '../../services/applier/core/applier.js';
 import type { CheckpointMessage } from '../../services/applier/core/comparison.js';
@@ -33,7 +33,9 @@ export class SimulatedApplier {
   private readonly random: Random;
   /** Of the database, as it was opened. */
   private generation: number;
-  /** How many messages of the stream, removed ones included, come before the next one that is read. */
+  /**
+   * How many messages of the stream, removed ones included, come before the next one that is read.
+   */
   private cursor = 0;
   /** The newest runs, as they are heard by an applier that is a process of its own. */
   private readonly heard = new DirectMergedLog();
@@ -98,7 +100,10 @@ export class SimulatedApplier {
     });
   }
 
-  /** Where the state is once it is at or beyond `atLeast`, for the merger and the replica; null when there is none that reaches it yet (T10). */
+  /**
+   * Where the state is once it is at or beyond `atLeast`, for the merger and the replica; null when
+   * there is none that reaches it yet (T10).
+   */
   locate(atLeast: readonly Index[], answer: (state: InstalledState | null) => void): void {
     const request = this.nextRequest++;
     this.installs.set(request, (position) => {
@@ -274,7 +279,8 @@ export class SimulatedApplier {
         return;
       }
       const { stream } = this.server;
-      // What was removed before it was read is missed, and what comes after a lost tail is read on from there.
+      // What was removed before it was read is missed, and what comes after a lost tail is read on
+      // from there.
       this.cursor = Math.min(Math.max(this.cursor, stream.removed), stream.removed + stream.messages.length);
       const from = this.cursor - stream.removed;
       const runs = stream.messages.slice(from, from + 1 + this.random.below(5));

@@ -25,7 +25,10 @@ export interface CampaignOptions {
 
 /** Events of a failure that are shown. */
 const SHOWN = 40;
-/** Tries to do without one kind of fault after another take time; a run that fails late is not shrunk for ever (milliseconds). */
+/**
+ * Tries to do without one kind of fault after another take time; a run that fails late is not
+ * shrunk for ever (milliseconds).
+ */
 const SHRINK_MS_MAX = 20_000;
 
 /** True when no invariant broke. */

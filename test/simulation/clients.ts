@@ -1,6 +1,7 @@
 /**
- * Clients: writes at every acknowledgement level and linearizable reads, at any server, again with the same id until they
- * know the outcome, or given up. What they do and hear is the history that the invariants judge.
+ * Clients: writes at every acknowledgement level and linearizable reads, at any server, again with
+ * the same id until they know the outcome, or given up. What they do and hear is the history that
+ * the invariants judge.
  */
 
 import type { Acknowledgement, CommandRefusal } from '../../services/replica/core/effect.js';
@@ -170,7 +171,10 @@ export class Clients {
     });
   }
 
-  /** As NATS does it: any server that listens for commands. Now and then one that does not lead at all. */
+  /**
+   * As NATS does it: any server that listens for commands. Now and then one that does not lead at
+   * all.
+   */
   private target(): { server: number; group: GroupId | null } | null {
     const { world, random } = this;
     if (random.chance(0.05)) return { server: random.below(world.servers.length), group: null };

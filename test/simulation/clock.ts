@@ -1,4 +1,7 @@
-/** The two clocks of a simulated machine: the wall clock, which may be wrong in every way, and the monotonic one, which drifts only. */
+/**
+ * The two clocks of a simulated machine: the wall clock, which may be wrong in every way, and the
+ * monotonic one, which drifts only.
+ */
 import type { Timestamp } from '../../shared/raft/entry.js';
 
 /** Simulated time zero as a timestamp: some day in 2026 (microseconds). */
@@ -11,8 +14,8 @@ export class SimulatedClock {
   private sinceUs = 0;
 
   /**
-   * `granularityUs`: the wall clock only shows multiples of it. `bornMs`: what the monotonic clock shows at time zero;
-   * `monotonicPpm`: how much too fast it runs (parts per million).
+   * `granularityUs`: the wall clock only shows multiples of it. `bornMs`: what the monotonic clock
+   * shows at time zero; `monotonicPpm`: how much too fast it runs (parts per million).
    */
   constructor(
     private readonly granularityUs: number,

@@ -1,6 +1,6 @@
 /**
- * The database of a simulated server: the key-value machine in memory, whose last transactions a crash may take back, and whose rows may come
- * to differ from the other servers' without a word.
+ * The database of a simulated server: the key-value machine in memory, whose last transactions a
+ * crash may take back, and whose rows may come to differ from the other servers' without a word.
  */
 import { positionRestored, restoredBy } from '../../services/applier/restoring.js';
 import type { KvOverlay } from '../../shared/engine/kv/execute.js';
@@ -42,10 +42,16 @@ type Transaction =
   /** Rows are changed by hand: `rows` of them, and with it perhaps the outcomes to come. */
   | { readonly taint: number };
 
-/** Every version that there ever is: which ones a server has loaded holds up its applier, not its database. */
+/**
+ * Every version that there ever is: which ones a server has loaded holds up its applier, not its
+ * database.
+ */
 export const VERSIONS: readonly number[] = [1, 2, 3];
 
-/** Versions leave traces: a row of the last command that each has executed, and one of each migration. A migration may fail. */
+/**
+ * Versions leave traces: a row of the last command that each has executed, and one of each
+ * migration. A migration may fail.
+ */
 export class Machine extends MemoryEngine {
   /** Whose code has executed the last command. */
   executedBy = FIRST_VERSION;
@@ -220,7 +226,10 @@ export class SimulatedDatabase {
     this.isTainted = state.isTainted;
   }
 
-  /** One row more, which no client ever touches, and another version in some of the rows that they do. */
+  /**
+   * One row more, which no client ever touches, and another version in some of the rows that they
+   * do.
+   */
   private change(changed: number): void {
     this.isTainted = true;
     const { rows } = this.engine;

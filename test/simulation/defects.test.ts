@@ -1,4 +1,6 @@
-/** The simulator can fail: every planted defect is found within the number of seeds that it states. */
+/**
+ * The simulator can fail: every planted defect is found within the number of seeds that it states.
+ */
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { campaign } from './campaign.js';
 import { DEFECTS, withDefect } from './defects.js';

@@ -1,6 +1,6 @@
 /**
- * The log store of a simulated server: exactly what is durable, and the one write on its way. A crash keeps the first and
- * lets chance decide about the second, all of it or nothing.
+ * The log store of a simulated server: exactly what is durable, and the one write on its way. A
+ * crash keeps the first and lets chance decide about the second, all of it or nothing.
  */
 import { EMPTY_HEAD, type GroupHead, headsAfter } from '../../shared/log-store/head.js';
 import { keptEntries } from '../../shared/log-store/kept.js';
@@ -30,7 +30,10 @@ export class SimulatedDisk {
     }
   }
 
-  /** What a restart finds: of each log no more than it must, and back to the last committed command above the base (T6). */
+  /**
+   * What a restart finds: of each log no more than it must, and back to the last committed command
+   * above the base (T6).
+   */
   load(): LoadedState {
     const groups = new Map<GroupId, LoadedGroup>();
     for (const [group, { head, entries }] of this.groups) {

@@ -11,7 +11,10 @@ export class EventQueue {
     return this.times.length;
   }
 
-  /** Runs `action` after `delayUs` (microseconds), after everything that was scheduled for the same time before. */
+  /**
+   * Runs `action` after `delayUs` (microseconds), after everything that was scheduled for the same
+   * time before.
+   */
   after(delayUs: number, action: () => void): void {
     this.push(this.nowUs + Math.max(0, Math.ceil(delayUs)), this.order++, action);
   }

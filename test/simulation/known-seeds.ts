@@ -1,6 +1,6 @@
 /**
- * Faults that the simulator has found and that are not mended yet. A campaign that meets one of them goes on; a test shows that each still
- * fails, so that an entry goes when its fault does.
+ * Faults that the simulator has found and that are not mended yet. A campaign that meets one of
+ * them goes on; a test shows that each still fails, so that an entry goes when its fault does.
  */
 export interface KnownSeed {
   readonly seed: number;

@@ -1,4 +1,7 @@
-/** What is known of the whole cluster from outside: every entry ever made, the committed logs, the merged log. */
+/**
+ * What is known of the whole cluster from outside: every entry ever made, the committed logs, the
+ * merged log.
+ */
 import type { Index, LogEntry, Term } from '../../shared/raft/entry.js';
 import type { CommandFields } from '../../shared/wire/command.js';
 

@@ -1,4 +1,7 @@
-/** When a healed cluster has come to rest: every operation has ended, every log and state is the same, leaders are where they belong. */
+/**
+ * When a healed cluster has come to rest: every operation has ended, every log and state is the
+ * same, leaders are where they belong.
+ */
 import { EntryKind } from '../../shared/raft/entry.js';
 import type { World } from './world.js';
 

@@ -1,4 +1,7 @@
-/** The merger of a simulated server: the production core between the replica's feed, the applier and the stream. */
+/**
+ * The merger of a simulated server: the production core between the replica's feed, the applier and
+ * the stream.
+ */
 
 import { type FetchEffect, type LocateEffect, MergerCore, type MergerEffect } from '../../services/merger/core.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
@@ -69,7 +72,10 @@ export class SimulatedMerger {
     });
   }
 
-  /** Asks the applier, which may have to install a snapshot first, as services/merger/service.ts does. */
+  /**
+   * Asks the applier, which may have to install a snapshot first, as services/merger/service.ts
+   * does.
+   */
   private locate({ atLeast }: LocateEffect): void {
     let isOver = false;
     const end = (state: InstalledState | null) => {
@@ -96,7 +102,8 @@ export class SimulatedMerger {
     const retry = (delayUs: number) =>
       this.server.after(this, delayUs, () => {
         if (!isCurrent()) return;
-        // A poll that ran out is the time to see whether the stream is still the one that was written.
+        // A poll that ran out is the time to see whether the stream is still the one that was
+        // written.
         if (delayUs === POLL_US && this.core.isStored && !this.isStreamWhole()) {
           this.restart();
           return;
@@ -128,7 +135,10 @@ export class SimulatedMerger {
     });
   }
 
-  /** A gap in what is fed would end this life of the core in production; a correct replica never makes one. */
+  /**
+   * A gap in what is fed would end this life of the core in production; a correct replica never
+   * makes one.
+   */
   private guard(action: () => void): void {
     try {
       action();
@@ -161,7 +171,10 @@ export class SimulatedMerger {
     });
   }
 
-  /** The stream is of no use to its applier: it is emptied, and begins again where the state machine is (services/merger/service.ts). */
+  /**
+   * The stream is of no use to its applier: it is emptied, and begins again where the state machine
+   * is (services/merger/service.ts).
+   */
   beginAgain(): void {
     // What is on its way would land in the new one.
     if (this.isStoring) return;

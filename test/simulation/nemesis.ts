@@ -1,14 +1,22 @@
-/** Faults that come and go by themselves, and those that hit a server at a telling moment. All of it heals in the end. */
+/**
+ * Faults that come and go by themselves, and those that hit a server at a telling moment. All of it
+ * heals in the end.
+ */
 import type { FaultKind } from './options.js';
 import type { Random } from './random.js';
 import type { SimulatedServer } from './server.js';
 import { countFault, type World } from './world.js';
 
 const HOUR_US = 3_600e6;
-/** For how long a sample of another server's clock is kept, and a little more (shared/clock/reference.ts). */
+/**
+ * For how long a sample of another server's clock is kept, and a little more
+ * (shared/clock/reference.ts).
+ */
 const CLOCK_MEMORY_US = 31e6;
 
-/** Kinds that strike by themselves when their moment has come, or that the operator brings about. */
+/**
+ * Kinds that strike by themselves when their moment has come, or that the operator brings about.
+ */
 const ELSEWHERE: ReadonlySet<FaultKind> = new Set(['targeted', 'slow-install', 'restore']);
 
 export class Nemesis {
@@ -178,7 +186,9 @@ export class Nemesis {
     }
   }
 
-  /** Something telling has just happened at a server: sometimes that is its end, or it is cut off. */
+  /**
+   * Something telling has just happened at a server: sometimes that is its end, or it is cut off.
+   */
   onTellingMoment(server: SimulatedServer, weight = 1): void {
     const { world, random } = this;
     const { options } = world;
@@ -203,8 +213,9 @@ export class Nemesis {
   }
 
   /**
-   * A leader has just been elected, or has just closed its group: it is cut off from some of the others at that very moment and
-   * ends a little later, perhaps together with those that heard it. What it said is then known to few, or only to disks.
+   * A leader has just been elected, or has just closed its group: it is cut off from some of the
+   * others at that very moment and ends a little later, perhaps together with those that heard it.
+   * What it said is then known to few, or only to disks.
    */
   onLonelyMoment(server: SimulatedServer, weight = 1): void {
     const { world, random } = this;
@@ -248,7 +259,10 @@ export class Nemesis {
     });
   }
 
-  /** A majority of the smallest cluster that there may be stays as the log says: else none could tell what is right. */
+  /**
+   * A majority of the smallest cluster that there may be stays as the log says: else none could
+   * tell what is right.
+   */
   private diverge(server: SimulatedServer): void {
     const { servers, operator } = this.world;
     const different = servers.filter(({ database }) => database.isTainted).length;

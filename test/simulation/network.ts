@@ -1,4 +1,7 @@
-/** The network between the replicas: ordered and fast links that a fault makes slow, lossy, repeating, disordered or cut. */
+/**
+ * The network between the replicas: ordered and fast links that a fault makes slow, lossy,
+ * repeating, disordered or cut.
+ */
 import { decodeEnvelope, type Envelope, encodeEnvelope } from '../../shared/wire/envelope.js';
 import type { Random } from './random.js';
 import { countFault, type World } from './world.js';

@@ -1,6 +1,7 @@
 /**
- * Sees everything that happens and tells the invariants. After every step of a server it compares the server's groups with
- * what it saw of them last, which costs next to nothing where nothing has changed.
+ * Sees everything that happens and tells the invariants. After every step of a server it compares
+ * the server's groups with what it saw of them last, which costs next to nothing where nothing has
+ * changed.
  */
 import type { Acknowledgement, CommandRefusal, Placed } from '../../services/replica/core/effect.js';
 import type { ReplicaCore } from '../../services/replica/core/server.js';
@@ -96,7 +97,8 @@ export class Observer {
       shadow.base = base;
     }
     let kept = Math.min(terms.length, group.lastIndex);
-    // Logs with equal terms at an index are equal up to there (log matching, checked entry by entry as they come).
+    // Logs with equal terms at an index are equal up to there (log matching, checked entry by entry
+    // as they come).
     while (kept > base && group.termAt(kept) !== terms[kept - 1]) kept -= 1;
     if (kept < terms.length) {
       terms.length = kept;
@@ -153,7 +155,8 @@ export class Observer {
     if (commitIndex < shadow.commitIndex) throw new Violation('state machine safety', 'a commit index went back', id);
     const committed = this.ledger.committed[id] ?? [];
     for (let index = shadow.commitIndex + 1; index <= commitIndex; index++) {
-      // What an installed snapshot covers was committed by others; the own disk may still hold something else there.
+      // What an installed snapshot covers was committed by others; the own disk may still hold
+      // something else there.
       const entry = index <= group.base.index ? undefined : (group.at(index) ?? server.disk.at(id, index));
       if (entry === undefined) continue;
       const isFirst = committed.length < index;

@@ -1,7 +1,8 @@
 /**
- * The operator of a simulated cluster: adds servers and removes servers while everything else goes on (T11), one at a time, group by
- * group, as `craft members` does it; has rows compared, rebuilds servers that differ, and restores files. What has been begun is also
- * finished once everything is healed; then all rows are compared once more, and what differs is rebuilt.
+ * The operator of a simulated cluster: adds servers and removes servers while everything else goes
+ * on (T11), one at a time, group by group, as `craft members` does it; has rows compared, rebuilds
+ * servers that differ, and restores files. What has been begun is also finished once everything is
+ * healed; then all rows are compared once more, and what differs is rebuilt.
  */
 
 import { FIRST_VERSION } from '../../shared/engine/switch.js';
@@ -42,7 +43,10 @@ export class Operator {
   private readonly lingering = new Set<SimulatedServer>();
   /** Servers that are being rebuilt. */
   private readonly rebuilding = new Set<SimulatedServer>();
-  /** The last comparison is to come after this merged index; null before everything is healed and every operation has ended. */
+  /**
+   * The last comparison is to come after this merged index; null before everything is healed and
+   * every operation has ended.
+   */
   private compareAfter: number | null = null;
   private askedAtUs = Number.NEGATIVE_INFINITY;
   /** When every server had taken part in it. */
@@ -82,7 +86,10 @@ export class Operator {
     return Math.min(3, this.world.options.servers);
   }
 
-  /** Those that belong to the cluster now; one that is being removed does until it is gone from every group. */
+  /**
+   * Those that belong to the cluster now; one that is being removed does until it is gone from
+   * every group.
+   */
   get members(): SimulatedServer[] {
     return this.world.servers.filter(({ index }) => this.memberIndexes.has(index));
   }
@@ -109,7 +116,10 @@ export class Operator {
     });
   }
 
-  /** Servers get versions one by one and lose old ones; the cluster is switched to what the leader has, whether the others have it or not. */
+  /**
+   * Servers get versions one by one and lose old ones; the cluster is switched to what the leader
+   * has, whether the others have it or not.
+   */
   private nextVersion(): void {
     const { world, versioning } = this;
     world.queue.after(versioning.exponential(VERSION_US), () => {

@@ -1,4 +1,7 @@
-/** What a seed decides before anything happens: the shape of the cluster, its limits, which faults there will be. */
+/**
+ * What a seed decides before anything happens: the shape of the cluster, its limits, which faults
+ * there will be.
+ */
 import { GROUP_DEFAULTS } from '../../shared/raft/options.js';
 import { Random } from './random.js';
 
@@ -46,11 +49,16 @@ export interface SimulationRequest {
   readonly groups?: number | undefined;
   readonly snapshotEvery?: number | undefined;
   readonly faultUs?: number | undefined;
-  /** Clocks as unequal as they may be, fast elections, leaders that end just when they have said something. */
+  /**
+   * Clocks as unequal as they may be, fast elections, leaders that end just when they have said
+   * something.
+   */
   readonly skewed?: boolean | undefined;
   /** Only these kinds, of those that the seed has chosen. */
   readonly faults?: readonly FaultKind[] | undefined;
-  /** Servers get further versions of the state machine, and the cluster is switched to them (T12). */
+  /**
+   * Servers get further versions of the state machine, and the cluster is switched to them (T12).
+   */
   readonly versions?: boolean | undefined;
 }
 
@@ -116,7 +124,10 @@ export interface SimulationOptions {
   };
 }
 
-/** The seed's choice is drawn also when the caller has made it: what is drawn afterwards stays the same. */
+/**
+ * The seed's choice is drawn also when the caller has made it: what is drawn afterwards stays the
+ * same.
+ */
 const among = (drawn: number, given: number | undefined): number => given ?? drawn;
 
 export function optionsOf(request: SimulationRequest): SimulationOptions {
@@ -130,7 +141,8 @@ export function optionsOf(request: SimulationRequest): SimulationOptions {
   const drawn = FAULT_KINDS.filter((kind) => random.chance(kind === 'targeted' && isSkewed ? 1 : share));
   const tight = random.chance(0.5);
   const pick = <T>(roomy: T, ...narrow: readonly T[]) => (tight ? random.pick([roomy, ...narrow]) : roomy);
-  // Elections that are faster than the clocks are equal: only then do promises, and not the time that passes, keep order.
+  // Elections that are faster than the clocks are equal: only then do promises, and not the time
+  // that passes, keep order.
   const isFast = random.chance(0.5) || isSkewed;
   const isOneProcess = random.chance(0.7);
   return {

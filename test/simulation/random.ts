@@ -1,4 +1,7 @@
-/** The only source of chance in a simulation: sfc32 (Chris Doty-Humphrey's PractRand), seeded by splitmix32. */
+/**
+ * The only source of chance in a simulation: sfc32 (Chris Doty-Humphrey's PractRand), seeded by
+ * splitmix32.
+ */
 export class Random {
   private a: number;
   private b: number;

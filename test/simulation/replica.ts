@@ -1,6 +1,7 @@
 /**
- * The replica process of a simulated server: the production core, driven as services/replica/runner.ts drives it, with the
- * disk, the network and the clients of the simulation around it.
+ * The replica process of a simulated server: the production core, driven as
+ * services/replica/runner.ts drives it, with the disk, the network and the clients of the
+ * simulation around it.
  */
 
 import type { Acknowledgement, Effect, FailedEffect, QueuedCommand } from '../../services/replica/core/effect.js';
@@ -25,7 +26,9 @@ export interface SimulatedCommand extends QueuedCommand {
 const RETRY_WRITE_US = 200_000;
 const INSTALL_US_MAX = 5_000_000;
 const INSTALL_RETRY_US = 200_000;
-/** Requests that wait for the core; the oldest is forgotten (services/replica/pending-requests.ts). */
+/**
+ * Requests that wait for the core; the oldest is forgotten (services/replica/pending-requests.ts).
+ */
 const WAITING_MAX = 8;
 
 export class SimulatedReplica {
@@ -69,7 +72,10 @@ export class SimulatedReplica {
     this.schedule();
   }
 
-  /** Gives the core something that has happened; the turn comes a moment later and takes along what else comes until then. */
+  /**
+   * Gives the core something that has happened; the turn comes a moment later and takes along what
+   * else comes until then.
+   */
   dispatch(event: (core: ReplicaCore<SimulatedCommand>) => void): void {
     this.guard(() => {
       const { physical, nowMs } = this.time();
@@ -126,7 +132,10 @@ export class SimulatedReplica {
     this.dispatch((core) => begin(core, id));
   }
 
-  /** NATS knows which processes take messages; now and then it does not say so, or is wrong for a moment. */
+  /**
+   * NATS knows which processes take messages; now and then it does not say so, or is wrong for a
+   * moment.
+   */
   private probe(peer: ServerId): void {
     const { world, server } = this;
     const asked = world.servers[world.names.indexOf(peer)];
@@ -240,7 +249,10 @@ export class SimulatedReplica {
     }
   }
 
-  /** Asks the applier, which may have to install a snapshot first, as services/replica/service.ts does. */
+  /**
+   * Asks the applier, which may have to install a snapshot first, as services/replica/service.ts
+   * does.
+   */
   private install(atLeast: readonly Index[]): void {
     let isOver = false;
     const end = (state: InstalledState | null) => {
@@ -313,7 +325,10 @@ export class SimulatedReplica {
     this.server.after(this, this.random.between(1, 60), () => this.dispatch((core) => core.written()));
   }
 
-  /** An exception out of the core is a broken invariant: production stops, and so does the simulation. */
+  /**
+   * An exception out of the core is a broken invariant: production stops, and so does the
+   * simulation.
+   */
   private guard(action: () => void): void {
     try {
       action();

@@ -1,6 +1,6 @@
 /**
- * One simulated server: its machine (clock, disk, stream, database), which outlives its processes, and the processes
- * (replica, merger, applier), which a crash ends one by one or all at once.
+ * One simulated server: its machine (clock, disk, stream, database), which outlives its processes,
+ * and the processes (replica, merger, applier), which a crash ends one by one or all at once.
  */
 
 import { FIRST_VERSION } from '../../shared/engine/switch.js';
@@ -28,7 +28,10 @@ export class SimulatedServer {
   readonly disk = new SimulatedDisk();
   readonly stream: SimulatedStream;
   readonly database: SimulatedDatabase;
-  /** Between merger and applier, where they share a process. Outlives both, since each is started again alone. */
+  /**
+   * Between merger and applier, where they share a process. Outlives both, since each is started
+   * again alone.
+   */
   readonly tail = new DirectMergedLog();
   /** The merged index that the merger has emitted last. */
   emitted: Index = 0;
@@ -69,7 +72,10 @@ export class SimulatedServer {
     this.database = new SimulatedDatabase(options.groups);
   }
 
-  /** Runs `action` after `delayUs`, later when the machine is paused, never when the process is gone by then. */
+  /**
+   * Runs `action` after `delayUs`, later when the machine is paused, never when the process is gone
+   * by then.
+   */
   after(process: Process, delayUs: number, action: () => void): void {
     this.world.queue.after(delayUs, () => {
       if (!process.isAlive) return;
@@ -188,7 +194,10 @@ export class SimulatedServer {
     if (this.world.options.isOneProcess) this.tail.push(run);
   }
 
-  /** A message on the subject of the stream; false when the fence refuses it. An applier that is a process of its own hears it all the same. */
+  /**
+   * A message on the subject of the stream; false when the fence refuses it. An applier that is a
+   * process of its own hears it all the same.
+   */
   publish(run: MergedRun, expectedSequence: number): boolean {
     if (!this.world.options.isOneProcess) this.applier?.hearRun(run);
     if (!this.stream.publish(run, expectedSequence)) return false;

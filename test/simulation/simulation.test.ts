@@ -1,4 +1,7 @@
-/** The protocol under a fixed set of seeds (fresh ones: `npm run sim`); the same seed is the same run. */
+/**
+ * The protocol under a fixed set of seeds (fresh ones: `npm run sim`); the same seed is the same
+ * run.
+ */
 import { describe, expect, it, vi } from 'vitest';
 import { ReplicaCore } from '../../services/replica/core/server.js';
 import { report } from './campaign.js';
@@ -12,7 +15,10 @@ vi.setConfig({ testTimeout: 600_000 });
 const FIXED_SEEDS = 100;
 /** Those with versions. */
 const VERSIONS_SEEDS = 20;
-/** One server: stream, snapshots and the end of the database are lost one after the other; only the log has it all. */
+/**
+ * One server: stream, snapshots and the end of the database are lost one after the other; only the
+ * log has it all.
+ */
 const LOST_IN_TURN = [175006429, 1803340];
 
 function check(seed: number): void {
@@ -50,7 +56,8 @@ describe('simulation', () => {
 
   it('does the same on every machine', async () => {
     const lines = [1, 2, 3, 4, 5, 6].map((seed) => `seed ${seed}: ${simulate({ seed }).hash}\n`);
-    // Rewritten with `npx vitest run test/simulation/simulation -u` after a change of the protocol or of the simulator.
+    // Rewritten with `npx vitest run test/simulation/simulation -u` after a change of the protocol
+    // or of the simulator.
     await expect(lines.join('')).toMatchFileSnapshot('hashes.txt');
   });
 

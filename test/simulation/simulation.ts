@@ -1,6 +1,6 @@
 /**
- * One run from one seed: a cluster of production cores under faults, then healed, then at rest. Every invariant is looked at
- * after every step; at the end the cluster must have become live.
+ * One run from one seed: a cluster of production cores under faults, then healed, then at rest.
+ * Every invariant is looked at after every step; at the end the cluster must have become live.
  */
 import { Clients } from './clients.js';
 import { EventQueue } from './event-queue.js';

@@ -1,4 +1,7 @@
-/** Snapshots of simulated servers and the object store that they are in (T10), with the files that are to be restored. */
+/**
+ * Snapshots of simulated servers and the object store that they are in (T10), with the files that
+ * are to be restored.
+ */
 
 import type { KnownSnapshot } from '../../services/applier/core/effect.js';
 import { KEPT } from '../../services/applier/core/snapshots.js';

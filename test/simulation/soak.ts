@@ -1,6 +1,6 @@
 /**
- * One long run instead of many short ones: what a server keeps (T10) must depend on the state and on how often there are
- * snapshots, not on how long the cluster has lived.
+ * One long run instead of many short ones: what a server keeps (T10) must depend on the state and
+ * on how often there are snapshots, not on how long the cluster has lived.
  */
 import { performance } from 'node:perf_hooks';
 import { EntryKind } from '../../shared/raft/entry.js';
@@ -39,12 +39,16 @@ export interface Soak {
 }
 
 /**
- * Logs and streams begin at the snapshot before the newest, and the next one is due `snapshotEvery` after the newest: two
- * intervals. As much again for each of these may come meanwhile: a snapshot that is being taken, a member that is being installed, and a bucket that is lost and
- * must be filled twice before anything is dropped.
+ * Logs and streams begin at the snapshot before the newest, and the next one is due `snapshotEvery`
+ * after the newest: two intervals. As much again for each of these may come meanwhile: a snapshot
+ * that is being taken, a member that is being installed, and a bucket that is lost and must be
+ * filled twice before anything is dropped.
  */
 const INTERVALS_MAX = 6;
-/** For what commits while a fault keeps the snapshots from being taken (seconds of commands at the run's mean rate). */
+/**
+ * For what commits while a fault keeps the snapshots from being taken (seconds of commands at the
+ * run's mean rate).
+ */
 const FAULT_S = 60;
 
 export function soak({ seed, minutes, snapshotEvery, ...shape }: SoakOptions): Soak {

@@ -1,4 +1,6 @@
-/** The merged-log stream of one server and its fence; it may forget its tail when the power fails. */
+/**
+ * The merged-log stream of one server and its fence; it may forget its tail when the power fails.
+ */
 import { type MergedRun, type MergePosition, mergeStart } from '../../shared/merge/merge.js';
 
 export class SimulatedStream {
@@ -39,7 +41,8 @@ export class SimulatedStream {
   /** Forgets the last `count` messages. */
   loseTail(count: number): void {
     this.messages.length = Math.max(0, this.messages.length - count);
-    // A stream that was restored counts on from what it has; a publish that expects the old end must not pass by accident.
+    // A stream that was restored counts on from what it has; a publish that expects the old end
+    // must not pass by accident.
     this.lastSequence = this.lastSequence + 1_000_000;
   }
 
@@ -48,7 +51,10 @@ export class SimulatedStream {
     if (at < this.messages.length - 1) this.messages.splice(at, 1);
   }
 
-  /** Everything up to `mergedIndex` goes, but for the last message, which says where the stream is (T10). */
+  /**
+   * Everything up to `mergedIndex` goes, but for the last message, which says where the stream is
+   * (T10).
+   */
   trim(mergedIndex: number): void {
     const count = this.messages.findIndex(({ after }) => after.mergedIndex > mergedIndex);
     const trimmed = this.messages.splice(0, count < 0 ? this.messages.length - 1 : count);

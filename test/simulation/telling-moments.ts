@@ -1,4 +1,7 @@
-/** Points the nemesis at the moments at which a crash or a cut is worth most: votes, elections, commits, claims. */
+/**
+ * Points the nemesis at the moments at which a crash or a cut is worth most: votes, elections,
+ * commits, claims.
+ */
 import type { Message } from '../../shared/raft/message.js';
 import type { Invariant } from './invariants/invariant.js';
 import type { Nemesis } from './nemesis.js';

@@ -1,4 +1,7 @@
-/** What happened, as a running hash (the same seed must give the same) and as the last events in words. */
+/**
+ * What happened, as a running hash (the same seed must give the same) and as the last events in
+ * words.
+ */
 export interface TraceEvent {
   readonly step: number;
   readonly atUs: number;

@@ -29,7 +29,10 @@ export interface World {
   /** False once everything is to heal. */
   isFaulty: boolean;
   step: number;
-  /** Until when servers may remember the wrong clock of one that is right by now: other clocks went wrong meanwhile. */
+  /**
+   * Until when servers may remember the wrong clock of one that is right by now: other clocks went
+   * wrong meanwhile.
+   */
   clocksMixedUntilUs: number;
   /** Notes something that happened, for the trace. */
   note(kind: string, server: number, detail: () => string): void;
@@ -56,7 +59,9 @@ export function placeOf(timestamp: Timestamp, group: number): number {
   return (timestamp - EPOCH_US + 1e12) * 8 + group;
 }
 
-/** A process that is gone, or an exception out of one: what a broken assertion of the core comes to. */
+/**
+ * A process that is gone, or an exception out of one: what a broken assertion of the core comes to.
+ */
 export class Violation extends Error {
   constructor(
     readonly invariant: string,

@@ -1,10 +1,11 @@
 /**
- * Checks Craft.tla with TLC: the protocol in the whole of a small state space, then each planted defect, which an invariant must catch.
+ * Checks Craft.tla with TLC: the protocol in the whole of a small state space, then each planted
+ * defect, which an invariant must catch.
  *
  *     npm run spec -- --jar tla2tools.jar
  *
- * Needs Java and TLC (tla2tools.jar of the TLA+ tools), so it is no part of `npm test`. Takes about five minutes. Exits with 1 when
- * an invariant breaks that should hold, or none where one should.
+ * Needs Java and TLC (tla2tools.jar of the TLA+ tools), so it is no part of `npm test`. Takes about
+ * five minutes. Exits with 1 when an invariant breaks that should hold, or none where one should.
  */
 import { spawn } from 'node:child_process';
 import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -12,7 +13,10 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
-/** The Figure 8 case of the Raft paper takes four terms, and more states than can be visited: the simulator and a transcript have it. */
+/**
+ * The Figure 8 case of the Raft paper takes four terms, and more states than can be visited: the
+ * simulator and a transcript have it.
+ */
 const BOUNDS = { terms: 2, times: 3, length: 2, claims: 1 };
 
 const DEFECTS: readonly string[] = [

@@ -1,4 +1,7 @@
-/** What takes part in the benchmark. Each contestant begins each of its turns empty, and has the machine for itself. */
+/**
+ * What takes part in the benchmark. Each contestant begins each of its turns empty, and has the
+ * machine for itself.
+ */
 import type { Target } from '../load/protocol.js';
 import type { Processes } from '../processes.js';
 import type { Stage } from '../systems/stage.js';
@@ -9,8 +12,8 @@ export interface Contestant {
   /** For readers. */
   readonly title: string;
   /**
-   * Fetches what it needs, once, and returns its name and version where the results should say so. Rejects with
-   * ToolUnavailableError when it cannot be had here: then the contestant is left out.
+   * Fetches what it needs, once, and returns its name and version where the results should say so.
+   * Rejects with ToolUnavailableError when it cannot be had here: then the contestant is left out.
    */
   prepare?(notice: (line: string) => void): Promise<Readonly<Record<string, string>>>;
   /** Resolves when requests are taken. */
@@ -23,7 +26,10 @@ export interface Running {
   readonly processes: Processes;
   /** Addresses of the monitoring of its NATS servers. */
   readonly monitors: readonly string[];
-  /** Resolves with what was looked at when all of `succeeded` acknowledged puts are there; else rejects. */
+  /**
+   * Resolves with what was looked at when all of `succeeded` acknowledged puts are there; else
+   * rejects.
+   */
   verify(succeeded: number): Promise<string>;
   stop(): Promise<void>;
 }

@@ -1,4 +1,7 @@
-/** craft: by plain NATS clients with each acknowledgement, by the SDK, and with one group, which is plain Raft. */
+/**
+ * craft: by plain NATS clients with each acknowledgement, by the SDK, and with one group, which is
+ * plain Raft.
+ */
 import type { Target } from '../load/protocol.js';
 import { type CraftSystem, startCraft } from '../systems/craft.js';
 import type { Contestant } from './contestant.js';

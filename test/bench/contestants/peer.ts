@@ -1,4 +1,7 @@
-/** JetStream R3 with hand-written consumers into three databases: what a user of NATS and Postgres would build. */
+/**
+ * JetStream R3 with hand-written consumers into three databases: what a user of NATS and Postgres
+ * would build.
+ */
 import { startNatsCluster } from '../systems/nats.js';
 import { startPeer } from '../systems/peer.js';
 import { createStream } from '../systems/stream.js';

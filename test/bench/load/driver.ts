@@ -14,7 +14,10 @@ export interface Watched {
 }
 
 export interface Measured extends LoadResult {
-  /** Seconds of processor time while measuring, by name of process; the load's own and `others` with them. */
+  /**
+   * Seconds of processor time while measuring, by name of process; the load's own and `others` with
+   * them.
+   */
   readonly processorSeconds: Readonly<Record<string, number>>;
   readonly traffic: Traffic;
 }

@@ -7,7 +7,10 @@ export interface Loop {
   stop(): Promise<void>;
 }
 
-/** A failed request comes again after this (milliseconds): a loop must not spin against servers that refuse. */
+/**
+ * A failed request comes again after this (milliseconds): a loop must not spin against servers that
+ * refuse.
+ */
 const PAUSE_MS = 5;
 
 /** A closed loop: `inFlight` requests wait for their answers at any time. */
@@ -59,7 +62,10 @@ export class ClosedLoop implements Loop {
 }
 
 const TICK_MS = 1;
-/** Requests that may wait for their answers: a bound on this process's memory, far above what servers may take in. */
+/**
+ * Requests that may wait for their answers: a bound on this process's memory, far above what
+ * servers may take in.
+ */
 const WAITING_MAX = 400_000;
 
 /** An open loop: requests are sent when they are due. Latencies count from then. */

@@ -1,6 +1,6 @@
 /**
- * The load: a process of its own, so that it does not share an event loop with what it measures. Driven by the parent
- * over IPC (protocol.ts), one run after the other; ends with the parent.
+ * The load: a process of its own, so that it does not share an event loop with what it measures.
+ * Driven by the parent over IPC (protocol.ts), one run after the other; ends with the parent.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { ClosedLoop, type Loop, OpenLoop } from './loops.js';

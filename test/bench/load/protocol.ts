@@ -57,7 +57,9 @@ export interface LoadResult extends Summary {
   readonly failures: Readonly<Record<string, number>>;
   /** While measuring: the longest times in which no request ended well, the longest first. */
   readonly gaps: readonly Gap[];
-  /** While measuring: the longest time for which the load process itself did nothing (milliseconds). */
+  /**
+   * While measuring: the longest time for which the load process itself did nothing (milliseconds).
+   */
   readonly ownStallMs: number;
   /** While measuring: requests that an open load sent, of those that were due. */
   readonly offered: number;

@@ -1,7 +1,7 @@
 /**
- * Results as SVG pictures: panels side by side, both axes logarithmic, with a legend and a foot. `plot` makes the one
- * of `npm run bench`: puts a second, latency and processor time against requests in flight; a bar from the lowest to
- * the highest round at each median. Pure.
+ * Results as SVG pictures: panels side by side, both axes logarithmic, with a legend and a foot.
+ * `plot` makes the one of `npm run bench`: puts a second, latency and processor time against
+ * requests in flight; a bar from the lowest to the highest round at each median. Pure.
  */
 import type { Spread } from '../statistics.js';
 import type { BenchResult, Figures } from './result.js';
@@ -38,8 +38,8 @@ export interface Axis {
 }
 
 /**
- * `low` and `high` become the ends `from` and `to`. Ticks are powers of ten, with 2 and 5 between them where fewer
- * than three powers lie on the axis. Throws RangeError unless 0 < low < high.
+ * `low` and `high` become the ends `from` and `to`. Ticks are powers of ten, with 2 and 5 between
+ * them where fewer than three powers lie on the axis. Throws RangeError unless 0 < low < high.
  */
 export function logAxis(low: number, high: number, from: number, to: number): Axis {
   if (!(low > 0 && high > low)) throw new RangeError(`no logarithmic axis from ${low} to ${high}`);

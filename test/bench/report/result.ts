@@ -21,7 +21,10 @@ export interface Run {
   readonly p999: number;
   /** The longest time in which no put ended well. */
   readonly longestGapMs: number;
-  /** The longest time for which the load process itself did nothing: a gap that is not longer says little. */
+  /**
+   * The longest time for which the load process itself did nothing: a gap that is not longer says
+   * little.
+   */
   readonly loadStallMs: number;
   /** Microseconds of processor time for each put, by process. */
   readonly cpuUs: Readonly<Record<string, number>>;

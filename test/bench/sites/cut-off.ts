@@ -1,4 +1,7 @@
-/** The last site is cut off for a while: what the others feel of it, what it can still do, and how long it takes to catch up. */
+/**
+ * The last site is cut off for a while: what the others feel of it, what it can still do, and how
+ * long it takes to catch up.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Subjects } from '../../../shared/wire/subjects.js';
 import { eventually } from '../../harness/index.js';
@@ -9,7 +12,10 @@ export interface Absence {
   readonly groups: number;
   readonly site: string;
   readonly seconds: number;
-  /** Longest time without an answer at each of the other sites, from the cut until the line was back. */
+  /**
+   * Longest time without an answer at each of the other sites, from the cut until the line was
+   * back.
+   */
   readonly gapMs: readonly number[];
   /** At the site that was cut off, meanwhile. */
   readonly localReads: { readonly answered: number; readonly failed: number };

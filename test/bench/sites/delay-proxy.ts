@@ -1,6 +1,7 @@
 /**
- * A TCP proxy on this machine that is as slow as a line between two sites: each piece of a stream arrives after the delay of one way and a
- * jitter, in its order. It has no limit of bandwidth, and it loses nothing. It can be cut: its connections break, and new ones are refused.
+ * A TCP proxy on this machine that is as slow as a line between two sites: each piece of a stream
+ * arrives after the delay of one way and a jitter, in its order. It has no limit of bandwidth, and
+ * it loses nothing. It can be cut: its connections break, and new ones are refused.
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { Samples } from '../summary.js';
@@ -86,7 +87,10 @@ class SlowStream {
 export class DelayProxy {
   private readonly sockets = new Set<Socket>();
   private isCut = false;
-  /** How late pieces were delivered, beyond what the line asks for (milliseconds): the proxy's own error. */
+  /**
+   * How late pieces were delivered, beyond what the line asks for (milliseconds): the proxy's own
+   * error.
+   */
   readonly lateness = new Samples();
 
   private constructor(

@@ -1,4 +1,7 @@
-/** The lines between the sites, as the benchmark has them in hand; the proxies run in a process of their own. */
+/**
+ * The lines between the sites, as the benchmark has them in hand; the proxies run in a process of
+ * their own.
+ */
 import { ToldProcess } from '../told-process.js';
 import type { FromLines, ToLines } from './delay-process.js';
 import type { Line } from './delay-proxy.js';

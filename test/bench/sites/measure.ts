@@ -75,7 +75,10 @@ export async function isAnswered(kind: Kind, subjects: Subjects, site: Site, tim
   }
 }
 
-/** `inFlight` requests at each site at any time, for so many seconds after a warm-up. In the order of the sites. */
+/**
+ * `inFlight` requests at each site at any time, for so many seconds after a warm-up. In the order
+ * of the sites.
+ */
 export async function measure(
   kind: Kind,
   subjects: Subjects,

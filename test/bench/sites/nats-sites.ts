@@ -1,6 +1,7 @@
 /**
- * A NATS server at every site. `supercluster`: each site is a cluster of its own, joined by gateways. `stretched`: one cluster over all sites,
- * joined by routes. Gateways and routes go over the lines; the servers tell each other no other addresses.
+ * A NATS server at every site. `supercluster`: each site is a cluster of its own, joined by
+ * gateways. `stretched`: one cluster over all sites, joined by routes. Gateways and routes go over
+ * the lines; the servers tell each other no other addresses.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -6,7 +6,10 @@ export interface Profile {
   readonly delayMs: readonly (readonly number[])[];
 }
 
-/** `given`: the delays of the pairs 1-2, 1-3, 2-3 (, 1-4, 2-4, 3-4 …). @throws RangeError when they are no triangle. */
+/**
+ * `given`: the delays of the pairs 1-2, 1-3, 2-3 (, 1-4, 2-4, 3-4 …). @throws RangeError when they
+ * are no triangle.
+ */
 export function profileOf(name: string, given: readonly number[]): Profile {
   const sites = (1 + Math.sqrt(1 + 8 * given.length)) / 2;
   if (!Number.isInteger(sites) || sites < 2 || given.some((delay) => !(delay >= 0)))
@@ -28,7 +31,10 @@ export interface Bounds {
   readonly sync: number;
 }
 
-/** `leaders`: the site of each group's leader. The client asks the nearest leader, and no message takes a detour. */
+/**
+ * `leaders`: the site of each group's leader. The client asks the nearest leader, and no message
+ * takes a detour.
+ */
 export function boundsOf({ delayMs }: Profile, leaders: readonly number[], site: number): Bounds {
   const from = (one: number): readonly number[] => delayMs[one] ?? [];
   const way = (one: number, other: number): number => from(one)[other] ?? 0;

@@ -14,7 +14,9 @@ export interface Row {
   readonly boundsMs: readonly number[];
 }
 
-/** A line for each figure; at each site the median, the 99th percentile, and what the delays allow. */
+/**
+ * A line for each figure; at each site the median, the 99th percentile, and what the delays allow.
+ */
 export function sitesTable(rows: readonly Row[]): string {
   const count = Math.max(0, ...rows.map(({ sites }) => sites.length));
   const names = Array.from({ length: count }, (_, at) => `site ${at + 1}`);

@@ -1,4 +1,7 @@
-/** craft as it is measured: three servers with default settings, NATS of their own, databases on the common Postgres. */
+/**
+ * craft as it is measured: three servers with default settings, NATS of their own, databases on the
+ * common Postgres.
+ */
 import { LocalCluster } from '../../../deploy/local/cluster.js';
 import type { Processes } from '../processes.js';
 import { untilEqual } from './equal-databases.js';

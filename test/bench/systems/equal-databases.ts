@@ -13,8 +13,8 @@ export interface DatabaseState {
 const WAIT_MS_MAX = 60_000;
 
 /**
- * Resolves with what all of them hold once they are equal and have applied at least `commands`; rejects after a minute.
- * `query` selects one DatabaseState.
+ * Resolves with what all of them hold once they are equal and have applied at least `commands`;
+ * rejects after a minute. `query` selects one DatabaseState.
  */
 export async function untilEqual(urls: readonly string[], commands: number, query: string): Promise<DatabaseState> {
   const connections = urls.map((url) => postgres(url, { max: 1, onnotice: () => undefined }));

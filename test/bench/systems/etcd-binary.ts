@@ -1,4 +1,7 @@
-/** etcd, 3.5 or newer: found, or fetched once into the cache of tools, like nats-server (deploy/local/tools). */
+/**
+ * etcd, 3.5 or newer: found, or fetched once into the cache of tools, like nats-server
+ * (deploy/local/tools).
+ */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runCommand } from '../../../deploy/local/tools/command.js';
@@ -60,8 +63,9 @@ export function findEtcd(options?: FindOptions): Promise<FoundTool> {
 }
 
 /**
- * `go install` refuses a module with replace directives. So a module of our own requires it; its go.sum is the one that
- * the module carries, and every dependency has the content that etcd was released with.
+ * `go install` refuses a module with replace directives. So a module of our own requires it; its
+ * go.sum is the one that the module carries, and every dependency has the content that etcd was
+ * released with.
  */
 async function buildFromSource(workDir: string): Promise<string> {
   const environment = { ...process.env, GOFLAGS: '-mod=mod', GOMAXPROCS: '1', CGO_ENABLED: '0' };

@@ -1,4 +1,7 @@
-/** NATS servers for what is measured: one, which only carries messages, or three whose JetStream keeps data (R3). */
+/**
+ * NATS servers for what is measured: one, which only carries messages, or three whose JetStream
+ * keeps data (R3).
+ */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { jetstreamManager } from '@nats-io/jetstream';
@@ -44,8 +47,8 @@ interface Node {
 const NODES = 3;
 
 /**
- * Three servers as one cluster; JetStream syncs everything before it acknowledges (`sync_interval: always`). Resolves when
- * JetStream takes streams of three replicas.
+ * Three servers as one cluster; JetStream syncs everything before it acknowledges
+ * (`sync_interval: always`). Resolves when JetStream takes streams of three replicas.
  */
 export async function startNatsCluster(folder: string): Promise<Nats> {
   const { path } = await findNatsServer();

@@ -1,12 +1,15 @@
 /**
- * The peer at one site: a process that reads the stream and makes rows of it. Written as an expert would who has
- * JetStream and Postgres, and wants speed:
+ * The peer at one site: a process that reads the stream and makes rows of it. Written as an expert
+ * would who has JetStream and Postgres, and wants speed:
  *
- * - An ordered pull consumer from the position in the database on: nothing is acknowledged, since the database knows
- *   what it has. The position moves in the transaction that writes the rows, and only from where it was: exactly once.
- * - While a transaction is under way messages collect; the next one takes them all. A key is written once a batch.
+ * - An ordered pull consumer from the position in the database on: nothing is acknowledged, since
+ *   the database knows what it has. The position moves in the transaction that writes the rows, and
+ *   only from where it was: exactly once.
+ * - While a transaction is under way messages collect; the next one takes them all. A key is
+ *   written once a batch.
  * - One prepared statement a batch, which is its own transaction: one round trip.
- * - Commits are asynchronous, as craft's are: what a crash of Postgres forgets is read from the stream again.
+ * - Commits are asynchronous, as craft's are: what a crash of Postgres forgets is read from the
+ *   stream again.
  * - The first site answers, with the version that each put has made.
  */
 import { DeliverPolicy, type JsMsg, jetstream } from '@nats-io/jetstream';

@@ -1,4 +1,7 @@
-/** What all contestants share: a folder, one Postgres server with one set of settings, and what the command line says. */
+/**
+ * What all contestants share: a folder, one Postgres server with one set of settings, and what the
+ * command line says.
+ */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import postgres from 'postgres';
@@ -45,7 +48,10 @@ export class Stage {
     return localDatabaseUrl(this.port, 'postgres');
   }
 
-  /** An empty folder for the next contestant, whose turn begins with nothing left to write of those before. */
+  /**
+   * An empty folder for the next contestant, whose turn begins with nothing left to write of those
+   * before.
+   */
   async nextTurn(): Promise<string> {
     await this.admin((sql) => sql`checkpoint`);
     await runCommand('sync', [], { timeoutMs: SYNC_MS_MAX });

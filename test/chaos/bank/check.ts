@@ -1,14 +1,18 @@
 /**
  * Judges what clients of the bank saw. Pure: events in, complaints out.
  *
- * 1. Every read is whole: all accounts, none below zero, and the sum is the total (one query sees one state).
- * 2. Reads are of one history of states: of two reads one has every account at the version of the other or later. The same version of an
- *    account is the same balance, of the same transfer.
- * 3. Reads keep real time (T6): what was read, or acknowledged, before a read began, is at that version or later in it.
- * 4. Transfers are whole (T8): no read shows one of the two accounts of a transfer that was acknowledged and the other one
- *    from before it; no two acknowledged transfers made the same version; one that has failed for certain is in no read.
- * 5. Transfers do once what they say: what one was told that it made is by it wherever it is read, is one version after what it expected, and
- *    between these two versions of an account its amount has moved. The state machine said no to none whose expectation was true all the while.
+ * 1. Every read is whole: all accounts, none below zero, and the sum is the total (one query sees
+ *    one state).
+ * 2. Reads are of one history of states: of two reads one has every account at the version of the
+ *    other or later. The same version of an account is the same balance, of the same transfer.
+ * 3. Reads keep real time (T6): what was read, or acknowledged, before a read began, is at that
+ *    version or later in it.
+ * 4. Transfers are whole (T8): no read shows one of the two accounts of a transfer that was
+ *    acknowledged and the other one from before it; no two acknowledged transfers made the same
+ *    version; one that has failed for certain is in no read.
+ * 5. Transfers do once what they say: what one was told that it made is by it wherever it is read,
+ *    is one version after what it expected, and between these two versions of an account its amount
+ *    has moved. The state machine said no to none whose expectation was true all the while.
  */
 import type { Account, BankEvent, Transfer } from './format.js';
 
@@ -65,7 +69,10 @@ export function checkBank(events: readonly BankEvent[], options: BankOptions): B
 interface Collected {
   readonly reads: readonly Read[];
   readonly made: readonly Made[];
-  /** Ids of transfers that have not taken effect and never will; `judged`: because the state machine said no. */
+  /**
+   * Ids of transfers that have not taken effect and never will; `judged`: because the state machine
+   * said no.
+   */
   readonly failed: ReadonlySet<string>;
   readonly judged: ReadonlySet<string>;
   readonly transfers: ReadonlyMap<string, Transfer>;
@@ -119,7 +126,8 @@ function collect(events: readonly BankEvent[]): Collected {
       }
     }
   }
-  // A refusal is certain for its own attempt only; an attempt that is open may have taken effect (T9).
+  // A refusal is certain for its own attempt only; an attempt that is open may have taken effect
+  // (T9).
   for (const attempt of open) failed.delete(attempt.slice(0, attempt.indexOf('/')));
   for (const id of made.keys()) failed.delete(id);
   // All attempts of one id have the outcome of the first that was executed (T8).
@@ -159,7 +167,10 @@ function versionIn({ accounts }: Read, account: number): number {
   return accounts[account]?.version ?? 0;
 }
 
-/** In the order of the states that they saw: by the sum of the versions, which every transfer raises. */
+/**
+ * In the order of the states that they saw: by the sum of the versions, which every transfer
+ * raises.
+ */
 function byAge(reads: readonly Read[]): Read[] {
   return [...reads].sort((a, b) => age(a) - age(b));
 }
@@ -206,7 +217,9 @@ function stale(reads: readonly Read[], made: readonly Made[]): string[] {
   return complaints;
 }
 
-/** Of reads in order, the first that has both accounts of a transfer is the first that has either. */
+/**
+ * Of reads in order, the first that has both accounts of a transfer is the first that has either.
+ */
 function torn(reads: readonly Read[], made: readonly Made[]): string[] {
   const sorted = byAge(reads);
   const firstWith = (account: number, version: number): number => {
@@ -248,7 +261,10 @@ function risen(reads: readonly Read[], failed: ReadonlySet<string>): string[] {
 
 const placeOf = (account: number, version: number): string => `version ${version} of account ${account}`;
 
-/** What an acknowledged transfer made must be read as made by it: else it was lost, and another one stands in its place. */
+/**
+ * What an acknowledged transfer made must be read as made by it: else it was lost, and another one
+ * stands in its place.
+ */
 function notBy(reads: readonly Read[], made: readonly Made[]): string[] {
   const makers = new Map<string, string>();
   for (const { id, accounts } of made)
@@ -297,7 +313,10 @@ function otherAmounts(reads: readonly Read[], transfers: ReadonlyMap<string, Tra
   return complaints;
 }
 
-/** Versions only grow: what was told before, and is still the same in a read that began afterwards, was so in between. */
+/**
+ * Versions only grow: what was told before, and is still the same in a read that began afterwards,
+ * was so in between.
+ */
 function wronglyRejected(reads: readonly Read[], made: readonly Made[], rejected: readonly Rejected[]): string[] {
   const isTold = (account: number, version: number, before: number): boolean =>
     reads.some((read) => read.end < before && versionIn(read, account) >= version) ||

@@ -1,4 +1,7 @@
-/** One client of the bank: one operation at a time, with a connection of its own; reads all balances, and transfers between two. */
+/**
+ * One client of the bank: one operation at a time, with a connection of its own; reads all
+ * balances, and transfers between two.
+ */
 import { headers, type NatsConnection } from 'nats';
 import { Requester } from '../../../shared/client/requester.js';
 import { Subjects } from '../../../shared/wire/subjects.js';

@@ -81,7 +81,10 @@ export class BankWorkload implements Workload {
     return this.events.flatMap(({ type, time }) => (type === 'ok' ? [time] : []));
   }
 
-  /** An optimistic transfer that came too late has failed, but is not counted: nothing is wrong with it. */
+  /**
+   * An optimistic transfer that came too late has failed, but is not counted: nothing is wrong with
+   * it.
+   */
   counts(): Counts {
     const counts = { ok: 0, fail: 0, unknown: 0 };
     for (const event of this.events) {

@@ -19,7 +19,10 @@ const diskFull: Fault = {
   },
 };
 
-/** One server goes on with a clock that is ahead or behind, and later with the right one: it starts anew each time. */
+/**
+ * One server goes on with a clock that is ahead or behind, and later with the right one: it starts
+ * anew each time.
+ */
 const clock: Fault = {
   name: 'clock',
   async inject(surroundings) {

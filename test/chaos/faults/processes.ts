@@ -21,7 +21,10 @@ const kill: Fault = {
   },
 };
 
-/** SIGSTOP of one process of a server: it loses no connection, and does not know that time has passed. */
+/**
+ * SIGSTOP of one process of a server: it loses no connection, and does not know that time has
+ * passed.
+ */
 const pause: Fault = {
   name: 'pause',
   async inject(surroundings) {
@@ -58,7 +61,10 @@ const rolling: Fault = {
   },
 };
 
-/** kill -9 of one NATS node: whoever was connected to it goes to another one; its streams are away until it is back. */
+/**
+ * kill -9 of one NATS node: whoever was connected to it goes to another one; its streams are away
+ * until it is back.
+ */
 const nats: Fault = {
   name: 'nats',
   async inject({ nats, random }) {

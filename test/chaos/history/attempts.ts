@@ -85,7 +85,10 @@ export function canonical(value: Json): string {
   );
 }
 
-/** Has not and will not take effect. A cas that was judged and refused is no failure: it saw the register. */
+/**
+ * Has not and will not take effect. A cas that was judged and refused is no failure: it saw the
+ * register.
+ */
 export function isFailed({ completion }: Attempt): boolean {
   return completion?.type === 'fail' && !isRejected(completion);
 }

@@ -1,4 +1,7 @@
-/** The operations of one key, prepared for the search: which can be left out, which must happen, and by when. */
+/**
+ * The operations of one key, prepared for the search: which can be left out, which must happen, and
+ * by when.
+ */
 import { comparePlaces, type Operation } from './operations.js';
 
 /** An absent key, and every value that nobody ever reads (they are all the same to the search). */
@@ -14,8 +17,9 @@ export interface Candidates {
   /** What must be linearized, in order of start. */
   readonly certain: readonly Step[];
   /**
-   * Plain writes of unknown outcome whose values nobody has seen, in order of start. They differ in nothing but the time from which
-   * they may happen, so using them in this order loses nothing. (Their Craft-After is not looked at: nobody can tell where they are.)
+   * Plain writes of unknown outcome whose values nobody has seen, in order of start. They differ in
+   * nothing but the time from which they may happen, so using them in this order loses nothing.
+   * (Their Craft-After is not looked at: nobody can tell where they are.)
    */
   readonly anonymous: readonly Step[];
   /** Others of unknown outcome. */
@@ -76,7 +80,10 @@ export function prepare(operations: readonly Operation[]): Candidates {
 
 const NOWHERE = { timestamp: 0, group: 0 };
 
-/** Nobody else writes this value, so whoever read it saw this write, which had happened by the end of that read. */
+/**
+ * Nobody else writes this value, so whoever read it saw this write, which had happened by the end
+ * of that read.
+ */
 function happened(step: Step, seenBy: number): Step {
   const verdict = step.f === 'cas' ? 'took' : undefined;
   return { ...step, verdict, isCertain: true, endForReads: seenBy, endForWrites: seenBy };

@@ -1,15 +1,20 @@
 /**
- * Judges a client history against what the cluster promises (T6, T7, T8). Pure: events in, report out.
+ * Judges a client history against what the cluster promises (T6, T7, T8). Pure: events in, report
+ * out.
  *
- * 1. Linearizability. The registers are independent, and a history is linearizable exactly when that of each key is (Herlihy and
- *    Wing's locality), so keys are judged one by one. Operations acknowledged as `applied` or `ordered`, and reads, keep real time
- *    towards everything that starts later. One acknowledged as `committed` keeps it towards reads, and towards writes that carry
- *    Craft-After from its timestamp on; another later write may be ordered before it (T7). An unknown operation takes effect at any time from its
- *    start on, or never; a failed one never; attempts of one id take effect once.
- * 2. The merged order (T4). Places that replies tell are the order in which writes took effect; reads must fit to that very order.
+ * 1. Linearizability. The registers are independent, and a history is linearizable exactly when
+ *    that of each key is (Herlihy and Wing's locality), so keys are judged one by one. Operations
+ *    acknowledged as `applied` or `ordered`, and reads, keep real time towards everything that
+ *    starts later. One acknowledged as `committed` keeps it towards reads, and towards writes that
+ *    carry Craft-After from its timestamp on; another later write may be ordered before it (T7). An
+ *    unknown operation takes effect at any time from its start on, or never; a failed one never;
+ *    attempts of one id take effect once.
+ * 2. The merged order (T4). Places that replies tell are the order in which writes took effect;
+ *    reads must fit to that very order.
  * 3. Places among themselves (told.ts).
  *
- * The search is bounded: a key that needs more than `configurationsMax` sets of operations is `undecided`.
+ * The search is bounded: a key that needs more than `configurationsMax` sets of operations is
+ * `undecided`.
  */
 import { type Attempt, byKey, eventsOf, pairAttempts } from './attempts.js';
 import { counterexample } from './counterexample.js';
@@ -23,7 +28,10 @@ export interface CheckOptions {
   readonly configurationsMax?: number;
 }
 
-/** `linearizability`: no order explains the replies. `order`: some order does, but not the one that replies tell. `places`: told places contradict each other. */
+/**
+ * `linearizability`: no order explains the replies. `order`: some order does, but not the one that
+ * replies tell. `places`: told places contradict each other.
+ */
 export type ViolationKind = 'linearizability' | 'order' | 'places';
 
 export interface Violation {
@@ -31,7 +39,10 @@ export interface Violation {
   readonly message: string;
   /** Undefined when several keys are involved. */
   readonly key: string | undefined;
-  /** The fewest events found that show it, in order of time; an invocation without completion counts as unknown. */
+  /**
+   * The fewest events found that show it, in order of time; an invocation without completion counts
+   * as unknown.
+   */
   readonly events: readonly (Invocation | Completion)[];
 }
 
@@ -81,7 +92,10 @@ interface Judged {
   readonly configurations: number;
 }
 
-/** With places first, which is quick and the stronger demand; without them only to tell what a failure means. */
+/**
+ * With places first, which is quick and the stronger demand; without them only to tell what a
+ * failure means.
+ */
 function judge(attempts: readonly Attempt[], configurationsMax: number): Judged {
   const placed = searched(attempts, true, configurationsMax);
   if (placed.verdict !== 'violation') return { ...placed, kind: undefined };

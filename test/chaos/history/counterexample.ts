@@ -1,9 +1,10 @@
 /**
- * From a key whose operations have no linearization to the few that show why: the shortest prefix of its history that fails,
- * and then everything taken away without which it fails as well.
+ * From a key whose operations have no linearization to the few that show why: the shortest prefix
+ * of its history that fails, and then everything taken away without which it fails as well.
  *
- * Each step only weakens what is known, and a weaker history that fails is a proof for the stronger one: a read may be left
- * out, a reply to a write may be forgotten (its outcome is then unknown), and so may versions.
+ * Each step only weakens what is known, and a weaker history that fails is a proof for the stronger
+ * one: a read may be left out, a reply to a write may be forgotten (its outcome is then unknown),
+ * and so may versions.
  */
 import type { Attempt } from './attempts.js';
 
@@ -59,7 +60,10 @@ function dropReplies(attempts: readonly Attempt[], fails: Fails): Attempt[] {
   return kept.filter(({ invocation, completion }) => invocation.f !== 'read' || completion !== undefined);
 }
 
-/** Leaves out writes of unknown outcome: not a weaker history, so only what the remaining ones do not need. */
+/**
+ * Leaves out writes of unknown outcome: not a weaker history, so only what the remaining ones do
+ * not need.
+ */
 function dropUnknown(attempts: readonly Attempt[], fails: Fails): Attempt[] {
   const isVersioned = attempts.some(
     ({ invocation, completion }) => invocation.f === 'cas' || completion?.version !== undefined,

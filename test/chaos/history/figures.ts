@@ -1,14 +1,23 @@
-/** A history in figures: operations by kind and outcome, and the longest time in which none of a kind succeeded. */
+/**
+ * A history in figures: operations by kind and outcome, and the longest time in which none of a
+ * kind succeeded.
+ */
 import { type Attempt, pairAttempts } from './attempts.js';
 import type { HistoryEvent, Outcome } from './format.js';
 
 export interface KindFigures {
   readonly outcomes: Readonly<Record<Outcome, number>>;
-  /** Milliseconds without a success, at most; from the first invocation to the last success of any kind. */
+  /**
+   * Milliseconds without a success, at most; from the first invocation to the last success of any
+   * kind.
+   */
   readonly longestGapMs: number;
 }
 
-/** By kind: `read`, and writes by acknowledgement (`applied`, `ordered`, `committed`); `all` is all of them. */
+/**
+ * By kind: `read`, and writes by acknowledgement (`applied`, `ordered`, `committed`); `all` is all
+ * of them.
+ */
 export function historyFigures(events: readonly HistoryEvent[]): Map<string, KindFigures> {
   const attempts = pairAttempts(events);
   const kinds = new Map<string, Attempt[]>([['all', attempts]]);

@@ -1,6 +1,6 @@
 /**
- * A client history: what clients asked of a key-value store of registers, what they were told, and when. One file, JSON
- * lines, in the order of time; each line is one event.
+ * A client history: what clients asked of a key-value store of registers, what they were told, and
+ * when. One file, JSON lines, in the order of time; each line is one event.
  *
  *     {"type":"invoke","process":0,"time":1200,"f":"write","key":"k1","value":"0-1","ack":"ordered","id":"h-0-1","after":1790000000000000}
  *     {"type":"ok","process":0,"time":3400,"f":"write","key":"k1","value":"0-1","ack":"ordered","id":"h-0-1","group":2,"timestamp":1790000000000123}
@@ -27,8 +27,8 @@
  * | version   | ok; optional         | of the key: as read, or as the write left it. Absent in a read means not told              |
  * | error     | fail, unknown; optional | the code. A `cas` that fails with REJECTED has been judged: the key had another version |
  *
- * A completion repeats what was invoked, so that a line can be read alone; only its own fields count. An operation that
- * has no completion is unknown.
+ * A completion repeats what was invoked, so that a line can be read alone; only its own fields
+ * count. An operation that has no completion is unknown.
  */
 import { z } from 'zod';
 

@@ -1,10 +1,11 @@
 /**
  * The operations on one key that a linearization has to arrange, made of the attempts of clients.
  *
- * What real time says about two operations depends on how the first was acknowledged (T6, T7), so an operation has two ends:
- * every *read* that starts after `endForReads` comes after it, and every *write* that starts after `endForWrites`. They are the same
- * for a read and for a write acknowledged as applied or ordered. A committed write has no `endForWrites`: a later write may
- * be ordered before it, unless that one carries Craft-After from its timestamp on.
+ * What real time says about two operations depends on how the first was acknowledged (T6, T7), so
+ * an operation has two ends: every *read* that starts after `endForReads` comes after it, and every
+ * *write* that starts after `endForWrites`. They are the same for a read and for a write
+ * acknowledged as applied or ordered. A committed write has no `endForWrites`: a later write may be
+ * ordered before it, unless that one carries Craft-After from its timestamp on.
  */
 import { type Attempt, canonical, isFailed, isRejected } from './attempts.js';
 import type { OperationName } from './format.js';
@@ -38,7 +39,10 @@ export interface Operation {
   readonly timestampMax: number | undefined;
 }
 
-/** The operations of one key. Attempts of one id become one operation; what has no effect and tells nothing is left out. */
+/**
+ * The operations of one key. Attempts of one id become one operation; what has no effect and tells
+ * nothing is left out.
+ */
 export function operationsOf(attempts: readonly Attempt[]): Operation[] {
   const operations: Operation[] = [];
   const commands = new Map<string, Attempt[]>();
@@ -113,8 +117,8 @@ function commandOf(attempts: readonly Attempt[]): Operation {
 }
 
 /**
- * An applied command is told where it took effect. Before that only the place of this attempt's own log entry is known, which
- * may turn out to be a duplicate of another attempt's (T8).
+ * An applied command is told where it took effect. Before that only the place of this attempt's own
+ * log entry is known, which may turn out to be a duplicate of another attempt's (T8).
  */
 export function placeOf(attempts: readonly Attempt[]): Place | undefined {
   for (const { invocation, completion } of attempts) {

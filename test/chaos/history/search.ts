@@ -1,11 +1,15 @@
 /**
- * Whether the operations of one key have a linearization: an order in which a single register would have given every
- * reply, and which respects what real time, Craft-After and (on request) the places told in replies demand.
+ * Whether the operations of one key have a linearization: an order in which a single register would
+ * have given every reply, and which respects what real time, Craft-After and (on request) the
+ * places told in replies demand.
  *
- * The search is that of Wing and Gong with the memory of Lowe: take an operation that nothing left must come before, try it, go on,
- * go back at a dead end, and never visit the same set of operations with the same state twice. What keeps it small:
- * - A read that may come next and fits the state is taken at once: no other order could make that worse, so only writes branch.
- * - Writes of unknown outcome that nobody saw are interchangeable, and only matter where versions are told.
+ * The search is that of Wing and Gong with the memory of Lowe: take an operation that nothing left
+ * must come before, try it, go on, go back at a dead end, and never visit the same set of
+ * operations with the same state twice. What keeps it small:
+ * - A read that may come next and fits the state is taken at once: no other order could make that
+ *   worse, so only writes branch.
+ * - Writes of unknown outcome that nobody saw are interchangeable, and only matter where versions
+ *   are told.
  * - With places, what was acknowledged has one order, and only unknown operations branch.
  */
 import { type Candidates, prepare, type Step } from './candidates.js';
@@ -115,7 +119,10 @@ class Search {
     return { state, moves, next: 0, trail };
   }
 
-  /** Undefined: took a read (or another operation that only looks), so what may come next has to be found anew. */
+  /**
+   * Undefined: took a read (or another operation that only looks), so what may come next has to be
+   * found anew.
+   */
   private moves(state: State): Move[] | undefined {
     const { certain, anonymous, possible } = this.candidates;
     while (this.base < certain.length && this.isDone[this.base] === 1) this.base += 1;
@@ -151,7 +158,9 @@ class Search {
     return moves;
   }
 
-  /** Nothing is left that this write must come after, by its Craft-After (T7) and by its place (T4). */
+  /**
+   * Nothing is left that this write must come after, by its Craft-After (T7) and by its place (T4).
+   */
   private isOrdered(step: Step, at: number): boolean {
     const { certain, placed, bounded } = this.candidates;
     if (this.options.usePlaces && at >= 0 && step.place !== undefined) {
@@ -211,7 +220,9 @@ class Search {
     while (this.top > 0 && this.isDone[this.top - 1] === 0) this.top -= 1;
   }
 
-  /** What is done and what the register holds, as text: everything below `base`, and bits above it. */
+  /**
+   * What is done and what the register holds, as text: everything below `base`, and bits above it.
+   */
   private key({ value, version }: State): string {
     while (this.base < this.isDone.length && this.isDone[this.base] === 1) this.base += 1;
     let key = `${value},${version},${this.base},${this.anonymousUsed},${[...this.possibleUsed].sort().join('+')},`;

@@ -1,6 +1,6 @@
 /**
- * What replies tell about places in the merged order, over all keys: that it holds together, and that real time is kept.
- * Needs no search, and names the two replies that contradict each other.
+ * What replies tell about places in the merged order, over all keys: that it holds together, and
+ * that real time is kept. Needs no search, and names the two replies that contradict each other.
  */
 import { type Attempt, canonical, eventsOf, isFailed } from './attempts.js';
 import type { Completion, Invocation } from './format.js';
@@ -51,7 +51,8 @@ function collect(attempts: readonly Attempt[]): Told[] {
       const place = placeOf([attempt]);
       if (completion === undefined || place === undefined) continue;
       const isApplied = (invocation.ack ?? 'applied') === 'applied';
-      // An applied command may have taken effect through any of its attempts; before that, a reply tells of this attempt's entry.
+      // An applied command may have taken effect through any of its attempts; before that, a reply
+      // tells of this attempt's entry.
       const by = isApplied ? same : [attempt];
       told.push({
         attempt,
@@ -67,7 +68,10 @@ function collect(attempts: readonly Attempt[]): Told[] {
   return told;
 }
 
-/** T8: an applied command has one place, whoever asks, and no entry of it that was acknowledged earlier comes before that. */
+/**
+ * T8: an applied command has one place, whoever asks, and no entry of it that was acknowledged
+ * earlier comes before that.
+ */
 function* sameCommand(told: readonly Told[]): Generator<Contradiction> {
   const exact = new Map<number, Told>();
   for (const one of told) if (one.completion.index !== undefined) exact.set(one.command, one);
@@ -111,7 +115,10 @@ function* indexOrder(told: readonly Told[]): Generator<Contradiction> {
   }
 }
 
-/** T7: what starts after an acknowledgement as applied or ordered, or after a read has seen the command, comes after it. */
+/**
+ * T7: what starts after an acknowledgement as applied or ordered, or after a read has seen the
+ * command, comes after it.
+ */
 function* realTime(attempts: readonly Attempt[], told: readonly Told[]): Generator<Contradiction> {
   const finals: { time: number; place: Place; attempt: Attempt }[] = [];
   for (const { attempt, completion, place } of told) {

@@ -1,6 +1,7 @@
 /**
- * The contract of a storage engine (shared/engine/port.ts), held by every adapter: the same run gives the same outcomes, rows
- * and position whatever the borders of its batches, exactly once (T8).
+ * The contract of a storage engine (shared/engine/port.ts), held by every adapter: the same run
+ * gives the same outcomes, rows and position whatever the borders of its batches, exactly once
+ * (T8).
  */
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';

@@ -1,4 +1,7 @@
-/** Tables that would give other values on every server by themselves are refused when the engine opens, and no others. */
+/**
+ * Tables that would give other values on every server by themselves are refused when the engine
+ * opens, and no others.
+ */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import postgres, { type Sql } from 'postgres';

@@ -1,6 +1,6 @@
 /**
- * Handlers that fail, on a real Postgres: the failure is the command's recorded outcome, its writes are undone, the next command runs. Only
- * faults of the environment are tried again.
+ * Handlers that fail, on a real Postgres: the failure is the command's recorded outcome, its writes
+ * are undone, the next command runs. Only faults of the environment are tried again.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -42,7 +42,8 @@ const machine: StateMachine<PostgresTransaction> = {
     },
     reject: { input: nothing, handle: () => Promise.reject(new OtherReject('not for you')) },
     wrapped: { input: nothing, handle: () => Promise.reject(new Error('outer', { cause: new OtherReject('within') })) },
-    // Fails in the same way for ever on a session that may not write, and for a while with the others.
+    // Fails in the same way for ever on a session that may not write, and for a while with the
+    // others.
     cancelled: {
       input: nothing,
       handle: async (tx) => {

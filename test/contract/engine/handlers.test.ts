@@ -1,4 +1,7 @@
-/** A user's own state machine on a real Postgres: handlers in savepoints, rejections that are recorded, faults that are not answers. */
+/**
+ * A user's own state machine on a real Postgres: handlers in savepoints, rejections that are
+ * recorded, faults that are not answers.
+ */
 import { eq, sql } from 'drizzle-orm';
 import { bigint, pgTable, text } from 'drizzle-orm/pg-core';
 import postgres, { type Sql } from 'postgres';

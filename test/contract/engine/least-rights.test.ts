@@ -1,4 +1,7 @@
-/** The roles of deploy/README.md, made as it says: the engine needs no right beyond those, and readers cannot write. */
+/**
+ * The roles of deploy/README.md, made as it says: the engine needs no right beyond those, and
+ * readers cannot write.
+ */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sql } from 'drizzle-orm';

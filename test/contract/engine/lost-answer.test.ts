@@ -1,6 +1,7 @@
 /**
- * A commit whose answer is lost: the batch has happened, and nobody knows. Given again it must come to the same answers, from
- * the same one execution (T8), or the clients of commands without an id would never hear of them.
+ * A commit whose answer is lost: the batch has happened, and nobody knows. Given again it must come
+ * to the same answers, from the same one execution (T8), or the clients of commands without an id
+ * would never hear of them.
  */
 import { Readable } from 'node:stream';
 import { sql } from 'drizzle-orm';

@@ -1,4 +1,7 @@
-/** A machine's migrations on a real Postgres: what runs is what the journal says, in its order, and nothing differs in silence. */
+/**
+ * A machine's migrations on a real Postgres: what runs is what the journal says, in its order, and
+ * nothing differs in silence.
+ */
 import postgres, { type Sql } from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import type { PostgresTransaction } from '../../../services/applier/postgres/drizzle.js';

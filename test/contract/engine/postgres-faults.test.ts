@@ -1,4 +1,7 @@
-/** What only a real database can go through: lost connections in the middle, a second engine, a restart (T8). */
+/**
+ * What only a real database can go through: lost connections in the middle, a second engine, a
+ * restart (T8).
+ */
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
@@ -106,7 +109,8 @@ describe('the Postgres engine', () => {
         await server.kill('SIGKILL');
         await server.restart();
       }
-      // With asynchronous commits the crash may have taken back the last batches: the engine says where it is.
+      // With asynchronous commits the crash may have taken back the last batches: the engine says
+      // where it is.
       const { position } = await attempt(engine, batch);
       for (const again of all.slice(0, i + 1)) {
         const last = again.commands[again.commands.length - 1];
@@ -148,7 +152,8 @@ describe('the Postgres engine', () => {
     if (one === undefined || two === undefined || three === undefined) throw new Error('three batches');
     await first.apply(one);
     const second = await open(url);
-    // As behind a pooler, both go on with sessions that have never been theirs: what a session held is gone with it.
+    // As behind a pooler, both go on with sessions that have never been theirs: what a session held
+    // is gone with it.
     const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => undefined });
     await sql`select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'craft %' and datname = current_database()`;
     const held = await sql`select 1 from pg_locks where locktype = 'advisory'`;

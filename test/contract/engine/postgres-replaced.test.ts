@@ -1,4 +1,7 @@
-/** A database that is emptied or replaced under an open engine, tables that are dropped by hand, and a look at all rows meanwhile. */
+/**
+ * A database that is emptied or replaced under an open engine, tables that are dropped by hand, and
+ * a look at all rows meanwhile.
+ */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sql } from 'drizzle-orm';

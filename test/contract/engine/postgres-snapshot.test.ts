@@ -1,4 +1,7 @@
-/** What only a real database can go through with snapshots: slow readers, lost connections, a second engine, a user's own tables. */
+/**
+ * What only a real database can go through with snapshots: slow readers, lost connections, a second
+ * engine, a user's own tables.
+ */
 import { sql } from 'drizzle-orm';
 import postgres, { type Sql } from 'postgres';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -190,7 +193,8 @@ const shop: StateMachine<PostgresTransaction> = {
   },
 };
 
-// The referring table comes first in the alphabet; an array of a type that has another number in every database.
+// The referring table comes first in the alphabet; an array of a type that has another number in
+// every database.
 const SHOP = `
   create type size as enum ('small', 'large');
   create table customer (name text primary key, orders int not null default 0);

@@ -1,4 +1,7 @@
-/** What the Postgres engine leaves in its tables, for whoever queries them with SQL, and what it does not leave there for ever. */
+/**
+ * What the Postgres engine leaves in its tables, for whoever queries them with SQL, and what it
+ * does not leave there for ever.
+ */
 import postgres, { type Sql } from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';

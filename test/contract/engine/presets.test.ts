@@ -1,4 +1,7 @@
-/** What a role or a database presets changes nothing: not what commands and queries come to, and not whether they come to an end. */
+/**
+ * What a role or a database presets changes nothing: not what commands and queries come to, and not
+ * whether they come to an end.
+ */
 import { sql } from 'drizzle-orm';
 import postgres, { type Sql } from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -112,7 +115,9 @@ async function open(of?: StateMachine<PostgresTransaction>, database = name): Pr
 
 const TRIES_MAX = 5;
 
-/** A time-out may undo a try, as any fault of the environment; the owner of an engine tries again. */
+/**
+ * A time-out may undo a try, as any fault of the environment; the owner of an engine tries again.
+ */
 async function again<T>(work: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {

@@ -1,6 +1,7 @@
 /**
- * What the Postgres engine remembers of its state (versions of keys, ids in the window) is true of that state only. Whatever else may have
- * moved the state makes it forget, and read again. Each test changes rows by hand, which the engine cannot notice otherwise.
+ * What the Postgres engine remembers of its state (versions of keys, ids in the window) is true of
+ * that state only. Whatever else may have moved the state makes it forget, and read again. Each
+ * test changes rows by hand, which the engine cannot notice otherwise.
  */
 import { Readable } from 'node:stream';
 import postgres, { type Sql } from 'postgres';
@@ -76,7 +77,10 @@ async function kept(snapshot: EngineSnapshot): Promise<() => EngineSnapshot> {
   return () => ({ ...snapshot, data: Readable.from(chunks) });
 }
 
-/** The position in the database, as it was when this was called, is put back: a crash has taken back what came later. */
+/**
+ * The position in the database, as it was when this was called, is put back: a crash has taken back
+ * what came later.
+ */
 async function takeBack(): Promise<() => Promise<void>> {
   await admin`create table kept as table craft.position`;
   return async () => {
@@ -249,7 +253,8 @@ describe('an id in the window', () => {
     await admin`truncate craft.result_batches`;
     await engine.open();
     const [{ epoch } = { epoch: 0 }] = await admin`select epoch from craft.position`;
-    // The engine has taken the fence anew, and knows nothing of x: now what was taken back is there after all.
+    // The engine has taken the fence anew, and knows nothing of x: now what was taken back is there
+    // after all.
     await admin`delete from craft.position`;
     await admin`insert into craft.position select * from later`;
     await admin`update craft.position set epoch = ${epoch}`;

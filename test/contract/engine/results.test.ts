@@ -1,4 +1,7 @@
-/** Exactly once in Postgres (T8): where outcomes are stored, that they are found there however many there are, and that they go. */
+/**
+ * Exactly once in Postgres (T8): where outcomes are stored, that they are found there however many
+ * there are, and that they go.
+ */
 import postgres, { type Sql } from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';

@@ -1,4 +1,6 @@
-/** How often the Postgres engine waits for its database: that is most of what a small batch takes. */
+/**
+ * How often the Postgres engine waits for its database: that is most of what a small batch takes.
+ */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import type { PostgresTransaction } from '../../../services/applier/postgres/drizzle.js';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';

@@ -1,4 +1,7 @@
-/** Numbers from sequences: the same on every server, whatever was rejected, rolled back, tried again, killed, or drawn by hand. */
+/**
+ * Numbers from sequences: the same on every server, whatever was rejected, rolled back, tried
+ * again, killed, or drawn by hand.
+ */
 import { sql } from 'drizzle-orm';
 import fc from 'fast-check';
 import postgres, { type Sql } from 'postgres';
@@ -335,7 +338,8 @@ describe('numbers from sequences', () => {
       return watched.apply(connection, given);
     });
     await apply(one.engine, commands('draw', 'draw', 'reject', 'draw'));
-    // Begin, lock, results and commit; of each command its savepoint, its statement, and the end of the savepoint.
+    // Begin, lock, results and commit; of each command its savepoint, its statement, and the end of
+    // the savepoint.
     expect(sent).toHaveLength(4 + 4 * 3);
   });
 

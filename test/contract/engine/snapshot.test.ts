@@ -1,4 +1,7 @@
-/** Snapshots (T10), held by every engine: a consistent state while writes go on, and all or nothing when it is taken over. */
+/**
+ * Snapshots (T10), held by every engine: a consistent state while writes go on, and all or nothing
+ * when it is taken over.
+ */
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';

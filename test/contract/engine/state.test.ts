@@ -1,4 +1,7 @@
-/** What an engine says of its state as a whole (T4), held by every adapter: whether it diverged, what its rows add up to, and `craft.verify`. */
+/**
+ * What an engine says of its state as a whole (T4), held by every adapter: whether it diverged,
+ * what its rows add up to, and `craft.verify`.
+ */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
 import { MemoryEngine } from '../../../shared/engine/memory.js';

@@ -1,4 +1,7 @@
-/** A proxy between an engine and its server: it counts round trips, throws the server's answers away, or lets nobody in. */
+/**
+ * A proxy between an engine and its server: it counts round trips, throws the server's answers
+ * away, or lets nobody in.
+ */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
 export class TcpProxy {
@@ -23,7 +26,10 @@ export class TcpProxy {
     return proxy;
   }
 
-  /** How often clients with this in their first message (an application name, say) have spoken after the server had. */
+  /**
+   * How often clients with this in their first message (an application name, say) have spoken after
+   * the server had.
+   */
   roundTrips(of: string): number {
     let sum = 0;
     for (const [first, count] of this.trips) if (first.includes(of)) sum += count;

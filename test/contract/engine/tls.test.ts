@@ -1,4 +1,7 @@
-/** TLS to Postgres, with an authority and certificates of one's own: each way to be let in, and each wrong one. */
+/**
+ * TLS to Postgres, with an authority and certificates of one's own: each way to be let in, and each
+ * wrong one.
+ */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import postgres from 'postgres';

@@ -10,7 +10,10 @@ export interface Child {
   readonly process: ChildProcess;
   /** Every line that it printed so far. */
   readonly lines: readonly string[];
-  /** Resolves with the first line that satisfies `condition`; rejects when the process ends without one. */
+  /**
+   * Resolves with the first line that satisfies `condition`; rejects when the process ends without
+   * one.
+   */
   line(condition: (line: string) => boolean): Promise<string>;
   /** Resolves when it has ended and all that it printed has been read. */
   readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
@@ -23,7 +26,8 @@ export interface StartOptions {
 
 export function start(file: string, args: readonly string[], { ignoresFileLimit = false }: StartOptions = {}): Child {
   const node = [process.execPath, '--import', HOOK, fileURLToPath(new URL(file, import.meta.url)), ...args];
-  // The signal that comes with the limit is ignored, so that the write fails like one on a full disk.
+  // The signal that comes with the limit is ignored, so that the write fails like one on a full
+  // disk.
   const ignoring = ['bash', '-c', `trap '' XFSZ; exec "$0" "$@"`, ...node];
   const [command = '', ...rest] = ignoresFileLimit ? ignoring : node;
   const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'pipe'] });

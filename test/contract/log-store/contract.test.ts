@@ -10,7 +10,10 @@ import { adapters, type Subject } from './subject.js';
 const texts = (list: readonly LogEntry[]) => list.map(entryText);
 const ALL = Number.MAX_SAFE_INTEGER;
 
-/** A base `forward` of the one before: that entry of the log, or one of a later term in its place or beyond the end. */
+/**
+ * A base `forward` of the one before: that entry of the log, or one of a later term in its place or
+ * beyond the end.
+ */
 function movedBase({ base, entries: list }: ModelGroup, lastTerm: number, move: { forward: number; fits: boolean }) {
   const found = [base, ...list][move.forward];
   return move.fits && found !== undefined

@@ -1,6 +1,7 @@
 /**
- * A disk with one folder, in memory, under the segment store: it keeps apart what a process can read and what a power failure
- * leaves, fails when it is told to, and can be copied at any moment with an operation half done.
+ * A disk with one folder, in memory, under the segment store: it keeps apart what a process can
+ * read and what a power failure leaves, fails when it is told to, and can be copied at any moment
+ * with an operation half done.
  */
 import { LogStoreWriteError } from '../../../shared/log-store/port.js';
 import type { SegmentFile, SegmentFolder } from '../../../shared/log-store/segments/files.js';
@@ -24,7 +25,9 @@ export type Operation =
 export type Part = { readonly bytes: number } | { readonly sectors: (number: number) => boolean };
 
 export interface MemoryDiskOptions {
-  /** Called before each operation that changes something. What it throws is how the operation fails. */
+  /**
+   * Called before each operation that changes something. What it throws is how the operation fails.
+   */
   readonly onOperation?: (operation: Operation) => void;
   /** Planted defects: what is synced is not. */
   readonly ignoresFolderSync?: boolean;
@@ -33,7 +36,10 @@ export interface MemoryDiskOptions {
 
 export class MemoryDisk implements SegmentFolder {
   readonly path = '/disk';
-  /** States of the folder since the last sync of it: the first is durable, a crash may leave any, the last is what a process sees. */
+  /**
+   * States of the folder since the last sync of it: the first is durable, a crash may leave any,
+   * the last is what a process sees.
+   */
   #folders: Names[];
 
   constructor(
@@ -114,7 +120,10 @@ export class MemoryDisk implements SegmentFolder {
     this.options.onOperation?.(operation);
   }
 
-  /** What the machine finds after a power failure now; `write` is under way, and `part` of it is there. One disk for each state of the folder. */
+  /**
+   * What the machine finds after a power failure now; `write` is under way, and `part` of it is
+   * there. One disk for each state of the folder.
+   */
   powerFailures(options: MemoryDiskOptions, write?: Operation & { type: 'write' }, part?: Part): MemoryDisk[] {
     return this.#folders.map((names) => {
       const left = (inode: Inode): Inode => {
@@ -126,7 +135,10 @@ export class MemoryDisk implements SegmentFolder {
     });
   }
 
-  /** What the next process finds when this one is killed now. The machine goes on: what is not durable stays so. */
+  /**
+   * What the next process finds when this one is killed now. The machine goes on: what is not
+   * durable stays so.
+   */
   killed(options: MemoryDiskOptions, write?: Operation & { type: 'write' }, part?: Part): MemoryDisk {
     const copies = new Map<Inode, Inode>();
     const copied = (inode: Inode): Inode => {

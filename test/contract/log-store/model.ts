@@ -1,4 +1,6 @@
-/** The trivial model that the stores are held against: plain arrays, and batches made from a seed. */
+/**
+ * The trivial model that the stores are held against: plain arrays, and batches made from a seed.
+ */
 
 import { createHash } from 'node:crypto';
 import type { LoadedState, LogStore, WriteBatch } from '../../../shared/log-store/port.js';
@@ -98,7 +100,10 @@ export function entryText({ index, term, timestamp, kind, bytes }: LogEntry): st
   return `${index} ${term} ${timestamp} ${kind} ${createHash('sha1').update(bytes).digest('base64')}`;
 }
 
-/** All of a store's state as comparable text, read in chunks of at most `bytesMax`. `loaded` is what its `load` gave. */
+/**
+ * All of a store's state as comparable text, read in chunks of at most `bytesMax`. `loaded` is what
+ * its `load` gave.
+ */
 export async function dumpStore(store: LogStore, loaded: LoadedState, bytesMax = 100_000): Promise<object> {
   const rows: GroupRow[] = [];
   for (const [group, { hardState, base, configurations, lastIndex }] of loaded.groups) {
@@ -125,9 +130,10 @@ export function randomOf(seed: number): () => number {
 }
 
 /**
- * The write number `n` of a run: it touches every group, so that a batch that survives in part shows, and its promise limit
- * is n, so that a store tells how far it came. `bytes` is about what each group gets. Now and then a group's base moves: to an entry of
- * its log, beyond the end of that, or to an entry that conflicts with its own.
+ * The write number `n` of a run: it touches every group, so that a batch that survives in part
+ * shows, and its promise limit is n, so that a store tells how far it came. `bytes` is about what
+ * each group gets. Now and then a group's base moves: to an entry of its log, beyond the end of
+ * that, or to an entry that conflicts with its own.
  */
 export function batchOf(seed: number, n: number, model: Model, groups: number, bytes: number): WriteBatch {
   const random = randomOf(seed * 1_000_003 + n);

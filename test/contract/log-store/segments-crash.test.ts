@@ -1,7 +1,8 @@
 /**
- * Every crash of a segment store: after each operation on the disk, with each name that was not synced there or not, and
- * with the write under way torn at every byte or with some of its sectors missing. What was acknowledged must be there, batches whole or not
- * at all, and no crash may be taken for damage.
+ * Every crash of a segment store: after each operation on the disk, with each name that was not
+ * synced there or not, and with the write under way torn at every byte or with some of its sectors
+ * missing. What was acknowledged must be there, batches whole or not at all, and no crash may be
+ * taken for damage.
  */
 import { describe, expect, it } from 'vitest';
 import { LogStoreWriteError, type WriteBatch } from '../../../shared/log-store/port.js';
@@ -61,7 +62,10 @@ const steady: NextBatch = (n) => ({
   })),
 });
 
-/** Group 0 is written and compacted all the time; what the others have lies in old segments until it is carried. */
+/**
+ * Group 0 is written and compacted all the time; what the others have lies in old segments until it
+ * is carried.
+ */
 const uneven: NextBatch = (n) => {
   const seldom = n % 9 === 1 ? [1, 2].map((group) => ({ group, entries: entries((n + 8) / 9, (n + 8) / 9, 1) })) : [];
   const often = { group: 0, entries: entries(n, n, 1, 'x'.repeat(700)), ...(n > 2 && { base: position(n - 2, 1) }) };
@@ -89,7 +93,10 @@ interface Moment {
   readonly given: number;
 }
 
-/** Does the writes of a run from where the disk stands, and notes each moment. The disks in them are copies. */
+/**
+ * Does the writes of a run from where the disk stands, and notes each moment. The disks in them are
+ * copies.
+ */
 async function momentsOf(run: Run, from: MemoryDisk, defects: MemoryDiskOptions = {}): Promise<Moment[]> {
   const moments: Moment[] = [];
   let [acknowledged, given] = [0, 0];
@@ -118,7 +125,10 @@ function inCopy(from: MemoryDisk, to: MemoryDisk, operation: Operation): Operati
   return inode === undefined ? { type: 'sync folder', name: '' } : { ...operation, inode };
 }
 
-/** Each disk that a power failure at this moment may leave, with `part` of the write under way, and what the next process finds after a kill. */
+/**
+ * Each disk that a power failure at this moment may leave, with `part` of the write under way, and
+ * what the next process finds after a kill.
+ */
 function disksAt({ disk, operation }: Moment, part: Part): MemoryDisk[] {
   const write = operation.type === 'write' ? operation : undefined;
   return [...disk.powerFailures({}, write, part), disk.killed({}, write, part)];

@@ -1,4 +1,7 @@
-/** Damage that is planted in the files of a segment store is found, wherever it is, and is never passed over. */
+/**
+ * Damage that is planted in the files of a segment store is found, wherever it is, and is never
+ * passed over.
+ */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { LogStoreIdentityError } from '../../../shared/log-store/errors.js';
 import { LogStoreCorruptError } from '../../../shared/log-store/port.js';
@@ -12,7 +15,10 @@ const SEED = 11;
 const WRITES = 24;
 const BYTES = 300;
 
-/** The files of a store with WRITES writes in several segments, as a power failure leaves them: the last write shows no sign of an end. */
+/**
+ * The files of a store with WRITES writes in several segments, as a power failure leaves them: the
+ * last write shows no sign of an end.
+ */
 let sound: ReadonlyMap<string, Buffer>;
 const expected = modelAfter(SEED, WRITES, IDENTITY.groups, BYTES).dump();
 
@@ -92,7 +98,8 @@ describe('a damaged segment store', () => {
           found.corrupt++;
         } else {
           expect(result, message).toEqual(expected);
-          // Zeros behind the batches, and the end of a segment that another one tells of, are without meaning.
+          // Zeros behind the batches, and the end of a segment that another one tells of, are
+          // without meaning.
           expect(at, message).toBeGreaterThan(usedOf(name));
           found.intact++;
         }
@@ -105,7 +112,8 @@ describe('a damaged segment store', () => {
     for (const name of names()) {
       const bytes = fileOf(name);
       const used = usedOf(name);
-      // In the newest one the last batch cannot be told from one that was never finished: its last sectors are left out.
+      // In the newest one the last batch cannot be told from one that was never finished: its last
+      // sectors are left out.
       const end = name === fromEnd(0) ? used - 1_400 : used;
       for (let at = 0; at < end; at += 512) {
         const damaged = Buffer.from(bytes).fill(0, at, at + 512);

@@ -30,7 +30,9 @@ async function stateOf(folder: string) {
   return { promiseLimit: loaded.promiseLimit, state };
 }
 
-/** A process that has met its limit, and the number of the last write that was acknowledged before. */
+/**
+ * A process that has met its limit, and the number of the last write that was acknowledged before.
+ */
 async function failed(folder: string): Promise<{ child: Child; acknowledged: number }> {
   const child = start('./failing.child.ts', [folder, `${SEED}`, `${BYTES}`, `${MORE}`], {
     ignoresFileLimit: true,

@@ -1,13 +1,15 @@
 /**
- * Lets a child process of a test run TypeScript from source: `node --import <this file> child.ts`. Nothing needs to be built, and
- * nothing that was built before can be tested by mistake. Types are stripped, not checked.
+ * Lets a child process of a test run TypeScript from source: `node --import <this file> child.ts`.
+ * Nothing needs to be built, and nothing that was built before can be tested by mistake. Types are
+ * stripped, not checked.
  */
 import { readFile } from 'node:fs/promises';
 import { register } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 
-// Node.js loads this file twice: in the main thread to register it, in the loader's thread for its hooks.
+// Node.js loads this file twice: in the main thread to register it, in the loader's thread for its
+// hooks.
 const typescript = isMainThread ? undefined : (await import('typescript')).default;
 if (isMainThread) register(import.meta.url);
 

@@ -1,4 +1,7 @@
-/** Whatever is sent to whatever subject: a typed error or a counted drop, nothing appended, no leader lost. */
+/**
+ * Whatever is sent to whatever subject: a typed error or a counted drop, nothing appended, no
+ * leader lost.
+ */
 import '../../../shared/wire/protobuf.js';
 
 import { randomBytes } from 'node:crypto';
@@ -245,7 +248,8 @@ describe('bad input', () => {
     }
     await client.nats.flush();
     await expect.poll(() => client.malformed(), { timeout: 5_000 }).toBeGreaterThan(malformedBefore + 100);
-    // On a busy machine a follower may miss heartbeats while it reads all this; it then finds the same leader again.
+    // On a busy machine a follower may miss heartbeats while it reads all this; it then finds the
+    // same leader again.
     await expect.poll(() => client.logs(), { timeout: 10_000 }).toEqual(before);
     expect(test.cluster.pids).toEqual(processes);
   });

@@ -17,7 +17,10 @@ interface Run {
   readonly stderr: string;
 }
 
-/** Heading of its README, a command that ends well where the client can run, and what that says where something is missing. */
+/**
+ * Heading of its README, a command that ends well where the client can run, and what that says
+ * where something is missing.
+ */
 const OTHER_CLIENTS: readonly (readonly [heading: string, probe: string, isMissing: RegExp])[] = [
   ['Python', 'python3 -c "import nats, google.protobuf, grpc_tools.protoc"', /not found|No module named/],
   [
@@ -28,7 +31,10 @@ const OTHER_CLIENTS: readonly (readonly [heading: string, probe: string, isMissi
   ['Command line of NATS', 'nats --version', /not found/],
 ];
 
-/** What is missing on this machine; undefined when nothing is. Rejects when the probe fails for another reason. */
+/**
+ * What is missing on this machine; undefined when nothing is. Rejects when the probe fails for
+ * another reason.
+ */
 async function lackOf(probe: string, isMissing: RegExp, env: NodeJS.ProcessEnv): Promise<string | undefined> {
   try {
     await promisify(execFile)('sh', ['-c', probe], { env, cwd: projectRoot() });

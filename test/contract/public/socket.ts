@@ -32,7 +32,10 @@ export class NatsSocket {
     return nats;
   }
 
-  /** Publishes with `reply.here` to answer to; returns what the server said until it had processed this, or until it closed. */
+  /**
+   * Publishes with `reply.here` to answer to; returns what the server said until it had processed
+   * this, or until it closed.
+   */
   async publish(subject: string, payload: Uint8Array | string, headers: Uint8Array = NO_HEADERS): Promise<string> {
     this.received = '';
     const body = Buffer.concat([headers, Buffer.from(payload)]);
@@ -49,7 +52,10 @@ export class NatsSocket {
     this.socket.destroy();
   }
 
-  /** Waits until the server has said something that matches, or has closed; returns all that it said since the last publish. */
+  /**
+   * Waits until the server has said something that matches, or has closed; returns all that it said
+   * since the last publish.
+   */
   async heard(pattern: RegExp): Promise<string> {
     while (!pattern.test(this.received) && !this.socket.closed) {
       await new Promise<void>((resolve) => {

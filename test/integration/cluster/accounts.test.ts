@@ -1,6 +1,7 @@
 /**
- * Who may do what: each role against each subject, on a real NATS server that `craft nats-config` has configured, for a cluster with an odd
- * name and odd passwords. What is refused, what has no effect, what is answered; and at the end the cluster serves, and all servers agree.
+ * Who may do what: each role against each subject, on a real NATS server that `craft nats-config`
+ * has configured, for a cluster with an odd name and odd passwords. What is refused, what has no
+ * effect, what is answered; and at the end the cluster serves, and all servers agree.
  */
 import { mkdir, readFile, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -133,13 +134,19 @@ it('the sites of the guide have configurations that a NATS server takes', async 
 });
 
 const MARK = 'this-is-forged';
-/** Where a forger wants an answer to go; of some kinds there is a name that nobody has, where nothing else comes. */
+/**
+ * Where a forger wants an answer to go; of some kinds there is a name that nobody has, where
+ * nothing else comes.
+ */
 const FORGED = [
   ...[`${C}.log.s1`, `${C}.log.s9`, `${C}.registered.s4`, `${C}.rpc.s9`],
   ...[`$JS.API.STREAM.PURGE.${LOG}`, '_INBOX_services.x', '_INBOX_jobs.x'],
 ];
 
-/** The subjects in the services' account on which a forgery has arrived so far: one that comes late fails a later test. */
+/**
+ * The subjects in the services' account on which a forgery has arrived so far: one that comes late
+ * fails a later test.
+ */
 function effects(): string[] {
   const isForged = ({ subject, data }: (typeof heard)[number]) =>
     Buffer.from(data).includes(MARK) ||

@@ -1,6 +1,6 @@
 /**
- * What a service says, and how it ends, when its disk, its data or a second copy of it is wrong; and that the others go on meanwhile. On real
- * processes, one for each service.
+ * What a service says, and how it ends, when its disk, its data or a second copy of it is wrong;
+ * and that the others go on meanwhile. On real processes, one for each service.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -21,7 +21,10 @@ import {
 } from '../../harness/index.js';
 import { converged, readDatabase, readMergedLog } from './inspect.js';
 
-/** A file that may not grow further fails a write, like a full disk, only when the signal that comes with it is not deadly. */
+/**
+ * A file that may not grow further fails a write, like a full disk, only when the signal that comes
+ * with it is not deadly.
+ */
 const SURVIVE_LIMIT = ['--import', 'data:text/javascript,process.on("SIGXFSZ",()=>{})'];
 const IN_FLIGHT = 16;
 /** Servers compare every five seconds where they are. */
@@ -64,7 +67,10 @@ async function put(group?: number, size = 1): Promise<number> {
   return index;
 }
 
-/** Commands through whoever leads, some at a time, for as long as `during` takes; every one of them is answered. */
+/**
+ * Commands through whoever leads, some at a time, for as long as `during` takes; every one of them
+ * is answered.
+ */
 async function underLoad(during: () => Promise<void>): Promise<void> {
   let isOver = false;
   const worker = async () => {
@@ -108,7 +114,10 @@ async function logOf(part: string): Promise<Line[]> {
   return text.split('\n').flatMap((line) => (line.startsWith('{') && line.endsWith('}') ? [JSON.parse(line)] : []));
 }
 
-/** The part has ended by itself, with an exit code that a supervisor takes for a failure; the last reason that it gave. */
+/**
+ * The part has ended by itself, with an exit code that a supervisor takes for a failure; the last
+ * reason that it gave.
+ */
 async function reasonOfEnd(part: string): Promise<string> {
   await eventually(`the end of ${part}`, () => test.cluster.pids[part] === undefined, { timeoutMs: 30_000 });
   const fatal = (await logOf(part)).filter(({ level }) => level === FATAL);
@@ -255,7 +264,8 @@ describe.skipIf(process.platform !== 'linux')('a log store that cannot be writte
     for (let n = 0; n < 8; n++) await put(0, 100_000);
     const pid = cluster.pids['s1.replica'];
     await underLoad(async () => {
-      // Nothing may be written behind what is there; and a new segment, which is what mending takes, has no room.
+      // Nothing may be written behind what is there; and a new segment, which is what mending
+      // takes, has no room.
       limitFiles(pid, usedBytes(await readFile(await newestSegment('s1'))));
       await eventually(
         'the others lead',

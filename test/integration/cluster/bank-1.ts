@@ -1,4 +1,7 @@
-/** A bank, version 1: accounts and transfers. Each version has a file of its own, so that its fingerprint stays what it was. */
+/**
+ * A bank, version 1: accounts and transfers. Each version has a file of its own, so that its
+ * fingerprint stays what it was.
+ */
 import { join } from 'node:path';
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';

@@ -1,4 +1,7 @@
-/** A bank, version 2: an account may be overdrawn by its credit (a new column, a changed rule), and a new command charges a fee. */
+/**
+ * A bank, version 2: an account may be overdrawn by its credit (a new column, a changed rule), and
+ * a new command charges a fee.
+ */
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import type { PostgresTransaction } from '../../../services/applier/postgres/drizzle.js';

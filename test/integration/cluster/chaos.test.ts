@@ -1,4 +1,7 @@
-/** Half a minute of chaos on a cluster of NATS nodes: five kinds of faults, registers and a bank that must come out right. */
+/**
+ * Half a minute of chaos on a cluster of NATS nodes: five kinds of faults, registers and a bank
+ * that must come out right.
+ */
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { runChaos } from '../../chaos/chaos-run.js';

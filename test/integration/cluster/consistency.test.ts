@@ -15,8 +15,8 @@ beforeAll(async () => {
 afterAll(() => test?.stop());
 
 /**
- * Closed loop: each of `IN_FLIGHT` loops sends the next command when its last one is answered. Leadership may come home meanwhile; what is
- * refused then is sent again, with its id.
+ * Closed loop: each of `IN_FLIGHT` loops sends the next command when its last one is answered.
+ * Leadership may come home meanwhile; what is refused then is sent again, with its id.
  */
 async function load(craft: CraftClient, client: number, count: number): Promise<CommandReply[]> {
   const replies: CommandReply[] = [];
@@ -73,8 +73,8 @@ describe('10,000 puts from three clients over all leaders', () => {
 
 describe('a cluster without commands', () => {
   it('writes no log entry, closes nothing and publishes nothing', async () => {
-    // Leadership that a busy machine has moved about comes home (each move appends a no-op), and what the load has left
-    // to close is closed; from then on nothing moves.
+    // Leadership that a busy machine has moved about comes home (each move appends a no-op), and
+    // what the load has left to close is closed; from then on nothing moves.
     await eventually(
       'every group led by its preferred server',
       async () => (await test.cluster.waitReady()).join() === test.cluster.servers.join(),

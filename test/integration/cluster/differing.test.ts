@@ -1,6 +1,6 @@
 /**
- * T4 on real processes: a server that differs is found, refuses what is read from it, spreads nothing, and is made whole again, while the
- * others serve all the time.
+ * T4 on real processes: a server that differs is found, refuses what is read from it, spreads
+ * nothing, and is made whole again, while the others serve all the time.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -99,7 +99,10 @@ async function expectRefused(server: string, reason: string): Promise<void> {
   expect(answer.error?.message).toContain(reason);
 }
 
-/** Reads of both kinds: `result` from the servers that are right, refusals from those that are not; these there must be, or not. */
+/**
+ * Reads of both kinds: `result` from the servers that are right, refusals from those that are not;
+ * these there must be, or not.
+ */
 async function expectReads(name: string, input: object, result: unknown, isAnyRefused: boolean): Promise<void> {
   const answers = await readOften(name, input);
   const refused = answers.filter(({ ok }) => !ok);
@@ -295,7 +298,8 @@ describe('a server at which a handler comes to something else, and which leads g
     );
     await expectRefused('s1', 'different outcomes');
     await expectReads('greeted', {}, [{ id: 'first' }], true);
-    // A command through a group that it leads is executed, and what its client hears of it is nothing definite.
+    // A command through a group that it leads is executed, and what its client hears of it is
+    // nothing definite.
     await eventually('every server with the group that it prefers', async () => {
       const led = (await client.status()).flatMap(({ groups }) => groups.filter(({ role }) => role === 'leader'));
       return [0, 1, 2].every((group) => led.some((one) => one.group === group && one.leader === SERVERS[group]));

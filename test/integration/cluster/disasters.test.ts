@@ -1,9 +1,12 @@
 /**
- * What operators and machines do to a cluster: each is told within five seconds, by status and metrics, with what to do; the cluster goes on by
- * itself once it is over, and the databases are equal.
+ * What operators and machines do to a cluster: each is told within five seconds, by status and
+ * metrics, with what to do; the cluster goes on by itself once it is over, and the databases are
+ * equal.
  *
- * Elsewhere: full disks and clocks (answers.test.ts), databases that are replaced (isolation.test.ts), states that differ (differing.test.ts),
- * kill -9 of every part under load (faults.test.ts), NATS servers of a cluster that are restarted one after the other (nats-nodes.test.ts).
+ * Elsewhere: full disks and clocks (answers.test.ts), databases that are replaced
+ * (isolation.test.ts), states that differ (differing.test.ts), kill -9 of every part under load
+ * (faults.test.ts), NATS servers of a cluster that are restarted one after the other
+ * (nats-nodes.test.ts).
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -92,7 +95,10 @@ interface Told {
   readonly remedy: RegExp;
 }
 
-/** By the status, as `craft status` prints it, and by the metrics. `condition`: with its service, for example `merger publish`. */
+/**
+ * By the status, as `craft status` prints it, and by the metrics. `condition`: with its service,
+ * for example `merger publish`.
+ */
 async function expectTold({ by, condition, why, remedy }: Told): Promise<void> {
   const [service = '', code = ''] = condition.split(' ');
   await eventually(

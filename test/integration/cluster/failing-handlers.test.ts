@@ -1,4 +1,7 @@
-/** Handlers that fail, on three servers under load: every command is answered, all later ones work, and the servers stay equal. */
+/**
+ * Handlers that fail, on three servers under load: every command is answered, all later ones work,
+ * and the servers stay equal.
+ */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import postgres from 'postgres';
@@ -64,7 +67,8 @@ it('answers every command within five seconds, and leaves equal servers', async 
   let puts = 0;
   let isOver = false;
   const slowest = { name: '', ms: 0 };
-  // A group may be between two leaders: large statements keep the servers' processes busy. Such a refusal is definite, and is tried again.
+  // A group may be between two leaders: large statements keep the servers' processes busy. Such a
+  // refusal is definite, and is tried again.
   const ask = async (subject: string, input: object, id: string) => {
     const startMs = performance.now();
     const body = await eventually(

@@ -1,4 +1,7 @@
-/** kill -9 of every kind of part under load: nothing acknowledged is lost, nothing is doubled, nobody diverges (T8, T9). */
+/**
+ * kill -9 of every kind of part under load: nothing acknowledged is lost, nothing is doubled,
+ * nobody diverges (T8, T9).
+ */
 
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -12,7 +15,10 @@ const LEADERS_MS_MAX = 5_000;
 
 let test: TestCluster;
 let client: CraftClient;
-/** What was acknowledged, over all tests of this file: key -> merged index. Every key is written exactly once. */
+/**
+ * What was acknowledged, over all tests of this file: key -> merged index. Every key is written
+ * exactly once.
+ */
 const acknowledged = new Map<string, number>();
 
 beforeAll(async () => {
@@ -25,8 +31,9 @@ afterAll(async () => {
 });
 
 /**
- * Commands at a steady rate for as long as `during` takes; each is retried with its id until it is answered. `kv.put` with
- * ifVersion 0 and a key of its own: executed twice it would be rejected, so a doubled command shows.
+ * Commands at a steady rate for as long as `during` takes; each is retried with its id until it is
+ * answered. `kv.put` with ifVersion 0 and a key of its own: executed twice it would be rejected, so
+ * a doubled command shows.
  */
 async function underLoad(name: string, during: () => Promise<void>): Promise<void> {
   const answers: Promise<void>[] = [];

@@ -81,7 +81,8 @@ describe('a NATS server that takes smaller messages than before', () => {
     const { nats } = test.cluster.pids;
     if (nats === undefined) throw new Error('NATS does not run');
     process.kill(nats, 'SIGHUP');
-    // Together they are more than one message carries, at every leader, until all of them are cut off and know it.
+    // Together they are more than one message carries, at every leader, until all of them are cut
+    // off and know it.
     await eventually(
       'a refusal of what does not fit',
       async () => {

@@ -1,4 +1,7 @@
-/** Clients of a real cluster whose leaders are killed see one register a key (T6, T7, T8), and the servers agree in the end. */
+/**
+ * Clients of a real cluster whose leaders are killed see one register a key (T6, T7, T8), and the
+ * servers agree in the end.
+ */
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { runRegisters } from '../../chaos/register-run.js';

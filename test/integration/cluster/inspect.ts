@@ -44,7 +44,10 @@ export async function sumOfVersions(url: string): Promise<number> {
   }
 }
 
-/** Waits until every server's database is at the same place, at least `mergedIndex`, and returns them. */
+/**
+ * Waits until every server's database is at the same place, at least `mergedIndex`, and returns
+ * them.
+ */
 export function converged(cluster: LocalCluster, mergedIndex: number, timeoutMs = 30_000): Promise<Database[]> {
   return eventually(
     `all databases at one place from ${mergedIndex} on`,
@@ -63,7 +66,10 @@ export interface MergedLog {
   readonly checksum: string;
 }
 
-/** The whole merged log of one server, read from its stream as soon as that has everything that the database has. */
+/**
+ * The whole merged log of one server, read from its stream as soon as that has everything that the
+ * database has.
+ */
 export async function readMergedLog(cluster: LocalCluster, server: string): Promise<MergedLog> {
   const connection = await connect(natsAddress(cluster.natsUrl));
   try {

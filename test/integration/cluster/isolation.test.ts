@@ -1,4 +1,7 @@
-/** What an applier cannot do without is gone: the replica of its server serves on, and the applier comes back by itself. One process a server. */
+/**
+ * What an applier cannot do without is gone: the replica of its server serves on, and the applier
+ * comes back by itself. One process a server.
+ */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import postgres from 'postgres';

@@ -1,4 +1,7 @@
-/** A cluster whose replicas keep their logs in JetStream: it applies commands, and forgets nothing when a replica or NATS itself is killed. */
+/**
+ * A cluster whose replicas keep their logs in JetStream: it applies commands, and forgets nothing
+ * when a replica or NATS itself is killed.
+ */
 
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from 'nats';
@@ -26,7 +29,10 @@ afterAll(async () => {
   await test?.stop();
 });
 
-/** Writes keys of this name, some at a time; calls `midway` when half of them are answered. Executed twice, one would be rejected. */
+/**
+ * Writes keys of this name, some at a time; calls `midway` when half of them are answered. Executed
+ * twice, one would be rejected.
+ */
 async function write(name: string, midway: () => Promise<void> = async () => undefined): Promise<void> {
   let next = 0;
   let answered = 0;

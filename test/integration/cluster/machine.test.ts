@@ -1,6 +1,7 @@
 /**
- * T12 on real processes: a bank goes from version 1 to version 2 under load, server by server, with a kill -9 in the middle; then servers come from
- * nothing, from an emptied database and from a backup of version 1; a migration that fails leaves everything as it was; two builds of one
+ * T12 on real processes: a bank goes from version 1 to version 2 under load, server by server, with
+ * a kill -9 in the middle; then servers come from nothing, from an emptied database and from a
+ * backup of version 1; a migration that fails leaves everything as it was; two builds of one
  * version are told.
  */
 import { writeFile } from 'node:fs/promises';
@@ -60,7 +61,10 @@ async function versions(): Promise<[number, ...number[]][]> {
   return lines.map(({ version = 0, loaded = [] }) => [version, ...loaded.map((one) => one.version)]);
 }
 
-/** A server that was just started has not said yet what it has loaded; a switch is refused until then. */
+/**
+ * A server that was just started has not said yet what it has loaded; a switch is refused until
+ * then.
+ */
 function untilLoaded(server: string, wanted: number) {
   return eventually(
     `${server} has loaded version ${wanted}`,

@@ -1,4 +1,7 @@
-/** T11 on real processes, under load: three servers become five, a dead leader is taken out, and what would lose the quorum is refused. */
+/**
+ * T11 on real processes, under load: three servers become five, a dead leader is taken out, and
+ * what would lose the quorum is refused.
+ */
 import { connect, type NatsConnection } from 'nats';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { MembersAdmin } from '../../../services/cli/members.js';
@@ -30,7 +33,10 @@ function adminOf(timeoutMs = 90_000): MembersAdmin {
   return new MembersAdmin({ connection, subjects, groups: cluster.groups, timeoutMs, print: () => undefined });
 }
 
-/** Commands, eight at a time, for as long as `during` takes: each key once, so a doubled command would be rejected. */
+/**
+ * Commands, eight at a time, for as long as `during` takes: each key once, so a doubled command
+ * would be rejected.
+ */
 async function underLoad(during: () => Promise<void>): Promise<void> {
   let isOver = false;
   const worker = async () => {

@@ -1,4 +1,7 @@
-/** A state machine that breaks the rules: what its command answers depends on the server that executes it. */
+/**
+ * A state machine that breaks the rules: what its command answers depends on the server that
+ * executes it.
+ */
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import type { PostgresTransaction } from '../../../services/applier/postgres/drizzle.js';

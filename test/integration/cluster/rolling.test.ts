@@ -1,4 +1,7 @@
-/** A rolling restart with SIGTERM under load: leadership moves before its server goes, so no command fails (dissertation, section 3.10). */
+/**
+ * A rolling restart with SIGTERM under load: leadership moves before its server goes, so no command
+ * fails (dissertation, section 3.10).
+ */
 import { connect, NoRespondersError } from 'nats';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type CraftClient, connectCraft } from '../../../shared/client/index.js';

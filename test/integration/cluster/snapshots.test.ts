@@ -1,6 +1,7 @@
 /**
- * T10 on real processes: logs and streams stay bounded by themselves, and whatever is lost of one server comes back by itself while the
- * others serve: a long absence, the merged-log stream, the database, the log store (as a new server).
+ * T10 on real processes: logs and streams stay bounded by themselves, and whatever is lost of one
+ * server comes back by itself while the others serve: a long absence, the merged-log stream, the
+ * database, the log store (as a new server).
  */
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -48,8 +49,9 @@ async function overwrite(count: number): Promise<number> {
 }
 
 /**
- * Overwrites until `isReached`; the merged index of the last command. Commands of one turn come to one group together, and a log drops only what
- * the newest snapshot but one covers: how many commands that takes is a matter of chance.
+ * Overwrites until `isReached`; the merged index of the last command. Commands of one turn come to
+ * one group together, and a log drops only what the newest snapshot but one covers: how many
+ * commands that takes is a matter of chance.
  */
 async function overwriteUntil(what: string, isReached: () => Promise<boolean>): Promise<number> {
   let last = 0;
@@ -221,7 +223,8 @@ describe('a file of the old cluster, restored in a new one', () => {
       await writeFile(`${file}.other`, Buffer.from(altered, 'latin1'));
       await expect(restore(`${file}.other`, true)).rejects.toMatchObject({ code: 'REJECTED' });
     }
-    // Asked for by hand, past what the command line looks at: by the server, and at its place in the log.
+    // Asked for by hand, past what the command line looks at: by the server, and at its place in
+    // the log.
     const ask = (subject: string, request: object) =>
       theirs.connection.request(subject, JSON.stringify(request), { timeout: 30_000 }).then((reply) => reply.json());
     const subjects = new Subjects(other.cluster.cluster);

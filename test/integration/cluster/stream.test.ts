@@ -1,6 +1,7 @@
 /**
- * A merged-log stream that lost what its applier still needs, on an idle cluster of one server: nothing else has it but the groups' logs, and no
- * new command comes that would show the loss (T10).
+ * A merged-log stream that lost what its applier still needs, on an idle cluster of one server:
+ * nothing else has it but the groups' logs, and no new command comes that would show the loss
+ * (T10).
  */
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from 'nats';
@@ -38,7 +39,9 @@ async function version(): Promise<number> {
   }
 }
 
-/** While the applier is away ten commands are committed and merged; then the stream loses messages. */
+/**
+ * While the applier is away ten commands are committed and merged; then the stream loses messages.
+ */
 async function loseWhileBehind(seqOf: (last: number) => number): Promise<void> {
   await put(10, 'applied');
   await test.cluster.kill('s1.applier');

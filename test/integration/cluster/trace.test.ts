@@ -1,4 +1,7 @@
-/** Traces of single commands and reads, over real OTLP: from the client's span to the databases of all servers. */
+/**
+ * Traces of single commands and reads, over real OTLP: from the client's span to the databases of
+ * all servers.
+ */
 import { randomBytes } from 'node:crypto';
 import { connect, createInbox, headers } from 'nats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -247,7 +250,8 @@ describe('a sampled command', () => {
     const before = receiver.spans.length;
     await put('00-0af7651916cd43dd8448eb211c80319d-b7ad6b7169203332-00');
     await put();
-    // A sampled one afterwards: what comes before it in every exporter's queue has been sent by then.
+    // A sampled one afterwards: what comes before it in every exporter's queue has been sent by
+    // then.
     const last = '0af7651916cd43dd8448eb211c80319e';
     await put(`00-${last}-${CLIENT_SPAN_ID}-01`);
     await whole(last);

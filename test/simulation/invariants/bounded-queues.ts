@@ -1,4 +1,7 @@
-/** Bounded queues: whatever waits anywhere has a bound that does not depend on how long a fault lasts. */
+/**
+ * Bounded queues: whatever waits anywhere has a bound that does not depend on how long a fault
+ * lasts.
+ */
 import type { ReplicaCore } from '../../../services/replica/core/server.js';
 import type { SimulatedCommand } from '../replica.js';
 import type { SimulatedServer } from '../server.js';

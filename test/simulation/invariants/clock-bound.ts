@@ -1,6 +1,6 @@
 /**
- * Clock guard: while most clocks are right nothing is committed with a timestamp far in the future, whatever the clock of its
- * leader shows.
+ * Clock guard: while most clocks are right nothing is committed with a timestamp far in the future,
+ * whatever the clock of its leader shows.
  */
 import type { GroupId, LogEntry } from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
@@ -24,7 +24,8 @@ export class ClockBound implements Invariant {
   onCommitted(_: SimulatedServer, group: GroupId, entry: LogEntry, __: Group, isFirst: boolean): void {
     if (this.world.queue.nowUs < this.world.clocksMixedUntilUs) return;
     const { servers, core } = this.world.options;
-    // One clock has nobody to compare itself with; of five, two wrong ones and one that hears nobody else are a quorum.
+    // One clock has nobody to compare itself with; of five, two wrong ones and one that hears
+    // nobody else are a quorum.
     if (!isFirst || servers < 3 || servers > 4) return;
     const most = this.world.queue.nowUs + core.clockOffsetUsMax + core.promiseWindowUs + CLOCK_OFFSET_US_MAX + SLACK_US;
     const ahead = entry.timestamp - EPOCH_US;

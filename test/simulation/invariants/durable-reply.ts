@@ -1,4 +1,7 @@
-/** A follower's success says only what is on its disk, and so does the promise beside it (Raft section 5.3, T2). */
+/**
+ * A follower's success says only what is on its disk, and so does the promise beside it (Raft
+ * section 5.3, T2).
+ */
 import type { Message } from '../../../shared/raft/message.js';
 import type { Ledger } from '../ledger.js';
 import type { SimulatedServer } from '../server.js';

@@ -1,4 +1,6 @@
-/** All invariants, in the order in which they are asked: the earlier one says more about a cause. */
+/**
+ * All invariants, in the order in which they are asked: the earlier one says more about a cause.
+ */
 import { BoundedQueues } from './bounded-queues.js';
 import { ClockBound } from './clock-bound.js';
 import { DurableReply } from './durable-reply.js';

@@ -1,4 +1,6 @@
-/** What an invariant may be told of; each file here has one, which takes the hooks that it needs. */
+/**
+ * What an invariant may be told of; each file here has one, which takes the hooks that it needs.
+ */
 import type { Acknowledgement, CommandRefusal, Placed } from '../../../services/replica/core/effect.js';
 import type { ReplicaCore } from '../../../services/replica/core/server.js';
 import type { Applied, MergedCommand } from '../../../shared/engine/port.js';
@@ -20,12 +22,17 @@ export interface Invariant {
   onCreated?(server: SimulatedServer, group: GroupId, created: Created): void;
   /** An entry is in the log (in memory) of a server. */
   onAppended?(server: SimulatedServer, group: GroupId, entry: LogEntry, created: Created): void;
-  /** A server has dropped everything from `from` on. `wasLeading`: it has led without a break since before. */
+  /**
+   * A server has dropped everything from `from` on. `wasLeading`: it has led without a break since
+   * before.
+   */
   onTruncated?(server: SimulatedServer, group: GroupId, from: Index, wasLeading: boolean): void;
   /** A snapshot covers more of a server's log than before (T10). */
   onBase?(server: SimulatedServer, group: GroupId, core: Group): void;
   onLeader?(server: SimulatedServer, group: GroupId, core: Group): void;
-  /** The commit index of a server has passed an entry; `isFirst`: nobody had committed it before. */
+  /**
+   * The commit index of a server has passed an entry; `isFirst`: nobody had committed it before.
+   */
   onCommitted?(server: SimulatedServer, group: GroupId, entry: LogEntry, core: Group, isFirst: boolean): void;
   /** Commit index or watermark of a server has moved, or it has just started. */
   onMoved?(server: SimulatedServer, group: GroupId, core: Group): void;

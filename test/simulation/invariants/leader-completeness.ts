@@ -1,4 +1,7 @@
-/** Leader completeness: what was committed in a term is in the log of every leader of a later term (Raft figure 3). */
+/**
+ * Leader completeness: what was committed in a term is in the log of every leader of a later term
+ * (Raft figure 3).
+ */
 import type { GroupId, LogEntry } from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
 import type { Ledger } from '../ledger.js';

@@ -1,6 +1,7 @@
 /**
- * Log matching: entries with the same index and term are the same, and so is everything before them (Raft figure 3). By
- * induction it is enough to compare each entry, and the term of the one before it, with what the leader made.
+ * Log matching: entries with the same index and term are the same, and so is everything before them
+ * (Raft figure 3). By induction it is enough to compare each entry, and the term of the one before
+ * it, with what the leader made.
  */
 import type { GroupId, LogEntry } from '../../../shared/raft/entry.js';
 import type { Created, Ledger } from '../ledger.js';

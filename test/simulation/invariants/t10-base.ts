@@ -1,4 +1,7 @@
-/** T10: a log begins after something that is committed, and knows exactly what it was; everything before is in a state machine. */
+/**
+ * T10: a log begins after something that is committed, and knows exactly what it was; everything
+ * before is in a state machine.
+ */
 import type { GroupId } from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
 import type { Ledger } from '../ledger.js';

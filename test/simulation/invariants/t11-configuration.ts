@@ -1,4 +1,7 @@
-/** T11: the configuration in force at a server is that of the newest configuration entry in its log, committed or not. */
+/**
+ * T11: the configuration in force at a server is that of the newest configuration entry in its log,
+ * committed or not.
+ */
 import { EntryKind, type GroupId, type LogEntry } from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
 import type { Created, Ledger } from '../ledger.js';

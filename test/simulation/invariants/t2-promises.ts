@@ -1,6 +1,6 @@
 /**
- * T2: once a quorum has promised a claim (c, i) of a term, every entry of that term behind i, and every entry of a later
- * term, has a timestamp above c.
+ * T2: once a quorum has promised a claim (c, i) of a term, every entry of that term behind i, and
+ * every entry of a later term, has a timestamp above c.
  */
 import type { GroupId } from '../../../shared/raft/entry.js';
 import type { Closed, Message } from '../../../shared/raft/message.js';
@@ -10,7 +10,9 @@ import { hold, type Invariant, type Surroundings } from './invariant.js';
 
 interface TermClaims {
   readonly term: number;
-  /** In order of their timestamps; those below the newest that a quorum has promised are dropped. */
+  /**
+   * In order of their timestamps; those below the newest that a quorum has promised are dropped.
+   */
   claims: Closed[];
   /** What each server has told its leader. */
   readonly told: Map<string, number>;
@@ -29,7 +31,8 @@ export class Promises implements Invariant {
     const { groups, servers, spares } = world.options;
     this.byGroup = Array.from({ length: groups }, () => []);
     this.firstOfTerm = Array.from({ length: groups }, () => new Map());
-    // With members that change, what a quorum was is not told by the messages; T3 looks at what comes of it.
+    // With members that change, what a quorum was is not told by the messages; T3 looks at what
+    // comes of it.
     this.quorum = spares > 0 ? Number.POSITIVE_INFINITY : (servers >> 1) + 1;
   }
 

@@ -1,4 +1,7 @@
-/** T3: a closed timestamp that counts anywhere is below the durable promise limit of a quorum, so no crash can undo it. */
+/**
+ * T3: a closed timestamp that counts anywhere is below the durable promise limit of a quorum, so no
+ * crash can undo it.
+ */
 import type { GroupId } from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
 import type { GroupState } from '../../../shared/raft/state.js';

@@ -1,6 +1,6 @@
 /**
- * T3: no server ever has a watermark at or above an entry that is not in its committed prefix and is, or later becomes,
- * committed. So no server merges past an entry that is still to come.
+ * T3: no server ever has a watermark at or above an entry that is not in its committed prefix and
+ * is, or later becomes, committed. So no server merges past an entry that is still to come.
  */
 import type { GroupId, LogEntry } from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';

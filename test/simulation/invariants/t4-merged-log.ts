@@ -1,6 +1,6 @@
 /**
- * T4: the merged logs are prefixes of one another with equal checksums, ordered by (timestamp, group), without a hole: at the
- * end they are all committed commands.
+ * T4: the merged logs are prefixes of one another with equal checksums, ordered by (timestamp,
+ * group), without a hole: at the end they are all committed commands.
  */
 import { RunningChecksum } from '../../../shared/merge/checksum.js';
 import type { MergedRun } from '../../../shared/merge/merge.js';

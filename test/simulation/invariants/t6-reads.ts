@@ -1,4 +1,7 @@
-/** T6: a linearizable read, at any server, sees every write that was acknowledged, at any level, before it began, and whatever a read before it saw. */
+/**
+ * T6: a linearizable read, at any server, sees every write that was acknowledged, at any level,
+ * before it began, and whatever a read before it saw.
+ */
 import type { Acknowledgement } from '../../../services/replica/core/effect.js';
 import type { Acknowledged, Operation, ReadResult } from '../clients.js';
 import { placeOf } from '../world.js';

@@ -1,4 +1,7 @@
-/** T7: what was acknowledged is committed, and what is said to be final is merged where it was said to be. */
+/**
+ * T7: what was acknowledged is committed, and what is said to be final is merged where it was said
+ * to be.
+ */
 import type { Acknowledgement, Placed } from '../../../services/replica/core/effect.js';
 import type { GroupId } from '../../../shared/raft/entry.js';
 import type { Acknowledged, Operation } from '../clients.js';

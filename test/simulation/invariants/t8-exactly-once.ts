@@ -1,6 +1,6 @@
 /**
- * T8: each id takes effect at most once and at its first place in the merged log, on every server with the same outcome; each
- * acknowledged one exactly once.
+ * T8: each id takes effect at most once and at its first place in the merged log, on every server
+ * with the same outcome; each acknowledged one exactly once.
  */
 import type { Acknowledgement } from '../../../services/replica/core/effect.js';
 import { MemoryEngine } from '../../../shared/engine/memory.js';
@@ -32,7 +32,10 @@ export class ExactlyOnce implements Invariant {
     this.ledger = ledger;
   }
 
-  /** Says for each place of the merged log, as far as that is known, where its command is to take effect. */
+  /**
+   * Says for each place of the merged log, as far as that is known, where its command is to take
+   * effect.
+   */
   private learn(): void {
     for (; this.merged < this.ledger.merged.length; this.merged++) {
       const mergedIndex = this.merged + 1;

@@ -24,7 +24,9 @@ function entry(index: number, [name, payload]: Command): LogEntry {
   return { index, term: 1, timestamp: index, kind: command, bytes: encodeEntry(1, index, command, body) };
 }
 
-/** A core of server s1 that has been given these commands, and what it has wanted done since then. */
+/**
+ * A core of server s1 that has been given these commands, and what it has wanted done since then.
+ */
 function given(
   commands: readonly Command[],
   divergence?: string,

@@ -1,4 +1,7 @@
-/** The applier's queue: nothing skipped, nothing twice, whatever the borders of the stream's messages (T8). */
+/**
+ * The applier's queue: nothing skipped, nothing twice, whatever the borders of the stream's
+ * messages (T8).
+ */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ApplyQueue, LogMismatchError } from '../../../services/applier/core/queue.js';
@@ -80,7 +83,8 @@ describe('ApplyQueue', () => {
           expect(queue.offer(run)).toBe('taken');
           taken.push(...drain(queue));
         }
-        // The stream lost a tail of unknown length: the merger wrote it again from an earlier place, in other pieces.
+        // The stream lost a tail of unknown length: the merger wrote it again from an earlier
+        // place, in other pieces.
         const from = first[Math.floor(Math.min(lost, first.length) / 2) - 1]?.after ?? mergeStart(1);
         for (const run of messages(after, from)) queue.offer(run);
         taken.push(...drain(queue));

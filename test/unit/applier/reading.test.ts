@@ -56,7 +56,10 @@ function place(nowMs: number, firstMergedIndex: number | undefined): number {
   return seek.id;
 }
 
-/** Placed at the beginning of a log, and told that the stream has no more than this: from now on it follows. */
+/**
+ * Placed at the beginning of a log, and told that the stream has no more than this: from now on it
+ * follows.
+ */
 function followFrom(nowMs: number, runs: readonly MergedRun[] = []): number {
   const id = place(nowMs, 1);
   reading.ask();

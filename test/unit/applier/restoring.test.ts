@@ -1,4 +1,7 @@
-/** A file in place of the whole state, as a command in the log (T10): once, at its place, the same at every server. */
+/**
+ * A file in place of the whole state, as a command in the log (T10): once, at its place, the same
+ * at every server.
+ */
 import { expect, it } from 'vitest';
 import { restoringOf } from '../../../services/applier/core/restoring.js';
 import { applyRestoring } from '../../../services/applier/restoring.js';

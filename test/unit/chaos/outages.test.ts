@@ -1,4 +1,6 @@
-/** Gaps around faults: those that begin while a fault lasts count, however long after it they end. */
+/**
+ * Gaps around faults: those that begin while a fault lasts count, however long after it they end.
+ */
 import { expect, it } from 'vitest';
 import { longestGap, medianAndWorst, outages } from '../../chaos/outages.js';
 

@@ -1,4 +1,7 @@
-/** The proxy passes bytes on, holds them back in either direction, and gives them back in their order. */
+/**
+ * The proxy passes bytes on, holds them back in either direction, and gives them back in their
+ * order.
+ */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, expect, it } from 'vitest';

@@ -1,4 +1,7 @@
-/** What `craft doctor` finds in facts, and how it says so. That the facts are those of real servers: test/integration/doctor.test.ts. */
+/**
+ * What `craft doctor` finds in facts, and how it says so. That the facts are those of real servers:
+ * test/integration/doctor.test.ts.
+ */
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,7 @@
-/** What `craft nats-config` writes. That a NATS server takes it, and what it allows: test/integration/cluster/accounts.test.ts. */
+/**
+ * What `craft nats-config` writes. That a NATS server takes it, and what it allows:
+ * test/integration/cluster/accounts.test.ts.
+ */
 import { mkdir, readdir, readFile, readlink, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import bcrypt from 'bcryptjs';

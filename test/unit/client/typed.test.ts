@@ -1,6 +1,6 @@
 /**
- * What the compiler knows of the cluster's state machine. The types are checked when this file is compiled (`npm run types`); each line below
- * `@ts-expect-error` must not compile.
+ * What the compiler knows of the cluster's state machine. The types are checked when this file is
+ * compiled (`npm run types`); each line below `@ts-expect-error` must not compile.
  */
 import { expect, expectTypeOf, it } from 'vitest';
 import { z } from 'zod';

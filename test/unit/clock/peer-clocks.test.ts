@@ -8,7 +8,10 @@ const NOW = 1_790_000_000_000_000;
 const NOTHING = { messages: [], barrierAsks: [], barrierAnswers: [], closeUpTo: 0 };
 const LATENCY_MS = 1;
 
-/** A server with a wall clock that can be set and a monotonic one that began at `bornMs` when the test's time was 0. */
+/**
+ * A server with a wall clock that can be set and a monotonic one that began at `bornMs` when the
+ * test's time was 0.
+ */
 class Machine {
   offsetUs = 0;
   readonly guard = new ClockGuard({ offsetUsMax: 500_000, promiseWindowUs: 250_000 });
@@ -21,7 +24,10 @@ class Machine {
     this.peerClocks = new PeerClocks(name, 1, this.guard);
   }
 
-  /** Sends an envelope at the given time (milliseconds); it arrives a millisecond later, or when the test says. */
+  /**
+   * Sends an envelope at the given time (milliseconds); it arrives a millisecond later, or when the
+   * test says.
+   */
   send(to: Machine, atMs: number, arrivesMs = atMs + LATENCY_MS): void {
     const envelope = this.peerClocks.wrap(to.name, NOTHING, this.physical(atMs), this.bornMs + atMs);
     to.guard.advance(to.physical(arrivesMs), to.bornMs + arrivesMs);

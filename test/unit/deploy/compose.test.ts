@@ -1,6 +1,7 @@
 /**
- * The compose file against the configuration that the services read, the files that it names, and what deploy/prepare.mjs writes. It is not run here; its
- * image is built and started by test/integration/image.test.ts.
+ * The compose file against the configuration that the services read, the files that it names, and
+ * what deploy/prepare.mjs writes. It is not run here; its image is built and started by
+ * test/integration/image.test.ts.
  */
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -90,7 +91,10 @@ function secretOf(name: string, target: string): string {
   return readFileSync(join(secrets.path, file), 'utf8');
 }
 
-/** What a process sees: its image's variables, those of compose, and those of the files that its entry point reads. */
+/**
+ * What a process sees: its image's variables, those of compose, and those of the files that its
+ * entry point reads.
+ */
 function environmentOf(name: string): Record<string, string> {
   return {
     ...variablesOf(secretOf(name, 'nats.env')),

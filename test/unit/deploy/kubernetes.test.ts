@@ -1,6 +1,7 @@
 /**
- * The manifests against each other, against the configuration that the services read, and against what `prepare.mjs` writes: every name, label,
- * port and key that one of them refers to is there. No cluster is asked.
+ * The manifests against each other, against the configuration that the services read, and against
+ * what `prepare.mjs` writes: every name, label, port and key that one of them refers to is there.
+ * No cluster is asked.
  */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -133,7 +134,10 @@ const manifest = z
   .refine(({ apiVersion, kind }) => apiVersion === API_VERSIONS[kind], 'another version');
 type Manifest = z.output<typeof manifest>;
 
-/** Everything that a kustomization brings, as kustomize reads it; and the files of its generators, by name. */
+/**
+ * Everything that a kustomization brings, as kustomize reads it; and the files of its generators,
+ * by name.
+ */
 function load(path: string): { manifests: Manifest[]; files: Map<string, Map<string, string>> } {
   const { resources, configMapGenerator, secretGenerator } = kustomization.parse(
     parse(read(`${path}/kustomization.yaml`)),
@@ -372,7 +376,8 @@ describe('deploy/kubernetes', () => {
     expect(secondsOf(postgres)).toBe(30 * 60);
     expect(nats?.spec['minReadySeconds']).toBe(10);
     const asked = nats && containerOf(nats);
-    // All of its health, streams included, at the start alone: a server that runs is not ended because a stream lags.
+    // All of its health, streams included, at the start alone: a server that runs is not ended
+    // because a stream lags.
     expect(asked?.startupProbe?.exec?.command.at(-1)).toMatch(/\/healthz$/);
     expect(asked?.livenessProbe?.exec?.command.at(-1)).toMatch(/\/healthz\?js-enabled-only=true$/);
   });

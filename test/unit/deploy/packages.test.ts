@@ -1,4 +1,7 @@
-/** The two packages agree. That they work when they are installed is shown by test/integration/packages.test.ts. */
+/**
+ * The two packages agree. That they work when they are installed is shown by
+ * test/integration/packages.test.ts.
+ */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';

@@ -1,4 +1,6 @@
-/** When a cluster is ready: every group has a leader that all of the servers in question agree on. */
+/**
+ * When a cluster is ready: every group has a leader that all of the servers in question agree on.
+ */
 import { expect, it } from 'vitest';
 import { agreement } from '../../../deploy/local/readiness.js';
 import type { ServerStatus } from '../../../shared/client/index.js';

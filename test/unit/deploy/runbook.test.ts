@@ -1,4 +1,7 @@
-/** The runbook of deploy/README.md leads from a symptom to every condition and every alert that there is, and to no other. */
+/**
+ * The runbook of deploy/README.md leads from a symptom to every condition and every alert that
+ * there is, and to no other.
+ */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';

@@ -107,7 +107,10 @@ describe('looking for nats-server', () => {
   });
 });
 
-/** Serves one release the way the real place does: a redirect to the newest tag, archives, checksums. */
+/**
+ * Serves one release the way the real place does: a redirect to the newest tag, archives,
+ * checksums.
+ */
 class ReleaseServer {
   readonly files = new Map<string, Buffer>();
   private constructor(private readonly server: Server) {}

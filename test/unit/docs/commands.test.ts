@@ -1,6 +1,7 @@
 /**
- * Every command of every `sh` block is there: scripts of npm, commands of craft, programs, files and options. test/README.md, "Commands of the
- * pages", lists the blocks that also run, with where, and why the others do not.
+ * Every command of every `sh` block is there: scripts of npm, commands of craft, programs, files
+ * and options. test/README.md, "Commands of the pages", lists the blocks that also run, with where,
+ * and why the others do not.
  */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -1,4 +1,7 @@
-/** Every relative link and every anchor of every page leads somewhere: in the project, and in the package. */
+/**
+ * Every relative link and every anchor of every page leads somewhere: in the project, and in the
+ * package.
+ */
 import { existsSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from 'vitest';

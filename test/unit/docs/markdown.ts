@@ -1,6 +1,12 @@
-/** What a page of Markdown links to, and what it can be linked at. Covers what this project's pages use. Pure. */
+/**
+ * What a page of Markdown links to, and what it can be linked at. Covers what this project's pages
+ * use. Pure.
+ */
 
-/** The text without fenced blocks and code in lines: what looks like a link or a heading there is none. */
+/**
+ * The text without fenced blocks and code in lines: what looks like a link or a heading there is
+ * none.
+ */
 function prose(markdown: string): string {
   return markdown
     .replaceAll(/^( *)```[\s\S]*?^\1```$/gm, '')

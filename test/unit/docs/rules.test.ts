@@ -1,4 +1,7 @@
-/** The table of rules in ARCHITECTURE.md: each rule names what enforces it and what would fail; each test of a rule has its row. */
+/**
+ * The table of rules in ARCHITECTURE.md: each rule names what enforces it and what would fail; each
+ * test of a rule has its row.
+ */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';

@@ -1,4 +1,6 @@
-/** What a leader lets into the log: commands of the version in force, as far as it is known (T12). */
+/**
+ * What a leader lets into the log: commands of the version in force, as far as it is known (T12).
+ */
 import { expect, it } from 'vitest';
 import { z } from 'zod';
 import { Admission } from '../../../shared/engine/admission.js';

@@ -1,6 +1,6 @@
 /**
- * What the compiler knows of a machine that `defineMachine` has typed. The types are checked when this file is compiled (`npm run types`);
- * each line below `@ts-expect-error` must not compile.
+ * What the compiler knows of a machine that `defineMachine` has typed. The types are checked when
+ * this file is compiled (`npm run types`); each line below `@ts-expect-error` must not compile.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { expect, expectTypeOf, it } from 'vitest';

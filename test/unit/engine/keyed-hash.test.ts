@@ -2,7 +2,10 @@
 import { expect, it } from 'vitest';
 import { KeyedHash } from '../../../services/applier/postgres/keyed-hash.js';
 
-/** Key 00 01 .. 07 and input 00 01 .. as in vectors_hsip64 of the reference code (github.com/veorq/SipHash), of lengths that UTF-16 has. */
+/**
+ * Key 00 01 .. 07 and input 00 01 .. as in vectors_hsip64 of the reference code
+ * (github.com/veorq/SipHash), of lengths that UTF-16 has.
+ */
 it.each([
   ['', '218d1f59b9b83cc8'],
   ['\u0100', '064f39ef7c50eb57'],

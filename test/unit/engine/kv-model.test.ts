@@ -1,4 +1,7 @@
-/** The key-value machine against the plainest model of it that there is: a dictionary, a list, one command after the other. */
+/**
+ * The key-value machine against the plainest model of it that there is: a dictionary, a list, one
+ * command after the other.
+ */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { MemoryEngine } from '../../../shared/engine/memory.js';

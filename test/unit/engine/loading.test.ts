@@ -1,4 +1,7 @@
-/** A state machine's module: which versions it has, what is refused, and when two builds have the same fingerprint. */
+/**
+ * A state machine's module: which versions it has, what is refused, and when two builds have the
+ * same fingerprint.
+ */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';

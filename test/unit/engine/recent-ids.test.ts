@@ -1,4 +1,7 @@
-/** The ids in the window (T8): none that counts is ever missed, few others are found, and what they take is known. */
+/**
+ * The ids in the window (T8): none that counts is ever missed, few others are found, and what they
+ * take is known.
+ */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { RecentIds } from '../../../services/applier/postgres/recent-ids.js';

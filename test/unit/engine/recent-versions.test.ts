@@ -1,4 +1,7 @@
-/** What the Postgres engine remembers of keys: never an older version than the last one that it was told, and no more than its bound. */
+/**
+ * What the Postgres engine remembers of keys: never an older version than the last one that it was
+ * told, and no more than its bound.
+ */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { RecentVersions } from '../../../services/applier/postgres/recent-versions.js';

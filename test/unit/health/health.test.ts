@@ -1,4 +1,7 @@
-/** The health model: what is reported and watched becomes conditions with a time, a reason and a remedy. */
+/**
+ * The health model: what is reported and watched becomes conditions with a time, a reason and a
+ * remedy.
+ */
 import { describe, expect, it } from 'vitest';
 import { CONDITIONS, remedyOf } from '../../../shared/health/conditions.js';
 import { Lasting, messageOf, ProcessHealth, ServiceHealth, STUCK_MS } from '../../../shared/health/health.js';

@@ -1,6 +1,7 @@
 /**
- * The checker's question answered in the plainest way: every order of every subset of the operations of one key. Shares
- * nothing with the checker but the events, and is good for some seven operations.
+ * The checker's question answered in the plainest way: every order of every subset of the
+ * operations of one key. Shares nothing with the checker but the events, and is good for some seven
+ * operations.
  */
 import type { Timed } from './histories.js';
 

@@ -10,7 +10,9 @@ export interface Timed extends Request {
   readonly reply?: Reply | undefined;
 }
 
-/** The events of operations, in order of time; invocations first, since equal times are concurrent. */
+/**
+ * The events of operations, in order of time; invocations first, since equal times are concurrent.
+ */
 export function eventsOfTimed(operations: readonly Timed[]): HistoryEvent[] {
   const events: (Invocation | Completion)[] = [];
   for (const { process, from, to, outcome = 'ok', reply = {}, ...request } of operations) {
@@ -28,7 +30,10 @@ type Details = Partial<Omit<Timed, 'f' | 'value'>>;
 
 let processes = 0;
 
-/** A write acknowledged as applied, in [from, to]. Every operation has a process of its own unless `details` names one. */
+/**
+ * A write acknowledged as applied, in [from, to]. Every operation has a process of its own unless
+ * `details` names one.
+ */
 export function write(value: Json, from: number, to?: number, details: Details = {}): Timed {
   return { f: 'write', key: 'x', value, from, to, process: processes++, ...details };
 }

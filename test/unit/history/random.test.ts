@@ -1,4 +1,7 @@
-/** The checker agrees with trying every order, on tiny random histories; failures print a seed that replays them. */
+/**
+ * The checker agrees with trying every order, on tiny random histories; failures print a seed that
+ * replays them.
+ */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { pairAttempts } from '../../chaos/history/attempts.js';

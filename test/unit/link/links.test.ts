@@ -1,4 +1,7 @@
-/** What services of one process pass each other: each may be started again alone, and none waits for ever. */
+/**
+ * What services of one process pass each other: each may be started again alone, and none waits for
+ * ever.
+ */
 import { expect, it } from 'vitest';
 import { DirectFeed, FeedUnavailableError, MergerReplacedError } from '../../../shared/link/feed.js';
 import { DirectMergedLog } from '../../../shared/link/merged-log.js';

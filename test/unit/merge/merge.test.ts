@@ -8,7 +8,9 @@ function entry(index: number, timestamp: number, kind: EntryKind = EntryKind.com
   return { index, term: 1, timestamp, kind, bytes: encodeEntry(1, timestamp, kind, new Uint8Array([index & 255])) };
 }
 
-/** Logs of K groups with strictly increasing timestamps; equal timestamps across groups are likely. */
+/**
+ * Logs of K groups with strictly increasing timestamps; equal timestamps across groups are likely.
+ */
 const logs = fc.array(
   fc.array(fc.tuple(fc.integer({ min: 1, max: 3 }), fc.boolean()), { maxLength: 30 }).map((steps) => {
     let timestamp = 0;
@@ -46,7 +48,8 @@ describe('Merge (T4)', () => {
           const from = sent[group] ?? 0;
           const part = log.slice(from, from + count);
           sent[group] = from + part.length;
-          // With the log at its end nothing is to come any more; before that only what has been sent is certain.
+          // With the log at its end nothing is to come any more; before that only what has been
+          // sent is certain.
           const isAll = from + part.length === log.length;
           merge.offer(group, part, isAll ? END : (part[part.length - 1]?.timestamp ?? 0));
           for (let run = merge.take(3, 50); run !== null; run = merge.take(3, 50)) runs.push(run);
@@ -68,7 +71,8 @@ describe('Merge (T4)', () => {
         let position = mergeStart(all.length);
         let next = 1;
         for (;;) {
-          // A new merge for every run, as after a restart: it is given everything from its position on.
+          // A new merge for every run, as after a restart: it is given everything from its position
+          // on.
           const merge = new Merge(position);
           for (const [group, log] of all.entries()) merge.offer(group, log.slice(position.positions[group]), END);
           const run = merge.take(size, END);

@@ -1,4 +1,7 @@
-/** The newest runs of a merged log in memory: none is lost between the window and the stream, and none is given twice out of order. */
+/**
+ * The newest runs of a merged log in memory: none is lost between the window and the stream, and
+ * none is given twice out of order.
+ */
 import { expect, it } from 'vitest';
 import { anchorAt, type MergedRun, mergeStart } from '../../../shared/merge/merge.js';
 import { MergedWindow } from '../../../shared/merge/window.js';

@@ -1,4 +1,7 @@
-/** Addresses of a database: what is told of them has no part of the password, and the driver finds the hosts whatever the password is. */
+/**
+ * Addresses of a database: what is told of them has no part of the password, and the driver finds
+ * the hosts whatever the password is.
+ */
 import { describe, expect, it } from 'vitest';
 import { databaseFact } from '../../../services/cli/doctor/collect/database.js';
 import { databaseAddress, databasePlace } from '../../../shared/postgres/address.js';

@@ -1,6 +1,7 @@
 /**
- * Plays a transcript: a script of a few words a line, each followed by what the replicas of one group answered to it. In the
- * manner of etcd's interaction tests: readable, exact, rewritten with UPDATE_TRANSCRIPTS=1.
+ * Plays a transcript: a script of a few words a line, each followed by what the replicas of one
+ * group answered to it. In the manner of etcd's interaction tests: readable, exact, rewritten with
+ * UPDATE_TRANSCRIPTS=1.
  *
  *   cluster A B C …          a group on these servers; A is the preferred leader
  *   pieces                   from then on one entry a message (before `cluster`)
@@ -170,7 +171,8 @@ export class Transcript {
   }
 
   private campaign(name: string): void {
-    // Long enough for nobody to protect a leader that has gone silent (check-quorum is up to `pass`).
+    // Long enough for nobody to protect a leader that has gone silent (check-quorum is up to
+    // `pass`).
     this.nowMs += GROUP_DEFAULTS.electionTimeoutMs;
     for (const node of this.nodes.values()) this.advance(node);
     const group = this.group(name);
@@ -227,7 +229,10 @@ export class Transcript {
     return taken.length > 0;
   }
 
-  /** Does what the groups want done, until they want nothing: disks that are not stalled write at once. */
+  /**
+   * Does what the groups want done, until they want nothing: disks that are not stalled write at
+   * once.
+   */
   private settle(): void {
     for (let moved = true; moved; ) {
       moved = false;

@@ -1,4 +1,7 @@
-/** Plays every file of transcripts/ and compares; UPDATE_TRANSCRIPTS=1 writes what comes out instead. */
+/**
+ * Plays every file of transcripts/ and compares; UPDATE_TRANSCRIPTS=1 writes what comes out
+ * instead.
+ */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -12,7 +15,10 @@ function titleOf(file: string): string {
   return first.startsWith('# pitfall: ') ? `${file}: ${first.slice(2)}` : file;
 }
 
-/** Lines that begin with `>` are the script, those with `#` remarks; what is indented is output and replaced. */
+/**
+ * Lines that begin with `>` are the script, those with `#` remarks; what is indented is output and
+ * replaced.
+ */
 function play(text: string): string {
   const transcript = new Transcript();
   const lines: string[] = [];

@@ -1,4 +1,7 @@
-/** Read barriers while members change (T6, T11): what a quorum is, only the newest configuration can tell. */
+/**
+ * Read barriers while members change (T6, T11): what a quorum is, only the newest configuration can
+ * tell.
+ */
 import { describe, expect, it } from 'vitest';
 import { Barriers, isAtLeast } from '../../../services/replica/core/barrier.js';
 import type { ConfigurationPlace } from '../../../shared/wire/envelope.js';

@@ -1,6 +1,6 @@
 /**
- * The replica cores of a few servers in one thread, joined by messages that arrive at once, with disks that can hang and servers that can be cut
- * off. Time passes only when the test says so.
+ * The replica cores of a few servers in one thread, joined by messages that arrive at once, with
+ * disks that can hang and servers that can be cut off. Time passes only when the test says so.
  */
 import type { CommandRefusal, Effect, QueuedCommand } from '../../../services/replica/core/effect.js';
 import { ReplicaCore } from '../../../services/replica/core/server.js';

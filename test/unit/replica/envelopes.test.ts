@@ -30,7 +30,8 @@ describe('a single command', () => {
     expect(timeline.envelopes.map(({ text }) => text)).toEqual([
       's1->s2 append [0]',
       's1->s3 append [0]',
-      // The other leaders close up to the entry; only s1 waits for that, and not before the entry is committed.
+      // The other leaders close up to the entry; only s1 waits for that, and not before the entry
+      // is committed.
       's2->s1 reply [0], claim [1]',
       's3->s1 reply [0], claim [2]',
       // From here on for the databases of s2 and s3; nothing else has gone there meanwhile.
@@ -76,7 +77,8 @@ describe('what may wait', () => {
   it('delays nothing with five servers, where claims have to come back before they count', () => {
     const timeline = settled({}, [...SERVERS, 's4', 's5']);
     timeline.offer('s1', 0, 'ordered');
-    // The append, the claims that it causes, the promises, and what they have come to; on each way a write may be in between.
+    // The append, the claims that it causes, the promises, and what they have come to; on each way
+    // a write may be in between.
     expect(timeline.until('s1 ordered 0')).toBeLessThanOrEqual(4 * LATENCY_MS + 2 * DISK_MS + 0.01);
   });
 

@@ -12,7 +12,8 @@ it('goes back to the preferred server under a steady load, which that is always 
   preferred.isCutOff = true;
   cores.pass(5 * ELECTION_TIMEOUT_MS);
   preferred.isCutOff = false;
-  // Slower than the quorum without it: there is always something committed that it does not have yet.
+  // Slower than the quorum without it: there is always something committed that it does not have
+  // yet.
   preferred.diskMs = 60;
   let refused = 0;
   for (let passedMs = 0; passedMs < 20_000 && cores.leadersOf(0)[0] !== 's1'; passedMs += 20) {

@@ -1,4 +1,7 @@
-/** A disk that takes a write and never ends it: whoever has it leads nothing for long, and helps nobody to lead. */
+/**
+ * A disk that takes a write and never ends it: whoever has it leads nothing for long, and helps
+ * nobody to lead.
+ */
 import { describe, expect, it } from 'vitest';
 import { Cores, commandsOf, ELECTION_TIMEOUT_MS } from './cores.js';
 
@@ -72,7 +75,8 @@ describe('pitfall: hung disk', () => {
     cores.server('s3').isDiskHung = true;
     cores.server('s1').isCutOff = true;
     cores.pass(5 * ELECTION_TIMEOUT_MS);
-    // s2 led group 1 with the hung follower; it stamps nothing that could be committed, and wins nothing.
+    // s2 led group 1 with the hung follower; it stamps nothing that could be committed, and wins
+    // nothing.
     expect(cores.server('s2').core.groups[0]?.role).not.toBe('leader');
     expect(cores.server('s3').core.groups[0]?.role).not.toBe('leader');
     cores.server('s3').isDiskHung = false;

@@ -1,4 +1,7 @@
-/** What no correct server can have sent is dropped and told. It must not end the service, whoever sent it and whatever is in it. */
+/**
+ * What no correct server can have sent is dropped and told. It must not end the service, whoever
+ * sent it and whatever is in it.
+ */
 import { describe, expect, it } from 'vitest';
 import { EntryKind, type LogEntry } from '../../../shared/raft/entry.js';
 import type { Closed, Message, MessageBody, Refusal } from '../../../shared/raft/message.js';
@@ -29,7 +32,10 @@ const EMPTY: Envelope = {
   closeUpTo: 0,
 };
 
-/** Small numbers, so that they meet what the servers really have; and a few that are out of all proportion. */
+/**
+ * Small numbers, so that they meet what the servers really have; and a few that are out of all
+ * proportion.
+ */
 class Forger {
   constructor(private readonly random: Random) {}
 

@@ -1,4 +1,7 @@
-/** What clients send takes little of a round of the event loop, waits in bounded room, and is shed unread beyond that. */
+/**
+ * What clients send takes little of a round of the event loop, waits in bounded room, and is shed
+ * unread beyond that.
+ */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type ClientCommand, Ingress } from '../../../services/replica/commands.js';

@@ -1,4 +1,7 @@
-/** A leader whose process has ended is replaced as soon as the transport knows it; one that is only cut off after the election timeout. */
+/**
+ * A leader whose process has ended is replaced as soon as the transport knows it; one that is only
+ * cut off after the election timeout.
+ */
 import { expect, it } from 'vitest';
 import { Cores, ELECTION_TIMEOUT_MS } from './cores.js';
 

@@ -1,6 +1,7 @@
 /**
- * Servers at three sites that are not equally far from each other: the arithmetic of deploy/sites/README.md, which has its figures from here. A
- * round trip is twice a way; a write takes half a millisecond.
+ * Servers at three sites that are not equally far from each other: the arithmetic of
+ * deploy/sites/README.md, which has its figures from here. A round trip is twice a way; a write
+ * takes half a millisecond.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -74,7 +75,10 @@ it('a command is ordered after a round trip to the farthest site that leads a gr
   }
 });
 
-/** Median of how long a command takes to be ordered, by group, while these groups always have one under way. */
+/**
+ * Median of how long a command takes to be ordered, by group, while these groups always have one
+ * under way.
+ */
 function ordered(writing: readonly number[]): number[] {
   const timeline = settled(3);
   const begun = new Map<number, number>();

@@ -1,6 +1,7 @@
 /**
- * The replica cores of a few servers in simulated time, joined by links with a latency, with disks that take their time: for
- * what depends on when something happens. Each server runs in the way of services/replica/runner.ts.
+ * The replica cores of a few servers in simulated time, joined by links with a latency, with disks
+ * that take their time: for what depends on when something happens. Each server runs in the way of
+ * services/replica/runner.ts.
  */
 import type { Acknowledgement, Effect, QueuedCommand } from '../../../services/replica/core/effect.js';
 import { ReplicaCore } from '../../../services/replica/core/server.js';

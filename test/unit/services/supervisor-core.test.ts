@@ -19,7 +19,10 @@ const ALL = [
   { name: 'applier', holdsLock: false },
 ];
 
-/** Effects as short texts: `start applier`, `pause applier 250`, `end 0`. What is said has tests of its own. */
+/**
+ * Effects as short texts: `start applier`, `pause applier 250`, `end 0`. What is said has tests of
+ * its own.
+ */
 function told(effects: readonly Effect[]): string[] {
   return effects.flatMap((effect) => {
     if (effect.type === 'say') return [];

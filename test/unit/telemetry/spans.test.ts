@@ -1,4 +1,7 @@
-/** What replica, merger and applier record of an entry, and that they do nothing for one that is not sampled. */
+/**
+ * What replica, merger and applier record of an entry, and that they do nothing for one that is not
+ * sampled.
+ */
 import { InMemorySpanExporter, type ReadableSpan } from '@opentelemetry/sdk-trace-base';
 import { expect, it } from 'vitest';
 import { CallRecorder } from '../../../services/applier/call-recorder.js';

@@ -28,7 +28,8 @@ it('takes the answer of a service, and not that of a stream that comes before it
   expect(first.json()).toMatchObject({ stream: 'FOREIGN' });
   const service = connection.subscribe('craft.admin.x', {
     callback: (_error, message) => {
-      // After the acknowledgement has arrived: the service asks the stream itself before it answers.
+      // After the acknowledgement has arrived: the service asks the stream itself before it
+      // answers.
       void connection.request('craft.admin.other', '').then(() => message.respond(`${message.headers?.get('Own')}`));
     },
   });

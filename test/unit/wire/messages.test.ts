@@ -1,4 +1,7 @@
-/** Everything that crosses an internal subject: what goes in comes out, and damaged bytes are a WireError, never anything else. */
+/**
+ * Everything that crosses an internal subject: what goes in comes out, and damaged bytes are a
+ * WireError, never anything else.
+ */
 import '../../../shared/wire/protobuf.js';
 
 import fc from 'fast-check';
@@ -136,7 +139,10 @@ function plain(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, plain(one)]));
 }
 
-/** A message in another version of the protocol: whatever else it has, fields that nobody here knows among them. */
+/**
+ * A message in another version of the protocol: whatever else it has, fields that nobody here knows
+ * among them.
+ */
 const inProtocol = (field: number, protocol: number, ...rest: number[]): Uint8Array =>
   Uint8Array.of(...rest, 8 * field, protocol, 0xc2, 0x3e, 1, 0);
 

@@ -1,6 +1,7 @@
 /**
- * Puts of etcd by its own protocol: a unary gRPC call each, over one HTTP/2 session to each member in turn. Written
- * against node:http2, because the usual client (@grpc/grpc-js) takes twice the processor time, more than etcd itself.
+ * Puts of etcd by its own protocol: a unary gRPC call each, over one HTTP/2 session to each member
+ * in turn. Written against node:http2, because the usual client (@grpc/grpc-js) takes twice the
+ * processor time, more than etcd itself.
  */
 import { type ClientHttp2Session, connect, constants } from 'node:http2';
 import type { Target, Workload } from '../protocol.js';

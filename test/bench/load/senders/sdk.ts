@@ -1,4 +1,7 @@
-/** Puts by the SDK: one client of one process, as an application has it. Ids, retries and failures are the SDK's. */
+/**
+ * Puts by the SDK: one client of one process, as an application has it. Ids, retries and failures
+ * are the SDK's.
+ */
 import { CraftError, connectCraft } from '../../../../shared/client/index.js';
 import type { Target, Workload } from '../protocol.js';
 import { Puts } from './puts.js';

@@ -1,6 +1,9 @@
 /** One way to send puts. */
 
-/** `failure`: undefined when the put ended well, else a code or a few words; called exactly once, never synchronously. */
+/**
+ * `failure`: undefined when the put ended well, else a code or a few words; called exactly once,
+ * never synchronously.
+ */
 export type OnOutcome = (failure: string | undefined) => void;
 
 export interface Sender {
