@@ -93,7 +93,7 @@ exporters:
   return [`--config=${file}`];
 }
 
-/** Any answer will do: the endpoint for spans refuses a GET, and thereby shows that it is there. */
+/** Any answer will do: the endpoint for spans refuses a GET, which shows that it is there. */
 async function answers(url: string): Promise<boolean> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(2_000) });

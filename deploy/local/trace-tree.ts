@@ -1,4 +1,4 @@
-/** One trace as a tree of text, from whoever has its spans. */
+/** One trace as a tree of text; its spans may come from any source. */
 import type { ReceivedSpan } from './otlp-receiver.js';
 
 export type TraceSpan = Pick<

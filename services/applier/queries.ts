@@ -1,6 +1,6 @@
 /**
- * Reads from clients: `<c>.query.<name>` at any applier; `<c>.server.<server>.query.<name>` and `<c>.sync.<server>` at this
- * one.
+ * Reads from clients: `<c>.query.<name>` at any applier; `<c>.server.<server>.query.<name>` and
+ * `<c>.sync.<server>` at this one.
  */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { DESCRIBE_QUERY, type MachineDescription } from '../../shared/engine/describe.js';

@@ -107,8 +107,8 @@ export function print(value: unknown): void {
 }
 
 /**
- * A token is no option, since everybody on the machine can see those. As for the services, an empty
- * variable is none.
+ * A token is no option, because every user of the machine can see those. As for the services, an
+ * empty variable is none.
  */
 export function accessOf({ creds, nkey, tlsCa, tlsCert, tlsKey }: GlobalOptions): NatsAccess {
   return {

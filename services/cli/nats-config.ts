@@ -67,7 +67,7 @@ export interface NatsConfig {
 
 /** Users that every cluster has, besides its clients. */
 export const FIXED_USERS = ['services', 'operator', 'reader', 'system'] as const;
-/** The user of the routes and the gateways: none that anybody can connect with. */
+/** The user of the routes and the gateways: none that a client can connect with. */
 export const ROUTES_USER = 'routes';
 
 /** Where the gateways listen unless another port is given. */

@@ -20,7 +20,7 @@ import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { placementOn, requireOwnStream } from '../../shared/wire/own-stream.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 
-/** Somebody else has published to the stream: another merger of this server is at work. */
+/** Another writer has published to the stream: a second merger of this server is at work. */
 export class StreamFencedError extends Error {
   readonly code = 'STREAM_FENCED';
 }
@@ -78,8 +78,8 @@ export class MergedLogStream {
   }
 
   /**
-   * Whoever may publish to the subject can put anything into the stream: what is no batch is passed
-   * over, as readers do.
+   * A client that may publish to the subject can put anything into the stream: what is no batch is
+   * passed over, as readers do.
    */
   private decode(data: Uint8Array, sequence: number): MergePosition | undefined {
     try {

@@ -1,4 +1,4 @@
-/** A damaged log store has one way out; whoever reads that it is damaged reads the way out too. */
+/** A damaged log store has one way out: the message that tells the damage names it. */
 import type { ReplicaConfig } from '../../shared/config/config.js';
 import { LogStoreCorruptError } from '../../shared/log-store/port.js';
 

@@ -85,7 +85,7 @@ async function openFirst(
     patiently(patience, () => openLogStore(config, opened.signal), mayPass),
     closeStore,
   );
-  // Before anybody hears of it. Not before it is there: a start that ends in between can be
+  // Before another server hears of it. Not before it is there: a start that ends in between can be
   // repeated.
   await opened.step(patiently(patience, () => register.add(server, registerReplicas)));
   return store;

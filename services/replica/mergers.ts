@@ -5,7 +5,7 @@
  * anew whenever the other one was faster, would go unnoticed.
  */
 
-/** More than two are there only when somebody restarts one again and again. */
+/** More than two are there only when an operator restarts one again and again. */
 const REPLACED_MAX = 64;
 
 export class Mergers {

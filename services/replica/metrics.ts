@@ -1,6 +1,6 @@
 /**
  * The metrics of the replica: what it counts, and what is read of the groups, the clock and the
- * queues when somebody scrapes.
+ * queues at each scrape.
  */
 import type { WriteBatch } from '../../shared/log-store/port.js';
 import type { GroupId, Timestamp } from '../../shared/raft/entry.js';

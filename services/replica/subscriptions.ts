@@ -55,8 +55,8 @@ export class LeaderSubscriptions {
 
   /**
    * No new commands of this group; resolves when those that were on their way have been delivered.
-   * To just unsubscribe would drop what the NATS server has sent already, and whoever sent that
-   * would wait for a refusal in vain (T9).
+   * To just unsubscribe would drop what the NATS server has sent already, and the client that sent
+   * it would wait for a refusal in vain (T9).
    */
   async stop(group: GroupId): Promise<void> {
     const ended = [...(this.byGroup.get(group) ?? [])];

@@ -225,7 +225,9 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     return (await this.call(subject, input, header, options)).result;
   }
 
-  /** Asks all servers when it is time to. What is returned has to be awaited: nothing is known yet. */
+  /**
+   * Asks all servers when it is time to. What is returned has to be awaited: nothing is known yet.
+   */
   private measureServers(): Promise<void> | undefined {
     const { preference } = this;
     if (preference.takeMeasurement(performance.now())) {
@@ -373,7 +375,9 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
   }
 }
 
-/** How long all servers together may take to answer, while the nearest is looked for (milliseconds). */
+/**
+ * How long all servers together may take to answer, while the nearest is looked for (milliseconds).
+ */
 const MEASURE_MS_MAX = 1_000;
 
 function preferenceOf(prefer: string | undefined): string | undefined {

@@ -23,9 +23,10 @@ export interface CraftOptions {
   /** Name of the cluster; default `craft`. */
   readonly cluster?: string;
   /**
-   * The server that gets commands and queries first: its name, or `nearest` for the one with the shortest round trip, measured about
-   * every ten seconds while there are calls. Commands go to a server that leads a group. What it does not take goes to any server.
-   * Default: whichever NATS picks, which is one of the client's own NATS cluster when that has one.
+   * The server that gets commands and queries first: its name, or `nearest` for the one with the
+   * shortest round trip, measured about every ten seconds while there are calls. Commands go to a
+   * server that leads a group. What it does not take goes to any server. Default: whichever NATS
+   * picks, which is one of the client's own NATS cluster when that has one.
    */
   readonly prefer?: string;
   /** Default for every call, retries included (milliseconds); default 10,000. */

@@ -1,8 +1,8 @@
 /**
  * Which server gets a client's requests first. Pure: what servers answered and the time are inputs.
  *
- * A server that did not take a request is left out for a while, for requests of that kind. Without a
- * preferred server a request goes to whichever NATS picks.
+ * A server that did not take a request is left out for a while, for requests of that kind. Without
+ * a preferred server a request goes to whichever NATS picks.
  */
 
 /** Commands go to a leader, reads to any server. */
@@ -29,7 +29,9 @@ const ROUNDS = 3;
 const NEARER_SHARE = 0.75;
 
 export class ServerPreference {
-  /** By server: the newest round trips first, and whether it led a group at the last measurement. */
+  /**
+   * By server: the newest round trips first, and whether it led a group at the last measurement.
+   */
   private known = new Map<string, { readonly roundTripsMs: readonly number[]; readonly isLeader: boolean }>();
   private readonly inUse = new Map<RequestKind, string>();
   private readonly avoidedUntilMs = new Map<string, number>();

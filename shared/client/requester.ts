@@ -78,8 +78,9 @@ export class Requester {
   }
 
   /**
-   * Waits for one message to a subject of its own, which `announce` tells to whoever is to answer;
-   * for protocols that carry it elsewhere than in the reply field. Throws what `announce` throws.
+   * Waits for one message to a subject of its own, which `announce` tells to the server that is to
+   * answer; for protocols that carry it elsewhere than in the reply field. Throws what `announce`
+   * throws.
    */
   expect(timeoutMs: number, onReply: OnReply, announce: (reply: string) => void): void {
     const token = (this.next++).toString(36);

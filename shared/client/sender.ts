@@ -161,7 +161,10 @@ export class CommandSender {
     }
   }
 
-  /** Where commands for any leader go: first to the preferred server, and when that does not take them to any. */
+  /**
+   * Where commands for any leader go: first to the preferred server, and when that does not take
+   * them to any.
+   */
   private subjectOfAny(isFirst: boolean, calls: readonly WaitingCall[]): string {
     const { preference, subjects } = this;
     const nowMs = performance.now();

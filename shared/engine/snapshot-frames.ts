@@ -1,5 +1,5 @@
 /**
- * The bytes of a snapshot (T10): frames, so that whoever restores knows at every byte what it is
+ * The bytes of a snapshot (T10): frames, so that a restore knows at every byte what it is
  * of, and whether all of it came.
  *
  *   start   {format, position}                 what the snapshot says of itself, once more

@@ -1,6 +1,6 @@
 /**
  * MemoryLogStore: the logs of one server in memory, for tests and simulation. It has no clock of
- * its own: whoever drives it says when a write becomes durable, when its caller hears of that, and
+ * its own: its driver says when a write becomes durable, when its caller hears of that, and
  * when the machine crashes.
  */
 import type { GroupId, Index, LogEntry, Timestamp } from '../raft/entry.js';

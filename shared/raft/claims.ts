@@ -8,7 +8,7 @@ import { sendOwed } from './replicating.js';
 import type { GroupState, Leadership } from './state.js';
 
 /**
- * T5: claims when somebody waits for a timestamp above what is closed, and nothing of the own log
+ * T5: claims when a server waits for a timestamp above what is closed, and nothing of the own log
  * in flight is above it (that entry's commit would do). At most one claim per interval. The claim
  * itself goes up to the clock, so that it covers what the other groups have appended meanwhile. A
  * claim that the promise limit does not cover yet waits for a write.

@@ -9,8 +9,8 @@ import { quorumSize } from './options.js';
 import type { GroupState } from './state.js';
 
 /**
- * The election timeout has passed: asks whether an election could be won before it disturbs anybody
- * with a new term.
+ * The election timeout has passed: asks whether an election could be won before it disturbs the
+ * others with a new term.
  */
 export function onElectionTimeout(state: GroupState, nowMs: number): void {
   state.electionDeadlineMs = state.randomDeadline(nowMs);
@@ -91,7 +91,7 @@ function campaign(state: GroupState, kind: { preVote: boolean; transfer: boolean
     lastTerm: state.log.lastTerm,
   };
   for (const voter of state.configuration.voters) {
-    // A real vote of its own must be durable before anybody can count it: the request waits for the
+    // A real vote of its own must be durable before it can be counted: the request waits for the
     // same write.
     if (voter !== state.server) state.send(voter, request, preVote ? 'now' : 'durable', nextTerm);
   }
@@ -111,8 +111,8 @@ export function onOwnVoteDurable(state: GroupState, term: number, nowMs: number)
 export function onVoteRequest(state: GroupState, message: Message, request: VoteRequest, nowMs: number): void {
   const hasLeader = state.role === 'leader' || nowMs - state.leaderHeardAtMs < state.options.electionTimeoutMs;
   if (hasLeader && !request.transfer && message.term > state.term) {
-    // Whoever hears from a leader helps nobody to replace it; a server that was cut off must not
-    // disturb the rest.
+    // A server that hears from a leader helps no other to replace it; a server that was cut off
+    // must not disturb the rest.
     if (request.preVote) replyVote(state, message, request, false, 'now');
     return;
   }
@@ -179,7 +179,7 @@ function maybeWin(state: GroupState, nowMs: number): void {
   // The own vote counts only as a voter's.
   const granted = state.configuration.voters.filter((voter) => candidacy.granted.has(voter));
   if (granted.length < quorumSize(state.configuration)) return;
-  // The votes brought clock samples along: whoever is wrong may know it only now.
+  // The votes brought clock samples along: a server whose clock is wrong may know it only now.
   if (!mayCampaign(state)) {
     state.becomeFollower(state.term, null, nowMs);
     return;

@@ -50,7 +50,7 @@ export function onSnapshotNotice(state: GroupState, message: Message, notice: Sn
 }
 
 /**
- * Whoever sends this leads the term of the message (Raft section 5.2); false, and told so, when
+ * The sender leads the term of the message (Raft section 5.2); false, and told so, when
  * that term is over.
  */
 function follow(state: GroupState, message: Message, round: number, nowMs: number): boolean {

@@ -209,7 +209,7 @@ export class Group {
     return this.state.install(base);
   }
 
-  /** Somebody waits for this group to close up to `timestamp` (T5); ignored unless it leads. */
+  /** A server waits for this group to close up to `timestamp` (T5); ignored unless it leads. */
   closeUpTo(timestamp: Timestamp, nowMs: number): void {
     const { leadership } = this.state;
     if (leadership === null) return;

@@ -44,7 +44,7 @@ export function becomeLeader(state: GroupState, floor: Timestamp, nowMs: number)
   const { configuration } = state;
   if (!isRecovered(configuration)) stamp(state, state.leadership, [noOp], nowMs);
   else {
-    // Whoever still gets older entries with older members has this one behind them.
+    // A follower that still gets older entries with older members has this one behind them.
     const body = state.options.encodeConfiguration(configuration);
     stamp(state, state.leadership, [noOp, { kind: EntryKind.configuration, body }], nowMs);
   }

@@ -51,7 +51,7 @@ export class Progress {
 
   constructor(nextIndex: Index, nowMs: number) {
     this.nextIndex = nextIndex;
-    // A new leader gives everybody an election timeout to be heard from.
+    // A new leader gives every follower an election timeout to be heard from.
     this.heardAtMs = nowMs;
   }
 

@@ -2,9 +2,9 @@
  * The durable bound on every promise of one server (T2), shared by all its groups.
  *
  * A promise must survive a crash, but writing each one would cost a disk write per close. So one
- * number is durable, the limit: every promise that this server has told anybody of is <= it, and
- * after a restart each group takes the limit as its promise. It is raised ahead of need, riding on
- * log writes where there are any.
+ * number is durable, the limit: every promise that this server has told another one of is <= it,
+ * and after a restart each group takes the limit as its promise. It is raised ahead of need, riding
+ * on log writes where there are any.
  */
 import type { Timestamp } from './entry.js';
 
@@ -34,7 +34,7 @@ export class PromiseLimit {
     if (timestamp > this.wanted) this.wanted = timestamp;
   }
 
-  /** Whether somebody waits for a higher limit. */
+  /** Whether a promise waits for a higher limit. */
   get isNeeded(): boolean {
     return this.wanted > this.writing;
   }
@@ -45,7 +45,7 @@ export class PromiseLimit {
 
   /**
    * The limit to put into the write that is about to start, or null when there is no reason to
-   * raise it: somebody needs it, or the write happens anyway (`rides`) and half of the window is
+   * raise it: a promise needs it, or the write happens anyway (`rides`) and half of the window is
    * used up. `now` is to be taken from the logs, not from the own clock: a limit that a wrong clock
    * has pushed an hour ahead would keep this server from voting for an hour.
    */

@@ -60,7 +60,7 @@ export interface Leadership {
   floor: Timestamp;
   closed: Closed | null;
   quorumClosed: Closed | null;
-  /** The largest timestamp that somebody wants closed (T5). */
+  /** The largest timestamp that a server wants closed (T5). */
   closeWanted: Timestamp;
   closedAtMs: number;
   /**
@@ -306,8 +306,8 @@ export class GroupState {
   }
 
   /**
-   * Raft section 5.1: a higher term makes everybody a follower; also used to give up a role within
-   * a term.
+   * Raft section 5.1: a higher term makes every server a follower; also used to give up a role
+   * within a term.
    */
   becomeFollower(term: Term, leader: ServerId | null, nowMs: number): void {
     const wasLeader = this.role === 'leader';

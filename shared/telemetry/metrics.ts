@@ -1,7 +1,7 @@
 /**
  * Metrics: one registry and one HTTP endpoint a process, however many services run in it; every
  * sample is labelled with its cluster, service and server. Counters and gauges are plain numbers
- * that are read when somebody scrapes, so that counting costs an addition and nothing else. The
+ * that are read at each scrape, so that counting costs an addition and nothing else. The
  * endpoint also answers the probes of orchestrators: /healthz and /readyz.
  */
 import { createServer, type Server } from 'node:http';

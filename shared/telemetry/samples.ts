@@ -1,6 +1,6 @@
 /**
  * What services count and observe: plain numbers, so that a sample costs an addition. They are read
- * when somebody scrapes.
+ * at each scrape.
  */
 
 /** Only ever grows. Counting is an addition. */

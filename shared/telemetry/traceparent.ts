@@ -38,7 +38,7 @@ export interface TraceOrigin {
   readonly receivedUs: number;
   /** The client's span; empty when it sent none. */
   readonly callerSpanId: string;
-  /** The applier answers, and thereby ends the span of the whole command. */
+  /** The applier answers, which ends the span of the whole command. */
   readonly isAppliers: boolean;
   /** The subject that the command was sent to. */
   readonly subject: string;

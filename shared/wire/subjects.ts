@@ -39,7 +39,10 @@ export class Subjects {
   groupBatch(group: GroupId): string {
     return `${this.cluster}.group.${group}.batch`;
   }
-  /** One server takes the command, through a group that it leads; nobody listens while it leads none. */
+  /**
+   * One server takes the command, through a group that it leads; nobody listens while it leads
+   * none.
+   */
   serverCommand(server: ServerId, name: string): string {
     return `${this.cluster}.server.${server}.cmd.${name}`;
   }
@@ -139,7 +142,7 @@ export class Subjects {
   }
   /**
    * The stream of a server's log store, where that is in JetStream, and the one subject that it
-   * stores: whoever else may publish to that can stop the server for good.
+   * stores: any other client that may publish to that can stop the server for good.
    */
   storeStream(server: ServerId): string {
     return `${this.cluster.toUpperCase()}_STORE_${server}`;

@@ -80,8 +80,8 @@ export function residentMiB(pid: number): number {
 }
 
 /**
- * Memory of process trees (MiB), by name. Pages that several processes of a tree share, as those of Postgres do, count
- * once (PSS). Where that may not be read, the resident memory of the root.
+ * Memory of process trees (MiB), by name. Pages that several processes of a tree share, as those of
+ * Postgres do, count once (PSS). Where that may not be read, the resident memory of the root.
  */
 export function memoryMiB(processes: Processes): Record<string, number> {
   const stats = readStats();

@@ -1,6 +1,6 @@
 /**
- * A child process that does what it is told by messages of its parent, one after the other, and answers each. A proxy
- * runs in one: what else a benchmark does must not make it slower.
+ * A child process that does what it is told by messages of its parent, one after the other, and
+ * answers each. A proxy runs in one: what else a benchmark does must not make it slower.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';

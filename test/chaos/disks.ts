@@ -65,8 +65,8 @@ export class Disks {
   }
 
   /**
-   * After the servers have ended. What is on them stays, in the same folder: somebody may have to
-   * look at it. Nothing stays mounted, whatever fails; rejects with the first failure then.
+   * After the servers have ended. What is on them stays, in the same folder: it may have to be
+   * looked at. Nothing stays mounted, whatever fails; rejects with the first failure then.
    */
   async unmount(): Promise<void> {
     const failures: unknown[] = [];
@@ -76,7 +76,7 @@ export class Disks {
       await this.free(server).catch(note);
       // Of a server that was killed its lock is left, a socket, which cannot be copied.
       await cp(folder, kept, { recursive: true, filter: (path) => !isLock(basename(path)) }).catch(note);
-      // Lazily, should somebody still be in there.
+      // Lazily, should a process still be in there.
       await run('umount', ['-l', folder]).catch(note);
       await rm(folder, { recursive: true }).catch(note);
       await rename(kept, folder).catch(note);

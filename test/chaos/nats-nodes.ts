@@ -140,7 +140,7 @@ export class NatsNodes {
     for (const name of nodes) ways[this.names.indexOf(name)]?.damage(damageOf(partition, 'up'));
   }
 
-  /** Between one node and the other ones. Whoever is connected to it stays so. */
+  /** Between one node and the other ones. A client that is connected to it stays so. */
   partitionNode(name: string, partition: Partition): void {
     for (const node of this.nodes) {
       for (const [to, proxy] of node.routes) {

@@ -15,7 +15,7 @@ export interface Outages {
 
 /** Times of success in ascending order, microseconds. */
 export interface Successes {
-  /** Until when somebody tried: what has not come back by then was away until then. */
+  /** Until when a client tried: what has not come back by then was away until then. */
   readonly endUs: number;
   readonly all: readonly number[];
   /** Of one group. */

@@ -37,7 +37,8 @@ export async function runWorkloads<T>(options: RunOptions<T>): Promise<RunResult
   // A fault may last longer than the time given: clients go on until it is over.
   let isHealed = false;
   const working = workloads.map((workload) => workload.run(() => isHealed || hasFailed));
-  // Also when the faults end with an error: whoever reports it closes what the clients write to.
+  // Also when the faults end with an error: the caller that reports it closes what the clients
+  // write to.
   await Promise.allSettled([disturbing.finally(() => (isHealed = true)), ...working]);
   const [disturbed] = await Promise.all([disturbing, ...working]);
   recorder.note('heal');

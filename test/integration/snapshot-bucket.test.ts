@@ -1,6 +1,6 @@
 /**
  * The object store of snapshots on a real NATS server: what it leaves behind, and what it keeps for
- * whoever reads.
+ * readers.
  */
 import { readdir, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -162,7 +162,8 @@ export class Nemesis {
         break;
       case 'snapshot-loss':
         if (world.operator.members.every(({ database }) => database.mergedIndex >= world.snapshots.compactedTo)) {
-          // Whoever removes it is not that fast: what was compacted for it is on the disks by then.
+          // An operator who removes it is not that fast: what was compacted for it is on the disks
+          // by then.
           for (const { database } of world.servers) database.flush();
           world.snapshots.lose();
         }

@@ -68,7 +68,7 @@ export class SnapshotBucket {
     this.compactedTo = Math.max(this.compactedTo, mergedIndex);
   }
 
-  /** Somebody removes the bucket. */
+  /** The bucket is removed. */
   lose(): void {
     this.kept = [];
   }

@@ -8,7 +8,7 @@ export interface TraceEvent {
   /** What kind of thing, for example `deliver` or `crash`. */
   readonly kind: string;
   readonly server: number;
-  /** Formatted only when somebody wants to read it. */
+  /** Formatted only when it is read. */
   readonly detail: () => string;
 }
 

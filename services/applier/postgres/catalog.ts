@@ -9,8 +9,8 @@ import type { Transaction } from './transaction.js';
 
 /**
  * What besides the results by id: `kv`, or, for a user's machine, all tables of the schemas in the
- * search path (that is public, unless somebody has set another one). Never the position: it has the
- * fence.
+ * search path (that is public, unless the operator has set another one). Never the position: it has
+ * the fence.
  */
 export type Scope = 'built-in' | 'search-path';
 
@@ -107,7 +107,7 @@ export async function readCatalog(transaction: Transaction, scope: Scope): Promi
   };
 }
 
-/** Referred tables first. In a circle somebody is first all the same. */
+/** Referred tables first. In a circle one of them is first all the same. */
 function inOrder(tables: readonly StateTable[], references: readonly (readonly [number, number])[]): StateTable[] {
   const byOid = new Map(tables.map((table) => [table.oid, table]));
   const ordered = new Set<StateTable>();

@@ -106,8 +106,8 @@ export class Connection {
   }
 
   /**
-   * For a transaction that outlives a call: whoever begins it commits it, rolls it back, or closes
-   * the connection.
+   * For a transaction that outlives a call: the caller that begins it commits it, rolls it back, or
+   * closes the connection.
    */
   async begin(text: string): Promise<Transaction> {
     const client = this.current();

@@ -2,9 +2,11 @@
  * COPY in both directions, through the driver, with what the driver's own streams leave open closed
  * here:
  *
- *  - Its promise settles when the stream begins; what the server says at the end of the statement is then heard by nobody (an error
- *    after the last byte would be waited for without end). So the settling functions of its query are replaced before it is sent.
- *  - It pauses its socket when a reader is slow and leaves it paused when the copy ends meanwhile. So it is resumed at the end.
+ *  - Its promise settles when the stream begins; what the server says at the end of the statement
+ *    is then not heard (an error after the last byte would be waited for without end). So the
+ *    settling functions of its query are replaced before it is sent.
+ *  - It pauses its socket when a reader is slow and leaves it paused when the copy ends meanwhile.
+ *    So it is resumed at the end.
  *
  * The bytes are those of the server, in pieces without meaning; a reader or writer holds a few of
  * them at most.
@@ -35,7 +37,7 @@ function begin(client: Sql, text: string): Promise<Begun> {
       end = onEnd;
       fail = onFail;
     });
-    // It may fail before anybody waits for it.
+    // It may fail before the caller waits for it.
     done.catch(() => undefined);
     query.resolve = (value) => {
       if (value instanceof Readable || value instanceof Writable) {

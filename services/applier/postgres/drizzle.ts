@@ -20,7 +20,7 @@ interface Driver {
   savepoint<T>(body: (driver: Driver) => Promise<T>): Promise<T>;
 }
 
-/** A statement that is sent when somebody wants its answer. */
+/** A statement that is sent when its answer is awaited. */
 interface Pending extends PromiseLike<unknown> {
   values(): Promise<unknown>;
 }

@@ -32,9 +32,9 @@ export const READ_POSITION = `select ${COLUMNS} from craft.position where id = 1
 export const LOCK_POSITION = `${READ_POSITION} for update`;
 
 /**
- * Locks on the table, before the transaction's first look at anything. Who reads several tables
- * shares; who replaces them all excludes everybody (a table that was truncated is empty to a
- * transaction that began before).
+ * Locks on the table, before the transaction's first look at anything. A reader of several tables
+ * shares; a writer that replaces them all excludes all others (a table that was truncated is empty
+ * to a transaction that began before).
  */
 export const SHARE_STATE = 'lock table craft.position in access share mode';
 export const EXCLUDE_ALL = 'lock table craft.position in access exclusive mode';

@@ -1,5 +1,5 @@
 /**
- * The tables of one server's database. `kv` is the state of the built-in machine, for anybody to
+ * The tables of one server's database. `kv` is the state of the built-in machine, for every user to
  * query; what the engine needs for itself lies in the schema `craft`. Text columns compare by
  * bytes, so that order is the same on every server, whatever its locale.
  */

@@ -1,6 +1,6 @@
 /**
  * Taking a snapshot (T10): one transaction that sees one state of all tables, on a connection of
- * its own, read as fast as somebody takes it away. Writes go on meanwhile.
+ * its own, read as fast as the caller takes it. Writes go on meanwhile.
  *
  * Sequences are not of any transaction's state: their values are those of craft.sequences.
  */

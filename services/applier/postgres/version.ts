@@ -20,7 +20,7 @@ const HAS_MIGRATIONS = `select to_regclass('craft.${MACHINE_MIGRATIONS}') is not
 
 /**
  * Empties the tables when they have to change. In a transaction with PLAIN_SETTINGS that excludes
- * everybody else.
+ * all other sessions.
  */
 export async function alignTables(transaction: Transaction, source: MigrationSource): Promise<void> {
   const wanted = migrationsOf(source);

@@ -126,7 +126,7 @@ export const STREAM_CHECKS: readonly Check[] = [
         if (caught.length === 0) return [];
         const kept = subjects.filter((subject) => !caught.includes(subject));
         const what = `it stores ${caught.join(', ')}: clients take its acknowledgements for answers of craft`;
-        // Its messages are somebody's: it gives up subjects, and nothing else.
+        // Its messages belong to another application: it gives up subjects, and nothing else.
         const remedy = `give it only subjects outside of ${cluster}.>: nats stream edit ${config.name} --subjects=${kept.join(',') || 'SUBJECTS'}`;
         return [{ where: config.name, what, remedy }];
       }),

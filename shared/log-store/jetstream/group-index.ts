@@ -97,7 +97,7 @@ export class GroupIndex {
   }
 }
 
-/** That of a group, which is made when it is the first time that anybody asks. */
+/** That of a group, which is made when it is asked for the first time. */
 export function indexOf(indexes: Map<GroupId, GroupIndex>, group: GroupId): GroupIndex {
   const found = indexes.get(group) ?? new GroupIndex();
   indexes.set(group, found);

@@ -1,7 +1,7 @@
 /**
  * JetStreamLogStore: the logs of all groups of a server in one JetStream stream, for hosts that
  * have no disk to rely on. A write is one record in the stream; record.ts has the layout. Opening
- * reads the stream once and writes to it, which fences off whoever had it open before.
+ * reads the stream once and writes to it, which fences off the process that had it open before.
  *
  * In memory it keeps the head of every group, and where its entries lie in the stream; the entries
  * themselves are read back from there.
@@ -79,7 +79,7 @@ export class JetStreamLogStore implements LogStore {
   }
 
   /**
-   * Opens the stream, or makes a new store in it, and fences off whoever has it open.
+   * Opens the stream, or makes a new store in it, and fences off the process that has it open.
    * @throws LogStoreSyncError when the NATS server is not known to sync always,
    *   LogStoreIdentityError when the stream is another server's, LogStoreFormatError when another
    *   version wrote it, LogStoreCorruptError when it is damaged, LogStoreFencedError when others
@@ -99,7 +99,7 @@ export class JetStreamLogStore implements LogStore {
       } catch (error) {
         if (!(error instanceof WrongSequenceError || error instanceof LogStoreCorruptError)) throw error;
         await stream.refresh();
-        // What is missing may have been purged by whoever had it open.
+        // What is missing may have been purged by the process that had it open.
         if (error instanceof LogStoreCorruptError && stream.first === first) throw error;
       }
     }
@@ -241,7 +241,7 @@ export class JetStreamLogStore implements LogStore {
 
   /**
    * After a failed write: writes an empty record that says what counts, so that the failed one does
-   * not, be it there or still on its way. Rejects with LogStoreFencedError when somebody else has
+   * not, be it there or still on its way. Rejects with LogStoreFencedError when another process has
    * written, with LogStoreWriteError when JetStream cannot be had.
    */
   async #mend(): Promise<void> {

@@ -45,8 +45,8 @@ export interface Placed {
 
 export class StoreStream {
   /**
-   * How many times messages have begun to be purged: whoever read where they were may find them
-   * missing.
+   * How many times messages have begun to be purged: a reader that knows where they were may find
+   * them missing.
    */
   purges = 0;
   readonly #client: JetStreamClient;
@@ -58,7 +58,7 @@ export class StoreStream {
     private readonly subject: string,
     /** Sequence of the first message. */
     public first: number,
-    /** Sequence of the last message, whoever wrote it, as far as this writer knows. */
+    /** Sequence of the last message of any writer, as far as this writer knows. */
     public last: number,
     /** The NATS server that has the stream. */
     readonly host: string,

@@ -20,9 +20,15 @@ interface Sweep {
   readonly title: string;
   readonly sizes: { readonly full: readonly number[]; readonly quick: readonly number[] };
   setting(size: number): Partial<Setting>;
-  /** Whether one cluster is measured at one size after the other; else each size has a cluster of its own. */
+  /**
+   * Whether one cluster is measured at one size after the other; else each size has a cluster of
+   * its own.
+   */
   readonly isOneCluster: boolean;
-  /** Whether the state or the log grows, so that restart, catching up and snapshots are measured, too. */
+  /**
+   * Whether the state or the log grows, so that restart, catching up and snapshots are measured,
+   * too.
+   */
   readonly hasRecovery: boolean;
   /** What a reader should expect, and why. */
   readonly expectation: string;

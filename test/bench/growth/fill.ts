@@ -36,7 +36,9 @@ export async function fillKeys(client: CraftClient, from: number, { keys, valueB
   await Promise.all(Array.from({ length: TRANSACTIONS_IN_FLIGHT }, worker));
 }
 
-/** Overwrites keys until so many commands were applied, or some more; resolves with how many were. */
+/**
+ * Overwrites keys until so many commands were applied, or some more; resolves with how many were.
+ */
 export async function fillHistory(
   connection: NatsConnection,
   system: CraftSystem,

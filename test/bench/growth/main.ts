@@ -1,6 +1,7 @@
 /**
- * What a command costs as things grow: history, keys, groups, values, clients, one of them at a time. Where the state or
- * the log grows, also what restart, catching up, snapshots and their installation cost.
+ * What a command costs as things grow: history, keys, groups, values, clients, one of them at a
+ * time. Where the state or the log grows, also what restart, catching up, snapshots and their
+ * installation cost.
  *
  *     npm run bench:growth -- --quick
  *     npm run bench:growth -- --dimension keys

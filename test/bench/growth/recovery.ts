@@ -1,4 +1,7 @@
-/** How long a server needs to be there again, and what clients feel of it: restart, catching up, a snapshot, its installation. */
+/**
+ * How long a server needs to be there again, and what clients feel of it: restart, catching up, a
+ * snapshot, its installation.
+ */
 import type { NatsConnection } from 'nats';
 import { SnapshotBucket } from '../../../shared/snapshot/bucket.js';
 import { Subjects } from '../../../shared/wire/subjects.js';

@@ -4,7 +4,10 @@ import { align, short } from '../report/table.js';
 import type { Spread } from '../statistics.js';
 import { type Dimension, SWEEPS } from './dimensions.js';
 
-/** Of all that is part of craft: its servers together, the NATS server, and Postgres with all databases. */
+/**
+ * Of all that is part of craft: its servers together, the NATS server, and Postgres with all
+ * databases.
+ */
 export interface Parts<T> {
   readonly servers: T;
   readonly nats: T;
@@ -32,14 +35,20 @@ export interface Cost {
 export interface Recovery {
   readonly dimension: Dimension;
   readonly size: number;
-  /** From the start of a server's process until its database shows all acknowledged writes, without load. */
+  /**
+   * From the start of a server's process until its database shows all acknowledged writes, without
+   * load.
+   */
   readonly restartMs: number;
   /** A server was killed for a while under load; then it catches up, under the same load. */
   readonly catchUp: {
     /** Commands that it had to apply, those that came meanwhile included. */
     readonly entries: number;
     readonly ms: number;
-    /** What clients waited for while it was away, and in as long a time from when it was started again (milliseconds). */
+    /**
+     * What clients waited for while it was away, and in as long a time from when it was started
+     * again (milliseconds).
+     */
     readonly p99AwayMs: number;
     readonly p99MeanwhileMs: number;
   };

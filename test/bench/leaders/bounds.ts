@@ -1,9 +1,11 @@
 /**
- * What arithmetic says of a cluster whose servers have a narrow link to NATS, or little processor time. Pure.
+ * What arithmetic says of a cluster whose servers have a narrow link to NATS, or little processor
+ * time. Pure.
  *
- * Each command goes over the link of its leader once for every other server that gets a copy of it by replication.
- * Besides, each server stores its merged log in a stream of NATS: one more copy over every link, whoever leads. What
- * a server receives is one copy: the command itself, or its replication.
+ * Each command goes over the link of its leader once for every other server that gets a copy of it
+ * by replication. Besides, each server stores its merged log in a stream of NATS: one more copy
+ * over every link, whichever server leads. What a server receives is one copy: the command itself,
+ * or its replication.
  */
 
 export interface Shape {
@@ -12,7 +14,10 @@ export interface Shape {
   readonly groups: number;
 }
 
-/** How a leader's entries reach the others: a message for each, as craft does, or one that NATS gives to all. */
+/**
+ * How a leader's entries reach the others: a message for each, as craft does, or one that NATS
+ * gives to all.
+ */
 export type Delivery = 'separate' | 'fan-out';
 
 /** The part of all commands that the server leads which leads most. */
@@ -54,18 +59,25 @@ export interface Costs {
   readonly followerUs: number;
 }
 
-/** Commands a second when no server gets more than `share` of a processor, and a command costs what it costs with one group. */
+/**
+ * Commands a second when no server gets more than `share` of a processor, and a command costs what
+ * it costs with one group.
+ */
 export function processorBound(shape: Shape, { leaderUs, followerUs }: Costs, share: number): number {
   const led = largestShare(shape);
   return (share * 1e6) / (led * leaderUs + (1 - led) * followerUs);
 }
 
-/** For each leader: with fewer, one runs empty while the others, which are picked at random, have a queue. */
+/**
+ * For each leader: with fewer, one runs empty while the others, which are picked at random, have a
+ * queue.
+ */
 const IN_FLIGHT_MIN = 8;
 
 /**
- * Requests in flight that keep the leaders busy, when all of them do `perSecond` and each request waits for `waitMs`: a
- * queue of that length at the bottleneck, and no longer one, which would hold up heartbeats.
+ * Requests in flight that keep the leaders busy, when all of them do `perSecond` and each request
+ * waits for `waitMs`: a queue of that length at the bottleneck, and no longer one, which would hold
+ * up heartbeats.
  */
 export function inFlightFor({ servers, groups }: Shape, perSecond: number, waitMs: number): number {
   return Math.max(IN_FLIGHT_MIN * Math.min(servers, groups), Math.ceil((perSecond * waitMs) / 1_000));

@@ -1,6 +1,7 @@
 /**
- * A TCP proxy on this machine that is as narrow as the network link of a server: all its connections share one token
- * bucket in each direction, first come first served. It adds no delay of its own, and loses nothing.
+ * A TCP proxy on this machine that is as narrow as the network link of a server: all its
+ * connections share one token bucket in each direction, first come first served. It adds no delay
+ * of its own, and loses nothing.
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { type ByteKind, type BytesByKind, NatsMeter, NO_BYTES } from './nats-meter.js';
@@ -9,7 +10,9 @@ import { TokenBucket } from './token-bucket.js';
 /** Both count since the link was opened. */
 export interface DirectionCounts {
   readonly bytes: number;
-  /** Bytes that the limit allowed while something waited, and that were late: the proxy's own error. */
+  /**
+   * Bytes that the limit allowed while something waited, and that were late: the proxy's own error.
+   */
   readonly lostBytes: number;
 }
 
@@ -23,9 +26,15 @@ export interface LinkCounts {
 
 /** What passes at once. */
 const PIECE_BYTES = 4 * 1024;
-/** A link that was idle for so long may send that much at once: timers are late by a millisecond or more (milliseconds). */
+/**
+ * A link that was idle for so long may send that much at once: timers are late by a millisecond or
+ * more (milliseconds).
+ */
 const BURST_MS = 20;
-/** Bytes that wait in one direction; a sender that has more is held back, as by the buffers of a socket. */
+/**
+ * Bytes that wait in one direction; a sender that has more is held back, as by the buffers of a
+ * socket.
+ */
 const WAITING_BYTES_MAX = 1024 * 1024;
 
 interface Piece {
@@ -126,7 +135,10 @@ export class LimitedLink {
     server.on('connection', (socket) => this.accept(socket));
   }
 
-  /** Listens on a free port of 127.0.0.1, without a limit, for connections to the NATS server at `targetPort` there. */
+  /**
+   * Listens on a free port of 127.0.0.1, without a limit, for connections to the NATS server at
+   * `targetPort` there.
+   */
   static async open(targetPort: number, cluster: string): Promise<LimitedLink> {
     const server = createServer({ noDelay: true });
     await new Promise<void>((resolve, reject) => {

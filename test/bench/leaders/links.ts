@@ -1,4 +1,6 @@
-/** The limited links, as the benchmark has them in hand; the proxies run in a process of their own. */
+/**
+ * The limited links, as the benchmark has them in hand; the proxies run in a process of their own.
+ */
 import { ToldProcess } from '../told-process.js';
 import type { LinkCounts } from './limited-link.js';
 import type { FromLinks, ToLinks } from './link-process.js';
@@ -14,7 +16,10 @@ export class Links {
     return this.process.pid;
   }
 
-  /** The link of one server to the NATS server at a port of this machine; resolves with the port to connect to. */
+  /**
+   * The link of one server to the NATS server at a port of this machine; resolves with the port to
+   * connect to.
+   */
   async open(server: string, targetPort: number, cluster: string): Promise<number> {
     const answer = await this.process.tell({ type: 'open', server, targetPort, cluster });
     if (answer.type !== 'opened') throw new Error(`a link answered ${answer.type}`);

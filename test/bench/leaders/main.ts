@@ -1,6 +1,7 @@
 /**
- * Where one leader is the bottleneck: throughput with one group and with several, when every server has a narrow link
- * to NATS, and when every server gets little processor time, beside what arithmetic allows.
+ * Where one leader is the bottleneck: throughput with one group and with several, when every server
+ * has a narrow link to NATS, and when every server gets little processor time, beside what
+ * arithmetic allows.
  *
  *     npm run bench:leaders -- --quick
  *     npm run bench:leaders
@@ -105,7 +106,9 @@ interface Figures extends Measured {
   readonly counts: Readonly<Record<string, LinkCounts>>;
 }
 
-/** A closed loop of puts that count when they are applied; the links are counted while it measures. */
+/**
+ * A closed loop of puts that count when they are applied; the links are counted while it measures.
+ */
 async function figures(given: Given, valueBytes: number, inFlight: number): Promise<Figures> {
   const { cluster, nats, stage, links, load, options } = given;
   const { quick = false, seconds = quick ? 4 : 10, warmUpSeconds = quick ? 2 : 4 } = options;

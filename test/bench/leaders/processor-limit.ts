@@ -1,6 +1,7 @@
 /**
- * A limit of processor time for a process with all its threads: a quota of the kernel's scheduler, in a control group of
- * its own (version 1 or 2). Needs a `cpu` controller that this user may write to; in many containers there is none.
+ * A limit of processor time for a process with all its threads: a quota of the kernel's scheduler,
+ * in a control group of its own (version 1 or 2). Needs a `cpu` controller that this user may write
+ * to; in many containers there is none.
  */
 import { randomUUID } from 'node:crypto';
 import { access, constants, mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
@@ -52,7 +53,8 @@ export class ProcessorLimits {
   }
 
   /**
-   * From now on the process gets at most `share` of one processor. Throws RangeError when that is less than a tenth.
+   * From now on the process gets at most `share` of one processor. Throws RangeError when that is
+   * less than a tenth.
    */
   async limit(pid: number, share: number): Promise<void> {
     const quotaUs = Math.round(share * PERIOD_US);

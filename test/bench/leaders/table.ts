@@ -31,7 +31,10 @@ export interface LinkRow extends Measured {
   /** Bytes for each command that this link sent, by kind, and that it received. */
   readonly sentBytes: BytesByKind;
   readonly receivedBytes: number;
-  /** Part of what the limit allowed while something waited (0 to 1): the proxy's own error is what is missing. */
+  /**
+   * Part of what the limit allowed while something waited (0 to 1): the proxy's own error is what
+   * is missing.
+   */
   readonly passed: number;
 }
 
@@ -140,7 +143,10 @@ export interface LeadersResult {
   readonly processors: readonly ProcessorRow[];
 }
 
-/** A panel for each size of value, and one for little processor time: commands a second against servers. */
+/**
+ * A panel for each size of value, and one for little processor time: commands a second against
+ * servers.
+ */
 export function leadersPicture(result: LeadersResult): string {
   const { links, processors } = result;
   const values = [...new Set(links.map(({ valueBytes }) => valueBytes))];

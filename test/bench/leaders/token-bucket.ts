@@ -1,6 +1,6 @@
 /**
- * A limited rate: tokens are bytes, they come in steadily up to `burstBytes`, and what passes takes as many out. Pure:
- * time is an input (milliseconds, monotonic).
+ * A limited rate: tokens are bytes, they come in steadily up to `burstBytes`, and what passes takes
+ * as many out. Pure: time is an input (milliseconds, monotonic).
  */
 export class TokenBucket {
   private tokens: number;
@@ -16,7 +16,10 @@ export class TokenBucket {
     this.tokens = burstBytes;
   }
 
-  /** Lets `bytes` pass when there are tokens for all of them. Throws RangeError when there can never be so many. */
+  /**
+   * Lets `bytes` pass when there are tokens for all of them. Throws RangeError when there can never
+   * be so many.
+   */
   tryTake(bytes: number, nowMs: number): boolean {
     if (bytes > this.burstBytes) throw new RangeError(`${bytes} bytes at once; the bucket holds ${this.burstBytes}`);
     this.refill(nowMs, false);
@@ -31,8 +34,8 @@ export class TokenBucket {
   }
 
   /**
-   * Time passed while something waited. Tokens that find the bucket full meanwhile are lost: the line was slower than
-   * it was allowed to be.
+   * Time passed while something waited. Tokens that find the bucket full meanwhile are lost: the
+   * line was slower than it was allowed to be.
    */
   onWaited(nowMs: number): void {
     this.refill(nowMs, true);

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { projectRoot } from '../../../deploy/local/project.js';
 
 /**
- * Writes JSON and picture; returns their paths without the endings. `prefix`: begins the file's name, for example
- * `leaders-`.
+ * Writes JSON and picture; returns their paths without the endings. `prefix`: begins the file's
+ * name, for example `leaders-`.
  */
 export async function save(prefix: string, result: { readonly date: string }, picture: string): Promise<string> {
   const folder = join(projectRoot(), 'test', 'bench', 'results');

@@ -1,4 +1,7 @@
-/** What was measured at the sites, as a picture: a panel for each kind of request, median latency by site. Pure. */
+/**
+ * What was measured at the sites, as a picture: a panel for each kind of request, median latency by
+ * site. Pure.
+ */
 import { colorOf, footOf, picture, type Series } from '../report/plot.js';
 import type { SitesResult } from './main.js';
 import type { Row } from './table.js';

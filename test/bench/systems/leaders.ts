@@ -2,7 +2,10 @@
 import type { LocalCluster } from '../../../deploy/local/cluster.js';
 import { eventually } from '../../harness/index.js';
 
-/** The place of each group's leader in `cluster.servers`, in the order of the groups; -1 where there is none. */
+/**
+ * The place of each group's leader in `cluster.servers`, in the order of the groups; -1 where there
+ * is none.
+ */
 export async function leadersOf(cluster: LocalCluster): Promise<number[]> {
   const statuses = await cluster.status();
   return Array.from({ length: cluster.groups }, (_, group) => {

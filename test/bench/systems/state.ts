@@ -6,7 +6,10 @@ import { eventually } from '../../harness/index.js';
 
 const SYNC_MS_MAX = 10_000;
 
-/** Resolves, with the merged index, when the database of `server` shows every write that was acknowledged before. */
+/**
+ * Resolves, with the merged index, when the database of `server` shows every write that was
+ * acknowledged before.
+ */
 export function synced(connection: NatsConnection, server: string, timeoutMs: number): Promise<number> {
   const subject = new Subjects('craft').sync(server);
   return eventually(
@@ -19,7 +22,10 @@ export function synced(connection: NatsConnection, server: string, timeoutMs: nu
   );
 }
 
-/** Everybody is asked; resolves when one that covers everything up to now is in the bucket. Milliseconds. */
+/**
+ * Every server is asked; resolves when one that covers everything up to now is in the bucket.
+ * Milliseconds.
+ */
 export async function takeSnapshot(
   connection: NatsConnection,
   bucket: SnapshotBucket,

@@ -62,8 +62,8 @@ const rolling: Fault = {
 };
 
 /**
- * kill -9 of one NATS node: whoever was connected to it goes to another one; its streams are away
- * until it is back.
+ * kill -9 of one NATS node: a client that was connected to it goes to another one; its streams are
+ * away until it is back.
  */
 const nats: Fault = {
   name: 'nats',

@@ -81,8 +81,8 @@ export function prepare(operations: readonly Operation[]): Candidates {
 const NOWHERE = { timestamp: 0, group: 0 };
 
 /**
- * Nobody else writes this value, so whoever read it saw this write, which had happened by the end
- * of that read.
+ * No other operation writes this value; therefore a read of it saw this write, which had happened
+ * by the end of that read.
  */
 function happened(step: Step, seenBy: number): Step {
   const verdict = step.f === 'cas' ? 'took' : undefined;

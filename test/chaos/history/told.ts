@@ -69,8 +69,8 @@ function collect(attempts: readonly Attempt[]): Told[] {
 }
 
 /**
- * T8: an applied command has one place, whoever asks, and no entry of it that was acknowledged
- * earlier comes before that.
+ * T8: an applied command has one place, whichever client asks, and no entry of it that was
+ * acknowledged earlier comes before that.
  */
 function* sameCommand(told: readonly Told[]): Generator<Contradiction> {
   const exact = new Map<number, Told>();

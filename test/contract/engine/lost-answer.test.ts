@@ -158,7 +158,7 @@ it('is found out by who takes over a snapshot as that of another position', asyn
   await eventually('the commit', async () => (await mergedIndex()) === 2);
   proxy.cut();
   expect(await restored).toMatchObject({ mergedIndex: 2, checksum: restoring.checksum });
-  // Not once more: whoever asks again hears where the state is, and goes on from there.
+  // Not once more: a caller that asks again hears where the state is, and goes on from there.
   await expect(restore()).rejects.toMatchObject({ code: 'POSITION', position: { mergedIndex: 2 } });
   expect((await engine.apply(next)).applied.map(({ outcome }) => outcome)).toEqual([
     { ok: true, json: '{"version":2}' },

@@ -1,5 +1,5 @@
 /**
- * What the Postgres engine leaves in its tables, for whoever queries them with SQL, and what it
+ * What the Postgres engine leaves in its tables, for users who query them with SQL, and what it
  * does not leave there for ever.
  */
 import postgres, { type Sql } from 'postgres';

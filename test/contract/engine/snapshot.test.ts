@@ -82,7 +82,7 @@ async function applyAll(engine: StorageEngine, commands: ReturnType<typeof comma
   }
 }
 
-/** All that anybody can see of an engine. */
+/** All that a caller can see of an engine. */
 async function view(engine: StorageEngine) {
   return { position: await engine.locate([]), rows: await engine.query('kv.list', { limit: 10_000 }) };
 }

@@ -68,7 +68,7 @@ async function put(group?: number, size = 1): Promise<number> {
 }
 
 /**
- * Commands through whoever leads, some at a time, for as long as `during` takes; every one of them
+ * Commands through the leaders, some at a time, for as long as `during` takes; every one of them
  * is answered.
  */
 async function underLoad(during: () => Promise<void>): Promise<void> {

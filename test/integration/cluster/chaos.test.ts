@@ -15,7 +15,7 @@ const FAULTS = ['kill', 'pause', 'nats', 'partition', 'postgres'];
 
 let folder: TemporaryFolder;
 let isRight = false;
-/** What went on, for whoever has to find out. */
+/** What went on, for the reader of a failure. */
 const lines: string[] = [];
 beforeAll(async () => {
   folder = await temporaryFolder('chaos');

@@ -281,7 +281,7 @@ describe('the database', () => {
       );
     };
     try {
-      // Whoever is faster has the place of a session that is ended.
+      // The server that is faster has the place of a session that is ended.
       await eventually('a server without a session', async () => {
         while ((await Promise.all(Array.from({ length: 20 }, take))).includes(true));
         const [first] = taken;
@@ -301,7 +301,7 @@ describe('the database', () => {
     const remedy = /made again from a snapshot/;
     await onDatabase('s3', (holder) =>
       holder.begin(async (sql) => {
-        // Else the snapshot may be there before anybody has asked.
+        // Else the snapshot may be there before it was asked for.
         await sql`lock table craft.position in access share mode`;
         await onDatabase('s3', (other) => other`drop table kv`);
         await expectTold({ by: ['s3'], condition: 'applier database', why: /kv/, remedy });

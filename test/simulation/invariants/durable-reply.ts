@@ -21,7 +21,7 @@ export class DurableReply implements Invariant {
     this.promise(server, group, body.promised);
     if (body.refusal !== 'none' || body.matchIndex === 0) return;
     const stored = server.disk.groups.get(group);
-    // A later term may have replaced it by now; then the reply is of no use to anybody.
+    // A later term may have replaced it by now; then the reply is of no use.
     if ((stored?.head.hardState.term ?? 0) > term) return;
     const isStored = (stored?.head.lastIndex ?? 0) >= body.matchIndex;
     hold(

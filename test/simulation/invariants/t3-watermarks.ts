@@ -28,7 +28,7 @@ export class Watermarks implements Invariant {
     if (largest && core.watermark > (largest[server.index] ?? 0)) largest[server.index] = core.watermark;
   }
 
-  /** Whoever is first to commit an entry: until now it was in nobody's committed prefix. */
+  /** The first server to commit an entry: until now it was in no server's committed prefix. */
   onCommitted(_: SimulatedServer, group: GroupId, entry: LogEntry, __: Group, isFirst: boolean): void {
     if (!isFirst) return;
     for (const [index, watermark] of (this.largest[group] ?? []).entries()) {

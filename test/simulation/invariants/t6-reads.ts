@@ -9,7 +9,7 @@ import { hold, type Invariant } from './invariant.js';
 
 export class LinearizableReads implements Invariant {
   readonly name = 'T6';
-  /** The latest place in the merged order that somebody has been told of. */
+  /** The latest place in the merged order that a client has been told of. */
   private told = 0;
   private readonly mustSee = new Map<number, number>();
 

@@ -1,4 +1,6 @@
-/** Narrow links and little processor time: the token bucket, the meter, the proxy, bounds, tables. */
+/**
+ * Narrow links and little processor time: the token bucket, the meter, the proxy, bounds, tables.
+ */
 import { once } from 'node:events';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer } from 'node:net';

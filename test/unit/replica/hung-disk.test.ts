@@ -1,6 +1,6 @@
 /**
- * A disk that takes a write and never ends it: whoever has it leads nothing for long, and helps
- * nobody to lead.
+ * A disk that takes a write and never ends it: a server that has it leads nothing for long, and
+ * helps no other to lead.
  */
 import { describe, expect, it } from 'vitest';
 import { Cores, commandsOf, ELECTION_TIMEOUT_MS } from './cores.js';
@@ -16,7 +16,7 @@ function started(): Cores {
 
 const command = (text: string) => new TextEncoder().encode(text);
 
-/** The group takes commands again, at somebody else, and acknowledges them. */
+/** The group takes commands again, at another server, and acknowledges them. */
 function expectServedWithout(cores: Cores, hung: string): void {
   cores.pass(3 * ELECTION_TIMEOUT_MS);
   const [leader = ''] = cores.leadersOf(0);

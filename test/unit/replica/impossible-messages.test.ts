@@ -1,6 +1,6 @@
 /**
- * What no correct server can have sent is dropped and told. It must not end the service, whoever
- * sent it and whatever is in it.
+ * What no correct server can have sent is dropped and told. It must not end the service, whichever
+ * server sent it and whatever is in it.
  */
 import { describe, expect, it } from 'vitest';
 import { EntryKind, type LogEntry } from '../../../shared/raft/entry.js';
@@ -251,7 +251,7 @@ describe('the impossible is told, with its sender, and changes nothing', () => {
     cores.pass(360);
     const { core, told } = cores.server(to);
     const group = core.groups[0];
-    // Somebody waits for the groups to close up to now.
+    // A server waits for the groups to close up to now.
     cores.server('s1').core.receive({ ...EMPTY, from: 's2', closeUpTo: later(395) });
     cores.pass(100);
     const before = { term: group?.term, leader: group?.leader, last: group?.lastIndex, commit: group?.commitIndex };

@@ -93,7 +93,7 @@ export class Timeline {
     while (!isOver) this.queue.next()?.();
   }
 
-  /** Lets time pass until somebody is told that, for a second at most; returns when that was. */
+  /** Lets time pass until a client is told that, for a second at most; returns when that was. */
   until(text: string): number {
     for (let ms = 0; ms < 1_000; ms += 0.01) {
       const moment = this.told.find((one) => one.text === text);

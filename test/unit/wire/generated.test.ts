@@ -1,6 +1,6 @@
 /**
- * The generated code looks once, when it is loaded, whether 64-bit fields are numbers: whoever
- * imports it says so before.
+ * The generated code looks once, when it is loaded, whether 64-bit fields are numbers: its importer
+ * says so before.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

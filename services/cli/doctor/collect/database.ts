@@ -145,7 +145,7 @@ function reasonOf(error: Error): string {
 }
 
 /**
- * The rights of deploy/README.md, "Postgres"; whoever owns what is there already needs none for
+ * The rights of deploy/README.md, "Postgres"; a role that owns what is there already needs none for
  * that.
  */
 const RIGHTS = `select right_name, granting from (values

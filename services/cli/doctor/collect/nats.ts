@@ -31,7 +31,7 @@ export async function connectDoctor(options: GlobalOptions, environment: Facts['
     return await sessionOn(connection, asked);
   } catch (error) {
     await connection?.close();
-    // The prefix is none that anybody has set: what the error says of it would mislead.
+    // The prefix is none that a user has set: what the error says of it would mislead.
     if (connection !== undefined && inboxPrefix !== undefined) {
       const why = `NATS does not let this user hear answers on ${inboxPrefix}.>, and servers answer nobody below their own prefix`;
       const right = `let it subscribe to ${inboxPrefix}.>, or run this as the user operator: deploy/nats/README.md`;

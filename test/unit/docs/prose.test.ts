@@ -1,0 +1,73 @@
+/** Pages and comments: how long a line and a sentence may be, and words that have a better one. */
+import { expect, it } from 'vitest';
+import { filesIn, read } from './files.js';
+import { commentLines, markdownLines, type ProseLine, sentencesOf, wordsOf } from './prose.js';
+
+const LINE_MAX = 100;
+const WORDS_MAX = 25;
+
+/** A server is a server. The better word stands beside each. */
+const BETTER = new Map([
+  ['whoever', 'name the server, the client or the operator'],
+  ['somebody', 'name the server, the client or the operator'],
+  ['anybody', 'name the server, the client or the operator'],
+  ['everybody', 'all servers, all clients'],
+  ['thereby', 'therefore, or a sentence of its own'],
+  ['stranger', 'non-member'],
+  ['fate', 'outcome'],
+]);
+const BANNED = new RegExp(`\\b(${[...BETTER.keys()].join('|')})\\b`, 'gi');
+
+/** Programs whose comments are not held to these rules yet. */
+const NOT_YET = [
+  'services/applier/core/applier.ts',
+  'services/replica/core/',
+  'services/replica/service.ts',
+  'test/simulation/defects.ts',
+];
+
+/** Pages that still have longer sentences. */
+const LONG_SENTENCES = ['ARCHITECTURE.md', 'CHANGELOG.md'];
+
+const pages = filesIn('', '.md').map((path) => ({ path, lines: markdownLines(read(path)) }));
+const programs = ['services', 'shared', 'test', 'deploy']
+  .flatMap((folder) => filesIn(folder, '.ts'))
+  .filter((path) => !path.endsWith('prose.test.ts') && !path.includes('/generated/'))
+  .filter((path) => !NOT_YET.some((prefix) => path.startsWith(prefix)))
+  .map((path) => ({ path, lines: commentLines(read(path)) }));
+
+function findings(look: (line: ProseLine) => readonly string[]): string[] {
+  return [...pages, ...programs].flatMap(({ path, lines }) =>
+    lines.flatMap((line) => look(line).map((problem) => `${path}:${line.line}: ${problem}`)),
+  );
+}
+
+it('no line of prose is longer than 100 characters', () => {
+  expect(pages.length).toBeGreaterThan(10);
+  expect(programs.length).toBeGreaterThan(400);
+  expect(findings(({ text }) => (text.length > LINE_MAX ? [`${text.length} characters`] : []))).toEqual([]);
+});
+
+it('no sentence of a page has more than 25 words', () => {
+  const paths = pages.map(({ path }) => path).filter((path) => !LONG_SENTENCES.includes(path));
+  const long = paths.flatMap((path) =>
+    sentencesOf(read(path)).flatMap((sentence) =>
+      wordsOf(sentence) > WORDS_MAX ? [`${path}: ${wordsOf(sentence)} words: ${sentence}`] : [],
+    ),
+  );
+  expect(long).toEqual([]);
+});
+
+it('no word is used that has a better one', () => {
+  const better = (word: string) => `${word}: ${BETTER.get(word.toLowerCase())}`;
+  expect(findings(({ text }) => (text.match(BANNED) ?? []).map(better))).toEqual([]);
+});
+
+it('sees long lines and banned words, and leaves drawings, tables and examples alone', () => {
+  const long = 'word '.repeat(21);
+  expect(markdownLines(`a\n| ${long}|\n\`\`\`\n${long}\n\`\`\`\n${long}`).map(({ line }) => line)).toEqual([1, 6]);
+  const program = ['const a = 1; // code', '/** prose */', ' *     $ example', ' *  a   ──▶ b', ' * more', '  // also'];
+  expect(commentLines(program.join('\n')).map(({ line }) => line)).toEqual([2, 5, 6]);
+  expect(sentencesOf(`# ${long}\n| ${long}|\nOne, two.\nThree\n- four`).map(wordsOf)).toEqual([0, 2, 1, 1]);
+  expect('Whoever asks'.match(BANNED)).toEqual(['Whoever']);
+});
