@@ -62,5 +62,5 @@ it('has a log store in JetStream once there is a quorum of NATS nodes', async ()
   const starting = startReplica(replicaConfig(environment));
   await Promise.all([nats.startNode(second), nats.startNode(third)]);
   const replica = await starting;
-  await replica.stop();
+  await expect(replica.stop()).resolves.toBeUndefined();
 }, 90_000);
