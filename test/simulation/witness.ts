@@ -56,6 +56,7 @@ export class Witness {
       'onCommitted',
       'onMoved',
       'onSent',
+      'onEnvelope',
       'onGlance',
       'onServed',
     ];
@@ -176,6 +177,7 @@ export class Witness {
     for (const message of envelope.messages) {
       for (const invariant of this.hooks['onSent'] ?? []) invariant.onSent?.(server, core, message);
     }
+    for (const invariant of this.hooks['onEnvelope'] ?? []) invariant.onEnvelope?.(server, envelope);
   }
 
   onLanded(server: SimulatedServer, batch: WriteBatch): void {
