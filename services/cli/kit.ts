@@ -97,6 +97,15 @@ export async function printAll<Line>(
   }
 }
 
+/** The action of a command with `--json` that prints a line for each thing that `read` finds. */
+export function listing<Line>(
+  program: Command,
+  tableOf: (lines: readonly Line[]) => string,
+  read: (session: Session, show: (line: unknown) => void) => Promise<void>,
+): (options: { json: boolean }) => Promise<void> {
+  return ({ json }) => withSession(program, (session) => printAll(json, tableOf, (show) => read(session, show)));
+}
+
 export function waitOption(what: string, defaultMs: number): Option {
   return new Option('--wait <ms>', `${what} (milliseconds)`).argParser(integer(1)).default(defaultMs);
 }

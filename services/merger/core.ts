@@ -10,7 +10,9 @@
  * restart goes on from the stream's last message, and emits again what was not stored: the same
  * entries at the same places (T4).
  */
+
 import { anchorAt, bytesOf, joined, Merge, type MergedRun, type MergePosition } from '../../shared/merge/merge.js';
+import { InvariantError } from '../../shared/raft/assert.js';
 import type { GroupId, Index, LogEntry, Timestamp } from '../../shared/raft/entry.js';
 
 export interface MergerLimits {
@@ -280,7 +282,7 @@ export class MergerCore {
     const { batchBytesMax } = this;
     const { batchEntriesMax } = this.limits;
     const [first, ...others] = this.unstored;
-    if (first === undefined) throw new Error('nothing is to be stored');
+    if (first === undefined) throw new InvariantError('nothing is to be stored');
     const runs: [MergedRun, ...MergedRun[]] = [first.run];
     let { bytes } = first;
     let entries = first.run.entries.length;

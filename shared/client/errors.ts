@@ -7,72 +7,42 @@ import { CraftError, ErrorCode } from '../wire/errors.js';
 
 export { CraftError, ErrorCode };
 
-/** The input does not fit the command's schema, or a header is malformed. */
-export class InvalidArgumentError extends CraftError {
-  constructor(message: string, options?: ErrorOptions) {
-    super('INVALID_ARGUMENT', message, options);
-    this.name = 'InvalidArgumentError';
-  }
+/** What the classes with no more than their code have in common. */
+function failure(code: ErrorCode, name: string): new (message: string, options?: ErrorOptions) => CraftError {
+  return class extends CraftError {
+    constructor(message: string, options?: ErrorOptions) {
+      super(code, message, options);
+      this.name = name;
+    }
+  };
 }
+
+/** The input does not fit the command's schema, or a header is malformed. */
+export class InvalidArgumentError extends failure('INVALID_ARGUMENT', 'InvalidArgumentError') {}
 
 /** No command or query of this name in the cluster's state machine. */
-export class UnknownCommandError extends CraftError {
-  constructor(message: string, options?: ErrorOptions) {
-    super('UNKNOWN_COMMAND', message, options);
-    this.name = 'UnknownCommandError';
-  }
-}
+export class UnknownCommandError extends failure('UNKNOWN_COMMAND', 'UnknownCommandError') {}
 
 /** More bytes than a command may have. */
-export class PayloadTooLargeError extends CraftError {
-  constructor(message: string, options?: ErrorOptions) {
-    super('PAYLOAD_TOO_LARGE', message, options);
-    this.name = 'PayloadTooLargeError';
-  }
-}
+export class PayloadTooLargeError extends failure('PAYLOAD_TOO_LARGE', 'PayloadTooLargeError') {}
 
 /** The state machine said no; the same for everyone, and the recorded result of this id. */
-export class RejectedError extends CraftError {
-  constructor(message: string, options?: ErrorOptions) {
-    super('REJECTED', message, options);
-    this.name = 'RejectedError';
-  }
-}
+export class RejectedError extends failure('REJECTED', 'RejectedError') {}
 
 /** A leader's queues are full. As a final failure only the `cause` of UnavailableError. */
-export class OverloadedError extends CraftError {
-  constructor(message: string, options?: ErrorOptions) {
-    super('OVERLOADED', message, options);
-    this.name = 'OverloadedError';
-  }
-}
+export class OverloadedError extends failure('OVERLOADED', 'OverloadedError') {}
 
 /**
  * The group has no leader where the command went. As a final failure only the `cause` of
  * UnavailableError.
  */
-export class NotLeaderError extends CraftError {
-  constructor(message: string, options?: ErrorOptions) {
-    super('NOT_LEADER', message, options);
-    this.name = 'NotLeaderError';
-  }
-}
+export class NotLeaderError extends failure('NOT_LEADER', 'NotLeaderError') {}
 
 /** Nobody took the command before the deadline; nothing was appended. */
-export class UnavailableError extends CraftError {
-  constructor(message: string, options?: ErrorOptions) {
-    super('UNAVAILABLE', message, options);
-    this.name = 'UnavailableError';
-  }
-}
+export class UnavailableError extends failure('UNAVAILABLE', 'UnavailableError') {}
 
 /** A fault of the service; nothing was appended. */
-export class InternalError extends CraftError {
-  constructor(message: string, options?: ErrorOptions) {
-    super('INTERNAL', message, options);
-    this.name = 'InternalError';
-  }
-}
+export class InternalError extends failure('INTERNAL', 'InternalError') {}
 
 /**
  * The command may or may not have been executed, or may still be. Safe to call again with the same

@@ -16,6 +16,7 @@
  * Pure and synchronous. What it emits depends only on the groups' logs, not on when or in which
  * pieces they arrive.
  */
+import { InvariantError } from '../raft/assert.js';
 import { EntryKind, type GroupId, type Index, type LogEntry, type Timestamp } from '../raft/entry.js';
 import { EMPTY_CHECKSUM, RunningChecksum } from './checksum.js';
 
@@ -111,7 +112,7 @@ export class Merge {
     for (const entry of entries) {
       if (entry.index <= queue.arrived) continue;
       if (entry.index !== queue.arrived + 1) {
-        throw new Error(`group ${group}: entry ${entry.index} offered after ${queue.arrived}`);
+        throw new InvariantError(`group ${group}: entry ${entry.index} offered after ${queue.arrived}`);
       }
       queue.arrived = entry.index;
       queue.entries.push(entry);
@@ -245,7 +246,7 @@ export class Merge {
 
   private queue(group: GroupId): Queue {
     const queue = this.queues[group];
-    if (queue === undefined) throw new Error(`no group ${group}`);
+    if (queue === undefined) throw new InvariantError(`no group ${group}`);
     return queue;
   }
 }

@@ -103,9 +103,13 @@ const registry = new Registry();
 /** Gives the samples of one service. */
 type Read<T> = (set: (labels: Record<string, string>, value: T) => void) => void;
 type Readers<T> = Map<object, Read<T>>;
+/** What a counter or a gauge is at a scrape. */
+interface Numeric {
+  readonly value: number;
+}
 /** By metric and by whose it is: what to read at a scrape. */
-const counters = new Map<string, Readers<number>>();
-const gauges = new Map<string, Readers<number>>();
+const counters = new Map<string, Readers<Counter>>();
+const gauges = new Map<string, Readers<Numeric>>();
 const histograms = new Map<string, Readers<Histogram>>();
 const probes: Readonly<Record<ProbePath, Map<object, () => readonly string[]>>> = {
   '/healthz': new Map(),
@@ -115,21 +119,52 @@ const probes: Readonly<Record<ProbePath, Map<object, () => readonly string[]>>> 
 const endpoints = new Map<string, Endpoint>();
 
 /**
+ * A metric as a service opens it: the name without prefix, and the labels beside those of every
+ * metric.
+ */
+interface Described {
+  readonly name: string;
+  readonly help: string;
+  readonly names: readonly string[];
+}
+
+/** The same as prom-client wants it. */
+function registered({ name, help, names }: Described) {
+  return { name: PREFIX + name, help, labelNames: [...LABELS, ...names], registers: [registry] };
+}
+
+/**
+ * Opens a counter or a gauge whose numbers are read at each scrape: after the reset, adding sets.
+ */
+function createNumbers(
+  Type: typeof PromCounter<string> | typeof PromGauge<string>,
+  what: Described,
+  collect: Read<Numeric>,
+): void {
+  const metric: PromCounter | PromGauge = new Type({
+    ...registered(what),
+    collect: () => {
+      metric.reset();
+      collect((labels, { value }) => metric.inc(labels, value));
+    },
+  });
+}
+
+/**
  * prom-client's own looks its labels up at each observation. This one only writes what was
  * observed.
  */
 class WrittenHistogram extends PromHistogram {
   constructor(
-    private readonly written: { readonly name: string; readonly help: string },
-    labelNames: readonly string[],
+    private readonly written: Described,
     private readonly collectAll: Read<Histogram>,
   ) {
-    super({ ...written, labelNames: [...labelNames], registers: [registry] });
+    super(registered(written));
   }
 
   /** What the registry asks every metric for that has it, in place of `get`. */
   async getForPromString(): Promise<object> {
-    const { name, help } = this.written;
+    const { name, help } = registered(this.written);
     const values: { labels: Record<string, string | number>; value: number; metricName: string }[] = [];
     this.collectAll((labels, { bounds, counts, sum }) => {
       let below = 0;
@@ -247,88 +282,63 @@ export async function openMetrics(options: MetricsOptions): Promise<Metrics & { 
     return all;
   };
 
-  const counterFamily = (name: string, help: string, names: readonly string[]): Family<Counter> => {
-    const known = ownCounters.get(name);
+  /** This service's samples of a metric, which is registered with the first of them. */
+  const familyOf = <T>(
+    own: Map<string, Family<T>>,
+    all: Map<string, Readers<T>>,
+    { name, names }: Described,
+    create: () => T,
+    register: (collect: Read<T>) => unknown,
+  ): Family<T> => {
+    const known = own.get(name);
     if (known !== undefined) return known;
-    const family = new Family(names.length, () => new Counter());
-    ownCounters.set(name, family);
-    const readers = readersOf(counters, name, (collect) => {
-      new PromCounter<string>({
-        name: PREFIX + name,
-        help,
-        labelNames: [...LABELS, ...names],
-        registers: [registry],
-        collect() {
-          this.reset();
-          collect((of, value) => this.inc(of, value));
-        },
-      });
-    });
-    readers.set(key, (set) => {
-      for (const [values, { value }] of family) set(labelled(names, values), value);
+    const family = new Family(names.length, create);
+    own.set(name, family);
+    readersOf(all, name, register).set(key, (set) => {
+      for (const [values, sample] of family) set(labelled(names, values), sample);
     });
     return family;
   };
 
-  const openGauge = (name: string, help: string, names: readonly string[], read: () => Series): void => {
-    const readers = readersOf(gauges, name, (collect) => {
-      new PromGauge<string>({
-        name: PREFIX + name,
-        help,
-        labelNames: [...LABELS, ...names],
-        registers: [registry],
-        collect() {
-          this.reset();
-          collect((of, value) => this.set(of, value));
-        },
-      });
-    });
-    readers.set(key, (set) => {
-      for (const [values, value] of read()) set(labelled(names, values), value);
-    });
+  const counterFamily = (what: Described): Family<Counter> => {
+    const register = (collect: Read<Counter>) => createNumbers(PromCounter<string>, what, collect);
+    return familyOf(ownCounters, counters, what, () => new Counter(), register);
   };
 
-  const histogramFamily = (
-    name: string,
-    help: string,
-    names: readonly string[],
-    buckets: readonly number[],
-  ): Family<Histogram> => {
-    const known = ownHistograms.get(name);
-    if (known !== undefined) return known;
-    const family = new Family(names.length, () => new Histogram(buckets));
-    ownHistograms.set(name, family);
-    const readers = readersOf(histograms, name, (collect) => {
-      new WrittenHistogram({ name: PREFIX + name, help }, [...LABELS, ...names], collect);
+  const histogramFamily = (what: Described, buckets: readonly number[]): Family<Histogram> => {
+    const register = (collect: Read<Histogram>) => new WrittenHistogram(what, collect);
+    return familyOf(ownHistograms, histograms, what, () => new Histogram(buckets), register);
+  };
+
+  const openGauge = (what: Described, read: () => Series): void => {
+    const register = (collect: Read<Numeric>) => createNumbers(PromGauge<string>, what, collect);
+    readersOf(gauges, what.name, register).set(key, (set) => {
+      for (const [values, value] of read()) set(labelled(what.names, values), { value });
     });
-    readers.set(key, (set) => {
-      for (const [values, histogram] of family) set(labelled(names, values), histogram);
-    });
-    return family;
   };
 
   return {
     port: typeof address === 'object' && address !== null ? address.port : undefined,
 
-    counter: (name, help) => counterFamily(name, help, []).of([]),
+    counter: (name, help) => counterFamily({ name, help, names: [] }).of([]),
 
     counterBy(name, help, own) {
-      const family = counterFamily(name, help, namesOf(own));
+      const family = counterFamily({ name, help, names: namesOf(own) });
       return (...values) => family.of(values);
     },
 
     gauge: (name, help, read) =>
-      openGauge(name, help, [], () => {
+      openGauge({ name, help, names: [] }, () => {
         const value = read();
         return value === undefined ? [] : [[[], value]];
       }),
 
-    gaugeBy: (name, help, own, read) => openGauge(name, help, namesOf(own), read),
+    gaugeBy: (name, help, own, read) => openGauge({ name, help, names: namesOf(own) }, read),
 
-    histogram: (name, help, buckets) => histogramFamily(name, help, [], buckets).of([]),
+    histogram: (name, help, buckets) => histogramFamily({ name, help, names: [] }, buckets).of([]),
 
     histogramBy(name, help, own, buckets) {
-      const family = histogramFamily(name, help, namesOf(own), buckets);
+      const family = histogramFamily({ name, help, names: namesOf(own) }, buckets);
       return (...values) => family.of(values);
     },
 

@@ -78,5 +78,5 @@ it('has a log store in JetStream once there is a quorum of NATS nodes, on the no
   await Promise.all([nats.startNode(second), nats.startNode(third)]);
   const replica = await starting;
   expect(await nodeOf(new Subjects('late').storeStream('s1'))).toBe(third);
-  await replica.stop();
+  await expect(replica.stop()).resolves.toBeUndefined();
 }, 90_000);

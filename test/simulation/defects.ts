@@ -597,6 +597,24 @@ const PLANS: readonly Plan[] = [
       ),
   },
   {
+    name: 'number-barriers-from-one',
+    what: 'a restarted server numbers its read barriers as it did before, and counts answers to those (T6)',
+    foundBy: 2,
+    install: () => {
+      const numbered = new WeakSet();
+      return replace(
+        Barriers,
+        'begin',
+        (original) =>
+          function (...given) {
+            if (!numbered.has(this)) this.nextId = 1;
+            numbered.add(this);
+            return original.apply(this, given);
+          },
+      );
+    },
+  },
+  {
     name: 'read-before-watermark',
     what: 'a read barrier does not wait until the watermarks have passed its timestamp (T6)',
     foundBy: 4,

@@ -57,6 +57,7 @@ export class Observer {
       'onCommitted',
       'onMoved',
       'onSent',
+      'onEnvelope',
       'onGlance',
       'onServed',
     ];
@@ -179,6 +180,7 @@ export class Observer {
     for (const message of envelope.messages) {
       for (const invariant of this.hooks['onSent'] ?? []) invariant.onSent?.(server, core, message);
     }
+    for (const invariant of this.hooks['onEnvelope'] ?? []) invariant.onEnvelope?.(server, envelope);
   }
 
   onLanded(server: SimulatedServer, batch: WriteBatch): void {

@@ -4,7 +4,7 @@ import { runCommand } from './command.js';
 import { fetchDebianPackage } from './debian.js';
 import { type FindOptions, type FoundTool, findTool, type ToolDescription } from './finder.js';
 import { fetchRelease, platformName } from './release.js';
-import { isAtLeast, parseVersion } from './version.js';
+import { checkVersion } from './version.js';
 
 const MINIMUM = [2, 11, 0] as const;
 const GO_TIMEOUT_MS = 300_000;
@@ -15,13 +15,7 @@ export function natsServerTool(repository = 'https://github.com/nats-io/nats-ser
     name: 'nats-server',
     programs: ['nats-server'],
     variable: 'NATS_SERVER_BIN',
-    check: async (program) => {
-      const version = parseVersion(await runCommand(program, ['--version'], { timeoutMs: 10_000 }));
-      if (!isAtLeast(version, MINIMUM)) {
-        throw new Error(`is version ${version.join('.')}, and ${MINIMUM.join('.')} or newer is needed`);
-      }
-      return version.join('.');
-    },
+    check: (program) => checkVersion(program, MINIMUM),
     methods: [
       {
         method: 'release archive',

@@ -17,6 +17,7 @@ import type { EngineBatch, EnginePosition, MergedCommand } from '../../../shared
 import { VERIFY_COMMAND, type VerifyInput, verifyInput } from '../../../shared/engine/verify.js';
 import { RunningChecksum } from '../../../shared/merge/checksum.js';
 import { CHECKPOINT_INTERVAL, type MergedRun } from '../../../shared/merge/merge.js';
+import { InvariantError } from '../../../shared/raft/assert.js';
 import type { Index, LogEntry } from '../../../shared/raft/entry.js';
 import { decodeCommand } from '../../../shared/wire/command.js';
 import { entryBody } from '../../../shared/wire/entry-block.js';
@@ -128,7 +129,8 @@ export class ApplyQueue {
     for (let at = this.wanted - firstMergedIndex; at < entries.length; at++) {
       const entry = entries[at];
       const group = groups[at];
-      if (entry === undefined || group === undefined) throw new Error(`entry ${at} of a merged batch is missing`);
+      if (entry === undefined || group === undefined)
+        throw new InvariantError(`entry ${at} of a merged batch is missing`);
       const checksum = at === entries.length - 1 ? after.checksum : undefined;
       const command = commandOf(entry, group, firstMergedIndex + at);
       if (this.isOwed(command)) this.owed += 1;

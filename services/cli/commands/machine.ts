@@ -1,6 +1,6 @@
 /** `craft machine`. */
 import type { Command } from 'commander';
-import { examples, integer, jsonOption, print, printAll, waitOption, withSession } from '../kit.js';
+import { examples, integer, jsonOption, listing, print, waitOption, withSession } from '../kit.js';
 import { machineStatus, switchMachine } from '../machine.js';
 import { withProgress } from '../progress.js';
 import { machineTable } from '../table.js';
@@ -17,9 +17,7 @@ export function addMachine(program: Command): void {
     .command('status')
     .description('for each server the version in force and those that are loaded, with fingerprints of their code')
     .addOption(jsonOption())
-    .action(({ json }: { json: boolean }) =>
-      withSession(program, (session) => printAll(json, machineTable, (show) => machineStatus(session, show))),
-    );
+    .action(listing(program, machineTable, machineStatus));
   machine
     .command('switch')
     .description('have all servers go on with another version, from one place in the log')

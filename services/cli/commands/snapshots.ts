@@ -1,6 +1,6 @@
 /** `craft snapshot`. */
 import type { Command } from 'commander';
-import { examples, type GlobalOptions, jsonOption, print, printAll, waitOption, withSession } from '../kit.js';
+import { examples, type GlobalOptions, jsonOption, listing, print, waitOption, withSession } from '../kit.js';
 import { withProgress } from '../progress.js';
 import { listSnapshots, restoreSnapshot, saveSnapshot, takeSnapshot } from '../snapshots.js';
 import { snapshotsTable } from '../table.js';
@@ -17,9 +17,7 @@ export function addSnapshots(program: Command): void {
     .command('list')
     .description('what there is, oldest first')
     .addOption(jsonOption())
-    .action(({ json }: { json: boolean }) =>
-      withSession(program, (session) => printAll(json, snapshotsTable, (show) => listSnapshots(session, show))),
-    );
+    .action(listing(program, snapshotsTable, listSnapshots));
   snapshot
     .command('take')
     .description('take one now; prints what it is')

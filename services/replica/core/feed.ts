@@ -5,6 +5,7 @@
  * below every group's watermark. So one answer carries all that has become mergeable since the last one.
  */
 
+import { InvariantError } from '../../../shared/raft/assert.js';
 import { EntryKind, type GroupId, type Index, type LogEntry, type Timestamp } from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
 import type { ReadEffect } from './read-effect.js';
@@ -170,7 +171,7 @@ export class Feed {
 
   private part(poll: Poll, id: GroupId): GroupFeed {
     const group = this.groups[id];
-    if (group === undefined) throw new Error(`no group ${id}`);
+    if (group === undefined) throw new InvariantError(`no group ${id}`);
     const from = poll.request.positions[id] ?? 0;
     if (from === 0) return { group: id, entries: [], watermark: 0 };
     if (from > group.commitIndex) return { group: id, entries: [], watermark: group.watermark };

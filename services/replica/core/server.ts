@@ -6,8 +6,10 @@
  * messages for one peer leave in one envelope, and all that must become durable goes into one write. While a write is in
  * flight the next turn's messages, proposals and writes collect, so batches form by themselves.
  */
+
 import { ClockGuard } from '../../../shared/clock/guard.js';
 import type { GroupWrite, LoadedState, WriteBatch } from '../../../shared/log-store/port.js';
+import { InvariantError } from '../../../shared/raft/assert.js';
 import type {
   ConfigurationChange,
   GroupId,
@@ -234,7 +236,7 @@ export class ReplicaCore<C extends QueuedCommand> {
   /** The write in flight is durable. */
   written(): void {
     const { inFlight } = this;
-    if (inFlight === null) throw new Error('no write is in flight');
+    if (inFlight === null) throw new InvariantError('no write is in flight');
     this.inFlight = null;
     if (inFlight.limit !== null) this.limit.written(inFlight.limit);
     this.release(inFlight.pending);
@@ -243,7 +245,7 @@ export class ReplicaCore<C extends QueuedCommand> {
 
   /** The write in flight has failed and changed nothing: the same batch is to be tried again. */
   retryWrite(): void {
-    if (this.inFlight === null) throw new Error('no write is in flight');
+    if (this.inFlight === null) throw new InvariantError('no write is in flight');
     this.effects.push({ type: 'write', batch: this.inFlight.batch });
   }
 

@@ -13,7 +13,7 @@ import {
   type ToolDescription,
 } from '../../../deploy/local/tools/finder.js';
 import { fetchRelease, platformName } from '../../../deploy/local/tools/release.js';
-import { isAtLeast, parseVersion } from '../../../deploy/local/tools/version.js';
+import { checkVersion } from '../../../deploy/local/tools/version.js';
 
 const MINIMUM = [3, 5, 0] as const;
 const MODULE = 'go.etcd.io/etcd/server/v3';
@@ -25,13 +25,7 @@ const ETCD: ToolDescription = {
   name: 'etcd',
   programs: ['etcd'],
   variable: 'ETCD_BIN',
-  check: async (program) => {
-    const version = parseVersion(await runCommand(program, ['--version'], { timeoutMs: 10_000 }));
-    if (!isAtLeast(version, MINIMUM)) {
-      throw new Error(`is version ${version.join('.')}, and ${MINIMUM.join('.')} or newer is needed`);
-    }
-    return version.join('.');
-  },
+  check: (program) => checkVersion(program, MINIMUM),
   methods: [
     {
       method: 'release archive',

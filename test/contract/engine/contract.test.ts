@@ -4,42 +4,19 @@
  * (T8).
  */
 import fc from 'fast-check';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
 import { MemoryEngine } from '../../../shared/engine/memory.js';
 import { type Applied, PositionError, type StorageEngine } from '../../../shared/engine/port.js';
-import { startTestPostgres, type TestPostgres } from '../../harness/index.js';
 import { batches, command, commands, WINDOW_MS } from './commands.js';
+import { type Adapter, testDatabases } from './databases.js';
 
-let server: TestPostgres;
-let databases = 0;
-const opened: StorageEngine[] = [];
-
-beforeAll(async () => {
-  server = await startTestPostgres();
-});
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((engine) => engine.close()));
-});
-afterAll(() => server?.stop());
-
-async function freshDatabase(): Promise<string> {
-  const name = `engine_${databases++}`;
-  await server.createDatabases([name]);
-  return server.url(name);
-}
+const databases = testDatabases('engine');
 
 function postgresAt(databaseUrl: string, idsMax?: number): StorageEngine {
   const options = { databaseUrl, server: 's1', resultWindowMs: WINDOW_MS };
-  const engine = new PostgresEngine(idsMax === undefined ? options : { ...options, idsMax });
-  opened.push(engine);
-  return engine;
+  return databases.keep(new PostgresEngine(idsMax === undefined ? options : { ...options, idsMax }));
 }
-
-const ADAPTERS: readonly [string, () => Promise<StorageEngine>][] = [
-  ['memory', async () => new MemoryEngine({ resultWindowMs: WINDOW_MS })],
-  ['postgres', async () => postgresAt(await freshDatabase())],
-];
 
 const outcomes = (applied: readonly Applied[]) =>
   applied.map(({ outcome, duplicate, mergedIndex }) => ({
@@ -48,7 +25,7 @@ const outcomes = (applied: readonly Applied[]) =>
     mergedIndex,
   }));
 
-describe.each(ADAPTERS)('%s engine', (_, create) => {
+describe.each(databases.adapters)('%s engine', (_, create) => {
   it('begins at 0 and moves with each batch', async () => {
     const engine = await create();
     expect(await engine.open()).toMatchObject({ mergedIndex: 0, timestamp: 0, positions: [] });
@@ -108,9 +85,9 @@ describe.each(ADAPTERS)('%s engine', (_, create) => {
 });
 
 describe('what became of commands', () => {
-  it.each<[string, () => Promise<StorageEngine>]>([
-    ...ADAPTERS,
-    ['postgres, a row for each outcome', async () => postgresAt(await freshDatabase(), 0)],
+  it.each<Adapter>([
+    ...databases.adapters,
+    ['postgres, a row for each outcome', async () => postgresAt(await databases.create(), 0)],
   ])('is told by their places: %s', async (_, create) => {
     const engine = await create();
     await engine.open();
@@ -143,7 +120,8 @@ describe('postgres and memory', () => {
         fc.nat(6),
         async (run, sizes, idsMax, openAgainAt) => {
           const memory = new MemoryEngine({ resultWindowMs: WINDOW_MS });
-          const postgres = postgresAt(await freshDatabase(), idsMax);
+          const url = await databases.create();
+          const postgres = postgresAt(url, idsMax);
           await memory.open();
           await postgres.open();
           const inMemory: Applied[] = [];
@@ -157,21 +135,17 @@ describe('postgres and memory', () => {
           expect(await postgres.query('kv.list', {})).toEqual(await memory.query('kv.list', {}));
           // What a restart finds is where it stopped.
           await postgres.close();
-          const [here, there] = await Promise.all([memory.open(), postgresAt(urlOf(databases - 1)).open()]);
+          const [here, there] = await Promise.all([memory.open(), postgresAt(url).open()]);
           expect(there).toMatchObject({
             mergedIndex: here.mergedIndex,
             timestamp: here.timestamp,
             resultsChecksum: here.resultsChecksum,
             positions: here.positions,
           });
-          await Promise.all(opened.splice(0).map((engine) => engine.close().catch(() => undefined)));
+          await databases.closeEngines();
         },
       ),
       { numRuns: 25 },
     );
   }, 120_000);
 });
-
-function urlOf(database: number): string {
-  return server.url(`engine_${database}`);
-}

@@ -4,40 +4,30 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import postgres, { type Sql } from 'postgres';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Sql } from 'postgres';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { PostgresTransaction } from '../../../services/applier/postgres/drizzle.js';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
 import type { StateMachine } from '../../../shared/engine/state-machine.js';
-import { startTestPostgres, type TestPostgres, temporaryFolder } from '../../harness/index.js';
+import { temporaryFolder } from '../../harness/index.js';
 import { WINDOW_MS } from './commands.js';
+import { testDatabases } from './databases.js';
 
 const machine: StateMachine<PostgresTransaction> = { name: 'tables', commands: {}, queries: {} };
 
-let server: TestPostgres;
-let databases = 0;
+const databases = testDatabases('determinism');
 let admin: Sql;
 let url = '';
-const opened: PostgresEngine[] = [];
 
-beforeAll(async () => {
-  server = await startTestPostgres();
-});
 beforeEach(async () => {
-  const name = `determinism_${databases++}`;
-  await server.createDatabases([name]);
-  url = server.url(name);
-  admin = postgres(url, { max: 1, onnotice: () => undefined });
+  url = await databases.create();
+  admin = databases.admin(url);
 });
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((engine) => engine.close()));
-  await admin.end();
-});
-afterAll(() => server?.stop());
 
 function open(of = machine) {
-  const engine = new PostgresEngine({ databaseUrl: url, server: 's1', resultWindowMs: WINDOW_MS, machine: of });
-  opened.push(engine);
+  const engine = databases.keep(
+    new PostgresEngine({ databaseUrl: url, server: 's1', resultWindowMs: WINDOW_MS, machine: of }),
+  );
   return engine.open();
 }
 

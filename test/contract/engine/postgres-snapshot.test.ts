@@ -3,29 +3,18 @@
  * engine, a user's own tables.
  */
 import { sql } from 'drizzle-orm';
-import postgres, { type Sql } from 'postgres';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { Sql } from 'postgres';
+import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import type { PostgresTransaction } from '../../../services/applier/postgres/drizzle.js';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
 import { abandon, type EngineSnapshot, FencedError, SnapshotFormatError } from '../../../shared/engine/port.js';
 import type { StateMachine } from '../../../shared/engine/state-machine.js';
-import { eventually, startTestPostgres, type TestPostgres } from '../../harness/index.js';
+import { eventually } from '../../harness/index.js';
 import { batches, command, WINDOW_MS } from './commands.js';
+import { testDatabases } from './databases.js';
 
-let server: TestPostgres;
-let databases = 0;
-const opened: PostgresEngine[] = [];
-const admins: Sql[] = [];
-
-beforeAll(async () => {
-  server = await startTestPostgres();
-});
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((engine) => engine.close()));
-  await Promise.all(admins.splice(0).map((admin) => admin.end()));
-});
-afterAll(() => server?.stop());
+const databases = testDatabases('snapshots');
 
 interface Database {
   readonly url: string;
@@ -33,18 +22,13 @@ interface Database {
 }
 
 async function database(): Promise<Database> {
-  const name = `snapshots_${databases++}`;
-  await server.createDatabases([name]);
-  const url = server.url(name);
-  const admin = postgres(url, { max: 1, onnotice: () => undefined });
-  admins.push(admin);
-  return { url, admin };
+  const url = await databases.create();
+  return { url, admin: databases.admin(url) };
 }
 
 async function open(databaseUrl: string, machine?: StateMachine<PostgresTransaction>): Promise<PostgresEngine> {
   const options = { databaseUrl, server: 's1', resultWindowMs: WINDOW_MS };
-  const engine = new PostgresEngine(machine === undefined ? options : { ...options, machine });
-  opened.push(engine);
+  const engine = databases.keep(new PostgresEngine(machine === undefined ? options : { ...options, machine }));
   await engine.open();
   return engine;
 }

@@ -2,38 +2,26 @@
  * Exactly once in Postgres (T8): where outcomes are stored, that they are found there however many
  * there are, and that they go.
  */
-import postgres, { type Sql } from 'postgres';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Sql } from 'postgres';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import type { PostgresTransaction } from '../../../services/applier/postgres/drizzle.js';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
 import { Reject, type StateMachine } from '../../../shared/engine/state-machine.js';
-import { startTestPostgres, type TestPostgres } from '../../harness/index.js';
 import { batches, command, WINDOW_MS } from './commands.js';
+import { testDatabases } from './databases.js';
 
 const START_US = 1_790_000_000_000_000;
 const WINDOW_US = WINDOW_MS * 1_000;
 
-let server: TestPostgres;
+const databases = testDatabases('results');
 let admin: Sql;
 let databaseUrl = '';
-let databases = 0;
-const opened: PostgresEngine[] = [];
 
-beforeAll(async () => {
-  server = await startTestPostgres();
-});
 beforeEach(async () => {
-  const name = `results_${databases++}`;
-  await server.createDatabases([name]);
-  databaseUrl = server.url(name);
-  admin = postgres(databaseUrl, { max: 1, onnotice: () => undefined });
+  databaseUrl = await databases.create();
+  admin = databases.admin(databaseUrl);
 });
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((engine) => engine.close()));
-  await admin.end();
-});
-afterAll(() => server?.stop());
 
 interface Options {
   readonly idsMax?: number;
@@ -42,8 +30,9 @@ interface Options {
 }
 
 async function open(options: Options = {}): Promise<PostgresEngine> {
-  const engine = new PostgresEngine({ databaseUrl, server: 's1', resultWindowMs: WINDOW_MS, ...options });
-  opened.push(engine);
+  const engine = databases.keep(
+    new PostgresEngine({ databaseUrl, server: 's1', resultWindowMs: WINDOW_MS, ...options }),
+  );
   await engine.open();
   return engine;
 }

@@ -3,9 +3,7 @@
  * when it is taken over.
  */
 import { randomBytes } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
-import { MemoryEngine } from '../../../shared/engine/memory.js';
+import { describe, expect, it } from 'vitest';
 import {
   abandon,
   type EnginePosition,
@@ -14,31 +12,10 @@ import {
   SnapshotFormatError,
   type StorageEngine,
 } from '../../../shared/engine/port.js';
-import { startTestPostgres, type TestPostgres } from '../../harness/index.js';
-import { batches, command, WINDOW_MS } from './commands.js';
+import { batches, command } from './commands.js';
+import { testDatabases } from './databases.js';
 
-let server: TestPostgres;
-let databases = 0;
-const opened: StorageEngine[] = [];
-
-beforeAll(async () => {
-  server = await startTestPostgres();
-});
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((engine) => engine.close()));
-});
-afterAll(() => server?.stop());
-
-async function postgresEngine(): Promise<StorageEngine> {
-  const name = `snapshot_${databases++}`;
-  await server.createDatabases([name]);
-  return new PostgresEngine({ databaseUrl: server.url(name), server: 's1', resultWindowMs: WINDOW_MS });
-}
-
-const ADAPTERS: readonly [string, () => Promise<StorageEngine>][] = [
-  ['memory', async () => new MemoryEngine({ resultWindowMs: WINDOW_MS })],
-  ['postgres', postgresEngine],
-];
+const databases = testDatabases('snapshot');
 
 /** Snapshots that are kept, to be restored as often as wanted. */
 interface Kept {
@@ -87,10 +64,9 @@ async function view(engine: StorageEngine) {
   return { position: await engine.locate([]), rows: await engine.query('kv.list', { limit: 10_000 }) };
 }
 
-describe.each(ADAPTERS)('%s engine', (_, create) => {
+describe.each(databases.adapters)('%s engine', (_, create) => {
   async function open(): Promise<StorageEngine> {
     const engine = await create();
-    opened.push(engine);
     await engine.open();
     return engine;
   }

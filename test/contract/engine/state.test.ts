@@ -2,37 +2,14 @@
  * What an engine says of its state as a whole (T4), held by every adapter: whether it diverged,
  * what its rows add up to, and `craft.verify`.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
-import { MemoryEngine } from '../../../shared/engine/memory.js';
+import { describe, expect, it } from 'vitest';
 import type { EngineSnapshot, StorageEngine, TableChecksum } from '../../../shared/engine/port.js';
 import { rowsChecksumOf } from '../../../shared/engine/rows-checksum.js';
 import { encodeVerify, VERIFY_COMMAND } from '../../../shared/engine/verify.js';
-import { startTestPostgres, type TestPostgres } from '../../harness/index.js';
-import { batches, command, WINDOW_MS } from './commands.js';
+import { batches, command } from './commands.js';
+import { testDatabases } from './databases.js';
 
-let server: TestPostgres;
-let databases = 0;
-const opened: StorageEngine[] = [];
-
-beforeAll(async () => {
-  server = await startTestPostgres();
-});
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((engine) => engine.close()));
-});
-afterAll(() => server?.stop());
-
-async function postgresEngine(): Promise<StorageEngine> {
-  const name = `state_${databases++}`;
-  await server.createDatabases([name]);
-  return new PostgresEngine({ databaseUrl: server.url(name), server: 's1', resultWindowMs: WINDOW_MS });
-}
-
-const ADAPTERS: readonly [string, () => Promise<StorageEngine>][] = [
-  ['memory', async () => new MemoryEngine({ resultWindowMs: WINDOW_MS })],
-  ['postgres', postgresEngine],
-];
+const databases = testDatabases('state');
 
 const put = (at: number, key: string, value: unknown, id = '') => command(at, 'kv.put', { key, value }, { id });
 const verify = (at: number, payload: Uint8Array = encodeVerify({ snapshotBy: 's1' })) =>
@@ -57,10 +34,9 @@ async function* chunksOf(chunks: readonly Uint8Array[]) {
   yield* chunks;
 }
 
-describe.each(ADAPTERS)('%s engine', (_, create) => {
+describe.each(databases.adapters)('%s engine', (_, create) => {
   async function open(): Promise<StorageEngine> {
     const engine = await create();
-    opened.push(engine);
     await engine.open();
     return engine;
   }

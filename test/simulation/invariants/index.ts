@@ -17,6 +17,7 @@ import { DurablePromises } from './t3-durable-promises.js';
 import { Watermarks } from './t3-watermarks.js';
 import { MergedLog } from './t4-merged-log.js';
 import { Verdicts } from './t4-verdicts.js';
+import { BarrierNumbers } from './t6-barriers.js';
 import { LinearizableReads } from './t6-reads.js';
 import { AcknowledgedStays } from './t7-durability.js';
 import { RealTimeOrder } from './t7-order.js';
@@ -47,6 +48,7 @@ export function allInvariants(surroundings: Surroundings): Invariant[] {
     new Watermarks(surroundings),
     new MergedLog(surroundings),
     new Verdicts(surroundings),
+    new BarrierNumbers(),
     new LinearizableReads(),
     new AcknowledgedStays(surroundings),
     new RealTimeOrder(surroundings),

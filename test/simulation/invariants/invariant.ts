@@ -9,6 +9,7 @@ import type { MergedRun } from '../../../shared/merge/merge.js';
 import type { GroupId, Index, LogEntry } from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
 import type { Message } from '../../../shared/raft/message.js';
+import type { Envelope } from '../../../shared/wire/envelope.js';
 import type { Acknowledged, Operation, ReadResult } from '../clients.js';
 import type { Created, Ledger } from '../ledger.js';
 import type { SimulatedCommand } from '../replica.js';
@@ -38,6 +39,8 @@ export interface Invariant {
   onMoved?(server: SimulatedServer, group: GroupId, core: Group): void;
   /** A message leaves a server. */
   onSent?(server: SimulatedServer, core: ReplicaCore<SimulatedCommand>, message: Message): void;
+  /** An envelope leaves a server; `onSent` has been told of its messages. */
+  onEnvelope?(server: SimulatedServer, envelope: Envelope): void;
   /** A write has become durable. */
   onLanded?(server: SimulatedServer, batch: WriteBatch): void;
   onStart?(server: SimulatedServer): void;
