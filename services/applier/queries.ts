@@ -78,8 +78,13 @@ export class Queries {
       ErrorCode,
       Counter
     >;
-    this.listen(subjects.query(''), { queue: APPLIERS_QUEUE });
-    this.listen(subjects.serverQuery(server, ''), {});
+    connection.subscribe(subjects.query('>'), {
+      queue: APPLIERS_QUEUE,
+      callback: this.onQuery(subjects.query('')),
+    });
+    connection.subscribe(subjects.serverQuery(server, '>'), {
+      callback: this.onQuery(subjects.serverQuery(server, '')),
+    });
     connection.subscribe(subjects.sync(server), {
       callback: (error, message) => {
         if (error === null) void this.answer(message, this.syncs, 'craft.sync', server, (spans) => this.sync(spans));
@@ -87,15 +92,13 @@ export class Queries {
     });
   }
 
-  private listen(prefix: string, options: { readonly queue?: string }): void {
-    this.options.connection.subscribe(`${prefix}>`, {
-      ...options,
-      callback: (error, message) => {
-        if (error !== null) return;
-        const name = message.subject.slice(prefix.length);
-        void this.answer(message, this.queries, 'craft.query', name, (spans) => this.query(message, name, spans));
-      },
-    });
+  /** `prefix`: what comes before the name of the query in the subject. */
+  private onQuery(prefix: string): (error: Error | null, message: Msg) => void {
+    return (error, message) => {
+      if (error !== null) return;
+      const name = message.subject.slice(prefix.length);
+      void this.answer(message, this.queries, 'craft.query', name, (spans) => this.query(message, name, spans));
+    };
   }
 
   /** Reads under way, and how many may be. */
