@@ -23,6 +23,7 @@ import { KINDS, type Kind, type Measured, measure, type Site } from './measure.j
 import { startNatsSites, type Topology } from './nats-sites.js';
 import { sitesPicture } from './picture.js';
 import { boundsOf, type Profile, profileOf } from './profiles.js';
+import type { SitesResult } from './result.js';
 import { type Row, sitesTable } from './table.js';
 
 interface Options {
@@ -38,23 +39,6 @@ interface Options {
   readonly seconds?: number;
   readonly cutSeconds?: number;
   readonly save?: boolean;
-}
-
-export interface SitesResult {
-  readonly date: string;
-  readonly versions: Readonly<Record<string, string>>;
-  readonly machine: Readonly<Record<string, string | number>>;
-  readonly profile: Profile;
-  readonly jitterMs: number;
-  readonly topology: Topology;
-  /** Clients named the server of their site. */
-  readonly ownServer: boolean;
-  /** How far the clock of each site was ahead. */
-  readonly clocksMs: readonly number[];
-  readonly rows: readonly Row[];
-  readonly absences: readonly Absence[];
-  /** Of the delaying lines, beyond the delay (milliseconds). */
-  readonly lateness: { readonly p50: number; readonly p99: number };
 }
 
 const WAIT_MS_MAX = 120_000;

@@ -3,7 +3,7 @@
  * site. Pure.
  */
 import { colorOf, footOf, picture, type Series } from '../report/plot.js';
-import type { SitesResult } from './main.js';
+import type { SitesResult } from './result.js';
 import type { Row } from './table.js';
 
 export function sitesPicture(result: SitesResult): string {
