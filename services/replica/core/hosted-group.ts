@@ -14,6 +14,7 @@ import { AcknowledgementTracker } from './acknowledgement-tracker.js';
 import { Backlog } from './backlog.js';
 import { CommandQueue } from './command-queue.js';
 import type { CommandRefusal, Effect, QueuedCommand } from './effect.js';
+import { Gathering } from './gathering.js';
 import { UnresolvedCommands } from './unresolved-commands.js';
 
 export interface HostedGroupOptions {
@@ -58,6 +59,7 @@ export class HostedGroup<C extends QueuedCommand> {
   /** Commands that wait to be applied here. */
   readonly backlog = new Backlog();
   private readonly queue = new CommandQueue<C>();
+  private readonly gathering = new Gathering();
   private readonly acknowledgements = new AcknowledgementTracker<C>();
   private readonly unresolved = new UnresolvedCommands<C>();
   private snapshotIndex: Index = 0;
@@ -123,11 +125,20 @@ export class HostedGroup<C extends QueuedCommand> {
     return null;
   }
 
-  /** Appends what is queued to the log. */
-  stampQueued(nowMs: number): void {
-    const { group, queue, emit } = this;
-    if (queue.length === 0) return;
+  /** When gathered commands are due to be stamped, or null (milliseconds, monotonic). */
+  get nextStampMs(): number | null {
+    return this.gathering.nextDueMs();
+  }
+
+  /**
+   * Appends what is queued to the log, unless more is worth waiting for. `roundTripMs`: to the
+   * farthest peer, 0 when none is known.
+   */
+  stampQueued(roundTripMs: number, nowMs: number): void {
+    const { group, queue, gathering, emit } = this;
+    if (queue.length === 0 || !gathering.isOver(queue.length, queue.bytes, roundTripMs, nowMs)) return;
     const { commands, after } = queue.take(this.options.proposalsMax);
+    gathering.stamped(commands.length, group.lastIndex + commands.length, nowMs);
     // T7: now, not when they came, since the clock may have been taken back meanwhile.
     if (!this.clock.observe(after)) {
       emit({ type: 'refused', commands, reason: 'clock' });
@@ -192,6 +203,7 @@ export class HostedGroup<C extends QueuedCommand> {
   /** What was only queued is in no log, and its clients need not wait for a write to hear so. */
   private refuseQueued(): void {
     const { queue } = this;
+    this.gathering.reset();
     if (queue.length === 0) return;
     this.emit({ type: 'refused', commands: queue.take(queue.length).commands, reason: 'not-leader' });
   }
@@ -209,6 +221,7 @@ export class HostedGroup<C extends QueuedCommand> {
    */
   report(lowestWatermark: Timestamp, nowMs: number): void {
     const { id, group, acknowledgements, emit } = this;
+    this.gathering.committed(group.commitIndex, nowMs);
     this.resolve(nowMs);
     for (const placed of acknowledgements.committed(group.commitIndex)) emit({ type: 'committed', group: id, placed });
     for (const placed of acknowledgements.ordered(lowestWatermark)) emit({ type: 'ordered', group: id, placed });

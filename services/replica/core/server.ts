@@ -293,6 +293,8 @@ export class ReplicaCore<C extends QueuedCommand> {
   nextWakeMs(): number | null {
     let next = this.outbox.nextDueMs() ?? Number.POSITIVE_INFINITY;
     if (this.isLeading) next = Math.min(next, this.closingByTime.nextDueMs() ?? next);
+    // Behind a write nothing is stamped.
+    if (this.inFlight === null) for (const { nextStampMs } of this.hosted) next = Math.min(next, nextStampMs ?? next);
     for (const group of this.groups) {
       next = Math.min(next, group.nextClaimMs() ?? next);
       for (const [, sinceMs] of group.owed()) next = Math.min(next, sinceMs + PATIENCE_MS);
@@ -311,7 +313,7 @@ export class ReplicaCore<C extends QueuedCommand> {
   run(): Effect<C>[] {
     // A write that turns out to be empty releases messages, which may move things on; so until nothing moves.
     do {
-      if (this.inFlight === null) for (const hosted of this.hosted) hosted.stampQueued(this.nowMs);
+      if (this.inFlight === null) this.stampQueued();
       this.closeOnDemand();
       this.closeByTime();
       for (const hosted of this.hosted) hosted.collectEvents(this.nowMs);
@@ -324,6 +326,11 @@ export class ReplicaCore<C extends QueuedCommand> {
     }
     this.report();
     return this.effects.splice(0);
+  }
+
+  private stampQueued(): void {
+    const roundTripMs = this.peerClocks.longestRoundTripMs(this.nowMs);
+    for (const hosted of this.hosted) hosted.stampQueued(roundTripMs, this.nowMs);
   }
 
   /** A leader whose process is gone falls silent; the transport knows at once that no messages are taken any more. */

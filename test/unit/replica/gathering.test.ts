@@ -1,0 +1,75 @@
+/** How long a leader gathers commands before it stamps them: pure. */
+import { describe, expect, it } from 'vitest';
+import { GATHER_MS_MAX, Gathering } from '../../../services/replica/core/gathering.js';
+
+const SMALL = 100;
+
+/** One whose commits have long taken so many milliseconds. */
+function withCommitsOf(commitMs: number): { gathering: Gathering; nowMs: number } {
+  const gathering = new Gathering();
+  let nowMs = 1_000;
+  for (let index = 10; index <= 400; index += 10) {
+    gathering.stamped(10, index, nowMs);
+    nowMs += commitMs;
+    gathering.committed(index, nowMs);
+  }
+  return { gathering, nowMs };
+}
+
+/** How long commands wait, looked at every tenth of a millisecond. */
+function waitMs(gathering: Gathering, count: number, roundTripMs: number, nowMs: number): number {
+  for (let ms = 0; ms < 100; ms += 0.1) {
+    if (gathering.isOver(count, count * SMALL, roundTripMs, nowMs + ms)) return ms;
+  }
+  throw new Error('they wait for ever');
+}
+
+describe('a leader that has commands to stamp', () => {
+  it('waits for half of what commits take longer than the network, five milliseconds at most', () => {
+    for (const [commitMs, roundTripMs, expected] of [
+      [4, 0, 2],
+      [4, 1, 1.5],
+      [30, 26, 2],
+      [40, 1, GATHER_MS_MAX],
+      [80, 80, 0],
+      [20, 80, 0],
+    ] as const) {
+      const { gathering, nowMs } = withCommitsOf(commitMs);
+      expect(waitMs(gathering, 10, roundTripMs, nowMs), `${commitMs} ${roundTripMs}`).toBeCloseTo(expected, 0.5);
+    }
+  });
+
+  it('waits for nothing with a few commands, before anything is known, with many bytes, and after a pause', () => {
+    expect(waitMs(new Gathering(), 100, 0, 1_000)).toBe(0);
+    const { gathering, nowMs } = withCommitsOf(40);
+    expect(gathering.isOver(10, 64 * 1024, 0, nowMs)).toBe(true);
+    gathering.stamped(1, 500, nowMs);
+    expect(waitMs(gathering, 2, 0, nowMs)).toBe(0);
+    expect(waitMs(gathering, 3, 0, nowMs)).toBeCloseTo(GATHER_MS_MAX, 1);
+    gathering.stamped(10, 510, nowMs);
+    expect(waitMs(gathering, 3, 0, nowMs + 201)).toBe(0);
+  });
+
+  it('says when it wants to be asked again, and no longer once they are stamped or refused', () => {
+    const { gathering, nowMs } = withCommitsOf(40);
+    expect(gathering.nextDueMs()).toBeNull();
+    expect(gathering.isOver(10, SMALL, 0, nowMs)).toBe(false);
+    expect(gathering.nextDueMs()).toBe(nowMs + GATHER_MS_MAX);
+    // Others that come meanwhile do not put it off.
+    expect(gathering.isOver(20, SMALL, 0, nowMs + 3)).toBe(false);
+    expect(gathering.nextDueMs()).toBe(nowMs + GATHER_MS_MAX);
+    gathering.stamped(20, 600, nowMs + GATHER_MS_MAX);
+    expect(gathering.nextDueMs()).toBeNull();
+    expect(gathering.isOver(10, SMALL, 0, nowMs + 6)).toBe(false);
+    gathering.reset();
+    expect(gathering.nextDueMs()).toBeNull();
+  });
+
+  it('measures one batch after the other, and none that a lost leadership left', () => {
+    const { gathering, nowMs } = withCommitsOf(4);
+    gathering.stamped(10, 500, nowMs);
+    gathering.reset();
+    gathering.committed(500, nowMs + 1_000);
+    expect(waitMs(gathering, 10, 0, nowMs)).toBeCloseTo(2, 0.5);
+  });
+});
