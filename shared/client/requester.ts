@@ -38,10 +38,13 @@ export class Requester {
   /**
    * Listens on an inbox of its own until `close`, or until the connection closes.
    * @param onRefused hears when NATS does not let this user: there are no replies then
+   * @param isReply whether a message is a reply at all. By default the acknowledgement of a stream
+   *   is none: a stream that has the subject of a request stores it, and says so to its sender
    */
   constructor(
     private readonly connection: NatsConnection,
     onRefused: (error: Error) => void = () => undefined,
+    private readonly isReply: (data: Uint8Array) => boolean = (data) => !isPubAck(data),
   ) {
     this.prefix = `${inboxOf(connection)}.`;
     this.subscription = connection.subscribe(`${this.prefix}*`, {
@@ -111,7 +114,7 @@ export class Requester {
   private onMessage(message: Msg): void {
     const token = message.subject.slice(this.prefix.length);
     const pending = this.pending.get(token);
-    if (pending === undefined || isPubAck(message.data)) return;
+    if (pending === undefined || !this.isReply(message.data)) return;
     this.pending.delete(token);
     // Only an empty message can be the server's word that nobody listens: no need to parse headers
     // of others.

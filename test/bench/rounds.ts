@@ -27,7 +27,10 @@ export interface RoundsOptions {
  */
 const WARM_UP_IN_FLIGHT_MAX = 512;
 
-/** Rejects when a contestant cannot be started, or lacks a put that it has acknowledged. */
+/**
+ * Rejects when a contestant cannot be started, answers nothing, or lacks a put that it has
+ * acknowledged.
+ */
 export async function runRounds(options: RoundsOptions): Promise<Run[]> {
   const runs: Run[] = [];
   for (let round = 1; round <= options.rounds; round += 1) {
@@ -57,6 +60,7 @@ async function takeTurn(name: string, running: Running, round: number, options: 
       { target, workload, load: { kind: 'closed', inFlight: count }, warmUpSeconds, seconds },
       running,
     );
+    if (measured.succeeded === 0) throw new Error(`${name}: no put was answered with ${count} in flight`);
     succeeded += measured.succeeded;
     const run = runOf(name, round, count, measured);
     print(`  ${count} in flight: ${run.perSecond}/s, p50 ${run.p50} ms, longest gap ${run.longestGapMs} ms`);

@@ -122,6 +122,18 @@ describe('requester', () => {
     expect(text(reply)).toBe('there');
   });
 
+  it('takes the acknowledgement of a stream for a reply only where that is asked for', async () => {
+    const acknowledgement = '{"stream":"S","seq":1}';
+    const responder = connection.subscribe('stored', {
+      callback: (_error, message) => void message.respond(acknowledgement),
+    });
+    expect(await requester.request('stored', '', undefined, 100)).toBe('timeout');
+    const publisher = new Requester(connection, undefined, () => true);
+    expect(text(await publisher.request('stored', '', undefined, 5_000))).toBe(acknowledgement);
+    publisher.close();
+    responder.unsubscribe();
+  });
+
   it('ends what is in flight when it or the connection closes', async () => {
     const first = requester.request('silent', '', undefined, 60_000);
     requester.close();

@@ -20,7 +20,9 @@ export async function requestSender(target: RequestTarget, workload: Workload): 
     Array.from({ length: workload.connections }, async (_, at): Promise<Line> => {
       const servers = target.urls[at % target.urls.length] ?? '';
       const connection = await connect({ servers, name: 'bench load', noAsyncTraces: true });
-      return { connection, requester: new Requester(connection) };
+      // What is published to a stream is answered by its acknowledgement.
+      const isReply = target.kind === 'publish' ? () => true : undefined;
+      return { connection, requester: new Requester(connection, undefined, isReply) };
     }),
   );
   const send = sending(target, workload);
