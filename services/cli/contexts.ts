@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { INBOX_PREFIX } from '../../shared/wire/inbox.js';
+import { SERVER_NAME } from '../../shared/wire/subjects.js';
 
 /**
  * A change takes a few milliseconds. How long one waits for another, and between two looks
@@ -29,7 +30,7 @@ const context = z.strictObject({
   tlsKey: z.string().min(1).optional(),
   inboxPrefix: z.string().regex(INBOX_PREFIX).optional(),
   cluster: z.string().min(1).optional(),
-  prefer: z.string().min(1).optional(),
+  prefer: z.string().regex(SERVER_NAME).optional(),
   timeout: z.int().min(1).optional(),
 });
 export type Context = z.output<typeof context>;

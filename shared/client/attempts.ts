@@ -20,6 +20,8 @@ export interface AttemptsOptions {
   readonly isHarmless: boolean;
   /** Hears of each failed attempt after which another one may help. For tracing. */
   readonly onRetry?: ((failure: AttemptFailure) => void) | undefined;
+  /** Hears when the preferred server did not take an attempt, or gave no answer in time. */
+  readonly onPreferredFailed?: ((server: string) => void) | undefined;
 }
 
 /**
@@ -37,6 +39,8 @@ const BACKOFF_MS_MIN = 10;
 const BACKOFF_MS_MAX = 500;
 
 export class Attempts {
+  /** The preferred server that the attempt under way was sent to. */
+  preferred: string | undefined;
   private readonly deadlineMs: number;
   private count = 0;
   /** Some attempt may have been executed, or may still be. */
@@ -75,6 +79,9 @@ export class Attempts {
    * help.
    */
   failed(failure: AttemptFailure): CraftError | undefined {
+    const { preferred } = this;
+    this.preferred = undefined;
+    if (preferred !== undefined && wasNotTaken(failure)) this.options.onPreferredFailed?.(preferred);
     if (failure === 'no-responders') {
       this.last = new Error('no server listens on the subject');
     } else if (failure === 'timeout' || failure === 'malformed') {
@@ -128,4 +135,9 @@ export class Attempts {
       return new OutcomeUnknownError(`${message}; the outcome is unknown`, this.options.id, { cause });
     return new UnavailableError(`${message}; nothing was executed`, { cause });
   }
+}
+
+/** A server that answers TIMEOUT_UNKNOWN, or a definite failure, has taken the request. */
+function wasNotTaken(failure: AttemptFailure): boolean {
+  return typeof failure === 'string' || (failure.retryable && failure.code !== 'TIMEOUT_UNKNOWN');
 }

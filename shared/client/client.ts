@@ -9,6 +9,7 @@
  *     await craft.close();
  */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { context, isSpanContextValid, trace } from '@opentelemetry/api';
 import {
   connect,
@@ -43,7 +44,7 @@ import {
   type ResultOf,
 } from './machine.js';
 import type { CallOptions, CommandOptions, CommandReply, CraftOptions, QueryOptions } from './options.js';
-import { type ServerAnswer, ServerPreference } from './preference.js';
+import { type RequestKind, type ServerAnswer, ServerPreference } from './preference.js';
 import {
   type MachineDescription,
   machineDescription,
@@ -67,6 +68,7 @@ import { CommandSender } from './sender.js';
 export async function connectCraft<M extends MachineTypes = MachineTypes>(
   options: CraftOptions = {},
 ): Promise<CraftClient<M>> {
+  preferenceOf(options.prefer);
   const connection =
     options.connection ??
     (await connect({
@@ -183,8 +185,8 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     const payload = Buffer.from(jsonOf(input));
     const traceparent = activeTraceparent() ?? '';
     const frame = encodeBatchCommand({ name, payload, id, acknowledgement, after, traceparent, payloadFormat: 'json' });
-    const attempts = this.attempts(options, id, false);
-    const measured = this.measureServers();
+    const attempts = this.attempts(options, id, 'command');
+    const measured = this.measureServers(options);
     if (measured !== undefined) await measured;
     const { group, timestamp, index, resultJson } = await this.sender.send(
       frame,
@@ -213,22 +215,24 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     requireName(name);
     const header = options.consistency === undefined ? undefined : headers();
     header?.set('Craft-Consistency', options.consistency ?? '');
-    const measured = this.measureServers();
+    const attempts = this.attempts(options, '', 'read');
+    const measured = this.measureServers(options);
     if (measured !== undefined) await measured;
-    let asked: string | undefined;
     const subject = (isFirst: boolean) => {
-      const nowMs = performance.now();
-      if (asked !== undefined) this.preference.failed('read', asked, nowMs);
-      asked = isFirst ? this.preference.serverFor('read', nowMs) : undefined;
-      return asked === undefined ? this.subjects.query(name) : this.subjects.serverQuery(asked, name);
+      const server = isFirst ? this.preference.serverFor('read', performance.now()) : undefined;
+      attempts.preferred = server;
+      return server === undefined ? this.subjects.query(name) : this.subjects.serverQuery(server, name);
     };
-    return (await this.call(subject, input, header, options)).result;
+    const { result } = await this.call(subject, input, header, options, attempts);
+    if (attempts.preferred !== undefined) this.preference.succeeded('read', attempts.preferred);
+    return result;
   }
 
   /**
    * Asks all servers when it is time to. What is returned has to be awaited: nothing is known yet.
+   * It never rejects, and ends at the deadline of the call or with its signal.
    */
-  private measureServers(): Promise<void> | undefined {
+  private measureServers(options: CallOptions): Promise<unknown> | undefined {
     const { preference } = this;
     if (preference.takeMeasurement(performance.now())) {
       const startMs = performance.now();
@@ -242,7 +246,10 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
         .catch(() => undefined)
         .then(() => preference.measured(answers));
     }
-    return preference.isUnknown ? this.measuring : undefined;
+    if (!preference.isUnknown) return undefined;
+    const waitMs = Math.min(MEASURE_MS_MAX, options.timeoutMs ?? this.timeoutMs);
+    const over = delay(waitMs, undefined, { ref: false, ...(options.signal && { signal: options.signal }) });
+    return Promise.race([this.measuring, over.catch(() => undefined)]);
   }
 
   /**
@@ -341,6 +348,7 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     input: unknown,
     given: MsgHdrs | undefined,
     options: CallOptions,
+    attempts: Attempts = this.attempts(options, '', 'read'),
   ): Promise<Success> {
     const payload = jsonOf(input);
     let header = given;
@@ -350,7 +358,7 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
       header.set('traceparent', traceparent);
     }
     let isFirst = true;
-    const reply = await call(this.attempts(options, '', true), options.signal, async (timeoutMs) => {
+    const reply = await call(attempts, options.signal, async (timeoutMs) => {
       const to = subject(isFirst);
       isFirst = false;
       try {
@@ -364,10 +372,13 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     return reply;
   }
 
-  private attempts(options: CallOptions, id: string, isHarmless: boolean): Attempts {
+  private attempts(options: CallOptions, id: string, kind: RequestKind): Attempts {
     const { timeoutMs = this.timeoutMs } = options;
     const { attemptTimeoutMs } = this;
-    return new Attempts({ id, timeoutMs, attemptTimeoutMs, isHarmless, onRetry: retryEvents() }, performance.now());
+    const isHarmless = kind === 'read';
+    const onPreferredFailed = (server: string) => this.preference.failed(kind, server, performance.now());
+    const own = { id, timeoutMs, attemptTimeoutMs, isHarmless, onRetry: retryEvents(), onPreferredFailed };
+    return new Attempts(own, performance.now());
   }
 
   private see(timestamp: number): void {

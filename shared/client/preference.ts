@@ -21,8 +21,12 @@ export interface ServerAnswer {
 const MEASURE_MS = 10_000;
 /** The same after a server did not take a request, at least. */
 const MEASURE_AGAIN_MS = 1_000;
-/** How long a server that did not take a request is left out (milliseconds). */
+/**
+ * How long a server that did not take a request is left out: twice as long with each failure that
+ * follows, until it takes one (milliseconds).
+ */
 const AVOID_MS = 1_000;
+const AVOID_MS_MAX = 30_000;
 /** A round trip is the shortest of so many measurements: one may have met a busy moment. */
 const ROUNDS = 3;
 /** Another server is nearer when its round trip is at most this share of that of the one in use. */
@@ -34,7 +38,8 @@ export class ServerPreference {
    */
   private known = new Map<string, { readonly roundTripsMs: readonly number[]; readonly isLeader: boolean }>();
   private readonly inUse = new Map<RequestKind, string>();
-  private readonly avoidedUntilMs = new Map<string, number>();
+  /** By kind and server: until when it is left out, and for how long that is. */
+  private readonly avoided = new Map<string, { readonly untilMs: number; readonly forMs: number }>();
   private measureAtMs = 0;
   private isMeasured = false;
 
@@ -68,14 +73,23 @@ export class ServerPreference {
   /** The server that gets a request first; undefined: any. */
   serverFor(kind: RequestKind, nowMs: number): string | undefined {
     const server = this.wanted === 'nearest' ? this.inUse.get(kind) : this.wanted;
-    if (server === undefined || nowMs < (this.avoidedUntilMs.get(`${kind} ${server}`) ?? 0)) return undefined;
+    if (server === undefined || nowMs < (this.avoided.get(`${kind} ${server}`)?.untilMs ?? 0)) return undefined;
     return server;
   }
 
   /** That server did not take a request of this kind. */
   failed(kind: RequestKind, server: string, nowMs: number): void {
-    this.avoidedUntilMs.set(`${kind} ${server}`, nowMs + AVOID_MS);
+    const before = this.avoided.get(`${kind} ${server}`);
+    // Many requests may have been under way there: they fail together, and count once.
+    if (before !== undefined && nowMs < before.untilMs) return;
+    const forMs = before === undefined ? AVOID_MS : Math.min(AVOID_MS_MAX, 2 * before.forMs);
+    this.avoided.set(`${kind} ${server}`, { untilMs: nowMs + forMs, forMs });
     this.measureAtMs = Math.min(this.measureAtMs, nowMs + MEASURE_AGAIN_MS);
+  }
+
+  /** That server has taken a request of this kind. */
+  succeeded(kind: RequestKind, server: string): void {
+    if (this.avoided.size > 0) this.avoided.delete(`${kind} ${server}`);
   }
 
   private choose(kind: RequestKind): void {

@@ -17,9 +17,6 @@ import type { ServerPreference } from './preference.js';
 
 /** A call with what its caller waits for. */
 class WaitingCall extends CommandCall {
-  /** The preferred server that was asked first. */
-  askedServer: string | undefined;
-
   constructor(
     frame: Uint8Array,
     group: number | undefined,
@@ -139,8 +136,11 @@ export class CommandSender {
   private execute(): void {
     for (const effect of this.batches.takeEffects()) {
       if (effect.type === 'send') this.publish(effect);
-      else if (effect.type === 'succeeded') effect.call.resolve(effect.reply);
-      else effect.call.reject(effect.error);
+      else if (effect.type === 'succeeded') {
+        const { preferred } = effect.call.attempts;
+        if (preferred !== undefined) this.preference.succeeded('command', preferred);
+        effect.call.resolve(effect.reply);
+      } else effect.call.reject(effect.error);
     }
   }
 
@@ -167,14 +167,8 @@ export class CommandSender {
    */
   private subjectOfAny(isFirst: boolean, calls: readonly WaitingCall[]): string {
     const { preference, subjects } = this;
-    const nowMs = performance.now();
-    if (!isFirst) {
-      for (const { askedServer } of calls) {
-        if (askedServer !== undefined) preference.failed('command', askedServer, nowMs);
-      }
-    }
-    const server = isFirst ? preference.serverFor('command', nowMs) : undefined;
-    for (const call of calls) call.askedServer = server;
+    const server = isFirst ? preference.serverFor('command', performance.now()) : undefined;
+    for (const { attempts } of calls) attempts.preferred = server;
     return server === undefined ? subjects.batch() : subjects.serverBatch(server);
   }
 

@@ -70,7 +70,9 @@ export function addContext(program: Command): void {
 /** The settings of this call: options, and what the environment has. */
 function given(program: Command): Context {
   const options = program.opts<Context>();
-  const keys = CONTEXT_KEYS.filter((key) => ['cli', 'env'].includes(program.getOptionValueSource(key) ?? ''));
+  // An empty variable is none.
+  const isGiven = (key: keyof Context) => ['cli', 'env'].includes(program.getOptionValueSource(key) ?? '');
+  const keys = CONTEXT_KEYS.filter((key) => isGiven(key) && options[key] !== '');
   return Object.fromEntries(keys.map((key) => [key, absolute(key, options[key])]));
 }
 

@@ -148,6 +148,9 @@ function p50s(measured: readonly Measured[]): string {
 }
 
 async function main(options: Options): Promise<void> {
+  const fewest = Math.min(...(options.quick ? [3] : options.groups));
+  const sites = profileOf('', options.delays).delayMs.length;
+  if (options.ownServer && fewest < sites) throw new Error(`--own-server needs a group for each of the ${sites} sites`);
   const profile = profileOf(options.delays.join(','), options.delays);
   const stage = await Stage.start({ layout: 'server', craftNats: 3 });
   const rows: Row[] = [];

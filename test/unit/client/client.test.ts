@@ -178,7 +178,21 @@ describe('client', () => {
     ]);
     await picky.close();
     await end();
-    await expect(connectCraft({ connection: client.connection, prefer: 's.2' })).rejects.toThrow(InvalidArgumentError);
+    await expect(connectCraft({ servers: server.url, prefer: 's.2' })).rejects.toThrow(InvalidArgumentError);
+  });
+
+  it('leaves a preferred server out that used up the time of a call', async () => {
+    const impatient = await connectCraft({ connection: client.connection, prefer: 's2', timeoutMs: 150 });
+    const end = await respond('craft.>', ['silence', 'silence', applied(1, 1)]);
+    expect(await failure(impatient.command('kv.put', { key: 'a' }))).toBeInstanceOf(OutcomeUnknownError);
+    expect(await failure(impatient.query('kv.get', { key: 'a' }))).toBeInstanceOf(UnavailableError);
+    await impatient.command('kv.put', { key: 'b' });
+    await impatient.query('kv.get', { key: 'b' });
+    expect(seen.map(({ subject }) => subject.slice('craft.'.length))).toEqual([
+      ...['server.s2.batch', 'server.s2.query.kv.get', 'batch', 'query.kv.get'],
+    ]);
+    await impatient.close();
+    await end();
   });
 
   it('measures which server is nearest before its first call, and keeps the order of the calls', async () => {

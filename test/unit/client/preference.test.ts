@@ -26,6 +26,25 @@ describe('the preferred server', () => {
     expect(preference.serverFor('command', 2_000)).toBe('s2');
   });
 
+  it('is left out twice as long with each failure, thirty seconds at most, until it takes a request', () => {
+    const preference = new ServerPreference('s2');
+    const avoidedMs: number[] = [];
+    let nowMs = 1_000;
+    for (let n = 0; n < 7; n++) {
+      preference.failed('command', 's2', nowMs);
+      // Others that were under way fail with it.
+      preference.failed('command', 's2', nowMs + 1);
+      let forMs = 0;
+      while (preference.serverFor('command', nowMs + forMs) === undefined) forMs += 500;
+      avoidedMs.push(forMs);
+      nowMs += forMs;
+    }
+    expect(avoidedMs).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+    preference.succeeded('command', 's2');
+    preference.failed('command', 's2', nowMs);
+    expect(preference.serverFor('command', nowMs + 1_000)).toBe('s2');
+  });
+
   it('is the nearest one that leads a group for commands, and the nearest one for reads', () => {
     const preference = new ServerPreference('nearest');
     expect(preference.isUnknown).toBe(true);
