@@ -38,10 +38,6 @@ const spare = (check) => ({
 });
 
 const INSTALLS = ['packages', 'local-start', 'image'].map((name) => `test/integration/${name}.test.ts`);
-/** Of the tests with clusters, those that take something away from them. Half of the time. */
-const FAULTS = ['accounts', 'chaos', 'disasters', 'faults', 'hardening', 'history', 'isolation', 'nats-nodes'].map(
-  (name) => `test/integration/cluster/${name}.test.ts`,
-);
 const without = (files) => files.map((file) => `--exclude='${file}'`).join(' ');
 
 const CHECKS = [
@@ -58,10 +54,9 @@ const CHECKS = [
   },
   // They mostly wait for npm, and for whole clusters to start.
   { ...tests('installs', INSTALLS.join(' ')), mayTryAgain: true, beside: 'contract' },
-  // Clusters mostly wait, so two at a time leave the processors little to wait for. Their times
-  // count: what runs beside them takes what they leave of the processors.
-  { ...tests('clusters', `test/integration/cluster ${without(FAULTS)}`, 22), mayTryAgain: true },
-  { ...tests('faults', FAULTS.join(' '), 22), mayTryAgain: true, beside: 'clusters' },
+  // Clusters mostly wait, and their times count: what runs beside them takes what they leave of the
+  // processors.
+  { ...tests('clusters', 'test/integration/cluster', 22), mayTryAgain: true },
   { ...spare(tests('engine', 'test/contract/engine', 20)), mayTryAgain: true, beside: 'clusters' },
   // One thread that waits for nothing: it takes what all others leave of the processors.
   { ...spare(tests('simulation', 'test/simulation', 25)), beside: 'unit' },
