@@ -66,7 +66,7 @@ export function inboxPrefix(text: string): string {
 }
 
 /** @throws InvalidArgumentError */
-export function serverName(text: string): string {
+export function preferredServer(text: string): string {
   if (text === '' || SERVER_NAME.test(text)) return text;
   throw new InvalidArgumentError('neither "nearest" nor the name of a server');
 }

@@ -13,7 +13,7 @@ import { addMembers } from './commands/members.js';
 import { addNatsConfig } from './commands/nats-config.js';
 import { addRecover } from './commands/recover.js';
 import { addSnapshots } from './commands/snapshots.js';
-import { examples, inboxPrefix, integer, serverName } from './kit.js';
+import { examples, inboxPrefix, integer, preferredServer } from './kit.js';
 
 const EXIT_CODES = `Exit codes:
   0  done
@@ -58,7 +58,7 @@ export function createProgram(): Command {
     .addOption(
       new Option('--prefer <server>', 'gets commands and queries first: its name, or nearest')
         .env('CRAFT_PREFER')
-        .argParser(serverName),
+        .argParser(preferredServer),
     )
     .addOption(new Option('--context <name>', 'settings that craft context keeps').env('CRAFT_CONTEXT'))
     .option('--timeout <ms>', 'for the whole call, retries included (milliseconds)', integer(1), 10_000)

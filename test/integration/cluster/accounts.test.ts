@@ -206,9 +206,10 @@ const OTHERS = [
   '_R_.x.y',
 ];
 const INBOXES = ['services', 'operator', 'reader', 'web', 'jobs'].map((user) => `_INBOX_${user}.x`);
-const COMMANDS = ['cmd.kv.put', 'group.0.cmd.kv.put', 'batch', 'group.0.batch', 'query.kv.get', 'sync.s1'].map(
-  (one) => `${C}.${one}`,
-);
+const COMMANDS = [
+  ...['', 'group.0.', 'server.s1.'].flatMap((to) => [`${to}cmd.kv.put`, `${to}batch`]),
+  ...['query.kv.get', 'server.s1.query.kv.get', 'sync.s1'],
+].map((one) => `${C}.${one}`);
 const STATUS = ['admin.status', 'admin.applied', 'admin.health'].map((one) => `${C}.${one}`);
 const DIRECT = [`$JS.API.DIRECT.GET.${LOG}`, `$JS.API.DIRECT.GET.${LOG}.${C}.log.s1`];
 const may = (role: Role, subject: string) => [role, subject] as const;
@@ -354,6 +355,7 @@ describe('is allowed to', () => {
       'cmd.kv.put',
       'group.1.cmd.kv.put',
       'query.kv.get',
+      'server.s2.query.kv.get',
       'sync.s2',
       'admin.status',
       'admin.applied',
