@@ -42,4 +42,8 @@ export class Samples {
   take(): Float64Array {
     return this.values.slice(0, this.used);
   }
+  /** Forgets all of them. */
+  clear(): void {
+    this.used = 0;
+  }
 }

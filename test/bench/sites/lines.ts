@@ -3,8 +3,8 @@
  * their own.
  */
 import { ToldProcess } from '../told-process.js';
-import type { FromLines, ToLines } from './delay-process.js';
-import type { Line } from './delay-proxy.js';
+import type { Delay, FromLines, ToLines } from './delay-process.js';
+import type { Lateness } from './lateness.js';
 
 export class Lines {
   private readonly names: string[] = [];
@@ -16,9 +16,9 @@ export class Lines {
   }
 
   /** A line of this name to a port of this machine; resolves with the port to connect to. */
-  async open(name: string, targetPort: number, line: Line): Promise<number> {
+  async open(name: string, targetPort: number, delay: Delay): Promise<number> {
     this.names.push(name);
-    const { type, ...opened } = await this.process.tell({ type: 'open', name, targetPort, line });
+    const { type, ...opened } = await this.process.tell({ type: 'open', name, targetPort, delay });
     if (type !== 'opened' || !('port' in opened)) throw new Error(`a line answered ${type}`);
     return opened.port;
   }
@@ -32,11 +32,11 @@ export class Lines {
     await this.process.tell({ type: 'heal', names: this.of(site) });
   }
 
-  /** How late pieces arrived, beyond their delay (milliseconds). */
-  async lateness(): Promise<{ readonly p50: number; readonly p99: number }> {
+  /** How late pieces arrived since this was asked last. */
+  async lateness(): Promise<Lateness> {
     const answer = await this.process.tell({ type: 'lateness' });
     if (answer.type !== 'lateness') throw new Error(`the lines answered ${answer.type}`);
-    return answer;
+    return { p50: answer.p50, p99: answer.p99 };
   }
 
   stop(): Promise<void> {

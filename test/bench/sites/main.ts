@@ -18,6 +18,7 @@ import { save } from '../report/save.js';
 import { leadersOf, untilHome } from '../systems/leaders.js';
 import { Stage } from '../systems/stage.js';
 import { type Absence, cutOff } from './cut-off.js';
+import { described, summaryOf } from './lateness.js';
 import { Lines } from './lines.js';
 import { KINDS, type Kind, type Measured, measure, type Site } from './measure.js';
 import { startNatsSites, type Topology } from './nats-sites.js';
@@ -122,11 +123,15 @@ async function run(groups: number, profile: Profile, options: Options, stage: St
     const rows: Row[] = [];
     for (const inFlight of quick ? [1] : options.inFlight) {
       for (const kind of kinds) {
+        // What was before does not count.
+        await lines.lateness();
         const measured = await measure(kind, subjects, sites, { inFlight, seconds, warmUpSeconds: 1 });
+        const lateness = await lines.lateness();
         const leaders = await leadersOf(cluster);
         const bounds = servers.map((_, site) => boundsOf(profile, leaders, site)[kind]);
-        rows.push({ groups, kind, inFlight, leaders, sites: measured, boundsMs: bounds });
-        console.log(`${groups} groups, ${inFlight} in flight, ${kind}: p50 ${p50s(measured)} ms`);
+        rows.push({ groups, kind, inFlight, leaders, sites: measured, boundsMs: bounds, lateness });
+        const late = `lines late by ${lateness.p50} / ${lateness.p99} ms`;
+        console.log(`${groups} groups, ${inFlight} in flight, ${kind}: p50 ${p50s(measured)} ms; ${late} (p50 / p99)`);
       }
     }
     const cutSeconds = options.cutSeconds ?? (quick ? 0 : 30);
@@ -155,7 +160,6 @@ async function main(options: Options): Promise<void> {
   const stage = await Stage.start({ layout: 'server', craftNats: 3 });
   const rows: Row[] = [];
   const absences: Absence[] = [];
-  let lateness = { p50: 0, p99: 0 };
   try {
     for (const groups of options.quick ? [3] : options.groups) {
       const lines = await Lines.start();
@@ -163,14 +167,15 @@ async function main(options: Options): Promise<void> {
         const done = await run(groups, profile, options, stage, lines);
         rows.push(...done.rows);
         if (done.absence !== undefined) absences.push(done.absence);
-        lateness = await lines.lateness();
+        console.log(`${groups} groups: ${described(summaryOf(done.rows.map((row) => row.lateness)))}`);
       } finally {
         await lines.stop();
       }
     }
     console.log(`\n${sitesTable(rows)}`);
     for (const absence of absences) console.log(`\n${describe(absence)}`);
-    console.log(`\nThe lines were late by ${lateness.p50} ms (p50), ${lateness.p99} ms (p99).`);
+    const lateness = summaryOf(rows.map((row) => row.lateness));
+    console.log(`\nOver all figures ${described(lateness)}.`);
     if (options.quick || options.save === false) return;
     const about = { postgres: await stage.postgresVersion() };
     const result: SitesResult = {

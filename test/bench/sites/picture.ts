@@ -33,7 +33,7 @@ export function sitesPicture(result: SitesResult): string {
   const { topology, profile, jitterMs, clocksMs, lateness } = result;
   const about = [
     `delays one way ${profile.name} ms, jitter ${jitterMs} ms, clocks at ${clocksMs.join(', ')} ms`,
-    `lines late by ${lateness.p50} ms (p50)`,
+    `lines late by ${lateness.p50} ms (p50; at worst ${lateness.p50Max} ms)`,
   ];
   return picture({
     title: `Clients at far sites, one NATS ${topology}, ${rows[0]?.inFlight ?? 0} in flight at each site`,

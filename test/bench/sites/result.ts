@@ -1,5 +1,6 @@
 /** What a run of the benchmark of far sites has found. */
 import type { Absence } from './cut-off.js';
+import type { LatenessSummary } from './lateness.js';
 import type { Topology } from './nats-sites.js';
 import type { Profile } from './profiles.js';
 import type { Row } from './table.js';
@@ -17,6 +18,6 @@ export interface SitesResult {
   readonly clocksMs: readonly number[];
   readonly rows: readonly Row[];
   readonly absences: readonly Absence[];
-  /** Of the delaying lines, beyond the delay (milliseconds). */
-  readonly lateness: { readonly p50: number; readonly p99: number };
+  /** Of the delaying lines, over all rows; each row has its own. */
+  readonly lateness: LatenessSummary;
 }

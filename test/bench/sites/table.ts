@@ -1,5 +1,6 @@
 /** What was measured at the sites, as text. Pure. */
 import { align } from '../report/table.js';
+import type { Lateness } from './lateness.js';
 import type { Kind, Measured } from './measure.js';
 
 export interface Row {
@@ -12,6 +13,8 @@ export interface Row {
   readonly sites: readonly Measured[];
   /** What the delays alone allow, by site (milliseconds). */
   readonly boundsMs: readonly number[];
+  /** Of the lines meanwhile. */
+  readonly lateness: Lateness;
 }
 
 /**

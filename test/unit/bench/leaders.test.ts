@@ -18,7 +18,7 @@ import {
   type ProcessorRow,
   processorTable,
 } from '../../bench/leaders/table.js';
-import { TokenBucket } from '../../bench/leaders/token-bucket.js';
+import { TokenBucket } from '../../bench/proxy/token-bucket.js';
 import { eventually, temporaryFolder } from '../../harness/index.js';
 
 const cleanups: (() => Promise<unknown>)[] = [];
