@@ -10,7 +10,6 @@
  */
 import { Command } from 'commander';
 import { connect } from 'nats';
-import type { ServerStatus } from '../../shared/client/index.js';
 import { Requester } from '../../shared/client/requester.js';
 import { ask } from '../chaos/request.js';
 import { eventually } from '../harness/index.js';
@@ -28,6 +27,7 @@ import {
 import { residentMiB } from './processes.js';
 import { align, countsOf } from './report/table.js';
 import { type CraftSystem, startCraft } from './systems/craft.js';
+import { termsOf } from './systems/leaders.js';
 import { Stage } from './systems/stage.js';
 
 interface Options extends CraftOptions {
@@ -42,7 +42,6 @@ interface Options extends CraftOptions {
 
 const WARM_UP_SECONDS = 3;
 const MEMORY_EVERY_MS = 1_000;
-const STATUS_MS_MAX = 30_000;
 const QUICK_MS = 1_000;
 const RECOVERY_MS_MAX = 300_000;
 
@@ -194,23 +193,9 @@ class Overload {
   }
 
   /** The terms of all groups summed up: how many elections there have been. */
-  private terms(): Promise<number> {
-    const { cluster } = this.craft;
-    const all = async (): Promise<number | undefined> => {
-      const servers = await cluster.status();
-      return servers.length === cluster.servers.length ? sumOfTerms(servers, cluster.groups) : undefined;
-    };
-    return eventually('all servers say their terms', all, { timeoutMs: STATUS_MS_MAX });
+  private async terms(): Promise<number> {
+    return (await termsOf(this.craft.cluster)).reduce((sum, term) => sum + term, 0);
   }
-}
-
-function sumOfTerms(servers: readonly ServerStatus[], groups: number): number {
-  const terms = Array.from({ length: groups }, (_, group) =>
-    Math.max(
-      ...servers.flatMap((server) => server.groups.filter((one) => one.group === group).map(({ term }) => term)),
-    ),
-  );
-  return terms.reduce((sum, term) => sum + term, 0);
 }
 
 type MemorySamples = ReadonlyMap<string, readonly number[]>;

@@ -19,7 +19,7 @@ import { OTHERS } from '../processes.js';
 import { machine, versions } from '../report/about.js';
 import { save } from '../report/save.js';
 import { significant } from '../statistics.js';
-import { leadersOf, untilHome } from '../systems/leaders.js';
+import { termsOf, untilHome } from '../systems/leaders.js';
 import { type Nats, startNatsServer } from '../systems/nats.js';
 import { Stage } from '../systems/stage.js';
 import { type Costs, inFlightFor, linkBounds, processorBound } from './bounds.js';
@@ -27,6 +27,7 @@ import type { LinkCounts } from './limited-link.js';
 import { Links } from './links.js';
 import { BYTE_KINDS, type ByteKind, type BytesByKind } from './nats-meter.js';
 import { ProcessorLimits } from './processor-limit.js';
+import { type Steady, steady } from './steady.js';
 import {
   bytesTable,
   type LeadersResult,
@@ -52,6 +53,8 @@ interface Options {
 
 const PREFIX = 'bench_leaders_';
 const WAIT_MS_MAX = 60_000;
+/** Of one figure, when leadership moves meanwhile. */
+const TRIES_MAX = 3;
 const KEYS = 10_000;
 /** Such that links, and not the processors of a small machine, are the limit (bytes a second). */
 const LIMIT = { small: 750_000, large: 3_000_000 };
@@ -112,7 +115,7 @@ interface Figures extends Measured {
 async function figures(given: Given, valueBytes: number, inFlight: number): Promise<Figures> {
   const { cluster, nats, stage, links, load, options } = given;
   const { quick = false, seconds = quick ? 4 : 10, warmUpSeconds = quick ? 2 : 4 } = options;
-  const before = await leadersOf(cluster);
+  const before = await termsOf(cluster);
   const counts: Promise<Readonly<Record<string, LinkCounts>>>[] = [];
   const count = (): void => {
     const counting = links.counts();
@@ -136,12 +139,22 @@ async function figures(given: Given, valueBytes: number, inFlight: number): Prom
   return {
     ...measured,
     inFlight,
-    haveLeadersMoved: (await leadersOf(cluster)).join() !== before.join(),
+    haveLeadersMoved: (await termsOf(cluster)).join() !== before.join(),
     machineUse: busy / (seconds * cpus().length),
     // Processor time comes in steps: nothing may look like less than nothing.
     othersUse: Math.max(0, measured.processorSeconds[OTHERS] ?? 0) / (seconds * cpus().length),
     counts: Object.fromEntries(given.servers.map((server) => [server, between(first[server], last[server])])),
   };
+}
+
+/** Measures while each group is led by the server that it prefers. */
+function atHome(given: Given, measure: () => Promise<Figures>): Promise<Figures & Steady> {
+  return steady({
+    triesMax: TRIES_MAX,
+    untilHome: () => untilHome(given.cluster, WAIT_MS_MAX),
+    measure,
+    tell: (line) => console.log(line),
+  });
 }
 
 function between(first: LinkCounts | undefined, last: LinkCounts | undefined): LinkCounts {
@@ -158,8 +171,8 @@ function between(first: LinkCounts | undefined, last: LinkCounts | undefined): L
   };
 }
 
-function common(given: Given, valueBytes: number, measured: Figures) {
-  const { perSecond, p50, p99, inFlight, haveLeadersMoved, machineUse, othersUse } = measured;
+function common(given: Given, valueBytes: number, measured: Figures & Steady) {
+  const { perSecond, p50, p99, inFlight, haveLeadersMoved, repeats, machineUse, othersUse } = measured;
   const failures = Object.values(measured.failures).reduce((sum, count) => sum + count, 0);
   const { servers, groups } = given;
   return {
@@ -172,6 +185,7 @@ function common(given: Given, valueBytes: number, measured: Figures) {
     p99,
     failures,
     haveLeadersMoved,
+    repeats,
     machineUse,
     othersUse,
   };
@@ -182,9 +196,16 @@ async function narrowLinks(given: Given, valueBytes: number): Promise<LinkRow> {
   const bytesPerSecond = options.limit ?? (valueBytes >= LARGE_VALUE_BYTES ? LIMIT.large : LIMIT.small);
   const shape = { servers: servers.length, groups };
   const bounds = linkBounds(shape, valueBytes, bytesPerSecond);
-  await links.limit(bytesPerSecond);
-  const measured = await figures(given, valueBytes, inFlightFor(shape, bounds.allCopies, options.waitMs));
-  await links.limit(undefined);
+  const inFlight = inFlightFor(shape, bounds.allCopies, options.waitMs);
+  const measured = await atHome(given, async () => {
+    await links.limit(bytesPerSecond);
+    try {
+      return await figures(given, valueBytes, inFlight);
+    } finally {
+      // Leaders come home without a limit.
+      await links.limit(undefined);
+    }
+  });
   const all = Object.values(measured.counts);
   const busiest = all.reduce((most, one) => (one.sent.bytes > most.sent.bytes ? one : most));
   const seconds = measured.perSecond === 0 ? 1 : measured.count / measured.perSecond;
@@ -211,23 +232,27 @@ async function littleProcessorTime(
 ): Promise<{ readonly row: ProcessorRow; readonly costs: Costs | undefined }> {
   const { servers, groups, options, cluster } = given;
   const { valueBytes, inFlight } = PROCESSOR_LOAD;
-  for (const server of servers) await limits.limit(cluster.pids[server] ?? 0, options.share);
-  const measured = await figures(given, valueBytes, inFlight);
+  let isLimited = false;
+  const measured = await atHome(given, async () => {
+    for (const server of isLimited ? [] : servers) await limits.limit(cluster.pids[server] ?? 0, options.share);
+    isLimited = true;
+    return figures(given, valueBytes, inFlight);
+  });
   const seconds = servers.map((server) => measured.processorSeconds[server] ?? 0);
   const costsUs = seconds.map((used) => significant((used * 1e6) / Math.max(1, measured.count)));
   const [leaderUs = 0, ...others] = costsUs;
-  const costs =
-    groups === 1
-      ? { leaderUs, followerUs: others.reduce((sum, us) => sum + us, 0) / Math.max(1, others.length) }
-      : oneGroup;
+  const ownCosts = { leaderUs, followerUs: others.reduce((sum, us) => sum + us, 0) / Math.max(1, others.length) };
+  // Who led what is not known when leaders have moved.
+  const costs = groups === 1 ? (measured.haveLeadersMoved ? undefined : ownCosts) : oneGroup;
   const measuredSeconds = measured.perSecond === 0 ? 1 : measured.count / measured.perSecond;
   const row = {
     ...common(given, valueBytes, measured),
     share: options.share,
     shareUse: Math.max(...seconds) / (options.share * measuredSeconds),
     costsUs,
+    // With one group it would be what was measured, divided by `shareUse`.
     bound:
-      costs === undefined
+      costs === undefined || groups === 1
         ? undefined
         : significant(processorBound({ servers: servers.length, groups }, costs, options.share)),
   };

@@ -15,8 +15,10 @@ interface Measured {
   readonly p50: number;
   readonly p99: number;
   readonly failures: number;
-  /** Whether a group had another leader afterwards. */
+  /** Whether the leadership of a group changed meanwhile. */
   readonly haveLeadersMoved: boolean;
+  /** Measurements that were dropped before, because leadership moved. */
+  readonly repeats: number;
   /** Of all processors of the machine, with whatever (0 to 1). */
   readonly machineUse: number;
   /** Of `machineUse`, what had nothing to do with the benchmark. */
@@ -45,7 +47,7 @@ export interface ProcessorRow extends Measured {
   readonly shareUse: number;
   /** Microseconds for each command, by server. */
   readonly costsUs: readonly number[];
-  /** Undefined when one group was not measured. */
+  /** Undefined for one group, and when its costs are not known. */
   readonly bound: number | undefined;
 }
 
@@ -113,8 +115,9 @@ function common(row: Measured, limit: string): string[] {
   return [String(servers), String(groups), String(valueBytes), limit, String(inFlight), short(perSecond)];
 }
 
-function rest({ machineUse, othersUse, p50, p99, failures, haveLeadersMoved }: Measured): string[] {
-  const outcome = `${failures}${haveLeadersMoved ? ', leaders moved' : ''}`;
+function rest({ machineUse, othersUse, p50, p99, failures, haveLeadersMoved, repeats }: Measured): string[] {
+  const again = repeats === 0 ? '' : `, ${repeats} dropped`;
+  const outcome = `${failures}${again}${haveLeadersMoved ? ', leaders moved' : ''}`;
   return [percent(machineUse), percent(othersUse), short(p50), short(p99), outcome];
 }
 

@@ -10,6 +10,7 @@ import { copiesOf, inFlightFor, largestShare, linkBounds, processorBound } from 
 import { LimitedLink } from '../../bench/leaders/limited-link.js';
 import { NatsMeter } from '../../bench/leaders/nats-meter.js';
 import { ProcessorLimits } from '../../bench/leaders/processor-limit.js';
+import { steady } from '../../bench/leaders/steady.js';
 import {
   bytesTable,
   type LinkRow,
@@ -177,6 +178,43 @@ describe('bounds', () => {
   });
 });
 
+describe('a measurement with leaders at home', () => {
+  const run = async (moves: readonly boolean[], homes: readonly boolean[] = []) => {
+    const order: string[] = [];
+    const measured = await steady({
+      triesMax: 3,
+      async untilHome() {
+        if (homes[order.filter((one) => one === 'home').length] === false) throw new Error('not at home');
+        order.push('home');
+      },
+      async measure() {
+        order.push('measured');
+        return { haveLeadersMoved: moves[order.filter((one) => one === 'measured').length - 1] ?? false };
+      },
+      tell: () => undefined,
+    });
+    return { measured, order: order.join(' ') };
+  };
+  it('is one measurement when leadership stays where it is', async () => {
+    const { measured, order } = await run([false]);
+    expect([measured, order]).toEqual([{ haveLeadersMoved: false, repeats: 0 }, 'home measured']);
+  });
+  it('is taken again, from home, when leadership has moved meanwhile', async () => {
+    const { measured, order } = await run([true, false]);
+    expect([measured, order]).toEqual([{ haveLeadersMoved: false, repeats: 1 }, 'home measured home measured']);
+  });
+  it('is kept, and says so, when leadership moves each time', async () => {
+    const { measured, order } = await run([true, true, true, false]);
+    expect(measured).toEqual({ haveLeadersMoved: true, repeats: 2 });
+    expect(order).toBe('home measured home measured home measured');
+  });
+  it('is kept when leaders do not come home again, and not taken when they never were there', async () => {
+    const { measured } = await run([true], [true, false]);
+    expect(measured).toEqual({ haveLeadersMoved: true, repeats: 0 });
+    await expect(run([], [false])).rejects.toThrow('not at home');
+  });
+});
+
 describe('the output', () => {
   const one: LinkRow = {
     servers: 3,
@@ -188,6 +226,7 @@ describe('the output', () => {
     p99: 231,
     failures: 0,
     haveLeadersMoved: false,
+    repeats: 0,
     machineUse: 0.47,
     othersUse: 0.02,
     bytesPerSecond: 1_500_000,
@@ -204,6 +243,7 @@ describe('the output', () => {
     bounds: { ...one.bounds, allCopies: 879 },
     failures: 2,
     haveLeadersMoved: true,
+    repeats: 2,
   };
   const slow: ProcessorRow = { ...one, share: 0.15, shareUse: 0.97, costsUs: [94, 80, 86], bound: 1_584 };
   const cells = (table: string, line: number): string[] => table.split('\n')[line]?.split(/ {2,}/) ?? [];
@@ -212,7 +252,7 @@ describe('the output', () => {
     const table = linkTable([one, three]);
     expect(cells(table, 1).slice(5, 10)).toEqual(['425', '488', '0.87', 'yes', '1.00']);
     expect(cells(table, 2).slice(5, 10)).toEqual(['700', '879', '0.80', 'no', '1.65']);
-    expect(cells(table, 2).at(-1)).toBe('2, leaders moved');
+    expect(cells(table, 2).at(-1)).toBe('2, 2 dropped, leaders moved');
   });
   it('says what the bytes are for', () => {
     expect(cells(bytesTable([one]), 1)).toEqual([
