@@ -27,7 +27,7 @@ import { machine, versions } from './report/about.js';
 import { plot } from './report/plot.js';
 import { type BenchResult, comparisonsOf, figuresOf } from './report/result.js';
 import { save } from './report/save.js';
-import { comparisonTable, figuresTable, processorTable } from './report/table.js';
+import { align, comparisonTable, figuresTable, processorTable } from './report/table.js';
 import { runRounds } from './rounds.js';
 import { Stage } from './systems/stage.js';
 
@@ -146,7 +146,8 @@ async function main(options: Options): Promise<void> {
     await stage.stop();
   }
   const { figures, comparisons } = result;
-  console.log(`\n${figuresTable(figures)}\n\n${processorTable(figures)}\n\n${comparisonTable(comparisons)}\n`);
+  const tables = [figuresTable(figures), processorTable(figures), comparisonTable(comparisons)];
+  console.log(`\n${tables.map(align).join('\n\n')}\n`);
   if (options.save ?? !options.quick) console.log(`saved: ${await save('', result, plot(result))}.json and .svg`);
 }
 

@@ -85,8 +85,20 @@ export function settingOf(dimension: Dimension, size: number): Setting {
   return { ...DEFAULT, ...SWEEPS[dimension].setting(size) };
 }
 
-/** Smallest first, since history and keys only grow; each once. */
-export function sizesOf(dimension: Dimension, quick: boolean, given?: readonly number[]): number[] {
+export interface Choice {
+  readonly quick?: boolean;
+  /** Instead of the usual ones. */
+  readonly sizes?: readonly number[];
+  /** Larger ones are left out. */
+  readonly upTo?: number;
+}
+
+/**
+ * Smallest first, since history and keys only grow; each once. Throws RangeError when none is left.
+ */
+export function sizesOf(dimension: Dimension, { quick = false, sizes, upTo = Infinity }: Choice = {}): number[] {
   const { full, quick: short } = SWEEPS[dimension].sizes;
-  return [...new Set(given ?? (quick ? short : full))].sort((a, b) => a - b);
+  const chosen = [...new Set(sizes ?? (quick ? short : full))].filter((size) => size <= upTo);
+  if (chosen.length === 0) throw new RangeError(`no size of ${dimension} up to ${upTo}`);
+  return chosen.sort((a, b) => a - b);
 }

@@ -6,9 +6,12 @@ import type { CraftSystem } from '../systems/craft.js';
 import { synced } from '../systems/state.js';
 import type { Setting } from './dimensions.js';
 
-const TRANSACTION_OPS = 50;
-/** Of values in a transaction: far below the largest command. */
-const TRANSACTION_BYTES = 256 * 1024;
+/** The most that a transaction may have. */
+const TRANSACTION_OPS = 1_000;
+/** Of a transaction: below the largest command. */
+const TRANSACTION_BYTES = 192 * 1024;
+/** Of an operation, besides its value: `{"put":{"key":"key-12345678","value":…}},`. */
+const OPERATION_BYTES = 48;
 const TRANSACTIONS_IN_FLIGHT = 16;
 const WAIT_MS_MAX = 600_000;
 /** Commands of the SDK in flight: they travel in batches. */
@@ -21,7 +24,7 @@ const PER_SECOND = 5_000;
 /** Keys from `from` on, with the names that the load overwrites; `from` of them there are. */
 export async function fillKeys(client: CraftClient, from: number, { keys, valueBytes }: Setting): Promise<void> {
   const pad = 'x'.repeat(Math.max(0, valueBytes - 24));
-  const opsMax = Math.max(1, Math.min(TRANSACTION_OPS, Math.floor(TRANSACTION_BYTES / valueBytes)));
+  const opsMax = Math.max(1, Math.min(TRANSACTION_OPS, Math.floor(TRANSACTION_BYTES / (valueBytes + OPERATION_BYTES))));
   let next = from;
   const worker = async (): Promise<void> => {
     while (next < keys) {

@@ -19,6 +19,7 @@ import { listOf, positive, positiveInteger } from '../options.js';
 import { memoryMiB, OTHERS } from '../processes.js';
 import { machine, versions } from '../report/about.js';
 import { save } from '../report/save.js';
+import { align } from '../report/table.js';
 import { spread } from '../statistics.js';
 import { type CraftSystem, startCraft } from '../systems/craft.js';
 import { untilHome } from '../systems/leaders.js';
@@ -32,10 +33,12 @@ interface Options {
   readonly quick?: boolean;
   readonly dimension?: Dimension;
   readonly sizes?: readonly number[];
+  readonly upTo?: number;
   readonly seconds?: number;
   readonly warmUpSeconds?: number;
   readonly rounds?: number;
   readonly awaySeconds?: number;
+  readonly catchUpSeconds?: number;
   readonly recovery?: boolean;
   readonly save?: boolean;
 }
@@ -52,10 +55,12 @@ function parseOptions(): Options {
     .option('--quick', 'every dimension at few and small sizes; the result is not saved')
     .addOption(new Option('--dimension <name>', 'only this one').choices(DIMENSIONS))
     .option('--sizes <list>', 'of that dimension, instead of the usual ones', listOf(positiveInteger))
+    .option('--up-to <n>', 'leave out larger sizes', positiveInteger)
     .option('--rounds <n>', 'measurements of each size (default 3; quick 1)', positiveInteger)
     .option('--seconds <n>', 'of each measurement (default 6; quick 3)', positive)
     .option('--warm-up-seconds <n>', 'before each measurement (default 2)', positive)
     .option('--away-seconds <n>', 'how long a server is away (default 15; quick 5)', positive)
+    .option('--catch-up-seconds <n>', 'the load while it catches up lasts so long at most (default 300)', positive)
     .option('--no-recovery', 'leave out restart, catching up and snapshots')
     .option('--no-save', 'do not save the result')
     .parse();
@@ -145,17 +150,28 @@ async function measureSize(
   const connection = await connect({ servers: [...system.nats.urls] });
   try {
     const client = await connectCraft({ connection, timeoutMs: 60_000 });
+    const startMs = performance.now();
     await fillKeys(client, filled.keys, setting);
     filled.keys = Math.max(filled.keys, setting.keys);
     const applied = await fillHistory(connection, system, load, setting);
+    console.log(`${dimension} ${size}: filled in for ${((performance.now() - startMs) / 1_000).toFixed(0)} s`);
     const cost = await costOf(given, dimension, dimension === 'history' ? applied : size, setting);
     found.costs.push(cost);
     console.log(`${dimension} ${cost.size}: ${cost.perSecond.median}/s, ${cost.cpuUs.median} us a command`);
-    const { quick = false, awaySeconds = quick ? 5 : 15, recovery = true } = options;
-    const isLast = size === sizesOf(dimension, quick, options.sizes).at(-1);
+    const { quick = false, awaySeconds = quick ? 5 : 15, catchUpSeconds = 300, recovery = true } = options;
+    const isLast = size === sizesOf(dimension, options).at(-1);
     if (!SWEEPS[dimension].hasRecovery || !recovery || (quick && !isLast)) return;
     const run = loadRun(system, setting, awaySeconds, 3);
-    const recovered = await recover({ dimension, size: cost.size, setting, connection, system, load, run });
+    const recovered = await recover({
+      dimension,
+      size: cost.size,
+      setting,
+      connection,
+      system,
+      load,
+      run,
+      catchUpSecondsMax: catchUpSeconds,
+    });
     found.recoveries.push(recovered);
     const { restartMs, catchUp, installMs } = recovered;
     console.log(
@@ -174,7 +190,7 @@ async function sweep(
   load: LoadProcess,
   found: Found,
 ): Promise<void> {
-  const sizes = sizesOf(dimension, options.quick ?? false, options.sizes);
+  const sizes = sizesOf(dimension, options);
   const batches = SWEEPS[dimension].isOneCluster ? [sizes] : sizes.map((size) => [size]);
   for (const batch of batches) {
     const [first = 1] = batch;
@@ -193,7 +209,9 @@ async function sweep(
 }
 
 function printed(dimension: Dimension, { costs, recoveries }: Found): string {
-  return [costTable(dimension, costs), recoveryTable(dimension, recoveries)].filter((text) => text !== '').join('\n\n');
+  const { title, expectation } = SWEEPS[dimension];
+  const tables = [costTable(dimension, costs), recoveryTable(dimension, recoveries)].filter(({ length }) => length > 0);
+  return [`${dimension}: ${title}; expected: ${expectation}`, ...tables.map(align)].join('\n\n');
 }
 
 async function main(options: Options): Promise<void> {

@@ -24,8 +24,10 @@ export interface RecoveryGiven {
   readonly connection: NatsConnection;
   readonly system: CraftSystem;
   readonly load: LoadProcess;
-  /** One run of the load: while the server is away, and once more from when it is started again. */
+  /** One run of the load: while the server is away. */
   readonly run: LoadRun;
+  /** The same load goes on until the server has caught up, or for so long. */
+  readonly catchUpSecondsMax: number;
 }
 
 export async function recover(given: RecoveryGiven): Promise<Recovery> {
@@ -41,37 +43,49 @@ export async function recover(given: RecoveryGiven): Promise<Recovery> {
 
 async function restart(connection: NatsConnection, { cluster }: CraftSystem): Promise<number> {
   await cluster.kill(AWAY, 'SIGTERM');
-  return startedAgain(connection, { cluster });
+  return (await startedAgain(connection, { cluster })).ms;
 }
 
-/** From the start of its process until its database shows everything (milliseconds). */
-async function startedAgain(connection: NatsConnection, { cluster }: Pick<CraftSystem, 'cluster'>): Promise<number> {
+/**
+ * `ms`: from the start of its process until its database shows everything. `index`: the merged
+ * index then.
+ */
+async function startedAgain(
+  connection: NatsConnection,
+  { cluster }: Pick<CraftSystem, 'cluster'>,
+): Promise<{ readonly ms: number; readonly index: number }> {
   const startMs = performance.now();
   await cluster.restart(AWAY);
-  await synced(connection, AWAY, WAIT_MS_MAX);
-  return performance.now() - startMs;
+  const index = await synced(connection, AWAY, WAIT_MS_MAX);
+  return { ms: performance.now() - startMs, index };
 }
 
-async function catchUpUnderLoad({ connection, system, load, run }: RecoveryGiven): Promise<Recovery['catchUp']> {
+async function catchUpUnderLoad(given: RecoveryGiven): Promise<Recovery['catchUp']> {
+  const { connection, system, load, run, catchUpSecondsMax } = given;
   const from = await synced(connection, AWAY, WAIT_MS_MAX);
   await system.cluster.kill(AWAY, 'SIGKILL');
   // Its groups get other leaders first: the warm-up of the run is for that.
   const away = await load.run(run, UNWATCHED);
-  let catchingUp: Promise<number> | undefined;
+  let caughtUp: ReturnType<typeof startedAgain> | undefined;
+  let isLoaded = true;
   const onMeasuring = (): void => {
-    catchingUp = startedAgain(connection, system);
-    catchingUp.catch(() => undefined);
+    caughtUp = startedAgain(connection, system);
+    const end = (): void => {
+      if (isLoaded) load.endRun();
+    };
+    caughtUp.then(end, end);
   };
-  const meanwhile = await load.run({ ...run, warmUpSeconds: 0 }, UNWATCHED, { onMeasuring });
-  if (catchingUp === undefined) throw new Error('the load process did not say when it measured');
-  const ms = await catchingUp;
-  const entries = (await synced(connection, AWAY, WAIT_MS_MAX)) - from;
-  // What came after it had caught up does not count.
-  const after = Math.max(0, run.seconds * 1_000 - ms) * (meanwhile.perSecond / 1_000);
+  const meanwhile = await load.run({ ...run, warmUpSeconds: 0, seconds: catchUpSecondsMax }, UNWATCHED, {
+    onMeasuring,
+  });
+  isLoaded = false;
+  if (caughtUp === undefined) throw new Error('the load process did not say when it measured');
+  const { ms, index } = await caughtUp;
   await synced(connection, OTHER, WAIT_MS_MAX);
   return {
-    entries: Math.round(entries - after),
+    entries: index - from,
     ms,
+    isUnderLoad: ms < catchUpSecondsMax * 1_000,
     p99AwayMs: away.p99,
     p99MeanwhileMs: meanwhile.p99,
   };

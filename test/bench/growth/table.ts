@@ -1,6 +1,6 @@
-/** What commands and recovery cost at each size, as text and as a picture. Pure. */
+/** What commands and recovery cost at each size, as tables and as a picture. Pure. */
 import { colorOf, footOf, type Panel, picture, type Series } from '../report/plot.js';
-import { align, short } from '../report/table.js';
+import { type Lines, short } from '../report/table.js';
 import type { Spread } from '../statistics.js';
 import { type Dimension, SWEEPS } from './dimensions.js';
 
@@ -45,9 +45,11 @@ export interface Recovery {
     /** Commands that it had to apply, those that came meanwhile included. */
     readonly entries: number;
     readonly ms: number;
+    /** Whether the load lasted until it had caught up. */
+    readonly isUnderLoad: boolean;
     /**
-     * What clients waited for while it was away, and in as long a time from when it was started
-     * again (milliseconds).
+     * What clients waited for while it was away, and from when it was started again until it had
+     * caught up (milliseconds).
      */
     readonly p99AwayMs: number;
     readonly p99MeanwhileMs: number;
@@ -76,10 +78,11 @@ export function isFlat(value: number, first: number): boolean {
   return first === 0 ? value === 0 : Math.abs(value / first - 1) <= FLAT;
 }
 
-export function costTable(dimension: Dimension, all: readonly Cost[]): string {
+/** Empty without figures of the dimension. */
+export function costTable(dimension: Dimension, all: readonly Cost[]): Lines {
   const rows = all.filter((one) => one.dimension === dimension);
   const [first] = rows;
-  if (first === undefined) return '';
+  if (first === undefined) return [];
   const header = [dimension, 'commands/s', '(min..max)', 'p50 ms', 'p99 ms', 'CPU us', 'servers', 'NATS', 'Postgres'];
   const memory = ['server MiB', 'NATS MiB', 'Postgres MiB', 'others', 'failures'];
   const lines = rows.map((row) => {
@@ -101,14 +104,14 @@ export function costTable(dimension: Dimension, all: readonly Cost[]): string {
       String(row.failures),
     ];
   });
-  const { title, expectation } = SWEEPS[dimension];
-  return `${dimension}: ${title}\n${align([[...header, ...memory], ...lines])}\nexpected: ${expectation}`;
+  return [[...header, ...memory], ...lines];
 }
 
-export function recoveryTable(dimension: Dimension, all: readonly Recovery[]): string {
+/** Empty without figures of the dimension. */
+export function recoveryTable(dimension: Dimension, all: readonly Recovery[]): Lines {
   const rows = all.filter((one) => one.dimension === dimension);
   const [first] = rows;
-  if (first === undefined) return '';
+  if (first === undefined) return [];
   const header = [dimension, 'restart s', 'missed', 'caught up s', 'entries/s', 'p99 away', 'p99 meanwhile'];
   const snapshots = ['keys', 'snapshot MB', 'taken s', 'MB/s', 'keys/s', 'installed s', 'MB/s', 'keys/s'];
   const lines = rows.map((row) => {
@@ -117,7 +120,7 @@ export function recoveryTable(dimension: Dimension, all: readonly Recovery[]): s
       row.size.toLocaleString('en-US'),
       cell(({ restartMs }) => restartMs / 1_000),
       short(row.catchUp.entries),
-      short(row.catchUp.ms / 1_000),
+      `${short(row.catchUp.ms / 1_000)}${row.catchUp.isUnderLoad ? '' : ' (load ended)'}`,
       cell(({ catchUp }) => perSecond(catchUp.entries, catchUp.ms)),
       short(row.catchUp.p99AwayMs),
       short(row.catchUp.p99MeanwhileMs),
@@ -131,7 +134,7 @@ export function recoveryTable(dimension: Dimension, all: readonly Recovery[]): s
       cell(({ keys, installMs }) => perSecond(keys, installMs)),
     ];
   });
-  return align([[...header, ...snapshots], ...lines]);
+  return [[...header, ...snapshots], ...lines];
 }
 
 function marked(value: number, first: number): string {

@@ -18,6 +18,7 @@ import { listOf, positive, positiveInteger } from '../options.js';
 import { OTHERS } from '../processes.js';
 import { machine, versions } from '../report/about.js';
 import { save } from '../report/save.js';
+import { align } from '../report/table.js';
 import { significant } from '../statistics.js';
 import { termsOf, untilHome } from '../systems/leaders.js';
 import { type Nats, startNatsServer } from '../systems/nats.js';
@@ -335,9 +336,9 @@ async function main(options: Options): Promise<void> {
         await limits?.remove();
       }
     }
-    console.log(`\nNarrow links to NATS\n\n${linkTable(links)}`);
-    console.log(`\nBytes for each command on the link that sends most\n\n${bytesTable(links)}`);
-    if (limits !== undefined) console.log(`\nLittle processor time\n\n${processorTable(processors)}`);
+    console.log(`\nNarrow links to NATS\n\n${align(linkTable(links))}`);
+    console.log(`\nBytes for each command on the link that sends most\n\n${align(bytesTable(links))}`);
+    if (limits !== undefined) console.log(`\nLittle processor time\n\n${align(processorTable(processors))}`);
     else if (options.share > 0)
       console.log('\nNo limit of processor time can be set here: no control group is writable.');
     if (options.quick || options.save === false) return;

@@ -1,6 +1,6 @@
-/** Throughput under narrow links and little processor time, as text and as a picture. Pure. */
+/** Throughput under narrow links and little processor time, as tables and as a picture. Pure. */
 import { colorOf, footOf, type Panel, picture } from '../report/plot.js';
-import { align, short } from '../report/table.js';
+import { type Lines, short } from '../report/table.js';
 import type { LinkBounds } from './bounds.js';
 import { BYTE_KINDS, type BytesByKind } from './nats-meter.js';
 
@@ -54,7 +54,7 @@ export interface ProcessorRow extends Measured {
 /** Measured throughput is as good as the bound when it comes so close. */
 const NEAR = 0.85;
 
-export function linkTable(rows: readonly LinkRow[]): string {
+export function linkTable(rows: readonly LinkRow[]): Lines {
   const header = ['servers', 'groups', 'value B', 'MB/s', 'in flight', 'commands/s', 'bound', 'ratio', 'near'];
   const besides = [
     'of one group',
@@ -77,11 +77,11 @@ export function linkTable(rows: readonly LinkRow[]): string {
     percent(row.linkUse),
     ...rest(row),
   ]);
-  return align([[...header, ...besides], ...lines]);
+  return [[...header, ...besides], ...lines];
 }
 
 /** Bytes for each command on the link that sends most. */
-export function bytesTable(rows: readonly LinkRow[]): string {
+export function bytesTable(rows: readonly LinkRow[]): Lines {
   const header = ['servers', 'groups', 'value B', ...BYTE_KINDS, 'sent', 'received', 'proxy'];
   const lines = rows.map(({ servers, groups, valueBytes, sentBytes, receivedBytes, passed }) => [
     String(servers),
@@ -92,10 +92,10 @@ export function bytesTable(rows: readonly LinkRow[]): string {
     short(receivedBytes),
     percent(passed, 1),
   ]);
-  return align([header, ...lines]);
+  return [header, ...lines];
 }
 
-export function processorTable(rows: readonly ProcessorRow[]): string {
+export function processorTable(rows: readonly ProcessorRow[]): Lines {
   const header = ['servers', 'groups', 'value B', 'share', 'in flight', 'commands/s', 'bound', 'ratio', 'near'];
   const besides = ['of one group', 'CPU us a server', 'share use', 'machine', 'others', 'p50 ms', 'p99 ms', 'failures'];
   const lines = rows.map((row) => [
@@ -107,7 +107,7 @@ export function processorTable(rows: readonly ProcessorRow[]): string {
     percent(row.shareUse),
     ...rest(row),
   ]);
-  return align([[...header, ...besides], ...lines]);
+  return [[...header, ...besides], ...lines];
 }
 
 function common(row: Measured, limit: string): string[] {

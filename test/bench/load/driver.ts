@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { type Processes, processorSeconds } from '../processes.js';
 import { readTraffic, type Traffic, trafficBetween } from '../traffic.js';
 import type { Gap } from './gaps.js';
-import type { FromLoad, LoadResult, LoadRun } from './protocol.js';
+import type { FromLoad, LoadResult, LoadRun, ToLoad } from './protocol.js';
 
 /** What is watched while measuring. */
 export interface Watched {
@@ -81,7 +81,7 @@ export class LoadProcess {
       };
       this.child.on('message', onMessage);
       this.child.once('exit', onExit);
-      this.child.send(run);
+      this.tell({ order: 'run', run });
     });
     const [first, last] = await Promise.all(counts);
     if (first === undefined || last === undefined) throw new Error('the load process did not say when it measured');
@@ -93,7 +93,16 @@ export class LoadProcess {
     };
   }
 
+  /** Ends the measured seconds of the current run now; `run` resolves with what there was. */
+  endRun(): void {
+    this.tell({ order: 'end' });
+  }
+
   stop(): void {
     if (this.child.connected) this.child.disconnect();
+  }
+
+  private tell(told: ToLoad): void {
+    this.child.send(told);
   }
 }

@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { ClosedLoop, type Loop, OpenLoop } from './loops.js';
-import type { FromLoad, Load, LoadResult, LoadRun, Target, Workload } from './protocol.js';
+import type { FromLoad, Load, LoadResult, LoadRun, Target, ToLoad, Workload } from './protocol.js';
 import { Recorder } from './recorder.js';
 import { etcdSender } from './senders/etcd.js';
 import { requestSender } from './senders/requests.js';
@@ -46,7 +46,10 @@ function startLoop(load: Load, sender: Sender, recorder: Recorder): Loop {
   };
 }
 
-async function run({ target, workload, load, warmUpSeconds, seconds, tellGapsMs }: LoadRun): Promise<LoadResult> {
+async function run(
+  { target, workload, load, warmUpSeconds, seconds, tellGapsMs }: LoadRun,
+  ended: AbortSignal,
+): Promise<LoadResult> {
   const sender = await connectSender(target, workload);
   try {
     const recorder = new Recorder((gap) => {
@@ -56,7 +59,9 @@ async function run({ target, workload, load, warmUpSeconds, seconds, tellGapsMs 
     await delay(warmUpSeconds * 1_000);
     tell({ event: 'measuring' });
     recorder.measure();
-    await delay(seconds * 1_000);
+    await delay(seconds * 1_000, undefined, { signal: ended }).catch((error: unknown) => {
+      if (!ended.aborted) throw error;
+    });
     recorder.endMeasure();
     tell({ event: 'measured' });
     await loop.stop();
@@ -66,8 +71,15 @@ async function run({ target, workload, load, warmUpSeconds, seconds, tellGapsMs 
   }
 }
 
-process.on('message', (options: LoadRun) => {
-  run(options).then(
+let current: AbortController | undefined;
+
+process.on('message', (told: ToLoad) => {
+  if (told.order === 'end') {
+    current?.abort();
+    return;
+  }
+  current = new AbortController();
+  run(told.run, current.signal).then(
     (result) => tell({ event: 'done', result }),
     (error: unknown) => tell({ event: 'failed', message: String(error) }),
   );

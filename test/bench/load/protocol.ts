@@ -44,10 +44,16 @@ export interface LoadRun {
   readonly workload: Workload;
   readonly load: Load;
   readonly warmUpSeconds: number;
+  /** Measured, unless the parent ends that earlier. */
   readonly seconds: number;
   /** Tell at once of gaps that are at least so long (milliseconds). */
   readonly tellGapsMs?: number;
 }
+
+export type ToLoad =
+  | { readonly order: 'run'; readonly run: LoadRun }
+  /** The measured seconds of the run are over; without a run, nothing. */
+  | { readonly order: 'end' };
 
 /** Summary: of the requests that ended well while measuring. */
 export interface LoadResult extends Summary {

@@ -1,9 +1,32 @@
-/** Results as text for people. */
+/** Results as tables, for people and for pages. */
 import type { Spread } from '../statistics.js';
-import type { Comparison, Figures } from './result.js';
+import type { BenchResult, Comparison, Figures } from './result.js';
+
+/**
+ * Puts a second, by requests in flight and contestant, and in brackets how many times that of
+ * `theirs` it is.
+ */
+export function overview(result: BenchResult, theirs: string): Lines {
+  const { titles, figures, comparisons } = result;
+  const names = [...new Set(figures.map(({ contestant }) => contestant))];
+  const loads = [...new Set(figures.map(({ inFlight }) => inFlight))];
+  const cell = (name: string, inFlight: number): string => {
+    const figure = figures.find((one) => one.contestant === name && one.inFlight === inFlight);
+    if (figure === undefined) return '';
+    const ratio = comparisons.find(
+      (one) => one.ours === name && one.theirs === theirs && one.inFlight === inFlight,
+    )?.perSecond;
+    const perSecond = figure.perSecond.median.toLocaleString('en-US', { maximumFractionDigits: 0 });
+    return ratio === undefined ? perSecond : `${perSecond} (${ratio.median.toFixed(2)})`;
+  };
+  return [
+    ['in flight', ...names.map((name) => titles[name] ?? name)],
+    ...loads.map((inFlight) => [String(inFlight), ...names.map((name) => cell(name, inFlight))]),
+  ];
+}
 
 /** Medians; the spread of the rounds where it tells how far to trust them. */
-export function figuresTable(all: readonly Figures[]): string {
+export function figuresTable(all: readonly Figures[]): Lines {
   const header = ['', 'in flight', 'puts/s', '(min..max)', 'p50 ms', 'p99 ms', 'gap ms'];
   const besides = ['CPU us', 'NATS in', 'out', 'B in', 'B out', 'failures'];
   const cells = all.map((one) => [
@@ -21,11 +44,11 @@ export function figuresTable(all: readonly Figures[]): string {
     short(one.nats.bytesOut.median),
     countsOf(one.failures),
   ]);
-  return align([[...header, ...besides], ...cells]);
+  return [[...header, ...besides], ...cells];
 }
 
 /** Microseconds of processor time a put: a column for each process that any contestant has. */
-export function processorTable(all: readonly Figures[]): string {
+export function processorTable(all: readonly Figures[]): Lines {
   const names = [...new Set(all.flatMap((one) => Object.keys(one.cpuUs)))];
   const cells = all.map((one) => [
     one.contestant,
@@ -35,10 +58,10 @@ export function processorTable(all: readonly Figures[]): string {
       return figure === undefined ? '' : short(figure.median);
     }),
   ]);
-  return align([['CPU us a put', 'in flight', ...names], ...cells]);
+  return [['CPU us a put', 'in flight', ...names], ...cells];
 }
 
-export function comparisonTable(all: readonly Comparison[]): string {
+export function comparisonTable(all: readonly Comparison[]): Lines {
   const cells = all.map(({ ours, theirs, inFlight, perSecond, p50, cpuUsAll }) => [
     `${ours} / ${theirs}`,
     String(inFlight),
@@ -47,7 +70,7 @@ export function comparisonTable(all: readonly Comparison[]): string {
     p50 === undefined ? '' : p50.median.toFixed(2),
     cpuUsAll === undefined ? '' : cpuUsAll.median.toFixed(2),
   ]);
-  return align([['ratio', 'in flight', 'puts/s', '(min..max)', 'p50', 'CPU a put'], ...cells]);
+  return [['ratio', 'in flight', 'puts/s', '(min..max)', 'p50', 'CPU a put'], ...cells];
 }
 
 /** `12 TIMEOUT_UNKNOWN, 3 timeout`; 0 for none. */
@@ -66,8 +89,27 @@ export function short(value: number): string {
   return String(Number(value.toPrecision(3)));
 }
 
+/** Rows of cells, the header first. */
+export type Lines = readonly (readonly string[])[];
+
+/**
+ * As a table of Markdown: the first column to the left, the others to the right. `without`: columns
+ * that are left out, by their header.
+ */
+export function markdown(lines: Lines, without: readonly string[] = []): string {
+  const [header = [], ...rows] = lines;
+  const kept = header.flatMap((name, at) => (without.includes(name) ? [] : [at]));
+  const line = (cells: readonly string[]): string => `| ${kept.map((at) => escaped(cells[at] ?? '')).join(' | ')} |`;
+  const rule = `|${kept.map((_, at) => (at === 0 ? '---' : '---:')).join('|')}|`;
+  return [line(header), rule, ...rows.map(line)].join('\n');
+}
+
+function escaped(cell: string): string {
+  return cell.replaceAll('|', '\\|');
+}
+
 /** The first column to the left, the others to the right. */
-export function align(lines: readonly (readonly string[])[]): string {
+export function align(lines: Lines): string {
   const columns = Math.max(...lines.map((line) => line.length));
   const widths = Array.from({ length: columns }, (_, i) => Math.max(...lines.map((line) => line[i]?.length ?? 0)));
   return lines

@@ -15,6 +15,7 @@ import { Subjects } from '../../../shared/wire/subjects.js';
 import { listOf, positive, positiveInteger } from '../options.js';
 import { machine, versions } from '../report/about.js';
 import { save } from '../report/save.js';
+import { align } from '../report/table.js';
 import { leadersOf, untilHome } from '../systems/leaders.js';
 import { Stage } from '../systems/stage.js';
 import { type Absence, cutOff } from './cut-off.js';
@@ -25,7 +26,7 @@ import { startNatsSites, type Topology } from './nats-sites.js';
 import { sitesPicture } from './picture.js';
 import { boundsOf, type Profile, profileOf } from './profiles.js';
 import type { SitesResult } from './result.js';
-import { type Row, sitesTable } from './table.js';
+import { absenceTable, type Row, sitesTable } from './table.js';
 
 interface Options {
   readonly quick?: boolean;
@@ -172,8 +173,8 @@ async function main(options: Options): Promise<void> {
         await lines.stop();
       }
     }
-    console.log(`\n${sitesTable(rows)}`);
-    for (const absence of absences) console.log(`\n${describe(absence)}`);
+    console.log(`\n${align(sitesTable(rows))}`);
+    if (absences.length > 0) console.log(`\n${align(absenceTable(absences))}`);
     const lateness = summaryOf(rows.map((row) => row.lateness));
     console.log(`\nOver all figures ${described(lateness)}.`);
     if (options.quick || options.save === false) return;
@@ -195,16 +196,6 @@ async function main(options: Options): Promise<void> {
   } finally {
     await stage.stop();
   }
-}
-
-function describe({ groups, site, seconds, gapMs, localReads, catchUpMs }: Absence): string {
-  const others = gapMs.map((gap) => gap.toFixed(0)).join(' / ');
-  return [
-    `${groups} groups: ${site} was cut off for ${seconds} s.`,
-    `The longest time without an answer (committed) at the other sites: ${others} ms.`,
-    `Local reads at ${site} meanwhile: ${localReads.answered} answered, ${localReads.failed} not.`,
-    `It had caught up ${catchUpMs.toFixed(0)} ms after the line was back.`,
-  ].join('\n');
 }
 
 await main(parseOptions());

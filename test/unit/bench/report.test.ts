@@ -1,9 +1,10 @@
 /** What a benchmark makes of its runs: figures, ratios, tables, the picture. */
 import { describe, expect, it } from 'vitest';
 import type { Measured } from '../../bench/load/driver.js';
+import { pageOf } from '../../bench/report/pages.js';
 import { logAxis, plot } from '../../bench/report/plot.js';
 import { type BenchResult, comparisonsOf, figuresOf, type Run, runOf } from '../../bench/report/result.js';
-import { align, figuresTable } from '../../bench/report/table.js';
+import { align, figuresTable, markdown } from '../../bench/report/table.js';
 
 const NO_TRAFFIC = { messagesIn: 0, messagesOut: 0, bytesIn: 0, bytesOut: 0 };
 
@@ -160,6 +161,44 @@ it('a table has its first column to the left, the others to the right', () => {
 });
 
 it('the table of figures has the median, the spread and the longest gap of any round', () => {
-  const text = figuresTable(figuresOf([run('peer', 1, 64, 300), run('peer', 2, 64, 100)]));
+  const text = align(figuresTable(figuresOf([run('peer', 1, 64, 300), run('peer', 2, 64, 100)])));
   expect(text).toMatch(/peer +64 +200 +100\.\.300 .* 42 /);
+});
+
+describe('a page', () => {
+  const about = { date: '2026-01-31T12:30:00Z', versions: { craft: '1' }, machine: { cores: 2 } };
+  it('has columns of Markdown, without those that are not wanted', () => {
+    const lines = [
+      ['a', 'b', 'c'],
+      ['1', '2', '3 | 4'],
+    ];
+    expect(markdown(lines, ['b'])).toBe('| a | c |\n|---|---:|\n| 1 | 3 \\| 4 |');
+  });
+  it('sets puts a second of each contestant beside the peer of the same round', () => {
+    const runs = [run('craft-applied', 1, 64, 3_000), run('peer', 1, 64, 2_000), run('peer', 1, 512, 9_000)];
+    const result: BenchResult = {
+      ...about,
+      titles: { peer: 'the peer' },
+      settings: {},
+      comparisons: comparisonsOf(runs),
+      figures: figuresOf(runs),
+      runs,
+    };
+    const page = pageOf(JSON.parse(JSON.stringify(result)));
+    expect(page).toContain('| in flight | craft-applied | the peer |');
+    expect(page).toContain('| 64 | 3,000 (1.50) | 2,000 |\n| 512 |  | 9,000 |');
+  });
+  it('knows the results of sites, leaders and growth', () => {
+    const profile = { name: '15,40,60', delayMs: [] };
+    const lateness = { p50: 0.5, p50Max: 1, p99Max: 2 };
+    const more = { jitterMs: 1, topology: 'stretched', ownServer: true, clocksMs: [0, 25, 50] };
+    const sites = pageOf({ ...about, profile, lateness, ...more, rows: [], absences: [] });
+    expect(sites).toContain('one NATS stretched; delays one way 15,40,60 ms');
+    expect(sites).toContain('clocks ahead by 0, 25, 50 ms; clients name the server of their site');
+    expect(pageOf({ ...about, links: [], processors: [] })).toContain('| servers | groups | value B |');
+    expect(pageOf({ ...about, costs: [], recoveries: [] })).toContain('craft 1');
+  });
+  it('is not made of anything else', () => {
+    for (const given of [null, 'text', {}, []]) expect(() => pageOf(given)).toThrow(TypeError);
+  });
 });
