@@ -18,8 +18,8 @@ const WAIT_MS_MAX = 600_000;
 const HISTORY_IN_FLIGHT = 1_024;
 /** One run of the load, at most (seconds). */
 const RUN_SECONDS_MAX = 30;
-/** A first guess, far below what any machine does. */
-const PER_SECOND = 5_000;
+/** The first run, which tells how fast the others will be. */
+const FIRST_SECONDS = 2;
 
 /** Keys from `from` on, with the names that the load overwrites; `from` of them there are. */
 export async function fillKeys(client: CraftClient, from: number, { keys, valueBytes }: Setting): Promise<void> {
@@ -48,7 +48,7 @@ export async function fillHistory(
   load: LoadProcess,
   { history, keys, valueBytes }: Setting,
 ): Promise<number> {
-  let perSecond = PER_SECOND;
+  let perSecond: number | undefined;
   for (;;) {
     const applied = await synced(connection, 's1', WAIT_MS_MAX);
     const left = history - applied;
@@ -59,10 +59,10 @@ export async function fillHistory(
         workload: { connections: 1, keys, valueBytes, withId: true },
         load: { kind: 'closed', inFlight: HISTORY_IN_FLIGHT },
         warmUpSeconds: 0,
-        seconds: Math.min(RUN_SECONDS_MAX, Math.max(0.5, left / perSecond)),
+        seconds: perSecond === undefined ? FIRST_SECONDS : Math.min(RUN_SECONDS_MAX, Math.max(0.5, left / perSecond)),
       },
       { processes: {}, monitors: [] },
     );
-    perSecond = Math.max(PER_SECOND, measured);
+    perSecond = Math.max(1, measured);
   }
 }
