@@ -61,8 +61,9 @@ export interface Costs {
 
 /**
  * Commands a second when no server gets more than `share` of a processor, and a command costs what
- * it costs with one group. With several groups it does not cost less: the same requests in flight
- * come in smaller batches. For one group this bounds nothing: its costs are what was measured.
+ * it costs with one group. That is a bound only if a command costs no less with several groups,
+ * where the same requests in flight come in smaller batches. For one group this bounds nothing: its
+ * costs are what was measured.
  */
 export function processorBound(shape: Shape, { leaderUs, followerUs }: Costs, share: number): number {
   const led = largestShare(shape);
