@@ -85,7 +85,7 @@ export class ApplierService implements Service {
     private readonly tracing: Tracing,
     private readonly onApplied: OnApplied | undefined,
     /** What it shares with the other services of its process. */
-    links: Links,
+    private readonly links: Links,
     private readonly health: ServiceHealth<'applier'>,
   ) {
     this.life = health.life;
@@ -367,6 +367,7 @@ export class ApplierService implements Service {
     const endUs = spanTimeUs();
     for (const { group, index } of commands) this.positions.applied(group, index);
     this.positions.settle();
+    this.links.applied?.onAdvanced();
     this.counts.onApplied(commands, (endUs - startUs) / 1e6);
     this.onApplied?.(commands, startUs, endUs);
   }

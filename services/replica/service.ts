@@ -9,7 +9,7 @@ import type { Service } from '../../shared/config/service.js';
 import { VERSION } from '../../shared/config/version.js';
 import type { Admission } from '../../shared/engine/admission.js';
 import { Lasting, type ServiceHealth, TROUBLE_MS, type Trouble } from '../../shared/health/health.js';
-import type { DirectFeed } from '../../shared/link/feed.js';
+import type { Links } from '../../shared/link/links.js';
 import type { LogStore, WriteBatch } from '../../shared/log-store/port.js';
 import type { GroupId, Index } from '../../shared/raft/entry.js';
 import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
@@ -98,8 +98,8 @@ export class ReplicaService implements Service {
     private readonly metrics: Metrics,
     private readonly tracing: Tracing,
     private readonly clocks: Clocks,
-    /** For a merger in this process. */
-    private readonly directFeed: DirectFeed | undefined,
+    /** To a merger and an applier in this process. */
+    private readonly links: Pick<Links, 'feed' | 'applied'>,
     private readonly health: ServiceHealth<'replica'>,
   ) {
     this.life = health.life;
@@ -180,6 +180,7 @@ export class ReplicaService implements Service {
       warn: this.warn,
       health,
     });
+    if (links.applied !== undefined) links.applied.onAdvanced = () => this.onApplied();
     this.watch();
     this.subscribe();
     this.list();
@@ -224,6 +225,11 @@ export class ReplicaService implements Service {
     );
   }
 
+  /** Answers are on their way: commands that waited for that are stamped. */
+  private onApplied(): void {
+    if (this.core.isHolding) this.runner.dispatch(() => undefined);
+  }
+
   private takeIn(what: string, message: Msg, take: () => void, shed: () => void): void {
     if (!this.replies.allowsClient(message.reply)) return;
     this.intake.take({
@@ -260,7 +266,7 @@ export class ReplicaService implements Service {
       else if (message.reply) this.feed.add(request, (reply) => message.respond(encodeFeedReply(reply)));
     });
     this.endFeed =
-      this.directFeed?.serve((merger, request, answer) => {
+      this.links.feed?.serve((merger, request, answer) => {
         const newer = this.mergers.newerThan(merger);
         if (newer === undefined) this.feed.add(request, answer);
         else answer({ newer });

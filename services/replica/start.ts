@@ -93,7 +93,7 @@ async function openReplica(config: ReplicaConfig, clocks: Clocks, links: Links, 
   );
   requireOpen(connection);
   const parts = [config, connection, store, core, admission, logger, metrics, tracing] as const;
-  return new ReplicaService(...parts, clocks, links.feed, health);
+  return new ReplicaService(...parts, clocks, links, health);
 }
 
 /** What the services send each other must fit into a message of this NATS server. */

@@ -63,6 +63,8 @@ export class HostedGroup<C extends QueuedCommand> {
   private readonly acknowledgements = new AcknowledgementTracker<C>();
   private readonly unresolved = new UnresolvedCommands<C>();
   private snapshotIndex: Index = 0;
+  /** The last command whose client waits until it is applied here; 0: none. */
+  private lastToApply: Index = 0;
 
   constructor(
     readonly id: GroupId,
@@ -130,13 +132,21 @@ export class HostedGroup<C extends QueuedCommand> {
     return this.gathering.nextDueMs();
   }
 
+  /** Commands wait until those before are answered. */
+  get isHolding(): boolean {
+    return this.gathering.isHeld;
+  }
+
   /**
    * Appends what is queued to the log, unless more is worth waiting for. `roundTripMs`: to the
-   * farthest peer, 0 when none is known.
+   * farthest peer, 0 when none is known. `applied`: last entry applied here; null: not known.
    */
-  stampQueued(roundTripMs: number, nowMs: number): void {
+  stampQueued(roundTripMs: number, applied: Index | null, nowMs: number): void {
     const { group, queue, gathering, emit } = this;
-    if (queue.length === 0 || !gathering.isOver(queue.length, queue.bytes, roundTripMs, nowMs)) return;
+    if (queue.length === 0) return;
+    const isAnswered = this.acknowledgements.size === 0 && (applied === null || applied >= this.lastToApply);
+    const waiting = { count: queue.length, bytes: queue.bytes, isAnswered, roundTripMs };
+    if (!gathering.isOver(waiting, nowMs)) return;
     const { commands, after } = queue.take(this.options.proposalsMax);
     gathering.stamped(commands.length, group.lastIndex + commands.length, nowMs);
     // T7: now, not when they came, since the clock may have been taken back meanwhile.
@@ -152,6 +162,7 @@ export class HostedGroup<C extends QueuedCommand> {
     }
     for (const [i, entry] of result.entries()) {
       const command = commands[i];
+      if (command?.acknowledgement === 'applied') this.lastToApply = entry.index;
       if (command === undefined || (!command.isWatched && command.acknowledgement === 'applied')) continue;
       const { index, term, timestamp } = entry;
       this.acknowledgements.add({ command, index, term, timestamp });
@@ -204,6 +215,7 @@ export class HostedGroup<C extends QueuedCommand> {
   private refuseQueued(): void {
     const { queue } = this;
     this.gathering.reset();
+    this.lastToApply = 0;
     if (queue.length === 0) return;
     this.emit({ type: 'refused', commands: queue.take(queue.length).commands, reason: 'not-leader' });
   }

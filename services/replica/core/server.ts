@@ -207,6 +207,11 @@ export class ReplicaCore<C extends QueuedCommand> {
     return this.barriers.fill;
   }
 
+  /** Commands wait until those before are applied, or answered earlier: a turn is wanted when that is so. */
+  get isHolding(): boolean {
+    return this.hosted.some(({ isHolding }) => isHolding);
+  }
+
   /** How full what the groups bound is, by group. */
   loads(): GroupLoad[] {
     return this.hosted.map(({ load }) => load);
@@ -330,7 +335,8 @@ export class ReplicaCore<C extends QueuedCommand> {
 
   private stampQueued(): void {
     const roundTripMs = this.peerClocks.longestRoundTripMs(this.nowMs);
-    for (const hosted of this.hosted) hosted.stampQueued(roundTripMs, this.nowMs);
+    const applied = this.options.applied?.() ?? null;
+    for (const hosted of this.hosted) hosted.stampQueued(roundTripMs, applied?.[hosted.id] ?? null, this.nowMs);
   }
 
   /** A leader whose process is gone falls silent; the transport knows at once that no messages are taken any more. */

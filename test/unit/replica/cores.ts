@@ -2,9 +2,9 @@
  * The replica cores of a few servers in one thread, joined by messages that arrive at once, with
  * disks that can hang and servers that can be cut off. Time passes only when the test says so.
  */
-import type { CommandRefusal, Effect, QueuedCommand } from '../../../services/replica/core/effect.js';
+import type { Acknowledgement, CommandRefusal, Effect, QueuedCommand } from '../../../services/replica/core/effect.js';
 import { ReplicaCore } from '../../../services/replica/core/server.js';
-import { EntryKind, type GroupId, type LogEntry, type ServerId } from '../../../shared/raft/entry.js';
+import { EntryKind, type GroupId, type Index, type LogEntry, type ServerId } from '../../../shared/raft/entry.js';
 import { GROUP_DEFAULTS } from '../../../shared/raft/options.js';
 import { decodeConfiguration, encodeConfiguration } from '../../../shared/wire/configuration.js';
 import { encodeEntry } from '../../../shared/wire/entry-block.js';
@@ -20,6 +20,8 @@ type Told = Exclude<Effect<QueuedCommand>, { type: 'send' | 'write' | 'read' }>;
 export interface Server {
   readonly name: ServerId;
   readonly core: ReplicaCore<QueuedCommand>;
+  /** By group, the last entry applied there, as its core is told; null: it is told nothing. */
+  applied: readonly Index[] | null;
   /** Everything that the core told its owner so far. */
   readonly told: Told[];
   /** Its writes wait until it no longer is. */
@@ -60,6 +62,7 @@ export class Cores {
           decodeConfiguration,
           // Timeouts differ, and are the same in every run.
           random: () => (at + 1) / (names.length + 1),
+          applied: () => this.servers[at]?.applied ?? null,
         },
         { promiseLimit: 0, groups: new Map() },
         { physical: EPOCH_US, nowMs: 0 },
@@ -67,6 +70,7 @@ export class Cores {
       return {
         name,
         core,
+        applied: null,
         told: [],
         isDiskHung: false,
         diskMs: 0,
@@ -92,10 +96,15 @@ export class Cores {
       .map(({ name }) => name);
   }
 
-  offer(name: ServerId, group: GroupId, body: Uint8Array): CommandRefusal | null {
+  offer(
+    name: ServerId,
+    group: GroupId,
+    body: Uint8Array,
+    acknowledgement: Acknowledgement = 'committed',
+  ): CommandRefusal | null {
     const { core } = this.server(name);
     this.advance(this.server(name));
-    return core.offer(group, { body, acknowledgement: 'committed', isWatched: true }, 0);
+    return core.offer(group, { body, acknowledgement, isWatched: acknowledgement !== 'applied' }, 0);
   }
 
   /** Lets so much time pass, a tick after the other. */
