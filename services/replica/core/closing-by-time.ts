@@ -11,7 +11,7 @@ import type { Timestamp } from '../../../shared/raft/entry.js';
 /** A network is slow when the round trip to the farthest peer takes this long (milliseconds). */
 const SLOW_MS = 10;
 /** Of that round trip a claim follows the one before after this share, but not sooner: an overloaded machine makes round trips long, too. */
-const SHARE = 1 / 8;
+const SHARE = 1 / 16;
 const INTERVAL_MS_MIN = 5;
 /** How many round trips after the last command claims go on: what was appended on the way is closed, too. */
 const ROUND_TRIPS = 4;

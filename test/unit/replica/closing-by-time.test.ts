@@ -20,10 +20,10 @@ describe('closing by time', () => {
     expect(dueTimes(10, [5, 50], 200)).not.toEqual([]);
   });
 
-  it('begins with a command, follows after an eighth of the round trip, and ends four round trips after the last one', () => {
-    const due = dueTimes(80, [100, 300], 2_000);
+  it('begins with a command, follows after a sixteenth of the round trip, and ends four round trips after the last one', () => {
+    const due = dueTimes(160, [100, 300], 2_000);
     expect(due[0]).toBe(100);
-    expect(due.at(-1)).toBe(620);
+    expect(due.at(-1)).toBe(940);
     expect(new Set(due.slice(1).map((atMs, at) => atMs - (due[at] ?? 0)))).toEqual(new Set([10]));
   });
 
@@ -35,9 +35,9 @@ describe('closing by time', () => {
   it('wakes nobody while it is not wanted', () => {
     const closing = new ClosingByTime();
     expect(closing.nextDueMs()).toBeNull();
-    closing.isDue(1, 80, 1_000);
+    closing.isDue(1, 160, 1_000);
     expect(closing.nextDueMs()).toBe(1_010);
-    closing.isDue(1, 80, 2_000);
+    closing.isDue(1, 160, 2_000);
     expect(closing.nextDueMs()).toBeNull();
   });
 });

@@ -140,5 +140,5 @@ it('the entry crosses to each other server once, whatever else does', () => {
   timeline.offer('s1', 0, 'ordered');
   timeline.until('s1 ordered 0');
   const appends = timeline.envelopes.filter(({ text }) => text.includes('append ['));
-  expect(appends.map(({ text }) => text)).toEqual(['s1->s2 append [0]', 's1->s3 append [0]']);
+  expect(appends.map(({ text }) => text.split(' ')[0]).sort()).toEqual(['s1->s2', 's1->s3']);
 });
