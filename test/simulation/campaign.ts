@@ -1,6 +1,6 @@
 /** Runs many seeds, reports the failures so that they can be replayed, and sums up. */
 import { performance } from 'node:perf_hooks';
-import { withDefect } from './defects.js';
+import { withDefect } from './defects/index.js';
 import { knownReason } from './known-seeds.js';
 import { FAULT_KINDS, type FaultKind, type SimulationRequest } from './options.js';
 import { type Outcome, simulate } from './simulation.js';

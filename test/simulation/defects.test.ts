@@ -3,7 +3,7 @@
  */
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { campaign } from './campaign.js';
-import { DEFECTS, withDefect } from './defects.js';
+import { DEFECTS, withDefect } from './defects/index.js';
 import { simulate } from './simulation.js';
 
 // `npm test` leaves it only what other tests do not need of the processors.

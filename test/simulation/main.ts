@@ -8,7 +8,7 @@
  */
 import { parseArgs } from 'node:util';
 import { type CampaignOptions, campaign } from './campaign.js';
-import { findDefect } from './defects.js';
+import { findDefect } from './defects/index.js';
 import { FAULT_KINDS, type FaultKind } from './options.js';
 import { reportSoak } from './soak.js';
 

@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { projectRoot } from '../../../deploy/local/project.js';
-import { DEFECTS } from '../../simulation/defects.js';
+import { DEFECTS } from '../../simulation/defects/index.js';
 import { filesIn, read } from './files.js';
 
 interface Rule {
