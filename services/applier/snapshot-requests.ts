@@ -20,7 +20,7 @@ import { encodeError } from '../../shared/wire/reply.js';
 import type { ReplyGuard } from '../../shared/wire/reply-guard.js';
 import { type RestoreInput, restoreRequest } from '../../shared/wire/restore.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
-import { padded } from './core/snapshots.js';
+import { padded } from './core/snapshots/positions.js';
 import type { Executor } from './executor.js';
 import type { Snapshots } from './snapshots.js';
 

@@ -1,7 +1,7 @@
 /**
  * Does what the core wants done about snapshots (T10): saves them in the object store of the
  * cluster, confirms, lists and removes them, and drops from the own log and the own stream what
- * they cover. What is to be done when is decided in core/snapshots.ts.
+ * they cover. What is to be done when is decided in core/snapshots.
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
@@ -15,7 +15,7 @@ import { CraftError } from '../../shared/wire/errors.js';
 import { isStreamNotFound } from '../../shared/wire/jetstream-errors.js';
 import { parseJson } from '../../shared/wire/json.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
-import { KEPT } from './core/snapshots.js';
+import { KEPT } from './core/snapshots/compaction.js';
 import { trimStream } from './trim.js';
 
 export interface SnapshotsOptions {

@@ -4,7 +4,7 @@
  */
 
 import type { KnownSnapshot } from '../../services/applier/core/effect.js';
-import { KEPT } from '../../services/applier/core/snapshots.js';
+import { KEPT } from '../../services/applier/core/snapshots/compaction.js';
 import type { Index, ServerId } from '../../shared/raft/entry.js';
 import type { SavedState } from './database.js';
 

@@ -31,8 +31,8 @@ import { Marks } from './marks.js';
 import { ApplyQueue, type QueueLimits, type TakenBatch } from './queue.js';
 import { Reading, type StreamPiece, type StreamPlace } from './reading.js';
 import { restoringOf } from './restoring.js';
-import type { SnapshotLimits } from './snapshot-policy.js';
-import { reaches, SnapshotPlan } from './snapshots.js';
+import { SnapshotPlan } from './snapshots/plan.js';
+import type { SnapshotLimits } from './snapshots/policy.js';
 
 export interface ApplierOptions {
   readonly server: ServerId;
@@ -101,8 +101,6 @@ export class ApplierCore {
   /** The verdict, and whether the database has it. */
   private verdict: string | undefined;
   private isVerdictKept = true;
-  /** Positions asked for, with what each request wants. */
-  private readonly locating = new Map<number, readonly Index[]>();
   /** The refusal that was told last. */
   private told: string | undefined;
   /** What is waited for, as it was told last, and when something is done about it again (T12). */
@@ -465,23 +463,13 @@ export class ApplierCore {
    * right: without its log this one would never get to a place that ends the doubt.
    */
   install(request: number, atLeast: readonly Index[]): void {
-    if (this.verdict !== undefined) {
-      this.effects.push({ type: 'installed', request, position: null });
-      return;
-    }
-    this.locating.set(request, atLeast);
-    this.effects.push({ type: 'locate', request });
+    if (this.verdict !== undefined) this.effects.push({ type: 'installed', request, position: null });
+    else this.snapshots.install(request, atLeast);
   }
 
   /** Where the database is; null when it does not say. */
   located(request: number, position: EnginePosition | null): void {
-    const atLeast = this.locating.get(request);
-    if (atLeast === undefined) return;
-    this.locating.delete(request);
-    if (position === null || this.verdict !== undefined)
-      this.effects.push({ type: 'installed', request, position: null });
-    else if (reaches(position.positions, atLeast)) this.effects.push({ type: 'installed', request, position });
-    else this.snapshots.install(request, atLeast);
+    this.snapshots.located(request, this.verdict === undefined ? position : null);
   }
 
   /** An operator wants this state to be made again from a snapshot that counts; answered by `rebuilt`. */

@@ -1,6 +1,7 @@
 /** Snapshots and restored files: what counts, what is installed, where logs begin. */
-import { ApplierCore } from '../../../services/applier/core/applier.js';
-import { SnapshotPlan } from '../../../services/applier/core/snapshots.js';
+import { SnapshotInstalling } from '../../../services/applier/core/snapshots/installing.js';
+import { SnapshotPlan } from '../../../services/applier/core/snapshots/plan.js';
+import { SnapshotTaking } from '../../../services/applier/core/snapshots/taking.js';
 import { ReplicaCore } from '../../../services/replica/core/server.js';
 import type { LogPosition } from '../../../shared/raft/entry.js';
 import { GroupState } from '../../../shared/raft/state.js';
@@ -66,7 +67,7 @@ export const SNAPSHOTS: readonly Plan[] = [
     within: 100,
     what: 'a snapshot counts before a majority of servers has said that it has the same rows (T10)',
     install: () =>
-      replace(SnapshotPlan, 'saved', function (original, mark: number, name: string) {
+      replace(SnapshotTaking, 'saved', function (original, mark: number, name: string) {
         const { saving } = this;
         if (saving !== undefined) saving.isAgreed = true;
         return original(mark, name);
@@ -99,7 +100,7 @@ export const SNAPSHOTS: readonly Plan[] = [
     within: 100,
     foundBy: 4,
     install: () =>
-      replace(ApplierCore, 'located', function (original, request, position) {
+      replace(SnapshotInstalling, 'located', function (original, request, position) {
         this.locating.set(request, []);
         return original(request, position);
       }),

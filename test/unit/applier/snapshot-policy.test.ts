@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { SnapshotPolicy } from '../../../services/applier/core/snapshot-policy.js';
+import { SnapshotPolicy } from '../../../services/applier/core/snapshots/policy.js';
 
 const LIMITS = { entries: 100, bytes: 10_000, ageMs: 60_000 };
 

@@ -1,6 +1,6 @@
 import { beforeEach, expect, it } from 'vitest';
 import type { Effect } from '../../../services/applier/core/effect.js';
-import { SnapshotPlan } from '../../../services/applier/core/snapshots.js';
+import { SnapshotPlan } from '../../../services/applier/core/snapshots/plan.js';
 
 const limits = { entries: 10, bytes: 1_000, ageMs: 1_000 };
 

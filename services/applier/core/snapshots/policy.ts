@@ -1,5 +1,5 @@
 /** When a snapshot is due (T10). Pure. */
-import type { Index } from '../../../shared/raft/entry.js';
+import type { Index } from '../../../../shared/raft/entry.js';
 
 export interface SnapshotLimits {
   /** Commands, and bytes of their entries, since the newest snapshot of the cluster. */
