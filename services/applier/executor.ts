@@ -185,7 +185,7 @@ export class Executor {
         this.during(
           UNREADABLE,
           reader.seek(effect.wanted),
-          (place) => (core) => core.placed(effect.id, place),
+          (place) => (core) => core.stream.placed(effect.id, place),
           (core, error) => core.readEnded(effect.id, error),
         );
         return;
@@ -195,7 +195,7 @@ export class Executor {
           reader.read(),
           (piece) => {
             this.outside.onArrived(piece.runs);
-            return (core) => core.read(effect.id, piece);
+            return (core) => core.stream.read(effect.id, piece);
           },
           (core, error) => core.readEnded(effect.id, error),
         );
@@ -204,7 +204,7 @@ export class Executor {
         tail.next(effect.wanted, (found) => {
           this.outside.onArrived(found);
           // Not within the event that asked.
-          queueMicrotask(() => this.dispatch((core) => core.followed(effect.id, found)));
+          queueMicrotask(() => this.dispatch((core) => core.stream.followed(effect.id, found)));
         });
         return;
       case 'look':
@@ -214,16 +214,16 @@ export class Executor {
         this.during(
           'snapshots cannot be looked at',
           snapshots.list(),
-          (all) => (core) => core.listed(all),
-          (core) => core.listFailed(),
+          (all) => (core) => core.bucket.listed(all),
+          (core) => core.bucket.listFailed(),
         );
         return;
       case 'confirm':
         this.during(
           'a snapshot could not be confirmed',
           snapshots.confirm(effect.name),
-          () => (core) => core.confirmed(effect.name),
-          (core, error) => core.confirmFailed(effect.name, error instanceof SnapshotFormatError),
+          () => (core) => core.bucket.confirmed(effect.name),
+          (core, error) => core.bucket.confirmFailed(effect.name, error instanceof SnapshotFormatError),
         );
         return;
       case 'remove':
@@ -246,8 +246,8 @@ export class Executor {
         this.during(
           'what snapshots cover could not be dropped',
           snapshots.compact(effect.mergedIndex, effect.positions),
-          () => (core) => core.compacted(),
-          (core) => core.compactFailed(),
+          () => (core) => core.bucket.compacted(),
+          (core) => core.bucket.compactFailed(),
         );
         return;
       case 'locate':
@@ -365,7 +365,7 @@ export class Executor {
       this.outside.warn('no snapshot could be begun', error);
       return (core) => {
         core.begun(position);
-        core.saveFailed();
+        core.bucket.saveFailed();
       };
     }
   }
@@ -376,8 +376,8 @@ export class Executor {
       this.adapters.snapshots.save(snapshot),
       ({ name, position }) =>
         (core) =>
-          core.saved(position.mergedIndex, name),
-      (core) => core.saveFailed(),
+          core.bucket.saved(position.mergedIndex, name),
+      (core) => core.bucket.saveFailed(),
     );
   }
 

@@ -201,8 +201,8 @@ export class SimulatedApplier {
         return;
       case 'list':
         this.later(this.random.between(500, 5_000), () => {
-          if (this.isLost()) this.dispatch((core) => core.listFailed());
-          else this.dispatch((core) => core.listed(world.snapshots.list()));
+          if (this.isLost()) this.dispatch((core) => core.bucket.listFailed());
+          else this.dispatch((core) => core.bucket.listed(world.snapshots.list()));
         });
         return;
       case 'confirm':
@@ -267,7 +267,7 @@ export class SimulatedApplier {
       const at = stream.find(wanted);
       this.cursor = stream.removed + at;
       const firstMergedIndex = stream.messages[at]?.firstMergedIndex;
-      this.dispatch((core) => core.placed(id, { firstMergedIndex }));
+      this.dispatch((core) => core.stream.placed(id, { firstMergedIndex }));
     });
   }
 
@@ -286,7 +286,7 @@ export class SimulatedApplier {
       const runs = stream.messages.slice(from, from + 1 + this.random.below(5));
       this.cursor += runs.length;
       const isEnd = this.cursor === stream.removed + stream.messages.length;
-      this.dispatch((core) => core.read(id, { runs, isEnd }));
+      this.dispatch((core) => core.stream.read(id, { runs, isEnd }));
     });
   }
 
@@ -294,7 +294,7 @@ export class SimulatedApplier {
     const tail = this.world.options.isOneProcess ? this.server.tail : this.heard;
     tail.next(wanted, (found) => {
       if (this.isStalled) return;
-      this.later(this.random.between(1, 300), () => this.dispatch((core) => core.followed(id, found)));
+      this.later(this.random.between(1, 300), () => this.dispatch((core) => core.stream.followed(id, found)));
     });
   }
 
@@ -381,7 +381,7 @@ export class SimulatedApplier {
         }
         return (core) => {
           core.begun(position);
-          core.saveFailed();
+          core.bucket.saveFailed();
         };
       }
       case 'mark':
@@ -423,13 +423,13 @@ export class SimulatedApplier {
     this.later(this.random.between(1e3, 100e3), () => {
       if (this.isSessionLost()) {
         this.sayTaking(false);
-        this.dispatch((core) => core.saveFailed());
+        this.dispatch((core) => core.bucket.saveFailed());
         return;
       }
       const name = world.snapshots.save(server.name, state);
       countFault(world, 'snapshot');
       world.note('snapshot', server.index, () => name);
-      this.dispatch((core) => core.saved(state.position.mergedIndex, name));
+      this.dispatch((core) => core.bucket.saved(state.position.mergedIndex, name));
     });
   }
 
@@ -440,11 +440,11 @@ export class SimulatedApplier {
     if (confirmed !== undefined) world.observer.onConfirmed(server, confirmed);
     if (isUnheard || confirmed === undefined) {
       const isGone = world.snapshots.find(name) === undefined;
-      this.dispatch((core) => core.confirmFailed(name, isGone));
+      this.dispatch((core) => core.bucket.confirmFailed(name, isGone));
       return;
     }
     world.note('confirmed', server.index, () => name);
-    this.dispatch((core) => core.confirmed(name));
+    this.dispatch((core) => core.bucket.confirmed(name));
     this.sayTaking(false);
   }
 
@@ -469,13 +469,13 @@ export class SimulatedApplier {
     const { world, server } = this;
     this.later(this.random.between(100, 2_000), () => {
       if (this.isLost()) {
-        this.dispatch((core) => core.compactFailed());
+        this.dispatch((core) => core.bucket.compactFailed());
         return;
       }
       world.snapshots.onCompacted(mergedIndex);
       server.replica?.dispatch((core) => core.compact(positions));
       server.stream.trim(mergedIndex);
-      this.dispatch((core) => core.compacted());
+      this.dispatch((core) => core.bucket.compacted());
     });
   }
 

@@ -58,7 +58,8 @@ export const APPLYING: readonly Plan[] = [
     foundBy: 7,
     install: () =>
       replace(ApplierCore, 'next', function (original) {
-        if (this.underWay?.type === 'install' || this.underWay?.type === 'open') this.underWay = null;
+        const { work } = this;
+        if (work.effect?.type === 'install' || work.effect?.type === 'open') work.effect = null;
         return original();
       }),
   },

@@ -1,7 +1,7 @@
 /** The comparison of servers, and what a server with a verdict does. */
-import { ApplierCore } from '../../../services/applier/core/applier.js';
 import { Comparison } from '../../../services/applier/core/comparison.js';
 import { ApplyQueue, type TakenBatch } from '../../../services/applier/core/queue.js';
+import { Trust } from '../../../services/applier/core/trust.js';
 import { SimulatedDatabase } from '../database.js';
 import { type Plan, replace, replaceGetter } from './plan.js';
 
@@ -53,7 +53,7 @@ export const COMPARING: readonly Plan[] = [
     foundBy: 28,
     within: 100,
     what: 'a server that differs goes on answering reads and commands (T4)',
-    install: () => replaceGetter(ApplierCore, 'refusal', () => undefined),
+    install: () => replaceGetter(Trust, 'refusal', () => undefined),
   },
   {
     name: 'rebuild-of-nothing',

@@ -1,6 +1,6 @@
 /** Versions of the state machine. */
-import { ApplierCore } from '../../../services/applier/core/applier.js';
 import { ApplyQueue, type TakenBatch } from '../../../services/applier/core/queue.js';
+import { VersionGate } from '../../../services/applier/core/version-gate.js';
 import { MemoryEngine } from '../../../shared/engine/memory.js';
 import type { AppliedBatch } from '../../../shared/engine/port.js';
 import { MACHINE_COMMAND } from '../../../shared/wire/machine.js';
@@ -75,7 +75,7 @@ export const VERSIONS: readonly Plan[] = [
     foundBy: 2,
     shape: { versions: true },
     what: 'an applier executes what needs a version that it has not (T12)',
-    install: () => replace(ApplierCore, 'hasVersion', () => true),
+    install: () => replace(VersionGate, 'has', () => true),
   },
   {
     name: 'switch-within-a-batch',

@@ -46,7 +46,7 @@ function given(
   core.advance(0);
   const seek = core.run().find(({ type }) => type === 'seek');
   const id = seek?.type === 'seek' ? seek.id : -1;
-  core.placed(id, { firstMergedIndex: 1 });
+  core.stream.placed(id, { firstMergedIndex: 1 });
   core.run();
   const merge = new Merge(mergeStart(1));
   merge.offer(
@@ -55,7 +55,7 @@ function given(
     commands.length,
   );
   const run = merge.take(100, 1_000_000);
-  core.read(id, { runs: run === null ? [] : [run], isEnd: true });
+  core.stream.read(id, { runs: run === null ? [] : [run], isEnd: true });
   return { core, effects: core.run() };
 }
 
@@ -105,7 +105,7 @@ it('offers to take the snapshot that is wanted, unless it cannot even apply what
   };
   const listed = (atMs: number) => {
     core.advance(atMs);
-    core.listed([]);
+    core.bucket.listed([]);
     core.run();
   };
   applied(core, effects);
@@ -130,7 +130,7 @@ function queued(server: string, reply: string): { core: ApplierCore; types: () =
   const merge = new Merge(mergeStart(1));
   merge.offer(0, [{ index: 1, term: 1, timestamp: 1, kind: command, bytes: encodeEntry(1, 1, command, body) }], 1);
   const run = merge.take(100, 1_000_000);
-  core.followed(1, run === null ? [] : [run]);
+  core.stream.followed(1, run === null ? [] : [run]);
   return { core, types: () => core.run().flatMap(({ type }) => (type === 'apply' ? [type] : [])) };
 }
 
@@ -173,7 +173,7 @@ it('applies a switch as a batch of its own, says so, and wants a snapshot of aft
   const third = applied(core, second, 2);
   expect([core.version, saidOf(third), placesOf(third)]).toEqual([2, [{ type: 'version', version: 2 }], [[4]]]);
   applied(core, third);
-  core.listed([]);
+  core.bucket.listed([]);
   core.run();
   const asked: Effect[] = [];
   for (let atMs = 500; atMs <= 20_000; atMs += 500) {
@@ -229,7 +229,7 @@ it('goes on from a snapshot of after the switch when it has not got the version 
   core.advance(2_001);
   core.run();
   // Of one with a version that it has not, either, nothing could go on.
-  core.listed([snapshot(3, 2), snapshot(9, 3)]);
+  core.bucket.listed([snapshot(3, 2), snapshot(9, 3)]);
   const install = core.run().find(({ type }) => type === 'install');
   expect(install).toMatchObject({ snapshot: { name: 'at 3' } });
   core.installed({ ...START, mergedIndex: 3, version: 2 });

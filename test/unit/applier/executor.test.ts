@@ -17,8 +17,7 @@ it.each([
     advance: () => undefined,
     run: () => effects.splice(0),
     nextWakeMs: performance.now() + 60_000,
-    read: (id: number, piece: { runs: unknown }) => take(id, piece.runs),
-    followed: take,
+    stream: { read: (id: number, piece: { runs: unknown }) => take(id, piece.runs), followed: take },
   } as unknown as ApplierCore;
   const adapters = {
     reader: { read: () => Promise.resolve({ runs, isEnd: true }) },
