@@ -5,6 +5,7 @@
 
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import type { ReplicaConfig } from '../../shared/config/config.js';
+import type { Opened } from '../../shared/config/opened.js';
 import type { Service } from '../../shared/config/service.js';
 import { VERSION } from '../../shared/config/version.js';
 import type { Admission } from '../../shared/engine/admission.js';
@@ -54,8 +55,12 @@ import { type LogStoreStatus, serverStatus } from './status.js';
 import { LeaderSubscriptions } from './subscriptions.js';
 import { ReplicaTracing } from './tracing.js';
 
-/** How long a graceful stop waits for its leaderships to be taken over (milliseconds). */
+/** How long a stop waits for commands that have arrived to be stamped (milliseconds). */
+const INTAKE_MS_MAX = 3_000;
+/** How long a stop waits for its leaderships to be taken over (milliseconds). */
 const HAND_OVER_MS_MAX = 3_000;
+/** How long a stop waits for the write in flight (milliseconds). */
+const WRITE_MS_MAX = 5_000;
 /** Between two looks at the own clock (milliseconds). */
 const CLOCK_LOOK_MS = 1_000;
 const NO_DATA = new Uint8Array(0);
@@ -83,7 +88,7 @@ export class ReplicaService implements Service {
   /** What one message of NATS carries (bytes of entries, or of a command). */
   private carriedBytes = Number.POSITIVE_INFINITY;
   private readonly intake: Intake;
-  private readonly clockWatch: NodeJS.Timeout;
+  private clockWatch: NodeJS.Timeout | undefined;
   private isClockWrong = false;
   private isStopping = false;
   private hasFailed = false;
@@ -91,13 +96,15 @@ export class ReplicaService implements Service {
   constructor(
     private readonly config: ReplicaConfig,
     private readonly connection: NatsConnection,
-    private readonly store: LogStore,
+    store: LogStore,
     private readonly core: ReplicaCore<ClientCommand>,
     private readonly admission: Admission,
     private readonly logger: Logger,
     private readonly metrics: Metrics,
     private readonly tracing: Tracing,
     private readonly clocks: Clocks,
+    /** What the start has opened: all of the above among it. */
+    private readonly opened: Opened,
     /** For a merger in this process. */
     private readonly directFeed: DirectFeed | undefined,
     private readonly health: ServiceHealth<'replica'>,
@@ -180,6 +187,15 @@ export class ReplicaService implements Service {
       warn: this.warn,
       health,
     });
+  }
+
+  /** Whatever is on when this throws ends when `opened` is closed. */
+  start(): void {
+    const { connection, health, metrics } = this;
+    this.opened.own('the replica', () => this.halt(), WRITE_MS_MAX);
+    this.runner.start();
+    this.probes.start();
+    this.requests.start();
     this.watch();
     this.subscribe();
     this.list();
@@ -197,16 +213,21 @@ export class ReplicaService implements Service {
     this.isStopping = true;
     clearInterval(this.clockWatch);
     // No new commands, then leadership goes while the groups still run, so that clients hardly notice (dissertation 3.10).
-    await this.leading.drain();
-    await this.intake.empty();
+    await this.opened.finish('the last commands', INTAKE_MS_MAX, async () => {
+      await this.leading.drain();
+      await this.intake.empty();
+    });
     await this.handOver();
+    await this.opened.close().finally(() => this.health.end(this.life));
+  }
+
+  /** Ends what it does by itself. */
+  private async halt(): Promise<void> {
+    // A start that fails half-way ends here, too: nothing that closes now is a failure.
+    this.isStopping = true;
+    clearInterval(this.clockWatch);
     this.endFeed();
     await this.runner.stop();
-    await this.connection.drain().catch(() => this.connection.close());
-    await this.store.close();
-    await this.tracing.stop();
-    await this.metrics.close();
-    this.health.end(this.life);
   }
 
   /** A message of NATS carries so many bytes now. */

@@ -1,6 +1,7 @@
 /** How every service connects to NATS. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ConnectionOptions, connect, type NatsConnection, type ReconnectToServerHandler, type Server } from 'nats';
+import { within } from '../config/deadline.js';
 import { accessOptions, type NatsAccess, whyNoConnection } from './access.js';
 import { type Greeting, greetingOf } from './greeting.js';
 
@@ -120,6 +121,18 @@ async function tellTrouble(
  */
 export function requireOpen(connection: NatsConnection): void {
   if (connection.isClosed()) throw new Error('the NATS connection was closed while the service started');
+}
+
+/** How long messages on their way may take when a connection ends (milliseconds). */
+const DRAIN_MS_MAX = 1_500;
+
+/**
+ * Delivers what is on its way, for as long as that may take, then closes. A connection without a
+ * server has nothing to deliver to.
+ */
+export async function drainAndClose(connection: NatsConnection): Promise<void> {
+  if (!connection.isClosed()) await within(DRAIN_MS_MAX, connection.drain()).catch(() => undefined);
+  await connection.close();
 }
 
 /** Before a NATS server has said what it takes: its default (bytes). */
