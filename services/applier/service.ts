@@ -8,6 +8,7 @@
  * What the state cannot go on from (another applier at work, a log that is not this state's) ends
  * the service with the reason.
  */
+
 import { ConnectionError, type NatsConnection } from '@nats-io/nats-core';
 import type { ApplierConfig } from '../../shared/config/config.js';
 import type { Opened } from '../../shared/config/opened.js';
@@ -25,6 +26,7 @@ import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { type Answers, answersOver } from '../../shared/wire/answers.js';
+import { closedForGood } from '../../shared/wire/connection.js';
 import { parseJson } from '../../shared/wire/json.js';
 import type { MachineInput, VersionNotice } from '../../shared/wire/machine.js';
 import { listService } from '../../shared/wire/micro.js';
@@ -266,9 +268,7 @@ export class ApplierService implements Service {
     listService(connection, { name: 'craft-applier', description, server, cluster, endpoints }, this.replies);
     void watchNats(connection, this.warn, health, metrics);
     void this.watchConnection();
-    void connection.closed().then((error) => {
-      this.end(new Error('the NATS connection is closed for good', { cause: error }));
-    });
+    void closedForGood(connection).then((error) => this.end(error));
     executor.dispatch(() => undefined);
   }
 

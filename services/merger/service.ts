@@ -25,7 +25,7 @@ import { openTelemetry } from '../../shared/telemetry/open.js';
 import { observeQueues } from '../../shared/telemetry/queues.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
-import { connectNats, NO_NATS, onCarriedBytes, requireOpen } from '../../shared/wire/connection.js';
+import { closedForGood, connectNats, NO_NATS, onCarriedBytes, requireOpen } from '../../shared/wire/connection.js';
 import { requestInstall } from '../../shared/wire/install.js';
 import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { listService } from '../../shared/wire/micro.js';
@@ -164,8 +164,8 @@ class MergerService implements Service {
       this.carriedBytes = bytes;
       this.executor?.core.carry(bytes);
     });
-    void connection.closed().then((error) => {
-      if (!this.isStopping) this.fail(new Error('the NATS connection is closed for good', { cause: error }));
+    void closedForGood(connection).then((error) => {
+      if (!this.isStopping) this.fail(error);
     });
     this.running = this.run().catch((error: unknown) => {
       this.fail(error instanceof Error ? error : new Error(String(error)));

@@ -19,7 +19,7 @@ import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { encodeBarrierReply } from '../../shared/wire/barrier.js';
-import { onCarriedBytes } from '../../shared/wire/connection.js';
+import { closedForGood, onCarriedBytes } from '../../shared/wire/connection.js';
 import { decodeEnvelope, type Envelope, encodeEnvelope } from '../../shared/wire/envelope.js';
 import {
   decodeFeedRequest,
@@ -203,8 +203,8 @@ export class ReplicaService implements Service {
     onCarriedBytes(connection, (bytes) => this.carry(bytes));
     this.clockWatch = setInterval(() => this.lookAtClock(), CLOCK_LOOK_MS);
     this.clockWatch.unref();
-    void connection.closed().then((error) => {
-      if (!this.isStopping) this.onFatal(new Error('the NATS connection is closed for good', { cause: error }));
+    void closedForGood(connection).then((error) => {
+      if (!this.isStopping) this.onFatal(error);
     });
   }
 

@@ -13,6 +13,21 @@ export interface NatsOptions extends NatsAccess {
   readonly natsInboxPrefix?: string;
 }
 
+/** There is no connection to NATS, and the library does not try for one any more. */
+export class NatsConnectionError extends Error {
+  readonly code = 'NATS_CONNECTION';
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super(message, options);
+    this.name = 'NatsConnectionError';
+  }
+}
+
+/** Resolves when the connection is closed, with what a service that needs it fails with. */
+export async function closedForGood(connection: Pick<NatsConnection, 'closed'>): Promise<NatsConnectionError> {
+  const cause = await connection.closed();
+  return new NatsConnectionError('the NATS connection is closed for good', { cause });
+}
+
 export interface Connecting {
   /** Gives the connection up while there is none, after a dial that is under way. */
   readonly signal?: AbortSignal | undefined;
@@ -88,7 +103,7 @@ export async function connectNats(
     return connection;
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Error(whyNoConnection(error), { cause: error });
+    throw new NatsConnectionError(whyNoConnection(error), { cause: error });
   } finally {
     ended.abort();
   }
@@ -116,11 +131,11 @@ async function tellTrouble(
 }
 
 /**
- * What subscribes next would throw in the middle of it. @throws Error when the connection is
- * closed.
+ * What subscribes next would throw in the middle of it. @throws NatsConnectionError when the
+ * connection is closed.
  */
 export function requireOpen(connection: NatsConnection): void {
-  if (connection.isClosed()) throw new Error('the NATS connection was closed while the service started');
+  if (connection.isClosed()) throw new NatsConnectionError('the NATS connection was closed while the service started');
 }
 
 /** How long messages on their way may take when a connection ends (milliseconds). */

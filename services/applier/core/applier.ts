@@ -8,6 +8,7 @@
  * An engine that cannot work is asked again, for ever: no entry is skipped. A state that differs from that of a majority keeps its verdict
  * until it is rebuilt: the log goes on being applied, but nothing that is read from it leaves this server.
  */
+
 import { OtherClusterError } from '../../../shared/config/other-cluster.js';
 import {
   type AppliedBatch,
@@ -22,6 +23,7 @@ import {
 } from '../../../shared/engine/port.js';
 import { switchOf } from '../../../shared/engine/switch.js';
 import type { WindowAnswer } from '../../../shared/merge/window.js';
+import { InvariantError } from '../../../shared/raft/assert.js';
 import type { Index, ServerId } from '../../../shared/raft/entry.js';
 import { MACHINE_COMMAND } from '../../../shared/wire/machine.js';
 import { RESERVED_PREFIX } from '../../../shared/wire/restore.js';
@@ -659,7 +661,7 @@ export class ApplierCore {
 
   /** True when it ends this state's life: for good, or until the database is opened again. */
   private isFinal(error: unknown): boolean {
-    if (error instanceof FencedError || error instanceof OtherClusterError) {
+    if (error instanceof FencedError || error instanceof OtherClusterError || error instanceof InvariantError) {
       this.end(error);
       return true;
     }
