@@ -24,7 +24,9 @@ export interface SavepointEnd {
   undoing(): string;
 }
 
-/** Something used the transaction after it had ended, as a handler that has not awaited all it sent. */
+/**
+ * Something used the transaction after it had ended, as a handler that has not awaited all it sent.
+ */
 export class TransactionOverError extends Error {
   readonly code = 'TRANSACTION_OVER';
   constructor() {
