@@ -6,6 +6,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { CommonConfig } from '../shared/config/config.js';
+import { within } from '../shared/config/deadline.js';
 import { VERSION } from '../shared/config/version.js';
 import type { ServiceName } from '../shared/health/conditions.js';
 import type { ProcessHealth } from '../shared/health/health.js';
@@ -19,6 +20,8 @@ import { Subjects } from '../shared/wire/subjects.js';
 const LOOK_MS = 1_000;
 /** After NATS has refused the connection (milliseconds). */
 const RETRY_MS = 5_000;
+/** How long a stop waits for the connection to close (milliseconds). */
+const STOP_MS_MAX = 1_000;
 
 export interface HealthReportsOptions {
   readonly config: CommonConfig;
@@ -28,14 +31,18 @@ export interface HealthReportsOptions {
 
 export class HealthReports {
   private readonly stopping = new AbortController();
-  private readonly looking: NodeJS.Timeout;
+  private looking: NodeJS.Timeout | undefined;
+  /** Resolves when no connection is open. */
+  private answering: Promise<void> = Promise.resolve();
   /** Conditions that have been said in the log, and are not ok. */
   private readonly said = new Set<string>();
 
-  constructor(private readonly options: HealthReportsOptions) {
+  constructor(private readonly options: HealthReportsOptions) {}
+
+  start(): void {
     this.looking = setInterval(() => this.look(), LOOK_MS);
     this.looking.unref();
-    void this.answer();
+    this.answering = this.answer();
   }
 
   /** Gives the health of one service to its metrics and probes. */
@@ -56,9 +63,13 @@ export class HealthReports {
     });
   }
 
-  stop(): void {
+  /** Resolves when the connection is closed, or after its deadline, which the log then tells. */
+  async stop(): Promise<void> {
     clearInterval(this.looking);
     this.stopping.abort();
+    await within(STOP_MS_MAX, this.answering).catch((error: unknown) => {
+      this.options.logger.error({ err: error }, 'the connection for health did not close');
+    });
   }
 
   private look(): void {
@@ -84,12 +95,16 @@ export class HealthReports {
     while (!signal.aborted) {
       try {
         const connection = await connectNats(config, `craft-health-${config.server}`, { signal });
-        this.serve(connection);
-        const close = () => void connection.close();
+        const close = () => void connection.close().catch(() => undefined);
         signal.addEventListener('abort', close);
-        if (signal.aborted) close();
-        await connection.closed();
-        signal.removeEventListener('abort', close);
+        try {
+          if (signal.aborted) close();
+          else this.serve(connection);
+          await connection.closed();
+        } finally {
+          signal.removeEventListener('abort', close);
+          close();
+        }
       } catch (error) {
         if (!signal.aborted) logger.warn({ err: error }, 'NATS refuses the connection for health; trying again');
       }

@@ -91,6 +91,7 @@ async function main(names: readonly string[]): Promise<void> {
   const links = { ...linksOf(given), health };
   const starts = await Promise.all(given.map((name) => SERVICES[name](logger)));
   const reports = new HealthReports({ config, health, logger });
+  reports.start();
   for (const [at, start] of starts.entries()) {
     const name = given[at];
     if (name === undefined) continue;
@@ -106,9 +107,8 @@ async function main(names: readonly string[]): Promise<void> {
     services,
     logger,
     onEnd: (exitCode, reason) => {
-      reports.stop();
       if (reason !== undefined) process.stderr.write(`${messageOf(reason)}\n`);
-      process.exit(exitCode);
+      void reports.stop().finally(() => process.exit(exitCode));
     },
   });
   stop = () => supervisor.stop();

@@ -2,11 +2,15 @@
  * Runs the services of a process, and starts again what fails. What is done when is decided in
  * supervisor-core.ts.
  */
+import { within } from '../shared/config/deadline.js';
 import { exitCodeOf, isFinal, type Service, staysDown } from '../shared/config/service.js';
 import type { Logger } from '../shared/telemetry/log.js';
 import { type Effect, type Supervised, SupervisorCore, type Verdict } from './supervisor-core.js';
 
-/** A service that has not closed within this is not waited for any longer (milliseconds). */
+/**
+ * A service that has not closed within this is not waited for any longer (milliseconds). The
+ * deadlines of the steps of its stop add up to less.
+ */
 const CLOSE_MS_MAX = 30_000;
 
 export interface SupervisedService extends Supervised {
@@ -156,18 +160,6 @@ async function orGivenUp(starting: Promise<Service>, signal: AbortSignal): Promi
   });
   try {
     return await Promise.race([starting, tooLate]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-async function within(ms: number, work: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const tooLate = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not within ${ms / 1_000} s`)), ms);
-  });
-  try {
-    await Promise.race([work, tooLate]);
   } finally {
     clearTimeout(timer);
   }

@@ -77,8 +77,11 @@ export class ApplierHealth {
   private askedAtMs = Number.NEGATIVE_INFINITY;
   private verified: Verified | undefined;
 
-  constructor(private readonly options: ApplierHealthOptions) {
-    const { connection, subjects, replies, server } = options;
+  constructor(private readonly options: ApplierHealthOptions) {}
+
+  /** Answers until the connection is closed. */
+  start(): void {
+    const { connection, subjects, replies, server } = this.options;
     this.watch();
     for (const subject of [subjects.admin('applied'), subjects.admin('applied', server)]) {
       connection.subscribe(subject, {

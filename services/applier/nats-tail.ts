@@ -3,37 +3,54 @@
  * is heard on its subject, too. A message that is lost, or that the stream has refused, does no
  * harm: there is a hole, and the stream is read.
  */
-import type { NatsConnection } from '@nats-io/nats-core';
+import type { NatsConnection, Subscription } from '@nats-io/nats-core';
 import { DirectMergedLog, type MergedLogTail } from '../../shared/link/merged-log.js';
+import type { WindowAnswer } from '../../shared/merge/window.js';
+import type { Index } from '../../shared/raft/entry.js';
 import type { WarnOccasionally } from '../../shared/telemetry/log.js';
 import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 
-/** Listens to `subject`, the one of the log's stream. */
-export function natsTail(connection: NatsConnection, subject: string, warn: WarnOccasionally): MergedLogTail {
-  const log = new DirectMergedLog();
-  const subscription = connection.subscribe(subject, {
-    callback: (error, message) => {
-      if (error !== null) {
-        warn('the merged log cannot be heard', error);
-        return;
-      }
-      try {
-        log.push(decodeMergedBatch(message.data));
-      } catch (reason) {
-        if (!(reason instanceof WireError)) throw reason;
-        warn('a message on the subject of the merged log is no merged batch', reason.message);
-      }
-    },
-  });
-  return {
-    next: (wanted, answer) => log.next(wanted, answer),
-    get end() {
-      return log.end;
-    },
-    close: () => {
-      log.close();
-      subscription.unsubscribe();
-    },
-  };
+export class NatsTail implements MergedLogTail {
+  private readonly log = new DirectMergedLog();
+  private subscription: Subscription | undefined;
+
+  /** `subject`: the one of the log's stream. */
+  constructor(
+    private readonly connection: NatsConnection,
+    private readonly subject: string,
+    private readonly warn: WarnOccasionally,
+  ) {}
+
+  /** Listens until `close`. */
+  start(): void {
+    this.subscription = this.connection.subscribe(this.subject, {
+      callback: (error, message) => {
+        if (error === null) this.hear(message.data);
+        else this.warn('the merged log cannot be heard', error);
+      },
+    });
+  }
+
+  next(wanted: Index, answer: (found: WindowAnswer) => void): void {
+    this.log.next(wanted, answer);
+  }
+
+  get end(): Index | undefined {
+    return this.log.end;
+  }
+
+  close(): void {
+    this.log.close();
+    this.subscription?.unsubscribe();
+  }
+
+  private hear(data: Uint8Array): void {
+    try {
+      this.log.push(decodeMergedBatch(data));
+    } catch (reason) {
+      if (!(reason instanceof WireError)) throw reason;
+      this.warn('a message on the subject of the merged log is no merged batch', reason.message);
+    }
+  }
 }

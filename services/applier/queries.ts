@@ -64,7 +64,7 @@ export class Queries {
   private readonly refusals: Readonly<Record<ErrorCode, Counter>>;
 
   constructor(private readonly options: QueriesOptions) {
-    const { connection, subjects, server, metrics } = options;
+    const { metrics } = options;
     const seconds = metrics.histogramBy(
       'read_seconds',
       'Time of one read, answered or refused; not of those that were refused because too many were under way',
@@ -78,6 +78,11 @@ export class Queries {
       ErrorCode,
       Counter
     >;
+  }
+
+  /** Answers until the connection is closed. */
+  start(): void {
+    const { connection, subjects, server } = this.options;
     connection.subscribe(subjects.query('>'), {
       queue: APPLIERS_QUEUE,
       callback: this.onQuery(subjects.query('')),

@@ -6,6 +6,7 @@
  * server that was away, or lost its database, comes to the same state as the others, by the log or
  * by a snapshot of later. The version that the file was taken with is in force from there on (T12).
  */
+
 import {
   type AppliedBatch,
   abandon,
@@ -20,6 +21,7 @@ import {
 } from '../../shared/engine/port.js';
 import { EMPTY_RESULTS_CHECKSUM, ResultsChecksum } from '../../shared/engine/results-checksum.js';
 import { CHECKPOINT_INTERVAL } from '../../shared/merge/merge.js';
+import { InvariantError } from '../../shared/raft/assert.js';
 import type { StoredFile } from '../../shared/snapshot/bucket.js';
 import type { RestoreInput } from '../../shared/wire/restore.js';
 
@@ -80,6 +82,6 @@ export function positionRestored(
 }
 
 function commandOf([command]: readonly MergedCommand[]): MergedCommand {
-  if (command === undefined) throw new Error('an empty batch');
+  if (command === undefined) throw new InvariantError('an empty batch');
   return command;
 }

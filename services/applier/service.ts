@@ -8,8 +8,10 @@
  * What the state cannot go on from (another applier at work, a log that is not this state's) ends
  * the service with the reason.
  */
+
 import { ConnectionError, type NatsConnection } from '@nats-io/nats-core';
 import type { ApplierConfig } from '../../shared/config/config.js';
+import type { Opened } from '../../shared/config/opened.js';
 import type { Service } from '../../shared/config/service.js';
 import { describeMachine } from '../../shared/engine/describe.js';
 import type { LoadedMachine } from '../../shared/engine/loading.js';
@@ -17,12 +19,14 @@ import { type EnginePosition, indexesOf, type MergedCommand, type StorageEngine 
 import { encodeVerify } from '../../shared/engine/verify.js';
 import type { ServiceHealth } from '../../shared/health/health.js';
 import type { Links } from '../../shared/link/links.js';
+import type { ServerId } from '../../shared/raft/entry.js';
 import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import type { Metrics } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { type Answers, answersOver } from '../../shared/wire/answers.js';
+import { closedForGood } from '../../shared/wire/connection.js';
 import { parseJson } from '../../shared/wire/json.js';
 import type { MachineInput, VersionNotice } from '../../shared/wire/machine.js';
 import { listService } from '../../shared/wire/micro.js';
@@ -38,7 +42,7 @@ import { Executor, type Outside } from './executor.js';
 import { LookAgain } from './look-again.js';
 import { watchVoters } from './members.js';
 import { ApplierMetrics } from './metrics.js';
-import { natsTail } from './nats-tail.js';
+import { NatsTail } from './nats-tail.js';
 import { Queries } from './queries.js';
 import { ReadBarrier } from './read-barrier.js';
 import { SnapshotRequests } from './snapshot-requests.js';
@@ -47,7 +51,7 @@ import { MergedLogReader } from './stream.js';
 import { ApplierTracing } from './tracing.js';
 
 /** How long the transaction under way may take to end when the service stops (milliseconds). */
-const STOP_MS_MAX = 5_000;
+const TRANSACTION_MS_MAX = 5_000;
 /** A replica that was started again hears of the version in force within this (milliseconds). */
 const TELL_MS = 5_000;
 /** Until a stream that could not be read is looked at again (milliseconds). */
@@ -72,6 +76,12 @@ export class ApplierService implements Service {
   private readonly answers: Answers;
   private readonly warn;
   private readonly counts: ApplierMetrics;
+  private readonly replies: ReplyGuard;
+  private readonly snapshots: Snapshots;
+  private readonly requests: SnapshotRequests;
+  private readonly queries: Queries;
+  /** Undefined: the merger of this process passes the end of the log. */
+  private readonly natsTail: NatsTail | undefined;
 
   constructor(
     private readonly config: ApplierConfig,
@@ -82,7 +92,9 @@ export class ApplierService implements Service {
     position: EnginePosition,
     private readonly logger: Logger,
     private readonly metrics: Metrics,
-    private readonly tracing: Tracing,
+    tracing: Tracing,
+    /** What the start has opened: all of the above among it. */
+    private readonly opened: Opened,
     private readonly onApplied: OnApplied | undefined,
     /** What it shares with the other services of its process. */
     private readonly links: Links,
@@ -103,11 +115,10 @@ export class ApplierService implements Service {
     if (links.applied !== undefined) links.applied.indexes = this.positions.indexes;
     this.answers = answersOver(connection);
     const refusal = () => core.refusal;
-    const telling = setInterval(() => this.tellVersion(), TELL_MS);
-    telling.unref();
-    this.stopping.signal.addEventListener('abort', () => clearInterval(telling));
     const subject = subjects.logSubject(server);
-    const tail = links.mergedLog ?? natsTail(connection, subject, this.warn);
+    const heard = new NatsTail(connection, subject, this.warn);
+    this.natsTail = links.mergedLog === undefined ? heard : undefined;
+    const tail = links.mergedLog ?? heard;
     const reader = new MergedLogReader({
       connection,
       stream: subjects.logStream(server),
@@ -126,15 +137,16 @@ export class ApplierService implements Service {
       loaded,
       core,
       end,
-      queues: () => [queries.level],
+      queues: () => [this.queries.level],
       // In another process than the replica's, perhaps: both read the machine's clock.
       physical: () => Date.now() * 1_000,
     });
     this.counts = counts;
-    const replies = new ReplyGuard(subjects, config.natsInboxPrefix, (reply) => {
+    this.replies = new ReplyGuard(subjects, config.natsInboxPrefix, (reply) => {
       counts.repliesRefused.add();
       this.warn(REPLY_REFUSED, reply);
     });
+    const { replies } = this;
     this.applierHealth = new ApplierHealth({
       connection,
       subjects,
@@ -147,7 +159,7 @@ export class ApplierService implements Service {
       underWay: () => this.executor.underWay,
       end,
     });
-    const snapshots = new Snapshots({
+    this.snapshots = new Snapshots({
       connection,
       subjects,
       server,
@@ -159,6 +171,7 @@ export class ApplierService implements Service {
       warn: this.warn,
       metrics,
     });
+    const { snapshots } = this;
     const spans = tracing.enabled ? new ApplierTracing(tracing, server, spanTimeUs) : undefined;
     this.spans = spans;
     this.executor = new Executor(
@@ -191,23 +204,10 @@ export class ApplierService implements Service {
       },
     );
     const { executor } = this;
-    connection.subscribe(subjects.checkpoint(), {
-      callback: (error, message) => {
-        if (error === null) this.hear(message.data);
-        else this.warn('checkpoints cannot be received', error);
-      },
-    });
-    watchVoters({
-      connection,
-      subjects,
-      server,
-      onVoters: (voters) => executor.dispatch((one) => one.setVoters(voters)),
-      signal: this.stopping.signal,
-    });
     const onFailure = (what: string) => (error: unknown) => {
       if (!this.stopping.signal.aborted) this.warn(what, error);
     };
-    new SnapshotRequests({
+    this.requests = new SnapshotRequests({
       connection,
       subjects,
       replies,
@@ -218,7 +218,7 @@ export class ApplierService implements Service {
       executor,
       onFailure: onFailure('a request about snapshots failed'),
     });
-    const queries = new Queries({
+    this.queries = new Queries({
       connection,
       subjects,
       replies,
@@ -239,18 +239,36 @@ export class ApplierService implements Service {
         onFailure('a read failed')(error);
       },
     });
+  }
+
+  /** Whatever is on when this throws ends when `opened` is closed. */
+  start(): void {
+    const { connection, subjects, config, executor, health, metrics } = this;
+    const { server, cluster } = config;
+    const { signal } = this.stopping;
+    this.opened.own('the applier', () => this.halt());
+    const telling = setInterval(() => this.tellVersion(), TELL_MS);
+    telling.unref();
+    signal.addEventListener('abort', () => clearInterval(telling));
+    this.natsTail?.start();
+    this.applierHealth.start();
+    this.snapshots.start();
+    connection.subscribe(subjects.checkpoint(), {
+      callback: (error, message) => {
+        if (error === null) this.hear(message.data);
+        else this.warn('checkpoints cannot be received', error);
+      },
+    });
+    const onVoters = (voters: readonly ServerId[]) => executor.dispatch((one) => one.setVoters(voters));
+    watchVoters({ connection, subjects, server, onVoters, signal });
+    this.requests.start();
+    this.queries.start();
     const description = 'Executes the merged log in the database of its server, and answers reads';
-    const { endpoints } = queries;
-    listService(
-      connection,
-      { name: 'craft-applier', description, server, cluster: config.cluster, endpoints },
-      replies,
-    );
+    const { endpoints } = this.queries;
+    listService(connection, { name: 'craft-applier', description, server, cluster, endpoints }, this.replies);
     void watchNats(connection, this.warn, health, metrics);
     void this.watchConnection();
-    void connection.closed().then((error) => {
-      this.end(new Error('the NATS connection is closed for good', { cause: error }));
-    });
+    void closedForGood(connection).then((error) => this.end(error));
     executor.dispatch(() => undefined);
   }
 
@@ -258,12 +276,14 @@ export class ApplierService implements Service {
     this.stopping.abort();
     // A database that does not answer is not waited for: what it has not committed is applied after
     // the next start.
-    await Promise.race([this.executor.stop(), new Promise((resolve) => setTimeout(resolve, STOP_MS_MAX).unref())]);
-    if (!this.connection.isClosed()) await this.connection.drain().catch(() => undefined);
-    await this.engine.close();
-    await this.tracing.stop();
-    await this.metrics.close();
-    this.health.end(this.life);
+    await this.opened.finish('the last transaction', TRANSACTION_MS_MAX, () => this.executor.stop());
+    await this.opened.close().finally(() => this.health.end(this.life));
+  }
+
+  /** Ends what it does by itself, but the transaction under way: the database closes with it. */
+  private halt(): void {
+    this.stopping.abort();
+    void this.executor.stop();
   }
 
   private end(error: Error): void {

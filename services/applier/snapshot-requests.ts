@@ -44,8 +44,11 @@ const RESTORE_MS_MAX = 1_800_000;
 export class SnapshotRequests {
   private underWay = 0;
 
-  constructor(private readonly options: SnapshotRequestsOptions) {
-    const { subjects, server, snapshots, executor } = options;
+  constructor(private readonly options: SnapshotRequestsOptions) {}
+
+  /** Answers until the connection is closed. */
+  start(): void {
+    const { subjects, server, snapshots, executor } = this.options;
     this.listen(subjects.install(server), (message) => this.install(message.data));
     const take = () => this.take();
     // To all servers, and no answer is wanted: one of them does it.

@@ -57,7 +57,7 @@ export class Snapshots {
   private newest: SnapshotInfo | undefined;
 
   constructor(private readonly options: SnapshotsOptions) {
-    const { metrics, connection, subjects, dueEntries } = options;
+    const { metrics, dueEntries } = options;
     this.seconds = metrics.histogram('snapshot_seconds', 'Time of one snapshot, saved', SECONDS);
     this.bytes = metrics.counter('snapshot_bytes_total', 'Bytes of the snapshots saved, compressed');
     this.failures = metrics.counter('snapshot_failures_total', 'Snapshots that could not be saved');
@@ -75,6 +75,11 @@ export class Snapshots {
       () => this.newest?.position.mergedIndex,
     );
     metrics.gauge('snapshot_due_entries', 'Entries after which the next snapshot is due', () => dueEntries);
+  }
+
+  /** Hears what other servers say, until the connection is closed. */
+  start(): void {
+    const { connection, subjects } = this.options;
     connection.subscribe(subjects.snapshots(), {
       callback: (error, message) => {
         if (error === null) this.heard(message.data);

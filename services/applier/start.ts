@@ -8,9 +8,8 @@ import type { MergedCommand, StorageEngine } from '../../shared/engine/port.js';
 import { ServiceHealth } from '../../shared/health/health.js';
 import type { Links } from '../../shared/link/links.js';
 import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
-import { openMetrics } from '../../shared/telemetry/metrics.js';
-import { createTracing } from '../../shared/telemetry/tracing.js';
-import { connectNats, NO_NATS, requireOpen } from '../../shared/wire/connection.js';
+import { openTelemetry } from '../../shared/telemetry/open.js';
+import { connectNats, drainAndClose, NO_NATS, requireOpen } from '../../shared/wire/connection.js';
 import { ApplierCore } from './core/applier.js';
 import { explainOpening } from './opening.js';
 import { PostgresEngine } from './postgres/engine.js';
@@ -22,10 +21,13 @@ const QUEUED_BYTES_MAX = 16 * 1024 * 1024;
 /** Batches that may wait. */
 const QUEUED_BATCHES_MAX = 8;
 
+/** How long the sessions of the database may take to end (milliseconds). */
+const DATABASE_MS_MAX = 5_000;
+
 /** The oldest nats-server that will do: major, minor. */
 const NATS_VERSION = [2, 11] as const;
 
-/** What the service takes from the environment unless it is given. */
+/** What the service takes from the environment unless it is given. What is given, it closes. */
 export interface ApplierParts {
   readonly connection?: NatsConnection;
   readonly engine?: StorageEngine;
@@ -47,7 +49,10 @@ export async function startApplier(
 ): Promise<Service> {
   const { server } = config;
   const logger = parts.logger ?? createLogger({ service: 'applier', server, level: config.logLevel });
-  return openAll((opened) => openApplier(config, parts, logger, opened), signal);
+  return openAll((opened) => openApplier(config, parts, logger, opened), {
+    signal,
+    onUnfinished: (text, error) => logger.error({ err: error }, text),
+  });
 }
 
 async function openApplier(
@@ -57,6 +62,7 @@ async function openApplier(
   opened: Opened,
 ): Promise<Service> {
   const { server, cluster, databaseUrl, resultWindowMs } = config;
+  const warn = warnOccasionally(logger);
   const health = parts.links?.health?.of('applier') ?? new ServiceHealth('applier');
   health.reset();
   const loaded = await loadStateMachine(config.stateMachine);
@@ -65,18 +71,15 @@ async function openApplier(
   const onFailure = ({ name, mergedIndex, id }: MergedCommand, error: unknown) => {
     logger.error({ command: name, mergedIndex, id, err: error }, 'a command failed: its handler has a defect');
   };
-  const engine =
-    parts.engine ??
-    (await opened.open(
-      new PostgresEngine({ databaseUrl, server, cluster, resultWindowMs, machine, earlier, onFailure }),
-      (one) => one.close(),
-    ));
+  const { metrics, tracing } = await openTelemetry('applier', config, warn, opened);
+  const engine: StorageEngine =
+    parts.engine ?? new PostgresEngine({ databaseUrl, server, cluster, resultWindowMs, machine, earlier, onFailure });
+  opened.own('the database', () => engine.close(), DATABASE_MS_MAX);
   const position = await opened.step(engine.open()).catch((error: unknown) => {
     throw explainOpening(error, server, machine);
   });
   const { fingerprint } = loaded.newest;
   logger.info({ mergedIndex: position.mergedIndex, machine: engine.machine, fingerprint }, 'applying');
-  const warn = warnOccasionally(logger);
   const { signal } = opened;
   const connecting = () =>
     connectNats(config, `craft-applier-${server}`, {
@@ -86,19 +89,7 @@ async function openApplier(
         health.report('nats', { why });
       },
     });
-  const connection = parts.connection ?? (await opened.open(connecting(), (one) => one.close()));
-  const opening = openMetrics({
-    cluster,
-    service: 'applier',
-    server,
-    port: config.metricsPort,
-    address: config.metricsAddress,
-  });
-  const metrics = await opened.open(opening, (one) => one.close());
-  const onExportError = (error: Error) => warn('span export failed', error);
-  const tracing = await opened.open(createTracing({ service: 'applier', server, cluster, onExportError }), (one) =>
-    one.stop(),
-  );
+  const connection = await opened.open('the connection to NATS', parts.connection ?? connecting(), drainAndClose);
   const { groups, applyCommandsMax, snapshots } = config;
   const core = new ApplierCore(
     {
@@ -123,7 +114,9 @@ async function openApplier(
   requireVersion(connection);
   const { onApplied, links } = parts;
   const given = [config, connection, engine, loaded, core, position, logger, metrics, tracing] as const;
-  return new ApplierService(...given, onApplied, links ?? {}, health);
+  const service = new ApplierService(...given, opened, onApplied, links ?? {}, health);
+  service.start();
+  return service;
 }
 
 /**

@@ -10,6 +10,7 @@ import type { InputOf, MachineTypes, NameOf, ResultOf } from '../../shared/clien
 import type { EnginePosition, MergedCommand } from '../../shared/engine/port.js';
 import type { CommandOutcome, StateMachineContract } from '../../shared/engine/state-machine.js';
 import { RunningChecksum } from '../../shared/merge/checksum.js';
+import { InvariantError } from '../../shared/raft/assert.js';
 import { PostgresEngine } from './postgres/engine.js';
 import { batchOf, type TestCommandOptions, TestLog } from './testing/log.js';
 
@@ -136,7 +137,7 @@ export class TestMachine<M extends StateMachineContract & MachineTypes> {
   private async apply(command: MergedCommand): Promise<CommandOutcome> {
     const { applied } = await this.engine.apply(batchOf([command], this.checksum));
     const outcome = applied[0]?.outcome;
-    if (outcome === undefined) throw new Error('the engine gave no outcome');
+    if (outcome === undefined) throw new InvariantError('the engine gave no outcome');
     return outcome;
   }
 }

@@ -48,6 +48,9 @@ export class Executor {
       this.reject = reject;
     });
     this.ended.catch(() => undefined);
+  }
+
+  start(): void {
     this.step(() => undefined);
   }
 

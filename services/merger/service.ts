@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { CommonConfig } from '../../shared/config/config.js';
-import { openAll } from '../../shared/config/opened.js';
+import { type Opened, openAll } from '../../shared/config/opened.js';
 import { OtherClusterError } from '../../shared/config/other-cluster.js';
 import type { Service } from '../../shared/config/service.js';
 import { messageOf, ServiceHealth, TROUBLE_MS } from '../../shared/health/health.js';
@@ -19,12 +19,13 @@ import type { Links } from '../../shared/link/links.js';
 import type { MergedRun, MergePosition } from '../../shared/merge/merge.js';
 import type { Index } from '../../shared/raft/entry.js';
 import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
-import { BATCH_SIZES, type Metrics, openMetrics, SECONDS } from '../../shared/telemetry/metrics.js';
+import { BATCH_SIZES, type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
+import { openTelemetry } from '../../shared/telemetry/open.js';
 import { observeQueues } from '../../shared/telemetry/queues.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
-import { createTracing, type Tracing } from '../../shared/telemetry/tracing.js';
-import { connectNats, NO_NATS, onCarriedBytes, requireOpen } from '../../shared/wire/connection.js';
+import type { Tracing } from '../../shared/telemetry/tracing.js';
+import { closedForGood, connectNats, NO_NATS, onCarriedBytes, requireOpen } from '../../shared/wire/connection.js';
 import { requestInstall } from '../../shared/wire/install.js';
 import { encodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { listService } from '../../shared/wire/micro.js';
@@ -39,6 +40,8 @@ import { MergerTracing } from './tracing.js';
 const PUBLISH_MS_MAX = 5_000;
 /** How long a stop waits until everything that was emitted is in the stream (milliseconds). */
 const FLUSH_MS_MAX = 2_000;
+/** How long a stop waits for the merge to end, whose connection is closed (milliseconds). */
+const END_MS_MAX = 5_000;
 /** Between two looks at what the stream is limited by (milliseconds). */
 const LIMITS_MS = 2_000;
 /** Before the merger starts again from the stream (milliseconds). */
@@ -58,7 +61,8 @@ export function startMerger(config: CommonConfig, links: Links = {}, signal?: Ab
   const warn = warnOccasionally(logger);
   const health = links.health?.of('merger') ?? new ServiceHealth('merger');
   health.reset();
-  return openAll(async (opened) => {
+  const start = async (opened: Opened): Promise<Service> => {
+    const { metrics, tracing } = await openTelemetry('merger', config, warn, opened);
     const connecting = connectNats(config, `craft-merger-${server}`, {
       signal,
       onTrouble: (why) => {
@@ -66,24 +70,16 @@ export function startMerger(config: CommonConfig, links: Links = {}, signal?: Ab
         health.report('nats', { why });
       },
     });
-    const connection = await opened.open(connecting, (one) => one.close());
+    const connection = await opened.open('the connection to NATS', connecting, (one) => one.close());
     const [name, subject] = [subjects.logStream(server), subjects.logSubject(server)];
     const stream = await opened.step(MergedLogStream.open(connection, { name, subject, groups, tags, warn }));
-    const opening = openMetrics({
-      cluster,
-      service: 'merger',
-      server,
-      port: config.metricsPort,
-      address: config.metricsAddress,
-    });
-    const metrics = await opened.open(opening, (one) => one.close());
-    const onExportError = (error: Error) => warn('span export failed', error);
-    const tracing = await opened.open(createTracing({ service: 'merger', server, cluster, onExportError }), (one) =>
-      one.stop(),
-    );
     requireOpen(connection);
-    return new MergerService(config, links, subjects, connection, stream, logger, metrics, tracing, health);
-  }, signal);
+    const parts = [config, links, subjects, connection, stream, logger, metrics, tracing] as const;
+    const service = new MergerService(...parts, opened, health);
+    service.start();
+    return service;
+  };
+  return openAll(start, { signal, onUnfinished: (text, error) => logger.error({ err: error }, text) });
 }
 
 class MergerService implements Service {
@@ -97,7 +93,7 @@ class MergerService implements Service {
   private mustBeginAgain = false;
   private readonly feed: FeedSource;
   private readonly limits: MergerLimits;
-  private readonly running: Promise<void>;
+  private running: Promise<void> = Promise.resolve();
   private readonly warn;
   private readonly batchSizes;
   /** What one message of NATS carries (bytes of entries). */
@@ -105,7 +101,7 @@ class MergerService implements Service {
   private readonly fenced;
   private readonly published;
   private readonly publishErrors;
-  private readonly limitsWatch: NodeJS.Timeout;
+  private limitsWatch: NodeJS.Timeout | undefined;
   /** The wait for where the state machine is. */
   private locating: { readonly sinceMs: number; why: string } | undefined;
 
@@ -118,6 +114,8 @@ class MergerService implements Service {
     private readonly logger: Logger,
     private readonly metrics: Metrics,
     private readonly tracing: Tracing,
+    /** What the start has opened: all of the above among it. */
+    private readonly opened: Opened,
     private readonly health: ServiceHealth<'merger'>,
   ) {
     this.life = health.life;
@@ -139,6 +137,13 @@ class MergerService implements Service {
     );
     this.publishErrors = metrics.counter('publish_errors_total', 'Messages that the merged-log stream did not take');
     this.fenced = metrics.counter('merger_restarts_total', 'Times that the merger started again from the stream');
+  }
+
+  /** Whatever is on when this throws ends when `opened` is closed. */
+  start(): void {
+    const { config, connection, subjects, health, metrics } = this;
+    const { server, cluster } = config;
+    this.opened.own('the merge', () => this.halt(), END_MS_MAX);
     this.observe();
     connection.subscribe(subjects.restartLog(server), {
       callback: (error) => {
@@ -159,8 +164,8 @@ class MergerService implements Service {
       this.carriedBytes = bytes;
       this.executor?.core.carry(bytes);
     });
-    void connection.closed().then((error) => {
-      if (!this.isStopping) this.fail(new Error('the NATS connection is closed for good', { cause: error }));
+    void closedForGood(connection).then((error) => {
+      if (!this.isStopping) this.fail(error);
     });
     this.running = this.run().catch((error: unknown) => {
       this.fail(error instanceof Error ? error : new Error(String(error)));
@@ -169,15 +174,22 @@ class MergerService implements Service {
 
   async stop(): Promise<void> {
     this.isStopping = true;
-    clearInterval(this.limitsWatch);
+    const { executor, connection, opened } = this;
     // Readers of the stream get everything now, and not only after the next start.
-    if (this.executor !== null && !this.connection.isClosed()) await within(FLUSH_MS_MAX, this.executor.flush());
+    if (executor !== null && !connection.isClosed()) {
+      await opened.finish('storing the end of the merged log', FLUSH_MS_MAX, () => executor.flush());
+    }
+    await opened.close().finally(() => this.health.end(this.life));
+  }
+
+  /** Ends what it does by itself. What it waits for on the connection ends with that. */
+  private async halt(): Promise<void> {
+    // A start that fails half-way ends here, too: nothing that closes now is a failure.
+    this.isStopping = true;
+    clearInterval(this.limitsWatch);
     this.executor?.end(new Error('the merger stops'));
     await this.connection.close();
     await this.running;
-    await this.tracing.stop();
-    await this.metrics.close();
-    this.health.end(this.life);
   }
 
   /** Undefined between two cores: nothing waits then, and what waited is fetched again. */
@@ -311,6 +323,7 @@ class MergerService implements Service {
       onFeed: (trouble) => this.health.report('feed', trouble),
       onStep: () => this.health.turned('the merge'),
     });
+    this.executor.start();
     return this.executor.ended;
   }
 
@@ -360,13 +373,4 @@ class MergerService implements Service {
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-async function within(ms: number, work: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const tooLate = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([work, tooLate]);
-  clearTimeout(timer);
 }

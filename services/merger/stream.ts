@@ -30,6 +30,15 @@ export class StreamLostError extends Error {
   readonly code = 'STREAM_LOST';
 }
 
+/** The stream was written by a cluster of another number of groups, which never changes. */
+export class OtherGroupsError extends Error {
+  readonly code = 'OTHER_GROUPS';
+  constructor(stream: string, found: number, expected: number) {
+    super(`stream ${stream} is of ${found} groups, this cluster has ${expected}`);
+    this.name = 'OtherGroupsError';
+  }
+}
+
 export class MergedLogStream {
   private lastSequence = 0;
   /** Something of the merged log is in the stream. */
@@ -69,7 +78,7 @@ export class MergedLogStream {
       const after = message === null ? undefined : this.decode(message.data, sequence);
       if (after === undefined) continue;
       if (after.positions.length !== this.groups) {
-        throw new Error(`stream ${this.name} is of ${after.positions.length} groups, this cluster has ${this.groups}`);
+        throw new OtherGroupsError(this.name, after.positions.length, this.groups);
       }
       this.isWritten = true;
       return after;

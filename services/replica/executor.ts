@@ -116,7 +116,9 @@ export class Executor<C extends QueuedCommand> {
   onDiskHung(): void {
     if (this.isStoreFailing) return;
     this.isStoreFailing = true;
-    this.outside.onStoreError(new Error('a write to the log store has made no progress for an election timeout'));
+    this.outside.onStoreError(
+      new LogStoreWriteError('a write to the log store has made no progress for an election timeout'),
+    );
   }
 
   /** Tries nothing again; waits for the write in flight. */

@@ -13,7 +13,7 @@ import { messageOf, type ServiceHealth } from '../../shared/health/health.js';
 import { LogStoreGoneError } from '../../shared/log-store/errors.js';
 import { isInFolder, isInJetStream, openLogStore, placeOf } from '../../shared/log-store/open.js';
 import { type LogStore, LogStoreWriteError } from '../../shared/log-store/port.js';
-import { connectNats, NO_NATS } from '../../shared/wire/connection.js';
+import { connectNats, drainAndClose, NO_NATS } from '../../shared/wire/connection.js';
 import { StoreRegister } from '../../shared/wire/store-register.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 
@@ -23,6 +23,8 @@ import { Subjects } from '../../shared/wire/subjects.js';
  */
 const JETSTREAM_MS_MAX = 60_000;
 const RETRY_MS = 500;
+/** How long the log store may take to close: a write may be in flight (milliseconds). */
+const STORE_MS_MAX = 5_000;
 
 export interface KnownLogStore {
   readonly store: LogStore;
@@ -42,7 +44,9 @@ export async function openKnownLogStore(
 ): Promise<KnownLogStore> {
   const { server, registerReplicas } = config;
   // What is wrong with a log that is there is told also while NATS is away.
-  const early = (await isInFolder(config)) ? await opened.open(openLogStore(config), closeStore) : undefined;
+  const early = (await isInFolder(config))
+    ? await opened.open('the log store', openLogStore(config), closeStore, STORE_MS_MAX)
+    : undefined;
   const connecting = connectNats(config, `craft-replica-${server}`, {
     signal: opened.signal,
     onTrouble: (why) => {
@@ -50,7 +54,7 @@ export async function openKnownLogStore(
       health.report('nats', { why });
     },
   });
-  const connection = await opened.open(connecting, (one) => one.close());
+  const connection = await opened.open('the connection to NATS', connecting, drainAndClose);
   health.report('nats', undefined);
   const register = await opened.step(StoreRegister.open(connection, new Subjects(config.cluster)));
   if (early !== undefined) {
@@ -81,10 +85,8 @@ async function openFirst(
   if (await opened.step(looking)) throw new LogStoreGoneError(server, placeOf(config));
   // What JetStream says of itself passes; a store that is damaged, fenced or not synced stays so.
   const mayPass = (error: unknown) => config.logStore === 'jetstream' && error instanceof LogStoreWriteError;
-  const store = await opened.open(
-    patiently(patience, () => openLogStore(config, opened.signal), mayPass),
-    closeStore,
-  );
+  const opening = patiently(patience, () => openLogStore(config, opened.signal), mayPass);
+  const store = await opened.open('the log store', opening, closeStore, STORE_MS_MAX);
   // Before another server hears of it. Not before it is there: a start that ends in between can be
   // repeated.
   await opened.step(patiently(patience, () => register.add(server, registerReplicas)));

@@ -13,11 +13,18 @@ const NO_RESPONDERS = 503;
 export class Probes {
   private readonly inbox: string;
 
-  constructor(connection: NatsConnection, onUnreachable: (peer: ServerId) => void) {
+  constructor(
+    private readonly connection: NatsConnection,
+    private readonly onUnreachable: (peer: ServerId) => void,
+  ) {
     this.inbox = inboxOf(connection);
-    connection.subscribe(`${this.inbox}.*`, {
+  }
+
+  /** Listens until the connection is closed. */
+  start(): void {
+    this.connection.subscribe(`${this.inbox}.*`, {
       callback: (error, { subject, headers }) => {
-        if (error === null && headers?.code === NO_RESPONDERS) onUnreachable(subject.slice(this.inbox.length + 1));
+        if (error === null && headers?.code === NO_RESPONDERS) this.onUnreachable(subject.slice(this.inbox.length + 1));
       },
     });
   }

@@ -43,8 +43,11 @@ export class ReplicaRequests {
    */
   private wait: { readonly sinceMs: number; endMs: number; why: string } | undefined;
 
-  constructor(private readonly options: RequestsOptions) {
-    const { subjects, server, groups, runner, listen, health } = options;
+  constructor(private readonly options: RequestsOptions) {}
+
+  /** Listens until the connection is closed. */
+  start(): void {
+    const { subjects, server, groups, runner, listen, health } = this.options;
     health.watch('snapshot', () => {
       const now = performance.now();
       if (this.wait === undefined) return undefined;

@@ -28,7 +28,7 @@ export class Runner<C extends QueuedCommand> {
   private readonly executor: Executor<C>;
   private isScheduled = false;
   private isStopped = false;
-  private readonly ticker: NodeJS.Timeout;
+  private ticker: NodeJS.Timeout | undefined;
   private waker: NodeJS.Timeout | null = null;
   /** When that is (milliseconds, monotonic). */
   private wakesAtMs = 0;
@@ -45,6 +45,9 @@ export class Runner<C extends QueuedCommand> {
       (event) => this.dispatch(event),
       (error) => this.fail(error),
     );
+  }
+
+  start(): void {
     this.ticker = setInterval(() => this.tick(), TICK_MS);
     this.schedule();
   }

@@ -5,6 +5,7 @@
 
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import type { ReplicaConfig } from '../../shared/config/config.js';
+import type { Opened } from '../../shared/config/opened.js';
 import type { Service } from '../../shared/config/service.js';
 import { VERSION } from '../../shared/config/version.js';
 import type { Admission } from '../../shared/engine/admission.js';
@@ -18,7 +19,7 @@ import { watchNats } from '../../shared/telemetry/nats-watch.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { encodeBarrierReply } from '../../shared/wire/barrier.js';
-import { onCarriedBytes } from '../../shared/wire/connection.js';
+import { closedForGood, onCarriedBytes } from '../../shared/wire/connection.js';
 import { decodeEnvelope, type Envelope, encodeEnvelope } from '../../shared/wire/envelope.js';
 import {
   decodeFeedRequest,
@@ -54,8 +55,12 @@ import { type LogStoreStatus, serverStatus } from './status.js';
 import { LeaderSubscriptions } from './subscriptions.js';
 import { ReplicaTracing } from './tracing.js';
 
-/** How long a graceful stop waits for its leaderships to be taken over (milliseconds). */
+/** How long a stop waits for commands that have arrived to be stamped (milliseconds). */
+const INTAKE_MS_MAX = 3_000;
+/** How long a stop waits for its leaderships to be taken over (milliseconds). */
 const HAND_OVER_MS_MAX = 3_000;
+/** How long a stop waits for the write in flight (milliseconds). */
+const WRITE_MS_MAX = 5_000;
 /** Between two looks at the own clock (milliseconds). */
 const CLOCK_LOOK_MS = 1_000;
 const NO_DATA = new Uint8Array(0);
@@ -83,7 +88,7 @@ export class ReplicaService implements Service {
   /** What one message of NATS carries (bytes of entries, or of a command). */
   private carriedBytes = Number.POSITIVE_INFINITY;
   private readonly intake: Intake;
-  private readonly clockWatch: NodeJS.Timeout;
+  private clockWatch: NodeJS.Timeout | undefined;
   private isClockWrong = false;
   private isStopping = false;
   private hasFailed = false;
@@ -91,13 +96,15 @@ export class ReplicaService implements Service {
   constructor(
     private readonly config: ReplicaConfig,
     private readonly connection: NatsConnection,
-    private readonly store: LogStore,
+    store: LogStore,
     private readonly core: ReplicaCore<ClientCommand>,
     private readonly admission: Admission,
     private readonly logger: Logger,
     private readonly metrics: Metrics,
     private readonly tracing: Tracing,
     private readonly clocks: Clocks,
+    /** What the start has opened: all of the above among it. */
+    private readonly opened: Opened,
     /** To a merger and an applier in this process. */
     private readonly links: Pick<Links, 'feed' | 'applied'>,
     private readonly health: ServiceHealth<'replica'>,
@@ -180,7 +187,16 @@ export class ReplicaService implements Service {
       warn: this.warn,
       health,
     });
-    if (links.applied !== undefined) links.applied.onAdvanced = () => this.onApplied();
+  }
+
+  /** Whatever is on when this throws ends when `opened` is closed. */
+  start(): void {
+    const { connection, health, metrics } = this;
+    this.opened.own('the replica', () => this.halt(), WRITE_MS_MAX);
+    if (this.links.applied !== undefined) this.links.applied.onAdvanced = () => this.onApplied();
+    this.runner.start();
+    this.probes.start();
+    this.requests.start();
     this.watch();
     this.subscribe();
     this.list();
@@ -188,8 +204,8 @@ export class ReplicaService implements Service {
     onCarriedBytes(connection, (bytes) => this.carry(bytes));
     this.clockWatch = setInterval(() => this.lookAtClock(), CLOCK_LOOK_MS);
     this.clockWatch.unref();
-    void connection.closed().then((error) => {
-      if (!this.isStopping) this.onFatal(new Error('the NATS connection is closed for good', { cause: error }));
+    void closedForGood(connection).then((error) => {
+      if (!this.isStopping) this.onFatal(error);
     });
   }
 
@@ -198,16 +214,21 @@ export class ReplicaService implements Service {
     this.isStopping = true;
     clearInterval(this.clockWatch);
     // No new commands, then leadership goes while the groups still run, so that clients hardly notice (dissertation 3.10).
-    await this.leading.drain();
-    await this.intake.empty();
+    await this.opened.finish('the last commands', INTAKE_MS_MAX, async () => {
+      await this.leading.drain();
+      await this.intake.empty();
+    });
     await this.handOver();
+    await this.opened.close().finally(() => this.health.end(this.life));
+  }
+
+  /** Ends what it does by itself. */
+  private async halt(): Promise<void> {
+    // A start that fails half-way ends here, too: nothing that closes now is a failure.
+    this.isStopping = true;
+    clearInterval(this.clockWatch);
     this.endFeed();
     await this.runner.stop();
-    await this.connection.drain().catch(() => this.connection.close());
-    await this.store.close();
-    await this.tracing.stop();
-    await this.metrics.close();
-    this.health.end(this.life);
   }
 
   /** A message of NATS carries so many bytes now. */

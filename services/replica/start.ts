@@ -11,9 +11,8 @@ import { loadStateMachine } from '../../shared/engine/loading.js';
 import { ServiceHealth } from '../../shared/health/health.js';
 import type { Links } from '../../shared/link/links.js';
 import { GROUP_DEFAULTS } from '../../shared/raft/options.js';
-import { createLogger, warnOccasionally } from '../../shared/telemetry/log.js';
-import { openMetrics } from '../../shared/telemetry/metrics.js';
-import { createTracing } from '../../shared/telemetry/tracing.js';
+import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
+import { openTelemetry } from '../../shared/telemetry/open.js';
 import { decodeConfiguration, encodeConfiguration } from '../../shared/wire/configuration.js';
 import { MESSAGE_OVERHEAD_BYTES, requireOpen } from '../../shared/wire/connection.js';
 import { encodeEntry } from '../../shared/wire/entry-block.js';
@@ -40,20 +39,30 @@ export async function startReplica(
   links: Links = {},
   signal?: AbortSignal,
 ): Promise<Service> {
+  const logger = createLogger({ service: 'replica', server: config.server, level: config.logLevel });
   try {
-    return await openAll((opened) => openReplica(config, clocks, links, opened), signal);
+    return await openAll((opened) => openReplica(config, clocks, links, logger, opened), {
+      signal,
+      onUnfinished: (text, error) => logger.error({ err: error }, text),
+    });
   } catch (error) {
     throw withWayOut(error, config);
   }
 }
 
-async function openReplica(config: ReplicaConfig, clocks: Clocks, links: Links, opened: Opened): Promise<Service> {
-  const { server, cluster } = config;
-  const logger = createLogger({ service: 'replica', server, level: config.logLevel });
+async function openReplica(
+  config: ReplicaConfig,
+  clocks: Clocks,
+  links: Links,
+  logger: Logger,
+  opened: Opened,
+): Promise<Service> {
+  const { server } = config;
   const admission = new Admission(await loadStateMachine(config.stateMachine));
   const warn = warnOccasionally(logger);
   const health = links.health?.of('replica') ?? new ServiceHealth('replica');
   health.reset();
+  const { metrics, tracing } = await openTelemetry('replica', config, warn, opened);
   const { store, connection } = await openKnownLogStore(config, warn, health, opened);
   const loaded = await opened.step(store.load().then((state) => completeTails(store, state)));
   requirePayload(connection, Math.max(ENVELOPE_BYTES_MAX, config.payloadBytesMax) + MESSAGE_OVERHEAD_BYTES);
@@ -79,21 +88,11 @@ async function openReplica(config: ReplicaConfig, clocks: Clocks, links: Links, 
     loaded,
     { physical: clocks.physical(), nowMs: clocks.monotonicMs() },
   );
-  const opening = openMetrics({
-    cluster,
-    service: 'replica',
-    server,
-    port: config.metricsPort,
-    address: config.metricsAddress,
-  });
-  const metrics = await opened.open(opening, (one) => one.close());
-  const onExportError = (error: Error) => warn('span export failed', error);
-  const tracing = await opened.open(createTracing({ service: 'replica', server, cluster, onExportError }), (one) =>
-    one.stop(),
-  );
   requireOpen(connection);
   const parts = [config, connection, store, core, admission, logger, metrics, tracing] as const;
-  return new ReplicaService(...parts, clocks, links, health);
+  const service = new ReplicaService(...parts, clocks, opened, links, health);
+  service.start();
+  return service;
 }
 
 /** What the services send each other must fit into a message of this NATS server. */

@@ -22,7 +22,7 @@ import {
 import type { z } from 'zod';
 import { formatTraceparent } from '../telemetry/traceparent.js';
 import { encodeBatchCommand } from '../wire/command-batch.js';
-import { natsAddress } from '../wire/connection.js';
+import { drainAndClose, natsAddress } from '../wire/connection.js';
 import { SERVER_NAME, Subjects } from '../wire/subjects.js';
 import { type AttemptFailure, Attempts } from './attempts.js';
 import {
@@ -78,15 +78,15 @@ export async function connectCraft<M extends MachineTypes = MachineTypes>(
       noAsyncTraces: true,
       ...options.nats,
     }));
-  const client = new CraftClient<M>(connection, options);
-  if (options.connection !== undefined) return client;
+  if (options.connection !== undefined) return new CraftClient<M>(connection, options);
   try {
+    const client = new CraftClient<M>(connection, options);
     await client.requireInbox();
+    return client;
   } catch (error) {
-    await client.close();
+    await connection.close();
     throw error;
   }
-  return client;
 }
 
 export class CraftClient<M extends MachineTypes = MachineTypes> {
@@ -129,7 +129,12 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     };
     this.preference = new ServerPreference(preferenceOf(options.prefer));
     this.requester = new Requester(connection, onRefused);
-    this.sender = new CommandSender(connection, this.subjects, this.preference, onRefused);
+    try {
+      this.sender = new CommandSender(connection, this.subjects, this.preference, onRefused);
+    } catch (error) {
+      this.requester.close();
+      throw error;
+    }
     this.timeoutMs = options.timeoutMs ?? 10_000;
     this.attemptTimeoutMs = options.attemptTimeoutMs ?? 2_500;
   }
@@ -338,8 +343,7 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     this.requester.close();
     this.sender.close();
     if (this.options.connection !== undefined) return;
-    // Without a NATS server nothing can be drained.
-    await this.connection.drain().catch(() => this.connection.close());
+    await drainAndClose(this.connection);
   }
 
   /** `subject`: of an attempt; told whether it is the first. */

@@ -20,7 +20,7 @@ export class ResultsChecksum {
 
   /** Goes on from `text`, what `toString` gave: 16 hexadecimal digits. */
   constructor(text: string = EMPTY_RESULTS_CHECKSUM) {
-    if (!/^[0-9a-f]{16}$/.test(text)) throw new Error(`not a checksum: ${text}`);
+    if (!/^[0-9a-f]{16}$/.test(text)) throw new RangeError(`not a checksum: ${text}`);
     this.a = Number.parseInt(text.slice(0, 8), 16) | 0;
     this.b = Number.parseInt(text.slice(8), 16) | 0;
   }

@@ -4,8 +4,10 @@
  * whether or not it has been removed from the store yet. A rejection is a result like any other. A
  * command without an id has no memory.
  */
+
 import { createHash } from 'node:crypto';
 import { CHECKPOINT_INTERVAL } from '../merge/merge.js';
+import { InvariantError } from '../raft/assert.js';
 import type { GroupId, Index, Timestamp } from '../raft/entry.js';
 import type { Applied, AppliedBatch, MergedCommand, ResultsCheckpoint } from './port.js';
 import { ResultsChecksum } from './results-checksum.js';
@@ -94,18 +96,20 @@ export function settle(
   for (let at = 0; at < commands.length; at++) {
     const command = commands[at];
     const origin = origins[at];
-    if (command === undefined || origin === undefined) throw new Error(`no command or origin ${at} in the batch`);
+    if (command === undefined || origin === undefined)
+      throw new InvariantError(`no command or origin ${at} in the batch`);
     let result: Applied;
     if (origin === 'new') {
       const outcome = outcomes[next++];
-      if (outcome === undefined) throw new Error(`no outcome of merged index ${command.mergedIndex}`);
+      if (outcome === undefined) throw new InvariantError(`no outcome of merged index ${command.mergedIndex}`);
       const { mergedIndex, group, timestamp } = command;
       result = { mergedIndex, group, timestamp, outcome, duplicate: false };
       const key = keys[at] ?? '';
       if (key !== '') results.set(key, { mergedIndex, group, timestamp, outcome });
     } else {
       const original = typeof origin === 'number' ? applied[origin] : origin;
-      if (original === undefined) throw new Error(`merged index ${command.mergedIndex} repeats a later command`);
+      if (original === undefined)
+        throw new InvariantError(`merged index ${command.mergedIndex} repeats a later command`);
       const { mergedIndex, group, timestamp, outcome } = original;
       result = { mergedIndex, group, timestamp, outcome, duplicate: true };
     }
@@ -115,6 +119,6 @@ export function settle(
       checkpoints.push({ mergedIndex: command.mergedIndex, resultsChecksum: checksum.toString() });
     }
   }
-  if (next !== outcomes.length) throw new Error(`${outcomes.length} outcomes of ${next} commands`);
+  if (next !== outcomes.length) throw new InvariantError(`${outcomes.length} outcomes of ${next} commands`);
   return { applied, checkpoints, results, resultsChecksum: checksum.toString() };
 }

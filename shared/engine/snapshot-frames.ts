@@ -72,7 +72,7 @@ export class FrameWriter {
   }
 
   private frame(kind: Kind, body: Uint8Array): Uint8Array {
-    if (body.length > FRAME_BYTES_MAX) throw new Error(`a ${kind} frame of ${body.length} bytes`);
+    if (body.length > FRAME_BYTES_MAX) throw new RangeError(`a ${kind} frame of ${body.length} bytes`);
     const frame = Buffer.allocUnsafe(HEADER_BYTES + body.length);
     frame.write(LETTERS[kind], 0, 'latin1');
     frame.writeUInt32BE(body.length, 1);

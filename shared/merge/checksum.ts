@@ -23,7 +23,7 @@ export class RunningChecksum {
    * Goes on from `text`, what `toString` gave: 16 hexadecimal digits; the empty log has 16 zeros.
    */
   constructor(text: string = EMPTY_CHECKSUM) {
-    if (!/^[0-9a-f]{16}$/.test(text)) throw new Error(`not a checksum: ${text}`);
+    if (!/^[0-9a-f]{16}$/.test(text)) throw new RangeError(`not a checksum: ${text}`);
     this.a = Number.parseInt(text.slice(0, 8), 16) | 0;
     this.b = Number.parseInt(text.slice(8), 16) | 0;
   }

@@ -253,7 +253,16 @@ function namesOf(labels: OwnLabels): readonly string[] {
   return typeof labels === 'string' ? [labels] : labels;
 }
 
-/** Opens the metrics of one service. Rejects when the port cannot be had. */
+/** Another process listens on the port, or this one may not. */
+export class MetricsPortError extends Error {
+  readonly code = 'METRICS_PORT';
+  constructor(port: number | undefined, cause: unknown) {
+    super(`the metrics port ${port} cannot be had: ${cause instanceof Error ? cause.message : cause}`, { cause });
+    this.name = 'MetricsPortError';
+  }
+}
+
+/** Opens the metrics of one service. Rejects with MetricsPortError. */
 export async function openMetrics(options: MetricsOptions): Promise<Metrics & { readonly port: number | undefined }> {
   const labels: Labels = { cluster: options.cluster, service: options.service, server: options.server };
   // Not the labels: a service has others beside its own, which outlive it.
@@ -267,12 +276,7 @@ export async function openMetrics(options: MetricsOptions): Promise<Metrics & { 
     await endpoint?.listening;
   } catch (error) {
     forget(where, endpoint);
-    throw new Error(
-      `the metrics port ${options.port} cannot be had: ${error instanceof Error ? error.message : error}`,
-      {
-        cause: error,
-      },
-    );
+    throw new MetricsPortError(options.port, error);
   }
   const address = endpoint?.http.address();
 

@@ -1,6 +1,7 @@
 /** How every service connects to NATS. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ConnectionOptions, connect, type NatsConnection, type ReconnectToServerHandler, type Server } from 'nats';
+import { within } from '../config/deadline.js';
 import { accessOptions, type NatsAccess, whyNoConnection } from './access.js';
 import { type Greeting, greetingOf } from './greeting.js';
 
@@ -10,6 +11,21 @@ export interface NatsOptions extends NatsAccess {
   readonly natsOrder?: 'random' | 'listed';
   /** Of all inboxes; default `_INBOX`. */
   readonly natsInboxPrefix?: string;
+}
+
+/** There is no connection to NATS, and the library does not try for one any more. */
+export class NatsConnectionError extends Error {
+  readonly code = 'NATS_CONNECTION';
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super(message, options);
+    this.name = 'NatsConnectionError';
+  }
+}
+
+/** Resolves when the connection is closed, with what a service that needs it fails with. */
+export async function closedForGood(connection: Pick<NatsConnection, 'closed'>): Promise<NatsConnectionError> {
+  const cause = await connection.closed();
+  return new NatsConnectionError('the NATS connection is closed for good', { cause });
 }
 
 export interface Connecting {
@@ -87,7 +103,7 @@ export async function connectNats(
     return connection;
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Error(whyNoConnection(error), { cause: error });
+    throw new NatsConnectionError(whyNoConnection(error), { cause: error });
   } finally {
     ended.abort();
   }
@@ -115,11 +131,23 @@ async function tellTrouble(
 }
 
 /**
- * What subscribes next would throw in the middle of it. @throws Error when the connection is
- * closed.
+ * What subscribes next would throw in the middle of it. @throws NatsConnectionError when the
+ * connection is closed.
  */
 export function requireOpen(connection: NatsConnection): void {
-  if (connection.isClosed()) throw new Error('the NATS connection was closed while the service started');
+  if (connection.isClosed()) throw new NatsConnectionError('the NATS connection was closed while the service started');
+}
+
+/** How long messages on their way may take when a connection ends (milliseconds). */
+const DRAIN_MS_MAX = 1_500;
+
+/**
+ * Delivers what is on its way, for as long as that may take, then closes. A connection without a
+ * server has nothing to deliver to.
+ */
+export async function drainAndClose(connection: NatsConnection): Promise<void> {
+  if (!connection.isClosed()) await within(DRAIN_MS_MAX, connection.drain()).catch(() => undefined);
+  await connection.close();
 }
 
 /** Before a NATS server has said what it takes: its default (bytes). */

@@ -8,14 +8,16 @@ import { readdir, rm, writeFile } from 'node:fs/promises';
 import { connect as createOnward, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import postgres from 'postgres';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { servicesProgram } from '../../deploy/local/project.js';
 import { startApplier } from '../../services/applier/start.js';
 import { startMerger } from '../../services/merger/service.js';
+import { Runner } from '../../services/replica/runner.js';
 import { startReplica } from '../../services/replica/start.js';
 import { connectCraft } from '../../shared/client/index.js';
 import { applierConfig, replicaConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
+import { MemoryEngine } from '../../shared/engine/memory.js';
 import { SegmentLogStore } from '../../shared/log-store/segments/store.js';
 import {
   eventually,
@@ -28,6 +30,26 @@ import {
   type TestPostgres,
   temporaryFolder,
 } from '../harness/index.js';
+
+/**
+ * The subscription of a service at which its connection to NATS refuses, counted from the
+ * connection on; none by default.
+ */
+const refusing = vi.hoisted(() => ({ at: Number.POSITIVE_INFINITY, count: 0 }));
+vi.mock('../../shared/wire/connection.js', async (original) => {
+  const actual = await original<typeof import('../../shared/wire/connection.js')>();
+  const connectNats: typeof actual.connectNats = async (...given) => {
+    const connection = await actual.connectNats(...given);
+    const subscribe = connection.subscribe.bind(connection);
+    refusing.count = 0;
+    connection.subscribe = (...about) => {
+      if (++refusing.count === refusing.at) throw new Error(`subscription ${refusing.at} is refused`);
+      return subscribe(...about);
+    };
+    return connection;
+  };
+  return { ...actual, connectNats };
+});
 
 /** An order to stop is carried out within this when nothing is in flight (milliseconds). */
 const STOP_MS_MAX = 5_000;
@@ -284,7 +306,7 @@ const STARTS: Readonly<Record<string, (more: NodeJS.ProcessEnv, signal?: AbortSi
 };
 
 for (const [name, startOne] of Object.entries(STARTS)) {
-  it(`a start of the ${name} that fails at its last step closes what it has opened; the next one succeeds`, async () => {
+  it(`a start of the ${name} that cannot have its port closes what it has opened; the next one succeeds`, async () => {
     const taken = await silentPort();
     const more = { CRAFT_METRICS_PORT: String(taken.port), CRAFT_LOG_LEVEL: 'silent' };
     await expect(startOne(more)).rejects.toThrow(`the metrics port ${taken.port} cannot be had: `);
@@ -293,7 +315,64 @@ for (const [name, startOne] of Object.entries(STARTS)) {
     await service.stop();
     await expectNothingOpen();
   });
+
+  it(`a start of the ${name} that fails at any of its subscriptions leaves nothing open, and no timer`, async () => {
+    const ticking = watchIntervals();
+    // What a replica does with a log store that is closed ends its turns, too.
+    const failed = vi.spyOn(Runner.prototype, 'fail' as never);
+    try {
+      let service: Service | undefined;
+      for (refusing.at = 1; service === undefined; refusing.at++) {
+        service = await startOne({ CRAFT_LOG_LEVEL: 'silent' }).catch((error: Error) => {
+          expect(error.message).toBe(`subscription ${refusing.at} is refused`);
+          return undefined;
+        });
+        if (service !== undefined) break;
+        await expectNothingOpen();
+        await eventually('no timer', () => ticking.size === 0);
+        expect(failed).not.toHaveBeenCalled();
+      }
+      expect(refusing.at).toBeGreaterThan(2);
+      expect(ticking.size).toBeGreaterThan(0);
+      await service.stop();
+      await expectNothingOpen();
+      await eventually('no timer', () => ticking.size === 0);
+    } finally {
+      refusing.at = Number.POSITIVE_INFINITY;
+      vi.restoreAllMocks();
+    }
+  }, 60_000);
 }
+
+/** The intervals that begin from now on and have not ended. */
+function watchIntervals(): ReadonlySet<unknown> {
+  const ticking = new Set<unknown>();
+  const { setInterval: begin, clearInterval: end } = globalThis;
+  vi.spyOn(globalThis, 'setInterval').mockImplementation(((...given: Parameters<typeof begin>) => {
+    const timer = begin(...given);
+    ticking.add(timer);
+    return timer;
+  }) as typeof begin);
+  vi.spyOn(globalThis, 'clearInterval').mockImplementation((timer) => {
+    ticking.delete(timer);
+    end(timer);
+  });
+  return ticking;
+}
+
+it('a stop leaves a database that does not answer after its deadline, says so, and closes the rest', async () => {
+  class HungEngine extends MemoryEngine {
+    override close(): Promise<void> {
+      return new Promise(() => undefined);
+    }
+  }
+  const engine = new HungEngine({ resultWindowMs: 60_000 });
+  const service = await startApplier(applierConfig(environment({ CRAFT_LOG_LEVEL: 'silent' })), { engine });
+  const startMs = performance.now();
+  await expect(service.stop()).rejects.toThrow('not closed: the database');
+  expect(performance.now() - startMs).toBeLessThan(7_000);
+  await expectNothingOpen();
+}, 20_000);
 
 it('starts that are given up close what they have opened, and leave the connection that they waited for', async () => {
   const silent = await silentPort();

@@ -22,6 +22,7 @@ import {
   SnapshotFormatError,
   versionAt,
 } from '../../../shared/engine/port.js';
+import { InvariantError } from '../../../shared/raft/assert.js';
 import type { Index, ServerId } from '../../../shared/raft/entry.js';
 import { Agreement } from './agreement.js';
 import { Batching } from './batching.js';
@@ -397,7 +398,7 @@ export class ApplierCore {
 
   /** True when it ends this state's life: for good, or until the database is opened again. */
   private isFinal(error: unknown): boolean {
-    if (error instanceof FencedError || error instanceof OtherClusterError) {
+    if (error instanceof FencedError || error instanceof OtherClusterError || error instanceof InvariantError) {
       this.end(error);
       return true;
     }

@@ -125,19 +125,30 @@ function inOrder(tables: readonly StateTable[], references: readonly (readonly [
   return [...ordered];
 }
 
+/**
+ * A table was emptied or written anew since the transaction began: it does not show the rows of
+ * then any more. Begin again.
+ */
+export class TableReplacedError extends Error {
+  readonly code = 'TABLE_REPLACED';
+  constructor(table: string) {
+    super(`the table ${table} has been emptied or written anew meanwhile`);
+    this.name = 'TableReplacedError';
+  }
+}
+
 /** Once it is locked. */
 const IS_SAME_FILE = 'select relfilenode = pg_relation_filenode(oid) from pg_class where oid = $1::oid';
 
 /**
  * Locks a table for readers, in a transaction that sees one state of all tables, until
  * `unlockTable`.
- * @throws Error for one that was emptied or written anew since the transaction began: it does not
- *   show the rows of then any more.
+ * @throws TableReplacedError for one that was emptied or written anew since the transaction began
  */
 export async function lockTable(transaction: Transaction, { oid, name }: StateTable): Promise<void> {
   await transaction.execute(`savepoint craft_table; lock table ${name} in access share mode`);
   const [file] = await transaction.run(IS_SAME_FILE, [String(oid)]);
-  if (file?.[0] !== true) throw new Error(`the table ${name} has been emptied or written anew meanwhile`);
+  if (file?.[0] !== true) throw new TableReplacedError(name);
 }
 
 /** A savepoint that is undone keeps no locks. */

@@ -36,24 +36,21 @@ export interface ConnectionOptions {
 
 const CONNECT_SECONDS_MAX = 10;
 const STUCK_MS_MAX = 120_000;
+/** Between two looks whether an answer is overdue (milliseconds). */
+const WATCH_MS = 1_000;
 
 export class Connection {
   private client: Sql | undefined;
   /** Of the answers that are waited for, since when (milliseconds of the process's clock). */
   private waitingSince: number | undefined;
   private waiting = 0;
-  private readonly watchdog: NodeJS.Timeout;
+  /** Runs while there is a client. */
+  private watchdog: NodeJS.Timeout | undefined;
   private isClosed = false;
   /** Hears of everything that is sent from now on; undefined: nothing is measured. */
   onCall: OnDatabaseCall | undefined;
 
-  constructor(private readonly options: ConnectionOptions) {
-    const stuckMsMax = options.stuckMsMax ?? STUCK_MS_MAX;
-    this.watchdog = setInterval(() => {
-      const since = this.waitingSince;
-      if (since !== undefined && performance.now() - since > stuckMsMax) this.giveUp();
-    }, 1_000).unref();
-  }
+  constructor(private readonly options: ConnectionOptions) {}
 
   /**
    * Runs one statement, prepared on first use, as a transaction of its own. Statements given
@@ -135,7 +132,7 @@ export class Connection {
 
   async close(): Promise<void> {
     this.isClosed = true;
-    clearInterval(this.watchdog);
+    this.unwatch();
     const { client } = this;
     this.client = undefined;
     await client?.end({ timeout: 1 });
@@ -200,14 +197,27 @@ export class Connection {
     // Tells the client to leave dates and JSON as text: Drizzle converts them itself, by column.
     drizzle(client);
     this.client = client;
+    this.watchdog ??= setInterval(() => this.watch(), WATCH_MS).unref();
     return client;
+  }
+
+  private watch(): void {
+    const { waitingSince, options } = this;
+    if (waitingSince === undefined) return;
+    if (performance.now() - waitingSince > (options.stuckMsMax ?? STUCK_MS_MAX)) this.giveUp();
   }
 
   /** Whatever is under way is rejected; the next statement connects anew. */
   private giveUp(): void {
+    this.unwatch();
     const { client } = this;
     this.client = undefined;
     client?.end({ timeout: 0 }).catch(() => undefined);
+  }
+
+  private unwatch(): void {
+    clearInterval(this.watchdog);
+    this.watchdog = undefined;
   }
 }
 

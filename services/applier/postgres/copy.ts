@@ -11,8 +11,10 @@
  * The bytes are those of the server, in pieces without meaning; a reader or writer holds a few of
  * them at most.
  */
+
 import { Readable, Writable } from 'node:stream';
 import type { PendingQuery, Sql } from 'postgres';
+import { InvariantError } from '../../../shared/raft/assert.js';
 
 /**
  * What the driver calls: once with the stream, once with the result; or with an error at any time.
@@ -68,7 +70,7 @@ export class CopyOut {
 
   static async begin(client: Sql, text: string): Promise<CopyOut> {
     const { stream, done } = await begin(client, text);
-    if (!(stream instanceof Readable)) throw new Error('this statement does not send anything');
+    if (!(stream instanceof Readable)) throw new InvariantError('this statement does not send anything');
     return new CopyOut(stream, done);
   }
 
@@ -105,7 +107,7 @@ export class CopyIn {
 
   static async begin(client: Sql, text: string): Promise<CopyIn> {
     const { stream, done } = await begin(client, text);
-    if (!(stream instanceof Writable)) throw new Error('this statement does not take anything');
+    if (!(stream instanceof Writable)) throw new InvariantError('this statement does not take anything');
     return new CopyIn(stream, done);
   }
 

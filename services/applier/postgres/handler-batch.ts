@@ -19,6 +19,7 @@ import {
   type StateMachine,
 } from '../../../shared/engine/state-machine.js';
 import { VERIFY_COMMAND, VERIFY_OUTCOME } from '../../../shared/engine/verify.js';
+import { InvariantError } from '../../../shared/raft/assert.js';
 import type { Connection } from './connection.js';
 import { drizzleOf, type PostgresTransaction } from './drizzle.js';
 import { explainPosition, MOVE_PARAMETERS, MOVE_POSITION, moveParameters, readPosition } from './position.js';
@@ -177,7 +178,7 @@ async function executeTogether(
   let next = 0;
   return read.map((command) => {
     const outcome = 'ok' in command ? command : outcomes[next++];
-    if (outcome === undefined) throw new Error('applyBatch gave too few outcomes');
+    if (outcome === undefined) throw new InvariantError('applyBatch gave too few outcomes');
     return outcome;
   });
 }
@@ -194,10 +195,10 @@ function readCommand(machine: Machine, command: MergedCommand): BatchCommand | C
   return { name, input: read.input, context: { index, timestamp, id, random: seededRandom(index, timestamp) } };
 }
 
-/** @throws Error when there is not one outcome for each command. */
+/** @throws TypeError when there is not one outcome for each command. */
 function checked(outcomes: CommandOutcome[], commands: readonly BatchCommand[]): CommandOutcome[] {
   if (outcomes.length === commands.length) return outcomes;
-  throw new Error(`applyBatch gave ${outcomes.length} outcomes for ${commands.length} commands`);
+  throw new TypeError(`applyBatch gave ${outcomes.length} outcomes for ${commands.length} commands`);
 }
 
 async function handle(
@@ -209,7 +210,7 @@ async function handle(
   onFailure: (error: unknown) => void,
 ): Promise<CommandOutcome> {
   const definition = machine.commands[name];
-  if (definition === undefined) throw new Error(`no handler of ${name}`);
+  if (definition === undefined) throw new InvariantError(`no handler of ${name}`);
   try {
     // A result that is no JSON is found out inside the savepoint, so that its writes are undone.
     const json = await transaction.savepoint(async () => {

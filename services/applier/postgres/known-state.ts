@@ -3,6 +3,7 @@
  * keys count there, and the last batch whose commit is not confirmed. Pure: the engine reads the
  * database and passes on what it has found.
  */
+
 import {
   type EngineBatch,
   type EnginePosition,
@@ -12,6 +13,7 @@ import {
 } from '../../../shared/engine/port.js';
 import type { SettledBatch } from '../../../shared/engine/results.js';
 import { FIRST_VERSION } from '../../../shared/engine/switch.js';
+import { InvariantError } from '../../../shared/raft/assert.js';
 import { plainPosition } from './position.js';
 import { RecentVersions } from './recent-versions.js';
 import type { ResultStore } from './result-store.js';
@@ -82,7 +84,7 @@ export class KnownState {
   /** From now on, until the commit is confirmed, the batch may have happened. */
   attempt({ commands, checksum }: EngineBatch, settled: SettledBatch): Attempt {
     const last = commands[commands.length - 1];
-    if (last === undefined) throw new Error('an empty batch');
+    if (last === undefined) throw new InvariantError('an empty batch');
     const { mergedIndex, timestamp } = last;
     const positions = positionsAfter(this.at?.positions ?? [], commands);
     const { resultsChecksum, version = this.inForce } = settled;

@@ -6,8 +6,10 @@
  * beyond the row's, its group, how far its timestamp is before the row's, and the outcome: JSON
  * text when it succeeded, else an object that says why not.
  */
+
 import type { StoredResult } from '../../../shared/engine/results.js';
 import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
+import { InvariantError } from '../../../shared/raft/assert.js';
 import type { Rows } from './rows.js';
 
 /** Parameters $n .. $n+4 of `storeResultBatch`. */
@@ -27,7 +29,7 @@ export function storeResultBatch(moved: string, first: number): string {
 export function resultBatchParameters(row: number, results: ReadonlyMap<string, StoredResult>): string[] {
   const all = [...results.values()];
   const [first] = all;
-  if (first === undefined) throw new Error('no results');
+  if (first === undefined) throw new InvariantError('no results');
   let newestUs = first.timestamp;
   for (const { timestamp } of all) if (timestamp > newestUs) newestUs = timestamp;
   const outcomes: unknown[] = [];

@@ -24,6 +24,17 @@ export interface SavepointEnd {
   undoing(): string;
 }
 
+/**
+ * Something used the transaction after it had ended, as a handler that has not awaited all it sent.
+ */
+export class TransactionOverError extends Error {
+  readonly code = 'TRANSACTION_OVER';
+  constructor() {
+    super('the transaction is over');
+    this.name = 'TransactionOverError';
+  }
+}
+
 export class Transaction {
   private tail: Promise<unknown> = Promise.resolve();
   /** The first fault of the environment: the transaction can only be rolled back. */
@@ -145,7 +156,7 @@ export class Transaction {
   ): Promise<T> {
     const answer = this.tail.then(() => {
       if (this.failure !== undefined) throw this.failure;
-      if (this.isOver) throw new Error('the transaction is over');
+      if (this.isOver) throw new TransactionOverError();
       check();
       return this.send(text, send);
     });

@@ -83,8 +83,13 @@ export class NodeFolder implements SegmentFolder {
   async open(name: string): Promise<SegmentFile> {
     const path = join(this.path, name);
     const handle = await attempt(path, 'opening failed', open(path, constants.O_RDWR | SYNC_FLAG));
-    const { size } = await attempt(path, 'opening failed', handle.stat());
-    return new NodeFile(path, handle, size, size);
+    try {
+      const { size } = await attempt(path, 'opening failed', handle.stat());
+      return new NodeFile(path, handle, size, size);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
   }
 
   rename(from: string, to: string): Promise<void> {

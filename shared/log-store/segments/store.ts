@@ -152,11 +152,15 @@ export class SegmentLogStore implements LogStore {
     if (this.#phase === 'closed') return;
     this.#phase = 'closed';
     await this.#writing?.catch(() => undefined);
-    await this.#writer.close();
-    await Promise.allSettled(this.#reads);
-    await this.#removing;
-    for (const { file } of this.state.segments.values()) await file.close();
-    await this.release();
+    // A file that cannot be closed keeps neither the others open nor the folder locked.
+    try {
+      await this.#writer.close();
+    } finally {
+      await Promise.allSettled(this.#reads);
+      await this.#removing;
+      await Promise.allSettled([...this.state.segments.values()].map(({ file }) => file.close()));
+      await this.release();
+    }
   }
 
   async #commit(batch: WriteBatch, heads: ReadonlyMap<GroupId, GroupHead>): Promise<void> {

@@ -1,6 +1,6 @@
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   LogStoreFormatError,
   LogStoreIdentityError,
@@ -8,6 +8,7 @@ import {
   LogStoreLockedError,
 } from '../../../shared/log-store/errors.js';
 import { LogStoreWriteError } from '../../../shared/log-store/port.js';
+import { NodeFolder, type SegmentFile, type SegmentFolder } from '../../../shared/log-store/segments/files.js';
 import { FORMAT } from '../../../shared/log-store/segments/payload.js';
 import { Segment } from '../../../shared/log-store/segments/segment.js';
 import { SegmentLogStore } from '../../../shared/log-store/segments/store.js';
@@ -42,6 +43,65 @@ async function writing(folder: string): Promise<Child> {
   await child.line((line) => line === 'acknowledged 1');
   return child;
 }
+
+/** What the handles of this process inherit. */
+async function handles(folder: string): Promise<FileHandle> {
+  const handle = await open(folder);
+  await handle.close();
+  return Object.getPrototypeOf(handle) as FileHandle;
+}
+
+/** Paths that this process has open below `folder`. */
+async function openIn(folder: string): Promise<string[]> {
+  const all = await readdir('/proc/self/fd');
+  const paths = await Promise.all(all.map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')));
+  return paths.filter((path) => path.startsWith(folder));
+}
+
+describe('the files of a segment store', () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  it('are closed when the opening fails half-way', async () => {
+    const folder = await stored();
+    vi.spyOn(await handles(folder), 'stat').mockRejectedValue(new Error('no such device'));
+    await expect(openSegments(folder)).rejects.toThrow('opening failed: no such device');
+    expect(await openIn(folder)).toEqual([]);
+    vi.restoreAllMocks();
+    await (await openSegments(folder)).close();
+  });
+
+  it('that cannot be closed do not keep the folder locked', async () => {
+    const path = await stored();
+    const folder = await NodeFolder.open(path);
+    const close = () => Promise.reject(new Error('the disk is gone'));
+    const unclosable = async (opening: Promise<SegmentFile>): Promise<SegmentFile> => {
+      const file = await opening;
+      return {
+        size: file.size,
+        write: (bytes, offset) => file.write(bytes, offset),
+        sync: () => file.sync(),
+        read: (offset, length) => file.read(offset, length),
+        close: () => file.close().then(close),
+      };
+    };
+    const failing: SegmentFolder = {
+      path,
+      list: () => folder.list(),
+      create: (name, size) => unclosable(folder.create(name, size)),
+      open: (name) => unclosable(folder.open(name)),
+      rename: (from, to) => folder.rename(from, to),
+      remove: (name) => folder.remove(name),
+      sync: () => folder.sync(),
+    };
+    const release = vi.fn(() => Promise.resolve());
+    const store = await SegmentLogStore.openIn(failing, IDENTITY, release);
+    await store.close().catch(() => undefined);
+    expect(release).toHaveBeenCalledOnce();
+    expect(await openIn(path)).toEqual([]);
+  });
+});
 
 describe('the folder of a segment store', () => {
   it.each([

@@ -5,6 +5,7 @@ import type { Effect } from '../../../services/applier/core/effect.js';
 import { DamagedError } from '../../../shared/engine/port.js';
 import { encodeVerify, VERIFY_COMMAND } from '../../../shared/engine/verify.js';
 import { Merge, mergeStart } from '../../../shared/merge/merge.js';
+import { InvariantError } from '../../../shared/raft/assert.js';
 import { EntryKind, type LogEntry } from '../../../shared/raft/entry.js';
 import { encodeCommand } from '../../../shared/wire/command.js';
 import { encodeEntry } from '../../../shared/wire/entry-block.js';
@@ -71,6 +72,15 @@ function applied(core: ApplierCore, effects: readonly Effect[], version?: number
   core.applied({ applied: all, checkpoints: [], resultsChecksum: '1'.repeat(16), ...switched });
   return core.run();
 }
+
+it.each([
+  ['ends with a broken invariant', new InvariantError('no outcome of merged index 1'), 'fatal'],
+  ['tries a batch again after what may pass', new Error('the disk is full'), 'trouble'],
+])('%s of the engine', (_, error, type) => {
+  const { core } = given([['kv.put', new Uint8Array(0)]]);
+  core.engineFailed(error);
+  expect(core.run()).toContainEqual(expect.objectContaining({ type, error }));
+});
 
 it('trusts the state of a restored file, whatever the state was before, and says so to who wanted it', () => {
   const payload = Buffer.from(JSON.stringify({ object: 'file', digest: 'digest', replace: true }));
