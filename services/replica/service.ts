@@ -1,6 +1,7 @@
 /**
- * The replica service: all groups of one server. This file only connects the parts: the log store, the core with its
- * runner, and the NATS subjects for Raft messages, commands, the merger's feed and administration.
+ * The replica service: all groups of one server. This file only connects the parts: the log store,
+ * the core with its runner, and the NATS subjects for Raft messages, commands, the merger's feed
+ * and administration.
  */
 
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
@@ -213,7 +214,8 @@ export class ReplicaService implements Service {
     if (this.isStopping) return;
     this.isStopping = true;
     clearInterval(this.clockWatch);
-    // No new commands, then leadership goes while the groups still run, so that clients hardly notice (dissertation 3.10).
+    // No new commands, then leadership goes while the groups still run, so that clients hardly
+    // notice (dissertation 3.10).
     await this.opened.finish('the last commands', INTAKE_MS_MAX, async () => {
       await this.leading.drain();
       await this.intake.empty();
@@ -316,7 +318,10 @@ export class ReplicaService implements Service {
     this.logger.info({ nats: connection.getServer(), groups: config.groups }, 'replica started');
   }
 
-  /** For `nats micro`: commands that came alone and in batches; those that were refused for load, or since another server leads. */
+  /**
+   * For `nats micro`: commands that came alone and in batches; those that were refused for load, or
+   * since another server leads.
+   */
   private list(): void {
     const { connection, subjects, config } = this;
     const { server, cluster } = config;
@@ -350,7 +355,10 @@ export class ReplicaService implements Service {
     }
   }
 
-  /** Whatever arrives on a subject that anybody may publish to: nothing of it may throw out of the callback. */
+  /**
+   * Whatever arrives on a subject that any client may publish to. Nothing of it may throw out of
+   * the callback.
+   */
   private listen(subject: string, take: (message: Msg) => void, asker: 'service' | 'client' = 'service'): void {
     const { replies } = this;
     const allows = (reply: string | undefined) =>
@@ -371,7 +379,10 @@ export class ReplicaService implements Service {
     }
   }
 
-  /** A message that cannot be sent is a lost message: the protocol sends it again, and somebody must hear of it. */
+  /**
+   * A message that cannot be sent is a lost message: the protocol sends it again, and the log says
+   * so.
+   */
   private publish(subject: string, data: Uint8Array, reply?: string): void {
     this.guard(subject, () => this.connection.publish(subject, data, reply === undefined ? undefined : { reply }));
   }

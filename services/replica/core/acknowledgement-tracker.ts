@@ -1,5 +1,5 @@
 /**
- * Commands of one led group that somebody is to be told of when they are committed or ordered (T7).
+ * Commands of one led group that the owner is told of when they are committed or ordered (T7).
  * Commands that are answered by the applier, and are not traced, are not in here: nothing is kept
  * for them.
  */

@@ -1,6 +1,7 @@
 /**
- * How many commands of a group wait to be applied, and how many may (Little's law): as many as are applied in the time that one may wait. More of them
- * would only wait for longer, until their clients have given up. Pure.
+ * How many commands of a group wait to be applied, and how many may (Little's law): as many as are
+ * applied in the time that one may wait. More of them would only wait for longer, until their
+ * clients have given up. Pure.
  */
 import type { Index } from '../../../shared/raft/entry.js';
 
@@ -21,7 +22,10 @@ export class Backlog {
   private marks: Mark[] = [];
   private applied: Index | null = null;
 
-  /** `applied`: of the last entry of the group that is applied; null when nothing is known of it. Time never goes back (milliseconds). */
+  /**
+   * `applied`: of the last entry of the group that is applied; null when nothing is known of it.
+   * Time never goes back (milliseconds).
+   */
   advance(applied: Index | null, nowMs: number): void {
     this.applied = applied;
     if (applied === null) return;
@@ -33,7 +37,10 @@ export class Backlog {
     while ((marks[1]?.atMs ?? nowMs) <= nowMs - WAIT_MS) marks.shift();
   }
 
-  /** Whether no more of a group is taken whose last entry, stamped or queued, is or will be at `lastIndex`. */
+  /**
+   * Whether no more of a group is taken whose last entry, stamped or queued, is or will be at
+   * `lastIndex`.
+   */
   isFull(lastIndex: Index): boolean {
     const fill = this.fill(lastIndex);
     return fill !== undefined && fill.now >= fill.max;

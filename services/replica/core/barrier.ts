@@ -1,14 +1,17 @@
 /**
  * Read barriers: linearizable reads at any server without a leader (T6).
  *
- * A barrier asks every server for the largest timestamp that it has appended in any group and takes the maximum T over a
- * quorum. A write that was acknowledged before the barrier began is on a quorum, which meets this one: so its timestamp is
- * <= T, whatever the clocks do. Once every watermark here has reached T, all that will ever lie at or below T is committed here: the
- * barrier then gives, for each group, the index up to which the state machine must have applied before it may be read.
+ * A barrier asks every server for the largest timestamp that it has appended in any group and takes
+ * the maximum T over a quorum. A write that was acknowledged before the barrier began is on a
+ * quorum, which meets this one: so its timestamp is <= T, whatever the clocks do. Once every
+ * watermark here has reached T, all that will ever lie at or below T is committed here: the barrier
+ * then gives, for each group, the index up to which the state machine must have applied before it
+ * may be read.
  *
- * What a quorum is depends on the configuration, which this server may be the last to learn of (T11). Of the servers that hold the
- * write, one that has been asked knows its configuration, since quorums of neighbouring configurations meet: so nothing
- * counts until this server knows a configuration as new as the newest that it has been told of.
+ * What a quorum is depends on the configuration, which this server may be the last to learn of
+ * (T11). Of the servers that hold the write, one that has been asked knows its configuration, since
+ * quorums of neighbouring configurations meet: so nothing counts until this server knows a
+ * configuration as new as the newest that it has been told of.
  */
 import type { ServerId, Timestamp } from '../../../shared/raft/entry.js';
 import type { BarrierAnswer, ConfigurationPlace } from '../../../shared/wire/envelope.js';
@@ -24,7 +27,9 @@ interface Barrier {
   askedAtMs: number;
 }
 
-/** Barriers under way at once; an applier has one, and a few may be left by appliers that are gone. */
+/**
+ * Barriers under way at once; an applier has one, and a few may be left by appliers that are gone.
+ */
 const BARRIERS_MAX = 64;
 
 export class Barriers {
@@ -32,9 +37,15 @@ export class Barriers {
 
   constructor(
     private readonly server: ServerId,
-    /** Ids of different lives of a server must differ: an answer to an older life's ask says nothing about now. */
+    /**
+     * Ids of different lives of a server must differ: an answer to an older life's ask says nothing
+     * about now.
+     */
     private nextId: number,
-    /** Whether these servers are a quorum of every group, in configurations at least as new as these. */
+    /**
+     * Whether these servers are a quorum of every group, in configurations at least as new as
+     * these.
+     */
     private readonly isQuorum: (servers: ReadonlySet<ServerId>, newest: readonly ConfigurationPlace[]) => boolean,
   ) {}
 
@@ -76,7 +87,10 @@ export class Barriers {
     barrier.hasQuorum = this.isQuorum(barrier.answered, barrier.newest);
   }
 
-  /** This server may have learned of a newer configuration: answers that it could not judge may count now. */
+  /**
+   * This server may have learned of a newer configuration: answers that it could not judge may
+   * count now.
+   */
   recount(): void {
     for (const barrier of this.byId.values()) {
       if (!barrier.hasQuorum && barrier.newest.length > 0) {
@@ -96,7 +110,9 @@ export class Barriers {
     return asks;
   }
 
-  /** The largest timestamp that a barrier waits for; 0 when none does (T6: it may close up to T). */
+  /**
+   * The largest timestamp that a barrier waits for; 0 when none does (T6: it may close up to T).
+   */
   get waitingFor(): Timestamp {
     let largest = 0;
     for (const barrier of this.byId.values()) if (barrier.hasQuorum) largest = Math.max(largest, barrier.timestamp);
@@ -104,8 +120,9 @@ export class Barriers {
   }
 
   /**
-   * What to ask the others to close up to, or 0: they close by themselves when they know of the entry, so only a barrier that
-   * has been waiting for a while says so, and not more often than every `intervalMs`.
+   * What to ask the others to close up to, or 0: they close by themselves when they know of the
+   * entry, so only a barrier that has been waiting for a while says so, and not more often than
+   * every `intervalMs`.
    */
   nudge(lowestWatermark: Timestamp, nowMs: number, intervalMs: number): Timestamp {
     let largest = 0;
@@ -134,7 +151,10 @@ function laterOf(a: ConfigurationPlace, b: ConfigurationPlace | undefined): Conf
   return b === undefined || isAtLeast(a, b) ? a : b;
 }
 
-/** Whether the configuration at `a` is as new as the one at `b`: compared as logs are (Raft section 5.4.1). */
+/**
+ * Whether the configuration at `a` is as new as the one at `b`: compared as logs are (Raft section
+ * 5.4.1).
+ */
 export function isAtLeast(a: ConfigurationPlace, b: ConfigurationPlace): boolean {
   return a.term > b.term || (a.term === b.term && a.index >= b.index);
 }

@@ -1,19 +1,27 @@
 /**
  * When a leader far from the others closes without being asked (T5).
  *
- * On demand, an entry of one group waits until the leaders of the other groups have heard of it and their claims have come back: a
- * round trip. Between far sites that is most of what a client waits for. Therefore such a leader closes up to its clock at an interval
- * while there are commands. A claim is under way when an entry is stamped, and only one way from the farthest leader counts. The better
- * the clocks agree, the sooner it counts. On a fast network, and in an idle cluster, nothing is closed by time.
+ * On demand, an entry of one group waits until the leaders of the other groups have heard of it and
+ * their claims have come back: a round trip. Between far sites that is most of what a client waits
+ * for. Therefore such a leader closes up to its clock at an interval while there are commands. A
+ * claim is under way when an entry is stamped, and only one way from the farthest leader counts.
+ * The better the clocks agree, the sooner it counts. On a fast network, and in an idle cluster,
+ * nothing is closed by time.
  */
 import type { Timestamp } from '../../../shared/raft/entry.js';
 
 /** A network is slow when the round trip to the farthest peer takes this long (milliseconds). */
 const SLOW_MS = 10;
-/** Of that round trip a claim follows the one before after this share, but not sooner: an overloaded machine makes round trips long, too. */
+/**
+ * Of that round trip a claim follows the one before after this share, but not sooner: an overloaded
+ * machine makes round trips long, too.
+ */
 const SHARE = 1 / 16;
 const INTERVAL_MS_MIN = 5;
-/** How many round trips after the last command claims go on: what was appended on the way is closed, too. */
+/**
+ * How many round trips after the last command claims go on: what was appended on the way is closed,
+ * too.
+ */
 const ROUND_TRIPS = 4;
 
 export class ClosingByTime {
@@ -23,8 +31,9 @@ export class ClosingByTime {
   private intervalMs: number | null = null;
 
   /**
-   * At each turn of a server that leads a group: whether its groups are to close now. `largestCommand` is the largest timestamp of a command in
-   * its logs, `roundTripMs` the round trip to its farthest peer, 0 when none is known (milliseconds, like `nowMs`).
+   * At each turn of a server that leads a group: whether its groups are to close now.
+   * `largestCommand` is the largest timestamp of a command in its logs, `roundTripMs` the round
+   * trip to its farthest peer, 0 when none is known (milliseconds, like `nowMs`).
    */
   isDue(largestCommand: Timestamp, roundTripMs: number, nowMs: number): boolean {
     if (largestCommand > this.lastCommand) {

@@ -1,4 +1,7 @@
-/** Commands of one group that wait to be stamped. Queued and uncommitted together are bounded by uncommittedBytesMax. */
+/**
+ * Commands of one group that wait to be stamped. Queued and uncommitted together are bounded by
+ * uncommittedBytesMax.
+ */
 import type { Timestamp } from '../../../shared/raft/entry.js';
 import type { QueuedCommand } from './effect.js';
 

@@ -11,7 +11,10 @@ import type { ReadEffect } from './read-effect.js';
 /** When the client wants its answer (T7). */
 export type Acknowledgement = 'applied' | 'ordered' | 'committed';
 
-/** A command on its way into a log. The executor may hang more onto it (where to answer, for example). */
+/**
+ * A command on its way into a log. The executor may hang more onto it (where to answer, for
+ * example).
+ */
 export interface QueuedCommand {
   /** Encoded `craft.v1.Command`. */
   readonly body: Uint8Array;
@@ -20,7 +23,10 @@ export interface QueuedCommand {
   readonly isWatched: boolean;
 }
 
-/** Why a command will never be executed: a definite answer (T9). `replaced`: it was appended, and lost its place with the leadership. */
+/**
+ * Why a command will never be executed: a definite answer (T9). `replaced`: it was appended, and
+ * lost its place with the leadership.
+ */
 export type CommandRefusal = 'not-leader' | 'overloaded' | 'behind' | 'clock' | 'after-beyond-bound' | 'replaced';
 
 export interface Placed<C extends QueuedCommand> {
@@ -31,29 +37,45 @@ export interface Placed<C extends QueuedCommand> {
 }
 
 export type Effect<C extends QueuedCommand> =
-  /** Publish; may be lost. `isProbe`: if the transport knows that no process takes messages there, call `unreachable`. */
+  /**
+   * Publish; may be lost. `isProbe`: if the transport knows that no process takes messages there,
+   * call `unreachable`.
+   */
   | { readonly type: 'send'; readonly to: ServerId; readonly envelope: Envelope; readonly isProbe: boolean }
   /** Make durable, then call `written`; when that failed, `retryWrite`. Never two at a time. */
   | { readonly type: 'write'; readonly batch: WriteBatch }
-  /** Read from the log store, then call `readDone` with the same effect and the entries (none when it failed). */
+  /**
+   * Read from the log store, then call `readDone` with the same effect and the entries (none when
+   * it failed).
+   */
   | ReadEffect
   /** Nothing was appended for these. */
   | { readonly type: 'refused'; readonly commands: readonly C[]; readonly reason: CommandRefusal }
-  /** Committed: a quorum has it durably. Answers `committed` (T7). Only for watched or waiting commands. */
+  /**
+   * Committed: a quorum has it durably. Answers `committed` (T7). Only for watched or waiting
+   * commands.
+   */
   | { readonly type: 'committed'; readonly group: GroupId; readonly placed: Placed<C> }
   /** Its place in the merged log is final: answers `ordered` (T7). */
   | { readonly type: 'ordered'; readonly group: GroupId; readonly placed: Placed<C> }
   | { readonly type: 'leading'; readonly group: GroupId; readonly term: Term }
-  /** Leadership ended. What was not committed is answered for as soon as its outcome is known: see `failed`. */
+  /**
+   * Leadership ended. What was not committed is answered for as soon as its outcome is known: see
+   * `failed`.
+   */
   | { readonly type: 'lost'; readonly group: GroupId; readonly term: Term }
   | FailedEffect<C>
-  /** A read barrier is passed: the state may be read once, in each group, the command with this index is applied (T6). */
+  /**
+   * A read barrier is passed: the state may be read once, in each group, the command with this
+   * index is applied (T6).
+   */
   | { readonly type: 'barrier'; readonly request: number; readonly positions: readonly Index[] }
   /** Answers one feed request. */
   | ({ readonly type: 'feed' } & FeedAnswer)
   /**
-   * The leaders' logs begin beyond this server's in some groups: the state machine is to be at or beyond `atLeast` in every group, then call
-   * `installed` with where it is, or with null when that could not be done; it is asked for again (T10).
+   * The leaders' logs begin beyond this server's in some groups: the state machine is to be at or
+   * beyond `atLeast` in every group, then call `installed` with where it is, or with null when that
+   * could not be done; it is asked for again (T10).
    */
   | { readonly type: 'snapshot-needed'; readonly atLeast: readonly Index[] }
   /** A message of `from` was dropped: no correct server can have sent it. */
@@ -65,7 +87,10 @@ export type Effect<C extends QueuedCommand> =
 export interface FailedEffect<C extends QueuedCommand> {
   readonly type: 'failed';
   readonly group: GroupId;
-  /** `replaced`: others have their places, they will never be executed; `unknown`: nobody could say so in time. */
+  /**
+   * `replaced`: others have their places, they will never be executed; `unknown`: nobody could say
+   * so in time.
+   */
   readonly outcome: 'replaced' | 'unknown';
   readonly entries: readonly LogEntry[];
   /** The watched and waiting commands among them. */

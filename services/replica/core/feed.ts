@@ -1,8 +1,9 @@
 /**
  * The feed: long polls of mergers, answered from the groups' committed logs.
  *
- * A poll is answered when the merger can go on with it: when its smallest waiting entry, sent or about to be sent, is at or
- * below every group's watermark. So one answer carries all that has become mergeable since the last one.
+ * A poll is answered when the merger can go on with it: when its smallest waiting entry, sent or
+ * about to be sent, is at or below every group's watermark. So one answer carries all that has
+ * become mergeable since the last one.
  */
 
 import { InvariantError } from '../../../shared/raft/assert.js';
@@ -25,8 +26,8 @@ export interface FeedAnswer {
   readonly request: number;
   readonly groups: readonly GroupFeed[];
   /**
-   * For each group the index up to which the log is gone, when some of what was asked for is: the merger must go on from a
-   * position beyond these (T10). Else null.
+   * For each group the index up to which the log is gone, when some of what was asked for is: the
+   * merger must go on from a position beyond these (T10). Else null.
    */
   readonly bases: readonly Index[] | null;
 }
@@ -153,7 +154,10 @@ export class Feed {
     return from >= group.firstInWindow ? group.at(from) : undefined;
   }
 
-  /** Groups in the order in which the merge needs them, as long as there is room; each by itself within its share. */
+  /**
+   * Groups in the order in which the merge needs them, as long as there is room; each by itself
+   * within its share.
+   */
   private answer(poll: Poll): GroupFeed[] {
     const heads = this.groups.map((group, id) => this.head(poll, id, group)?.timestamp ?? 0);
     const order = [...this.groups.keys()].sort((a, b) => (heads[a] ?? 0) - (heads[b] ?? 0));
@@ -161,7 +165,8 @@ export class Feed {
     const parts = order.map((id) => {
       const part = this.part(poll, id);
       const bytes = part.entries.reduce((sum, entry) => sum + entry.bytes.length, 0);
-      // One large entry of each of many groups would be more than a message carries: the first goes, the others next time.
+      // One large entry of each of many groups would be more than a message carries: the first
+      // goes, the others next time.
       if (bytes > room && room < poll.request.bytesMax) return { group: id, entries: [], watermark: 0 };
       room -= bytes;
       return part;
@@ -182,7 +187,10 @@ export class Feed {
     return { group: id, entries, watermark: isAll ? group.watermark : (last?.timestamp ?? 0) };
   }
 
-  /** An equal share for every group, so that one with a long backlog cannot starve the one that the merge waits for. */
+  /**
+   * An equal share for every group, so that one with a long backlog cannot starve the one that the
+   * merge waits for.
+   */
   private share(poll: Poll): number {
     return Math.max(1, Math.floor(poll.request.bytesMax / this.groups.length));
   }

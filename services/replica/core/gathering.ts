@@ -24,9 +24,15 @@ const FORGOTTEN_MS = 200;
 const BYTES_MAX = 64 * 1024;
 /** A batch of so many commands is not held back: what it costs is little for each of them. */
 export const HELD_MAX = 64;
-/** Since the batch before (milliseconds): where its answers take longer, other work goes on meanwhile. */
+/**
+ * Since the batch before (milliseconds): where its answers take longer, other work goes on
+ * meanwhile.
+ */
 export const HOLD_MS_MAX = 25;
-/** Nothing is held back where the network takes longer: answers would wait for two round trips (milliseconds). */
+/**
+ * Nothing is held back where the network takes longer: answers would wait for two round trips
+ * (milliseconds).
+ */
 export const HOLD_ROUND_TRIP_MS_MAX = 5;
 /** How much of a new measurement counts. */
 const SMOOTHING = 1 / 4;

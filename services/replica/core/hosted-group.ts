@@ -36,7 +36,7 @@ interface Fill {
 export interface GroupLoad {
   /** Queued and uncommitted. */
   readonly uncommittedBytes: Fill;
-  /** Commands that somebody is to be told of. */
+  /** Commands that the owner is to be told of. */
   readonly acknowledgements: Fill;
   /** Commands that wait to be applied here; undefined when nothing is known of that. */
   readonly backlog: Fill | undefined;
@@ -86,7 +86,10 @@ export class HostedGroup<C extends QueuedCommand> {
     return this.queue.length > 0;
   }
 
-  /** Whether so many commands wait to be applied here that another one would have to wait for too long. */
+  /**
+   * Whether so many commands wait to be applied here that another one would have to wait for too
+   * long.
+   */
   get isBacklogFull(): boolean {
     return this.backlog.isFull(this.group.lastIndex + this.queue.length);
   }

@@ -69,7 +69,10 @@ export class Outbox {
     else if (peer.patient.push(message) === 1) peer.patientSinceMs = nowMs;
   }
 
-  /** An envelope leaves for `peer` at once, also when there is nothing to say: the transport is asked about it. */
+  /**
+   * An envelope leaves for `peer` at once, also when there is nothing to say: the transport is
+   * asked about it.
+   */
   probe(peer: ServerId): void {
     this.to(peer).isProbed = true;
   }
@@ -109,7 +112,10 @@ export class Outbox {
     return next === null ? null : next + PATIENCE_MS;
   }
 
-  /** Takes out what leaves now: the contents of each envelope, with its peer, and whether it is a probe. */
+  /**
+   * Takes out what leaves now: the contents of each envelope, with its peer, and whether it is a
+   * probe.
+   */
   *take(nowMs: number): Generator<[peer: ServerId, contents: Outgoing, isProbe: boolean]> {
     for (const [peer, outgoing] of this.byPeer) {
       if (!this.isLeaving(peer, nowMs)) continue;
@@ -127,7 +133,10 @@ export class Outbox {
   }
 }
 
-/** Messages in their order, cut where their entries would be more than `bytesMax`; one piece at least, one message in each. */
+/**
+ * Messages in their order, cut where their entries would be more than `bytesMax`; one piece at
+ * least, one message in each.
+ */
 function piecesOf(messages: readonly Message[], bytesMax: number): Message[][] {
   let piece: Message[] = [];
   const pieces = [piece];

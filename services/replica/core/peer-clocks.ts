@@ -1,8 +1,9 @@
 /**
  * Round-trip clock samples with every peer, from what the envelopes carry anyway.
  *
- * The four timestamps are NTP's (RFC 5905 section 8), but round trips are measured with the monotonic clocks: a clock that
- * was set while an envelope was under way or held shall be noticed with the next sample, not make it useless or wrong.
+ * The four timestamps are NTP's (RFC 5905 section 8), but round trips are measured with the
+ * monotonic clocks: a clock that was set while an envelope was under way or held shall be noticed
+ * with the next sample, not make it useless or wrong.
  */
 import type { ClockGuard } from '../../../shared/clock/guard.js';
 import type { ServerId, Timestamp } from '../../../shared/raft/entry.js';
@@ -32,7 +33,10 @@ interface Shortest {
 const HELD_US_MAX = 10_000_000;
 
 export class PeerClocks {
-  /** The envelope that came last. One that was overtaken only looks like a long round trip, and the shortest counts. */
+  /**
+   * The envelope that came last. One that was overtaken only looks like a long round trip, and the
+   * shortest counts.
+   */
   private readonly heard = new Map<ServerId, Heard>();
   private readonly shortest = new Map<ServerId, Shortest>();
 
@@ -42,7 +46,9 @@ export class PeerClocks {
     private readonly clock: ClockGuard,
   ) {}
 
-  /** Wraps what there is for a peer. `physical`: own clock (microseconds); `nowMs`: monotonic time. */
+  /**
+   * Wraps what there is for a peer. `physical`: own clock (microseconds); `nowMs`: monotonic time.
+   */
   wrap(to: ServerId, outgoing: Contents, physical: Timestamp, nowMs: number): Envelope {
     const nowUs = Math.round(nowMs * 1_000);
     const heard = this.heard.get(to);
@@ -71,7 +77,10 @@ export class PeerClocks {
     if (roundTripUs >= 0) this.measure(envelope.from, roundTripUs / 1_000, nowMs);
   }
 
-  /** Of the peers that have been heard lately the longest round trip, without what queues add; 0 when none is known (milliseconds). */
+  /**
+   * Of the peers that have been heard lately the longest round trip, without what queues add; 0
+   * when none is known (milliseconds).
+   */
   longestRoundTripMs(nowMs: number): number {
     let longest = 0;
     for (const { beganMs, roundTripMs, beforeMs } of this.shortest.values()) {

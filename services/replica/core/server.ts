@@ -1,10 +1,12 @@
 /**
- * All groups of one server behind one log store and one clock: pure and synchronous, like the groups themselves.
+ * All groups of one server behind one log store and one clock: pure and synchronous, like the
+ * groups themselves.
  *
- * The owner calls `advance` with the time, gives what has happened (`receive`, `offer`, `poll`, `written`, `readDone`,
- * `tick`), then calls `run` and does the effects that it returns. Everything that happened in between makes one turn:
- * messages for one peer leave in one envelope, and all that must become durable goes into one write. While a write is in
- * flight the next turn's messages, proposals and writes collect, so batches form by themselves.
+ * The owner calls `advance` with the time, gives what has happened (`receive`, `offer`, `poll`,
+ * `written`, `readDone`, `tick`), then calls `run` and does the effects that it returns. Everything
+ * that happened in between makes one turn: messages for one peer leave in one envelope, and all
+ * that must become durable goes into one write. While a write is in flight the next turn's
+ * messages, proposals and writes collect, so batches form by themselves.
  */
 
 import { ClockGuard } from '../../../shared/clock/guard.js';
@@ -35,18 +37,26 @@ import type { ReadEffect } from './read-effect.js';
 
 export interface ServerOptions extends Omit<GroupOptions, 'group' | 'server' | 'bootstrap' | 'clock' | 'promiseLimit'> {
   readonly server: ServerId;
-  /** The servers that the cluster starts with, in order; none on a server that is to join one (T11). */
+  /**
+   * The servers that the cluster starts with, in order; none on a server that is to join one (T11).
+   */
   readonly servers: readonly ServerId[];
   readonly groups: number;
   /** Largest distance of the own clock from the reference time while leading (microseconds). */
   readonly clockOffsetUsMax: number;
   /** How far ahead of the clock the promise limit is raised (microseconds, T2). */
   readonly promiseWindowUs: number;
-  /** Most bytes of entries in one envelope (one message at least): what the transport carries, with room to spare. */
+  /**
+   * Most bytes of entries in one envelope (one message at least): what the transport carries, with
+   * room to spare.
+   */
   readonly envelopeBytesMax: number;
   /** Most commands that are stamped in one go. */
   readonly proposalsMax: number;
-  /** By group, the last entry that this server has applied; null when nothing is known of it (default). */
+  /**
+   * By group, the last entry that this server has applied; null when nothing is known of it
+   * (default).
+   */
   readonly applied?: () => readonly Index[] | null;
 }
 
@@ -125,7 +135,10 @@ export class ReplicaCore<C extends QueuedCommand> {
     this.outbox = new Outbox(options.envelopeBytesMax);
   }
 
-  /** To be called first in a turn: physical time (microseconds since the epoch) and monotonic time (milliseconds). */
+  /**
+   * To be called first in a turn: physical time (microseconds since the epoch) and monotonic time
+   * (milliseconds).
+   */
   advance(physical: Timestamp, nowMs: number): void {
     this.physical = physical;
     this.nowMs = nowMs;
@@ -141,7 +154,10 @@ export class ReplicaCore<C extends QueuedCommand> {
     for (const hosted of this.hosted) hosted.backlog.advance(applied?.[hosted.id] ?? null, this.nowMs);
   }
 
-  /** A message of the transport carries so many bytes of entries from now on. A larger entry is sent all the same, and lost. */
+  /**
+   * A message of the transport carries so many bytes of entries from now on. A larger entry is sent
+   * all the same, and lost.
+   */
   carry(bytes: number): void {
     this.outbox.bytesMax = Math.min(this.options.envelopeBytesMax, bytes);
     for (const group of this.groups) group.carry(bytes);
@@ -153,8 +169,8 @@ export class ReplicaCore<C extends QueuedCommand> {
   }
 
   /**
-   * The write in flight has made no progress for an election timeout. Whatever is in it: behind it nothing is stamped, in any group, while
-   * heartbeats would go on (hashicorp/raft 503).
+   * The write in flight has made no progress for an election timeout. Whatever is in it: behind it
+   * nothing is stamped, in any group, while heartbeats would go on (hashicorp/raft 503).
    */
   get isDiskHung(): boolean {
     return this.inFlight !== null && this.nowMs - this.inFlight.sinceMs >= this.options.electionTimeoutMs;
@@ -175,7 +191,8 @@ export class ReplicaCore<C extends QueuedCommand> {
     }
     if (envelope.barrierAsks.length > 0 || envelope.closeUpTo > 0) this.hurry(envelope.from);
     for (const answer of envelope.barrierAnswers) this.barriers.answer(envelope.from, answer);
-    // An ask beyond the bound can wait until it is asked again; remembered, it would hide every smaller one.
+    // An ask beyond the bound can wait until it is asked again; remembered, it would hide every
+    // smaller one.
     if (envelope.closeUpTo <= this.clock.bound()) {
       this.closeUpToElsewhere = Math.max(this.closeUpToElsewhere, envelope.closeUpTo);
     }
@@ -183,8 +200,8 @@ export class ReplicaCore<C extends QueuedCommand> {
   }
 
   /**
-   * Queues a command for the group's log. Returns why not, or null; the effects then tell what becomes of it. `after`: a
-   * timestamp that the entry must come after (T7), 0 for none.
+   * Queues a command for the group's log. Returns why not, or null; the effects then tell what
+   * becomes of it. `after`: a timestamp that the entry must come after (T7), 0 for none.
    */
   offer(group: GroupId, command: C, after: Timestamp): CommandRefusal | null {
     const hosted = this.hosted[group];
@@ -192,8 +209,8 @@ export class ReplicaCore<C extends QueuedCommand> {
   }
 
   /**
-   * Why no command of this group is queued now, or null: before one is read. One whose client waits until it is applied is not taken while many
-   * others wait for that.
+   * Why no command of this group is queued now, or null: before one is read. One whose client waits
+   * until it is applied is not taken while many others wait for that.
    */
   refusal(group: GroupId, acknowledgement: Acknowledgement): CommandRefusal | null {
     const hosted = this.hosted[group];
@@ -207,7 +224,10 @@ export class ReplicaCore<C extends QueuedCommand> {
     return this.barriers.fill;
   }
 
-  /** Commands wait until those before are applied, or answered earlier: a turn is wanted when that is so. */
+  /**
+   * Commands wait until those before are applied, or answered earlier: a turn is wanted when that
+   * is so.
+   */
   get isHolding(): boolean {
     return this.hosted.some(({ isHolding }) => isHolding);
   }
@@ -227,8 +247,8 @@ export class ReplicaCore<C extends QueuedCommand> {
   }
 
   /**
-   * Begins a read barrier (T6): a `barrier` effect with the same number says when this server may read, and from where on.
-   * False when too many are under way.
+   * Begins a read barrier (T6): a `barrier` effect with the same number says when this server may
+   * read, and from where on. False when too many are under way.
    */
   barrier(request: number): boolean {
     return this.barriers.begin(request, this.largestCommandTimestamp());
@@ -254,18 +274,24 @@ export class ReplicaCore<C extends QueuedCommand> {
     this.effects.push({ type: 'write', batch: this.inFlight.batch });
   }
 
-  /** What a `read` effect found; no entries when the store failed, the need comes back by itself. */
+  /**
+   * What a `read` effect found; no entries when the store failed, the need comes back by itself.
+   */
   readDone(effect: ReadEffect, entries: readonly LogEntry[]): void {
     if (effect.follower === null) this.feed.onRead(effect, entries);
     else this.groups[effect.group]?.entriesRead(effect.follower, entries, this.nowMs);
   }
 
-  /** Hands every leadership of this server to somebody else, as far as that can be (graceful stop). */
+  /**
+   * Hands every leadership of this server to another server, as far as that can be (graceful stop).
+   */
   handOver(): void {
     for (const group of this.groups) group.transfer(null, this.nowMs);
   }
 
-  /** Whether commands of a leadership that ended still wait to hear whether they are committed (T9). */
+  /**
+   * Whether commands of a leadership that ended still wait to hear whether they are committed (T9).
+   */
   get hasUnresolved(): boolean {
     return this.hosted.some(({ hasUnresolved }) => hasUnresolved);
   }
@@ -284,7 +310,10 @@ export class ReplicaCore<C extends QueuedCommand> {
     for (const [id, position] of positions.entries()) this.groups[id]?.compact(position, this.nowMs);
   }
 
-  /** Answers `snapshot-needed` (T10): where the state machine is now, one position a group; null when it could not be done. */
+  /**
+   * Answers `snapshot-needed` (T10): where the state machine is now, one position a group; null
+   * when it could not be done.
+   */
   installed(positions: readonly LogPosition[] | null): void {
     this.isInstalling = false;
     for (const hosted of this.hosted) hosted.installed(positions?.[hosted.id]);
@@ -307,7 +336,10 @@ export class ReplicaCore<C extends QueuedCommand> {
     return next === Number.POSITIVE_INFINITY ? null : next;
   }
 
-  /** T7: every entry at or below this has its final place in the merged log as soon as it is committed. */
+  /**
+   * T7: every entry at or below this has its final place in the merged log as soon as it is
+   * committed.
+   */
   lowestWatermark(): Timestamp {
     let lowest = Number.POSITIVE_INFINITY;
     for (const group of this.groups) lowest = Math.min(lowest, group.watermark);
@@ -316,7 +348,8 @@ export class ReplicaCore<C extends QueuedCommand> {
 
   /** Ends the turn: everything that is to be done now, in order. */
   run(): Effect<C>[] {
-    // A write that turns out to be empty releases messages, which may move things on; so until nothing moves.
+    // A write that turns out to be empty releases messages, which may move things on; so until
+    // nothing moves.
     do {
       if (this.inFlight === null) this.stampQueued();
       this.closeOnDemand();
@@ -339,7 +372,10 @@ export class ReplicaCore<C extends QueuedCommand> {
     for (const hosted of this.hosted) hosted.stampQueued(roundTripMs, applied?.[hosted.id] ?? null, this.nowMs);
   }
 
-  /** A leader whose process is gone falls silent; the transport knows at once that no messages are taken any more. */
+  /**
+   * A leader whose process is gone falls silent; the transport knows at once that no messages are
+   * taken any more.
+   */
   private probeSilentLeaders(): void {
     for (const group of this.groups) {
       const leader = group.silentLeader(this.nowMs);
@@ -349,7 +385,10 @@ export class ReplicaCore<C extends QueuedCommand> {
     }
   }
 
-  /** T5: every group that this server leads closes up to what the other groups have, or what a merger waits for. */
+  /**
+   * T5: every group that this server leads closes up to what the other groups have, or what a
+   * merger waits for.
+   */
   private closeOnDemand(): void {
     const bound = this.clock.bound();
     const asked = [this.feed.waitingFor, this.barriers.waitingFor, this.closeUpToElsewhere];
@@ -357,7 +396,8 @@ export class ReplicaCore<C extends QueuedCommand> {
     const waitingFor = Math.max(...asked.filter((timestamp) => timestamp <= bound), 0);
     for (const { group, hasQueued } of this.hosted) {
       if (group.role !== 'leader') continue;
-      // What is queued is stamped when the write in flight is done, and that does as well as a close.
+      // What is queued is stamped when the write in flight is done, and that does as well as a
+      // close.
       if (this.inFlight !== null && hasQueued) continue;
       let wanted = waitingFor;
       for (const other of this.groups) {
@@ -389,7 +429,10 @@ export class ReplicaCore<C extends QueuedCommand> {
     this.effects.push({ type: 'snapshot-needed', atLeast });
   }
 
-  /** Gives the next write to the store. True when nothing had to be written but something could be released. */
+  /**
+   * Gives the next write to the store. True when nothing had to be written but something could be
+   * released.
+   */
   private startWrite(): boolean {
     const pending: GroupPending[] = [];
     const groups: GroupWrite[] = [];

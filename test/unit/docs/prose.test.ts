@@ -18,9 +18,6 @@ const BETTER = new Map([
 ]);
 const BANNED = new RegExp(`\\b(${[...BETTER.keys()].join('|')})\\b`, 'gi');
 
-/** Programs whose comments are not held to these rules yet. */
-const NOT_YET = ['services/replica/core/', 'services/replica/service.ts'];
-
 /** Pages that still have longer sentences. */
 const LONG_SENTENCES = ['ARCHITECTURE.md', 'CHANGELOG.md'];
 
@@ -28,7 +25,6 @@ const pages = filesIn('', '.md').map((path) => ({ path, lines: markdownLines(rea
 const programs = ['services', 'shared', 'test', 'deploy']
   .flatMap((folder) => filesIn(folder, '.ts'))
   .filter((path) => !path.endsWith('prose.test.ts') && !path.includes('/generated/'))
-  .filter((path) => !NOT_YET.some((prefix) => path.startsWith(prefix)))
   .map((path) => ({ path, lines: commentLines(read(path)) }));
 
 function findings(look: (line: ProseLine) => readonly string[]): string[] {
