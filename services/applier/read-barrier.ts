@@ -2,8 +2,10 @@
  * Linearizable reads at this server (T6): a barrier at the own replica, then waiting until the
  * state has reached it.
  *
- * One barrier serves all reads that were waiting when it began; reads that come while one is under
- * way share the next. So the number of barriers does not grow with the number of reads.
+ * One barrier serves all reads that were waiting when it began. Reads that come while one is under
+ * way share the next. It begins when no other is under way. Between far sites that takes long:
+ * there it begins some milliseconds after the one before. So the number of barriers does not grow
+ * with the number of reads.
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { Index } from '../../shared/raft/entry.js';
@@ -17,6 +19,10 @@ import type { AppliedPositions } from './applied.js';
 export const READ_MS_MAX = 5_000;
 
 const NOTHING = new Uint8Array(0);
+/** Between the beginnings of two barriers that are under way at once (milliseconds). */
+export const OVERLAP_MS = 5;
+/** So many may be under way at once. */
+export const UNDER_WAY_MAX = 16;
 
 /** A barrier that was passed; times in microseconds since the Unix epoch. */
 export interface Passed {
@@ -29,14 +35,32 @@ export interface Passed {
   readonly reachedUs: number;
 }
 
+/** A barrier of a replica: the positions that the state must have, one a group. */
+export type AskBarrier = (timeoutMs: number) => Promise<readonly Index[]>;
+
+/** Barriers of the replica that answers on `subject`. */
+export function barriersOf(connection: NatsConnection, subject: string, groups: number): AskBarrier {
+  return async (timeoutMs) => {
+    const reply = await ask(connection, subject, NOTHING, { timeout: timeoutMs });
+    return decodeBarrierReply(reply.data, groups);
+  };
+}
+
+interface Next {
+  readonly passed: Promise<Passed>;
+  readonly begin: () => void;
+}
+
 export class ReadBarrier {
-  private current: Promise<Passed> | null = null;
-  private next: Promise<Passed> | null = null;
+  private underWay = 0;
+  /** The newest one began OVERLAP_MS ago. */
+  private mayOverlap = false;
+  /** What reads wait for that came after the newest one began. */
+  private next: Next | null = null;
+  private timer: NodeJS.Timeout | undefined;
 
   constructor(
-    private readonly connection: NatsConnection,
-    private readonly subject: string,
-    private readonly groups: number,
+    private readonly ask: AskBarrier,
     private readonly applied: AppliedPositions,
   ) {}
 
@@ -45,36 +69,48 @@ export class ReadBarrier {
    * it must have for that. Rejects with CraftError UNAVAILABLE.
    */
   pass(): Promise<Passed> {
-    if (this.current === null) return this.begin();
     // Whatever is under way began before this read, and says nothing about writes since.
-    this.next ??= this.current.then(
-      () => this.begin(),
-      () => this.begin(),
-    );
-    return this.next;
+    const next = this.next ?? this.toBegin();
+    this.next = next;
+    this.beginNext();
+    return next.passed;
   }
 
-  private begin(): Promise<Passed> {
+  private toBegin(): Next {
+    let begin: () => void = () => undefined;
+    const passed = new Promise<Passed>((resolve) => {
+      begin = () => resolve(this.run());
+    });
+    return { passed, begin };
+  }
+
+  private beginNext(): void {
+    const { next, underWay, mayOverlap } = this;
+    if (next === null || (underWay > 0 && !(mayOverlap && underWay < UNDER_WAY_MAX))) return;
     this.next = null;
-    const barrier = this.run();
-    this.current = barrier;
-    const done = () => {
-      if (this.current === barrier) this.current = null;
-    };
-    barrier.then(done, done);
-    return barrier;
+    next.begin();
   }
 
   private async run(): Promise<Passed> {
+    this.underWay += 1;
+    this.mayOverlap = false;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      this.mayOverlap = true;
+      this.beginNext();
+    }, OVERLAP_MS);
+    this.timer.unref();
     const askedUs = spanTimeUs();
     try {
-      const reply = await ask(this.connection, this.subject, NOTHING, { timeout: READ_MS_MAX });
-      const positions = decodeBarrierReply(reply.data, this.groups);
+      const positions = await this.ask(READ_MS_MAX);
       const heardUs = spanTimeUs();
       await this.applied.reach(positions, AbortSignal.timeout(READ_MS_MAX));
       return { positions, askedUs, heardUs, reachedUs: spanTimeUs() };
     } catch (cause) {
       throw new CraftError('UNAVAILABLE', 'no quorum of servers answers, or this server is too far behind', { cause });
+    } finally {
+      this.underWay -= 1;
+      this.beginNext();
     }
   }
 }

@@ -44,7 +44,7 @@ import { watchVoters } from './members.js';
 import { ApplierMetrics } from './metrics.js';
 import { NatsTail } from './nats-tail.js';
 import { Queries } from './queries.js';
-import { ReadBarrier } from './read-barrier.js';
+import { barriersOf, ReadBarrier } from './read-barrier.js';
 import { SnapshotRequests } from './snapshot-requests.js';
 import { Snapshots } from './snapshots.js';
 import { MergedLogReader } from './stream.js';
@@ -224,7 +224,7 @@ export class ApplierService implements Service {
       replies,
       server,
       engine,
-      barrier: new ReadBarrier(connection, subjects.barrier(server), config.groups, this.positions),
+      barrier: new ReadBarrier(barriersOf(connection, subjects.barrier(server), config.groups), this.positions),
       metrics,
       describe: () => {
         const inForce = loaded.versions.find(({ version }) => version === core.version);

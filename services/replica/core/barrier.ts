@@ -28,7 +28,8 @@ interface Barrier {
 }
 
 /**
- * Barriers under way at once; an applier has one, and a few may be left by appliers that are gone.
+ * Barriers under way at once: an applier has 16 at most, and some may be left by appliers that are
+ * gone.
  */
 const BARRIERS_MAX = 64;
 
