@@ -8,7 +8,7 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import { INBOX_PREFIX } from '../../shared/wire/inbox.js';
+import { INBOX_PREFIX } from '../../shared/wire/inbox-prefix.js';
 import { SERVER_NAME } from '../../shared/wire/subjects.js';
 
 /**

@@ -2,7 +2,8 @@
  * `craft commands`: what the state machine offers, with the inputs in a short notation like that of
  * TypeScript. Pure.
  */
-import { type MachineDescription, UnknownCommandError } from '../../shared/client/index.js';
+import { UnknownCommandError } from '../../shared/client/errors.js';
+import type { MachineDescription } from '../../shared/client/index.js';
 import { table } from './table.js';
 
 type Schema = Readonly<Record<string, unknown>>;

@@ -5,7 +5,7 @@
 import type { ServerHealth, ServerStatus } from '../../shared/client/index.js';
 import { readable } from '../../shared/wire/protocol.js';
 import { serves, standing, troublesOf } from './conditions.js';
-import { machineProblems } from './machine.js';
+import { machineProblems } from './machine-problems.js';
 
 /** What a server says, and how far its stream of the merged log reaches. */
 export type StatusLine = ServerStatus & {

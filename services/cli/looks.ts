@@ -3,8 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ServerHealth } from '../../shared/client/index.js';
 import { suspects } from './conditions.js';
 import type { StatusLine } from './health.js';
-import type { Session } from './kit.js';
 import { mergedIndexOf } from './log.js';
+import type { Session } from './session.js';
 
 /** Before a server that may stand still is asked again (milliseconds). */
 const AGAIN_MS = 1_000;

@@ -5,7 +5,7 @@
  * `craft status` say how healthy the cluster is.
  */
 import { CommanderError } from 'commander';
-import { CraftError, OutcomeUnknownError } from '../../shared/client/index.js';
+import { CraftError, OutcomeUnknownError } from '../../shared/client/errors.js';
 import { ContextError } from './contexts.js';
 import { InitError } from './init.js';
 import { NatsConfigError } from './nats-files.js';

@@ -7,7 +7,7 @@
 import { z } from 'zod';
 import { DEFAULT_PAYLOAD_BYTES_MAX } from '../engine/registry.js';
 import type { NatsAccess } from '../wire/access.js';
-import { INBOX_PREFIX, INBOX_PREFIX_DEFAULT } from '../wire/inbox.js';
+import { INBOX_PREFIX, INBOX_PREFIX_DEFAULT } from '../wire/inbox-prefix.js';
 import { SERVER_NAME } from '../wire/subjects.js';
 
 const name = z.string().regex(SERVER_NAME, 'letters, digits, _ and -, at most 32');

@@ -1,12 +1,6 @@
 /** Inboxes: the subjects on which a client of NATS hears the answers to its requests. */
 import { createInbox, type NatsConnection } from 'nats';
 
-/** What NATS clients put in front of an inbox, unless told otherwise. */
-export const INBOX_PREFIX_DEFAULT = '_INBOX';
-
-/** Tokens without wildcards. Subjects that begin with `$` are those of NATS itself. */
-export const INBOX_PREFIX = /^[A-Za-z0-9_-]{1,64}(?:\.[A-Za-z0-9_-]{1,64}){0,7}$/;
-
 /** Of the reply subjects with which NATS replaces those of requests that an account imports. */
 const IMPORTED_REPLY = '_R_.';
 

@@ -3,7 +3,7 @@
  * the requester's permissions. An answer to a subject of the cluster, of NATS itself, or to an
  * inbox of a service would be a message that a service sends in the requester's name.
  */
-import { INBOX_PREFIX_DEFAULT } from './inbox.js';
+import { INBOX_PREFIX_DEFAULT } from './inbox-prefix.js';
 import type { Subjects } from './subjects.js';
 
 export class ReplyGuard {

@@ -2,8 +2,10 @@
  * A whole cluster for one test file: NATS, Postgres and the built services as processes, in a
  * folder that goes with it.
  */
+import { join } from 'node:path';
 import { LocalCluster, type LocalClusterOptions } from '../../deploy/local/cluster.js';
 import { temporaryFolder } from './folder.js';
+import { preparePostgres, removePostgres } from './postgres-template.js';
 
 export interface TestCluster {
   readonly cluster: LocalCluster;
@@ -16,11 +18,15 @@ export interface TestCluster {
 export async function startTestCluster(options: Omit<LocalClusterOptions, 'dataDir'> = {}): Promise<TestCluster> {
   const folder = await temporaryFolder('cluster');
   const cluster = new LocalCluster({ ...options, dataDir: folder.path });
+  const hasPostgres = options.databaseUrl === undefined;
+  const postgresDir = join(folder.path, 'postgres');
   const stop = async (): Promise<void> => {
     await cluster.stop();
+    if (hasPostgres) await removePostgres(postgresDir);
     await folder.remove();
   };
   try {
+    if (hasPostgres) await preparePostgres(postgresDir);
     await cluster.start();
     await cluster.waitReady();
   } catch (error) {

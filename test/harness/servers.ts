@@ -10,6 +10,7 @@ import {
   startPostgres,
 } from '../../deploy/local/postgres.js';
 import { temporaryFolder } from './folder.js';
+import { preparePostgres, removePostgres } from './postgres-template.js';
 
 export { freePort, freePorts } from '../../deploy/local/ports.js';
 
@@ -43,16 +44,15 @@ export async function startTestNats(
 }
 
 /**
- * A Postgres server, which does not wait for the disk; takes about three seconds, so share one in a
+ * A Postgres server, which does not wait for the disk; takes about a second, so share one in a
  * file.
  */
 export async function startTestPostgres(
   databases: readonly string[] = [],
   options: Pick<LocalPostgresOptions, 'isVolatile'> = { isVolatile: true },
 ): Promise<TestPostgres> {
-  const { port, server } = await startTestServer('postgres', (dataDir, port) =>
-    startPostgres({ ...options, dataDir, port }),
-  );
+  const start = (dataDir: string, port: number) => startPostgres({ ...options, dataDir, port });
+  const { port, server } = await startTestServer('postgres', start, preparePostgres, removePostgres);
   const create = (names: readonly string[]): Promise<void> =>
     createDatabases(localDatabaseUrl(port, 'postgres'), names);
   await create(databases);
@@ -63,11 +63,14 @@ export async function startTestPostgres(
 async function startTestServer(
   name: string,
   start: (dataDir: string, port: number) => Promise<ManagedProcess>,
+  prepare: (dataDir: string) => Promise<void> = async () => undefined,
+  cleanUp: (dataDir: string) => Promise<void> = async () => undefined,
 ): Promise<{ port: number; server: Pick<TestNats, 'pid' | 'kill' | 'restart' | 'stop'> }> {
   const folder = await temporaryFolder(name);
   const port = await freePort();
   let running: ManagedProcess;
   try {
+    await prepare(folder.path);
     running = await start(folder.path, port);
   } catch (error) {
     await folder.remove();
@@ -88,6 +91,7 @@ async function startTestServer(
       },
       async stop() {
         await running.stop();
+        await cleanUp(folder.path);
         await folder.remove();
       },
     },

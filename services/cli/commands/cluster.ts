@@ -1,16 +1,12 @@
 /** `craft status`, `log`, `verify`, `rebuild`: the cluster as a whole. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { CraftError, type ServerHealth } from '../../../shared/client/index.js';
+import { CraftError } from '../../../shared/client/errors.js';
+import type { ServerHealth } from '../../../shared/client/index.js';
 import { assess, type Health, LEVELS, type StatusLine, unreachable } from '../health.js';
 import { examples, integer, print, waitOption, withSession } from '../kit.js';
-import { printLog } from '../log.js';
-import { look, lookTwice } from '../looks.js';
-import { Outcomes } from '../outcomes.js';
 import { withProgress } from '../progress.js';
-import { rebuild } from '../rebuild.js';
 import { statusJson, statusTable } from '../status.js';
-import { verify } from '../verify.js';
 
 /** Between two looks of `craft status --watch` (milliseconds). */
 const WATCH_MS = 2_000;
@@ -40,6 +36,7 @@ export function addCluster(program: Command): void {
         process.exitCode = LEVELS[health.level];
       };
       try {
+        const { look, lookTwice } = await import('../looks.js');
         await withSession(program, async (session) => {
           let before: readonly ServerHealth[] | undefined;
           for (;;) {
@@ -66,6 +63,7 @@ export function addCluster(program: Command): void {
       withSession(program, async ({ connection, client, subjects }) => {
         const server = options.server ?? (await client.status())[0]?.server;
         if (server === undefined) throw new CraftError('UNAVAILABLE', 'no server answers');
+        const [{ printLog }, { Outcomes }] = await Promise.all([import('../log.js'), import('../outcomes.js')]);
         const log = { stream: subjects.logStream(server), subject: subjects.logSubject(server) };
         const note = (why: string): void => void process.stderr.write(`${why}\n`);
         const outcomes = new Outcomes(connection, subjects.admin('outcomes', server), note);
@@ -78,7 +76,10 @@ export function addCluster(program: Command): void {
     .description('have all servers compare their rows; prints a server a line, as JSON')
     .addOption(waitOption('for all of it', VERIFY_MS))
     .action((options: { wait: number }) =>
-      withSession(program, (session) => withProgress('comparing all rows', () => verify(session, options.wait, print))),
+      withSession(program, async (session) => {
+        const { verify } = await import('../verify.js');
+        await withProgress('comparing all rows', () => verify(session, options.wait, print));
+      }),
     );
   program
     .command('rebuild')
@@ -86,8 +87,9 @@ export function addCluster(program: Command): void {
     .argument('<server>')
     .addOption(waitOption('for all of it', REBUILD_MS))
     .action((server: string, options: { wait: number }) =>
-      withSession(program, (session) =>
-        withProgress(`rebuilding ${server}`, () => rebuild(session, server, options.wait, print)),
-      ),
+      withSession(program, async (session) => {
+        const { rebuild } = await import('../rebuild.js');
+        await withProgress(`rebuilding ${server}`, () => rebuild(session, server, options.wait, print));
+      }),
     );
 }

@@ -3,7 +3,8 @@
  */
 import { Argument, type Command } from 'commander';
 import { type Candidate, type Completion, complete } from '../completion.js';
-import { type GlobalOptions, print, withSession } from '../kit.js';
+import { print, withSession } from '../kit.js';
+import type { GlobalOptions } from '../session.js';
 
 /** A person waits for it (milliseconds). */
 const NAMES_MS_MAX = 1_000;

@@ -5,8 +5,9 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { examples, type GlobalOptions } from '../kit.js';
+import { examples } from '../kit.js';
 import { onScriptEnd } from '../npm-script.js';
+import type { GlobalOptions } from '../session.js';
 
 const SETTINGS = `
 Starts three servers, NATS, Postgres and, when it can be had, Jaeger. Postgres

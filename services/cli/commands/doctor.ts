@@ -2,12 +2,12 @@
  * `craft doctor`: what is wrong with the configuration, NATS, Postgres, the disk and the servers.
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { collect } from '../doctor/collect/collect.js';
 import { CODES, examine } from '../doctor/examine.js';
 import { exitCodeOf, lookedAt, reportJson, reportText } from '../doctor/report.js';
 import { statusOf } from '../doctor/servers.js';
-import { examples, type GlobalOptions, print } from '../kit.js';
+import { examples, print } from '../kit.js';
 import { withProgress } from '../progress.js';
+import type { GlobalOptions } from '../session.js';
 
 /** All is printed by then (milliseconds). */
 const END_MS = 250;
@@ -51,6 +51,7 @@ still shown, as accepted.
 ${examples('craft doctor', 'craft doctor --database postgres://craft_s1@db/craft_s1 --data-dir /data', 'craft doctor --accept nats-plain,database-plain')}`,
     )
     .action(async ({ json, database, dataDir, accept }: DoctorOptions) => {
+      const { collect } = await import('../doctor/collect/collect.js');
       const looks = { options: program.opts<GlobalOptions>(), environment: process.env, database, dataDir };
       const facts = await withProgress('looking around', () => collect(looks));
       const findings = examine(facts, accept);

@@ -1,7 +1,6 @@
 /** `craft machine`. */
 import type { Command } from 'commander';
 import { examples, integer, jsonOption, listing, print, waitOption, withSession } from '../kit.js';
-import { machineStatus, switchMachine } from '../machine.js';
 import { withProgress } from '../progress.js';
 import { machineTable } from '../table.js';
 
@@ -17,15 +16,21 @@ export function addMachine(program: Command): void {
     .command('status')
     .description('for each server the version in force and those that are loaded, with fingerprints of their code')
     .addOption(jsonOption())
-    .action(listing(program, machineTable, machineStatus));
+    .action(
+      listing(program, machineTable, async (session, show) =>
+        (await import('../machine.js')).machineStatus(session, show),
+      ),
+    );
   machine
     .command('switch')
     .description('have all servers go on with another version, from one place in the log')
     .argument('<version>', 'loaded by every member', integer(1))
     .addOption(waitOption('for all of it', SWITCH_MS))
     .action((version: number, options: { wait: number }) =>
-      withSession(program, (session) =>
-        withProgress(`switching to version ${version}`, () => switchMachine(session, version, options.wait, print)),
-      ),
+      withSession(program, async (session) => {
+        const { switchMachine } = await import('../machine.js');
+        const switching = () => switchMachine(session, version, options.wait, print);
+        await withProgress(`switching to version ${version}`, switching);
+      }),
     );
 }

@@ -1,9 +1,10 @@
 /** `craft members`. */
 import type { Command } from 'commander';
-import { CraftError } from '../../../shared/client/index.js';
-import { examples, type GlobalOptions, jsonOption, print, printAll, waitOption, withSession } from '../kit.js';
-import { MembersAdmin } from '../members.js';
+import { CraftError } from '../../../shared/client/errors.js';
+import { examples, jsonOption, print, printAll, waitOption, withSession } from '../kit.js';
+import type { MembersAdmin } from '../members.js';
 import { withProgress } from '../progress.js';
+import type { GlobalOptions } from '../session.js';
 import { membersTable } from '../table.js';
 
 /** Changes of members take as long as a new server needs to catch up (milliseconds). */
@@ -19,6 +20,7 @@ export function addMembers(program: Command): void {
     withSession(program, async ({ connection, client, subjects }) => {
       const groups = (await client.status())[0]?.groups.length;
       if (groups === undefined) throw new CraftError('UNAVAILABLE', 'no server answers');
+      const { MembersAdmin } = await import('../members.js');
       await work(new MembersAdmin({ connection, subjects, groups, timeoutMs, print }));
     });
   members

@@ -1,7 +1,7 @@
 /** `craft nats-config`. */
 import { isIP } from 'node:net';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { examples, type GlobalOptions, integer, print } from '../kit.js';
+import { examples, integer, print } from '../kit.js';
 import {
   FIXED_USERS,
   GATEWAY_PORT,
@@ -12,6 +12,7 @@ import {
   ROUTES_USER,
 } from '../nats-config.js';
 import { NatsConfigError, writeNatsFiles } from '../nats-files.js';
+import type { GlobalOptions } from '../session.js';
 
 /**
  * Of a cluster, a server, a node and a user: it is a part of subjects, of variables and of file

@@ -1,9 +1,9 @@
 /** `craft recover`. */
 import { type Command, Option } from 'commander';
 import { LOG_STORE_SYNCS, LOG_STORES, type LogStoreKind, type LogStoreSync } from '../../../shared/config/config.js';
-import { INBOX_PREFIX_DEFAULT } from '../../../shared/wire/inbox.js';
-import { accessOf, type GlobalOptions, integer, print } from '../kit.js';
-import { recover } from '../recover.js';
+import { INBOX_PREFIX_DEFAULT } from '../../../shared/wire/inbox-prefix.js';
+import { integer, print } from '../kit.js';
+import type { GlobalOptions } from '../session.js';
 
 /**
  * Says where the log store is in the words of the replica's configuration, and takes that for a
@@ -36,6 +36,7 @@ export function addRecover(program: Command): void {
     .option('--groups <n>', 'number of groups', integer(1), 3)
     .option('--confirm <cluster>', 'the name of the cluster: really do it')
     .action(async (options: RecoverArguments) => {
+      const [{ recover }, { accessOf }] = await Promise.all([import('../recover.js'), import('../session.js')]);
       const { cluster, nats, inboxPrefix = INBOX_PREFIX_DEFAULT } = program.opts<GlobalOptions>();
       const { server, groups, dataDir, logStore, logStoreSync, confirm } = options;
       const list = (text: string) =>

@@ -1,8 +1,8 @@
 /** `craft snapshot`. */
 import type { Command } from 'commander';
-import { examples, type GlobalOptions, jsonOption, listing, print, waitOption, withSession } from '../kit.js';
+import { examples, jsonOption, listing, print, waitOption, withSession } from '../kit.js';
 import { withProgress } from '../progress.js';
-import { listSnapshots, restoreSnapshot, saveSnapshot, takeSnapshot } from '../snapshots.js';
+import type { GlobalOptions } from '../session.js';
 import { snapshotsTable } from '../table.js';
 
 /** A large state takes a while to be read and written everywhere (milliseconds). */
@@ -17,23 +17,31 @@ export function addSnapshots(program: Command): void {
     .command('list')
     .description('what there is, oldest first')
     .addOption(jsonOption())
-    .action(listing(program, snapshotsTable, listSnapshots));
+    .action(
+      listing(program, snapshotsTable, async (session, show) =>
+        (await import('../snapshots.js')).listSnapshots(session, show),
+      ),
+    );
   snapshot
     .command('take')
     .description('take one now; prints what it is')
     .action(() =>
-      withSession(program, async (session) =>
-        withProgress('taking a snapshot', () => takeSnapshot(session, program.opts<GlobalOptions>().timeout, print)),
-      ),
+      withSession(program, async (session) => {
+        const { takeSnapshot } = await import('../snapshots.js');
+        const taking = () => takeSnapshot(session, program.opts<GlobalOptions>().timeout, print);
+        await withProgress('taking a snapshot', taking);
+      }),
     );
   snapshot
     .command('save')
     .description('take one and write it to a file, for `restore`')
     .argument('<file>')
     .action((file: string) =>
-      withSession(program, async (session) =>
-        withProgress(`saving ${file}`, () => saveSnapshot(session, file, program.opts<GlobalOptions>().timeout, print)),
-      ),
+      withSession(program, async (session) => {
+        const { saveSnapshot } = await import('../snapshots.js');
+        const saving = () => saveSnapshot(session, file, program.opts<GlobalOptions>().timeout, print);
+        await withProgress(`saving ${file}`, saving);
+      }),
     );
   snapshot
     .command('restore')
@@ -42,8 +50,10 @@ export function addSnapshots(program: Command): void {
     .option('--replace', 'although there is a state, which is lost', false)
     .addOption(waitOption('for all of it', RESTORE_MS))
     .action((file: string, { replace, wait }: { replace: boolean; wait: number }) =>
-      withSession(program, (session) =>
-        withProgress(`restoring ${file}`, () => restoreSnapshot(session, file, { replace, timeoutMs: wait }, print)),
-      ),
+      withSession(program, async (session) => {
+        const { restoreSnapshot } = await import('../snapshots.js');
+        const restoring = () => restoreSnapshot(session, file, { replace, timeoutMs: wait }, print);
+        await withProgress(`restoring ${file}`, restoring);
+      }),
     );
 }

@@ -21,7 +21,7 @@ export const APPLYING: readonly Plan[] = [
   },
   {
     name: 'take-what-lies-beyond-a-hole',
-    foundBy: 32,
+    foundBy: 4,
     within: 100,
     what: 'a message that begins beyond a hole in the stream is applied (T8)',
     install: () =>

@@ -22,7 +22,7 @@ export const REPLICATION: readonly Plan[] = [
   },
   {
     name: 'tell-undurable-append',
-    foundBy: 8,
+    foundBy: 16,
     within: 300,
     shape: { servers: 3, spares: 0 },
     what: 'a leader tells its followers that its log is durable before it is (Raft section 5.3)',
@@ -80,7 +80,7 @@ export const REPLICATION: readonly Plan[] = [
   },
   {
     name: 'commit-old-term',
-    foundBy: 4,
+    foundBy: 10,
     within: 300,
     shape: { servers: 3, skewed: true },
     what: 'a leader commits entries of older terms by counting (Raft section 5.4.2)',

@@ -63,7 +63,7 @@ export const SNAPSHOTS: readonly Plan[] = [
   },
   {
     name: 'snapshots-count-at-once',
-    foundBy: 31,
+    foundBy: 57,
     within: 100,
     what: 'a snapshot counts before a majority of servers has said that it has the same rows (T10)',
     install: () =>

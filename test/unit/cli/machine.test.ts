@@ -1,6 +1,7 @@
 /** What `craft machine` makes of what servers say of their versions (T12). */
 import { expect, it } from 'vitest';
-import { machineProblems, newerVersion } from '../../../services/cli/machine.js';
+import { newerVersion } from '../../../services/cli/machine.js';
+import { machineProblems } from '../../../services/cli/machine-problems.js';
 import { statusTable } from '../../../services/cli/status.js';
 import type { ServerStatus } from '../../../shared/client/index.js';
 

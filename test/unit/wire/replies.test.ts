@@ -1,6 +1,6 @@
 /** Inboxes with a prefix of their own, and which reply subjects a service answers. */
 import { describe, expect, it } from 'vitest';
-import { INBOX_PREFIX, INBOX_PREFIX_DEFAULT } from '../../../shared/wire/inbox.js';
+import { INBOX_PREFIX, INBOX_PREFIX_DEFAULT } from '../../../shared/wire/inbox-prefix.js';
 import { ReplyGuard } from '../../../shared/wire/reply-guard.js';
 import { Subjects } from '../../../shared/wire/subjects.js';
 

@@ -3,7 +3,7 @@
  */
 import { z } from 'zod';
 import { inboxOf } from '../../../../shared/wire/inbox.js';
-import type { Session } from '../../kit.js';
+import type { Session } from '../../session.js';
 import type { ClockFacts } from '../facts.js';
 
 /** Later answers say too little (milliseconds). */

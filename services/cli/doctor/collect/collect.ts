@@ -1,7 +1,7 @@
 /** Gathers all facts at once: every look has its time, and what cannot be had is a fact, too. */
 import { VERSION } from '../../../../shared/config/version.js';
-import type { GlobalOptions, Session } from '../../kit.js';
 import { lookTwice } from '../../looks.js';
+import type { GlobalOptions, Session } from '../../session.js';
 import { type Fact, type Facts, factOf, SKIPPED } from '../facts.js';
 import { clockFacts } from './clocks.js';
 import { databaseFact } from './database.js';

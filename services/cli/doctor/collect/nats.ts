@@ -5,9 +5,9 @@
 import { type JetStreamAccountStats, JetStreamApiError, jetstreamManager } from '@nats-io/jetstream';
 import { headers, type NatsConnection, NoRespondersError, PermissionViolationError } from '@nats-io/nats-core';
 import { natsAddress } from '../../../../shared/wire/connection.js';
-import { INBOX_PREFIX_DEFAULT } from '../../../../shared/wire/inbox.js';
+import { INBOX_PREFIX_DEFAULT } from '../../../../shared/wire/inbox-prefix.js';
 import type { Subjects } from '../../../../shared/wire/subjects.js';
-import { connectionOf, type GlobalOptions, type Session, sessionOn } from '../../kit.js';
+import { connectionOf, type GlobalOptions, type Session, sessionOn } from '../../session.js';
 import type { AccountFacts, Facts, NatsFacts, RefusedRight } from '../facts.js';
 import { isOfServer } from '../settings.js';
 import { LookError } from './within.js';

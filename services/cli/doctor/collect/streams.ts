@@ -1,7 +1,7 @@
 /** Facts of the streams and of the snapshots, by reading alone. */
 import { jetstreamManager } from '@nats-io/jetstream';
 import { SnapshotBucket } from '../../../../shared/snapshot/bucket.js';
-import type { Session } from '../../kit.js';
+import type { Session } from '../../session.js';
 import type { SnapshotsFacts, StreamFacts, StreamsFacts } from '../facts.js';
 import { JETSTREAM_MS_MAX } from './nats.js';
 
