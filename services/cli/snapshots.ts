@@ -9,7 +9,7 @@ import { SnapshotBucket } from '../../shared/snapshot/bucket.js';
 import { openFile, SnapshotFileExistsError, saveFile } from '../../shared/snapshot/file.js';
 import { ask } from '../../shared/wire/ask.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
-import { parseReply } from './replies.js';
+import { isTimeout, parseReply } from './replies.js';
 
 const listed = z.object({ ok: z.literal(true), snapshots: z.array(z.looseObject({ name: z.string() })) });
 const restored = z.looseObject({ ok: z.literal(true), index: z.number() });
@@ -143,7 +143,13 @@ export async function takeSnapshot(
 ): Promise<void> {
   const server = await anyServer(session);
   const { connection, subjects } = session;
-  const reply = await ask(connection, subjects.admin('snapshot', server), '', { timeout: timeoutMs });
+  const reply = await ask(connection, subjects.admin('snapshot', server), '', { timeout: timeoutMs }).catch(
+    (cause: unknown) => {
+      if (!isTimeout(cause)) throw cause;
+      const why = `${server} has not answered within ${timeoutMs} ms: the snapshot may still be taken`;
+      throw new OutcomeUnknownError(why, '', { cause });
+    },
+  );
   const { ok: _, ...snapshot } = parseReply(taken, reply.json());
   print(snapshot);
 }

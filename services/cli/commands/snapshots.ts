@@ -2,11 +2,10 @@
 import type { Command } from 'commander';
 import { examples, jsonOption, listing, print, waitOption, withSession } from '../kit.js';
 import { withProgress } from '../progress.js';
-import type { GlobalOptions } from '../session.js';
 import { snapshotsTable } from '../table.js';
 
-/** A large state takes a while to be read and written everywhere (milliseconds). */
-const RESTORE_MS = 600_000;
+/** A large state takes a while to be read and written (milliseconds). */
+const STATE_MS = 600_000;
 
 export function addSnapshots(program: Command): void {
   const snapshot = program
@@ -25,10 +24,11 @@ export function addSnapshots(program: Command): void {
   snapshot
     .command('take')
     .description('take one now; prints what it is')
-    .action(() =>
+    .addOption(waitOption('for the snapshot', STATE_MS))
+    .action(({ wait }: { wait: number }) =>
       withSession(program, async (session) => {
         const { takeSnapshot } = await import('../snapshots.js');
-        const taking = () => takeSnapshot(session, program.opts<GlobalOptions>().timeout, print);
+        const taking = () => takeSnapshot(session, wait, print);
         await withProgress('taking a snapshot', taking);
       }),
     );
@@ -36,10 +36,11 @@ export function addSnapshots(program: Command): void {
     .command('save')
     .description('take one and write it to a file, for `restore`')
     .argument('<file>')
-    .action((file: string) =>
+    .addOption(waitOption('for the snapshot', STATE_MS))
+    .action((file: string, { wait }: { wait: number }) =>
       withSession(program, async (session) => {
         const { saveSnapshot } = await import('../snapshots.js');
-        const saving = () => saveSnapshot(session, file, program.opts<GlobalOptions>().timeout, print);
+        const saving = () => saveSnapshot(session, file, wait, print);
         await withProgress(`saving ${file}`, saving);
       }),
     );
@@ -48,7 +49,7 @@ export function addSnapshots(program: Command): void {
     .description('make the state of a file that of this cluster, at every server')
     .argument('<file>')
     .option('--replace', 'although there is a state, which is lost', false)
-    .addOption(waitOption('for all of it', RESTORE_MS))
+    .addOption(waitOption('for all of it', STATE_MS))
     .action((file: string, { replace, wait }: { replace: boolean; wait: number }) =>
       withSession(program, async (session) => {
         const { restoreSnapshot } = await import('../snapshots.js');
