@@ -178,7 +178,7 @@ async function executeTogether(
   let next = 0;
   return read.map((command) => {
     const outcome = 'ok' in command ? command : outcomes[next++];
-    if (outcome === undefined) throw new InvariantError('applyBatch gave too few outcomes');
+    if (outcome === undefined) throw new InvariantError('fewer outcomes than commands, although they were counted');
     return outcome;
   });
 }
@@ -197,8 +197,10 @@ function readCommand(machine: Machine, command: MergedCommand): BatchCommand | C
 
 /** @throws TypeError when there is not one outcome for each command. */
 function checked(outcomes: CommandOutcome[], commands: readonly BatchCommand[]): CommandOutcome[] {
-  if (outcomes.length === commands.length) return outcomes;
-  throw new TypeError(`applyBatch gave ${outcomes.length} outcomes for ${commands.length} commands`);
+  // A hole is found, too: an array that was made with a length.
+  const given = Array.from(outcomes).filter((outcome) => outcome !== undefined).length;
+  if (given === outcomes.length && given === commands.length) return outcomes;
+  throw new TypeError(`applyBatch gave ${given} outcomes for ${commands.length} commands`);
 }
 
 async function handle(
