@@ -19,6 +19,7 @@ describe('planted defects', () => {
   });
 
   it.each(DEFECTS.map((defect) => [defect.name, defect] as const))('finds %s', (name, { within, foundBy, shape }) => {
+    expect(foundBy ?? 1).toBeLessThanOrEqual(within);
     const all = Array.from({ length: within }, (_, at) => at + 1);
     for (const seed of foundBy === undefined ? all : [foundBy, ...all]) {
       const { violation } = withDefect(name, () => simulate({ seed, ...shape }));

@@ -69,7 +69,7 @@ export const COMPARING: readonly Plan[] = [
   {
     name: 'mark-in-the-middle-of-a-batch',
     foundBy: 133,
-    within: 100,
+    within: 150,
     what: 'a batch goes on beyond a `craft.verify`: each server compares and saves the rows of another place (T4)',
     install: () =>
       replace(ApplyQueue, 'take', (original) => {
