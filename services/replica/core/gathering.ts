@@ -41,7 +41,7 @@ const SMOOTHING = 1 / 4;
 export interface Waiting {
   readonly count: number;
   readonly bytes: number;
-  /** Whether the clients of all batches before have their answers, as far as is known. */
+  /** Whether the clients of the batch before have their answers, as far as is known. */
   readonly isAnswered: boolean;
   /** To the farthest peer, 0 when none is known (milliseconds). */
   readonly roundTripMs: number;

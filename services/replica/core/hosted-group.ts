@@ -63,8 +63,10 @@ export class HostedGroup<C extends QueuedCommand> {
   private readonly acknowledgements = new AcknowledgementTracker<C>();
   private readonly unresolved = new UnresolvedCommands<C>();
   private snapshotIndex: Index = 0;
-  /** The last command whose client waits until it is applied here; 0: none. */
+  /** Of the last batch, the last command whose client waits until it is applied here; 0: none. */
   private lastToApply: Index = 0;
+  /** The last entry applied here; null: not known. */
+  private applied: Index | null = null;
 
   constructor(
     readonly id: GroupId,
@@ -132,7 +134,14 @@ export class HostedGroup<C extends QueuedCommand> {
 
   /** When gathered commands are due to be stamped, or null (milliseconds, monotonic). */
   get nextStampMs(): number | null {
+    // What they wait for was reported in this turn.
+    if (this.isHolding && this.isAnswered) return 0;
     return this.gathering.nextDueMs();
+  }
+
+  /** Whether the clients of the last batch have their answers, as far as is known. */
+  private get isAnswered(): boolean {
+    return this.acknowledgements.size === 0 && (this.applied === null || this.applied >= this.lastToApply);
   }
 
   /** Commands wait until those before are answered. */
@@ -147,11 +156,12 @@ export class HostedGroup<C extends QueuedCommand> {
   stampQueued(roundTripMs: number, applied: Index | null, nowMs: number): void {
     const { group, queue, gathering, emit } = this;
     if (queue.length === 0) return;
-    const isAnswered = this.acknowledgements.size === 0 && (applied === null || applied >= this.lastToApply);
-    const waiting = { count: queue.length, bytes: queue.bytes, isAnswered, roundTripMs };
+    this.applied = applied;
+    const waiting = { count: queue.length, bytes: queue.bytes, isAnswered: this.isAnswered, roundTripMs };
     if (!gathering.isOver(waiting, nowMs)) return;
     const { commands, after } = queue.take(this.options.proposalsMax);
     gathering.stamped(commands.length, group.lastIndex + commands.length, nowMs);
+    this.lastToApply = 0;
     // T7: now, not when they came, since the clock may have been taken back meanwhile.
     if (!this.clock.observe(after)) {
       emit({ type: 'refused', commands, reason: 'clock' });

@@ -55,6 +55,27 @@ describe('commands that come before those of their group are answered', () => {
     },
   );
 
+  it('are stamped as soon as those are committed, when that is all that is waited for', () => {
+    const cores = new Cores(['s1'], { groups: 1 });
+    cores.pass(200);
+    const leader = cores.server('s1');
+    // Nothing is applied here, and earlier commands wait for that: those are not the batch before.
+    leader.applied = [0];
+    for (const acknowledgement of ['applied', 'committed', 'committed'] as const) {
+      for (let n = 0; n < BURST; n++) cores.offer('s1', 0, BODY, acknowledgement);
+      cores.settle();
+      if (acknowledgement === 'applied') cores.pass(40);
+      leader.diskMs = 5;
+    }
+    expect(commandsOf(leader, 0)).toHaveLength(2 * BURST);
+    leader.diskMs = 0;
+    cores.settle();
+    // They were looked at before the commit was reported: a turn is wanted at once.
+    expect([leader.core.isHolding, leader.core.nextWakeMs()]).toEqual([true, 0]);
+    cores.settle();
+    expect(commandsOf(leader, 0)).toHaveLength(3 * BURST);
+  });
+
   it('are stamped at once when nothing is known of what is applied', () => {
     const cores = new Cores(['s1', 's2', 's3'], { groups: 1 });
     cores.pass(200);
