@@ -387,7 +387,7 @@ export class ApplierService implements Service {
     const endUs = spanTimeUs();
     for (const { group, index } of commands) this.positions.applied(group, index);
     this.positions.settle();
-    this.links.applied?.onAdvanced();
+    this.links.applied?.advanced();
     this.counts.onApplied(commands, (endUs - startUs) / 1e6);
     this.onApplied?.(commands, startUs, endUs);
   }

@@ -55,6 +55,10 @@ export async function startApplier(
   });
 }
 
+function ownEngine(engine: StorageEngine, opened: Opened): void {
+  opened.own('the database', () => engine.close(), { msMax: DATABASE_MS_MAX });
+}
+
 async function openApplier(
   config: ApplierConfig,
   parts: ApplierParts,
@@ -65,6 +69,9 @@ async function openApplier(
   const warn = warnOccasionally(logger);
   const health = parts.links?.health?.of('applier') ?? new ServiceHealth('applier');
   health.reset();
+  // What is given is closed however far the start comes.
+  const connected = parts.connection && (await opened.open('the connection to NATS', parts.connection, drainAndClose));
+  if (parts.engine !== undefined) ownEngine(parts.engine, opened);
   const loaded = await loadStateMachine(config.stateMachine);
   const machine = loaded.newest.contract;
   const earlier = loaded.versions.map(({ contract }) => contract).filter((one) => one !== machine);
@@ -74,7 +81,7 @@ async function openApplier(
   const { metrics, tracing } = await openTelemetry('applier', config, warn, opened);
   const engine: StorageEngine =
     parts.engine ?? new PostgresEngine({ databaseUrl, server, cluster, resultWindowMs, machine, earlier, onFailure });
-  opened.own('the database', () => engine.close(), DATABASE_MS_MAX);
+  if (parts.engine === undefined) ownEngine(engine, opened);
   const position = await opened.step(engine.open()).catch((error: unknown) => {
     throw explainOpening(error, server, machine);
   });
@@ -89,7 +96,7 @@ async function openApplier(
         health.report('nats', { why });
       },
     });
-  const connection = await opened.open('the connection to NATS', parts.connection ?? connecting(), drainAndClose);
+  const connection = connected ?? (await opened.open('the connection to NATS', connecting(), drainAndClose));
   const { groups, applyCommandsMax, snapshots } = config;
   const core = new ApplierCore(
     {

@@ -143,7 +143,7 @@ class MergerService implements Service {
   start(): void {
     const { config, connection, subjects, health, metrics } = this;
     const { server, cluster } = config;
-    this.opened.own('the merge', () => this.halt(), END_MS_MAX);
+    this.opened.own('the merge', () => this.halt(), { msMax: END_MS_MAX });
     this.observe();
     connection.subscribe(subjects.restartLog(server), {
       callback: (error) => {

@@ -23,8 +23,8 @@ import { Subjects } from '../../shared/wire/subjects.js';
  */
 const JETSTREAM_MS_MAX = 60_000;
 const RETRY_MS = 500;
-/** How long the log store may take to close: a write may be in flight (milliseconds). */
-const STORE_MS_MAX = 5_000;
+/** A write may be in flight when it is closed, and no other may be opened before it is. */
+const STORE_CLOSING = { msMax: 5_000, isExclusive: true };
 
 export interface KnownLogStore {
   readonly store: LogStore;
@@ -45,7 +45,7 @@ export async function openKnownLogStore(
   const { server, registerReplicas } = config;
   // What is wrong with a log that is there is told also while NATS is away.
   const early = (await isInFolder(config))
-    ? await opened.open('the log store', openLogStore(config), closeStore, STORE_MS_MAX)
+    ? await opened.open('the log store', openLogStore(config), closeStore, STORE_CLOSING)
     : undefined;
   const connecting = connectNats(config, `craft-replica-${server}`, {
     signal: opened.signal,
@@ -86,7 +86,7 @@ async function openFirst(
   // What JetStream says of itself passes; a store that is damaged, fenced or not synced stays so.
   const mayPass = (error: unknown) => config.logStore === 'jetstream' && error instanceof LogStoreWriteError;
   const opening = patiently(patience, () => openLogStore(config, opened.signal), mayPass);
-  const store = await opened.open('the log store', opening, closeStore, STORE_MS_MAX);
+  const store = await opened.open('the log store', opening, closeStore, STORE_CLOSING);
   // Before another server hears of it. Not before it is there: a start that ends in between can be
   // repeated.
   await opened.step(patiently(patience, () => register.add(server, registerReplicas)));

@@ -78,6 +78,7 @@ export class ReplicaService implements Service {
   private readonly feed: PendingRequests<FeedRequest, FeedReply>;
   private readonly barriers: PendingRequests<undefined, readonly Index[]>;
   private endFeed: () => void = () => undefined;
+  private endHolding: () => void = () => undefined;
   private readonly mergers = new Mergers();
   private readonly peers = new Peers();
   private readonly probes: Probes;
@@ -193,8 +194,8 @@ export class ReplicaService implements Service {
   /** Whatever is on when this throws ends when `opened` is closed. */
   start(): void {
     const { connection, health, metrics } = this;
-    this.opened.own('the replica', () => this.halt(), WRITE_MS_MAX);
-    if (this.links.applied !== undefined) this.links.applied.onAdvanced = () => this.onApplied();
+    this.opened.own('the replica', () => this.halt(), { msMax: WRITE_MS_MAX });
+    this.endHolding = this.links.applied?.onAdvanced(() => this.onApplied()) ?? this.endHolding;
     this.runner.start();
     this.probes.start();
     this.requests.start();
@@ -230,6 +231,7 @@ export class ReplicaService implements Service {
     this.isStopping = true;
     clearInterval(this.clockWatch);
     this.endFeed();
+    this.endHolding();
     await this.runner.stop();
   }
 

@@ -7,7 +7,7 @@ import { within } from './deadline.js';
 /** How long something may take to close, unless it says otherwise (milliseconds). */
 export const CLOSE_MS_MAX = 2_000;
 
-/** Something could not be closed in time, and may still be open. */
+/** Something that excludes others could not be closed in time, and may still be open. */
 export class NotClosedError extends Error {
   readonly code = 'NOT_CLOSED';
   constructor(what: readonly string[]) {
@@ -23,14 +23,22 @@ export interface OpenedOptions {
   readonly onUnfinished?: (text: string, error: unknown) => void;
 }
 
+export interface Closing {
+  /** How long it may take (milliseconds). */
+  readonly msMax?: number;
+  /** While it is open, nothing may take its place: a stop that could not close it has failed. */
+  readonly isExclusive?: boolean;
+}
+
 interface Closer {
   readonly what: string;
-  readonly msMax: number;
   readonly close: () => unknown;
+  readonly closing: Closing;
 }
 
 export class Opened {
   private readonly closers: Closer[] = [];
+  private closed: Promise<void> | undefined;
 
   constructor(private readonly options: OpenedOptions = {}) {}
 
@@ -47,17 +55,18 @@ export class Opened {
     what: string,
     opening: T | Promise<T>,
     close: (opened: T) => unknown,
-    msMax: number = CLOSE_MS_MAX,
+    closing: Closing = {},
   ): Promise<T> {
-    const closing = (opened: T) => this.finish(`closing ${what}`, msMax, () => close(opened));
-    const opened = await this.unlessGivenUp(Promise.resolve(opening), closing);
-    this.own(what, () => close(opened), msMax);
+    const { msMax = CLOSE_MS_MAX } = closing;
+    const late = (opened: T) => this.finish(`closing ${what}`, msMax, () => close(opened));
+    const opened = await this.unlessGivenUp(Promise.resolve(opening), late);
+    this.own(what, () => close(opened), closing);
     return opened;
   }
 
   /** The same for what is there already. */
-  own(what: string, close: () => unknown, msMax: number = CLOSE_MS_MAX): void {
-    this.closers.push({ what, msMax, close });
+  own(what: string, close: () => unknown, closing: Closing = {}): void {
+    this.closers.push({ what, close, closing });
   }
 
   /** Waits for a step that opens nothing; rejects at once when the start is given up. */
@@ -81,13 +90,21 @@ export class Opened {
   }
 
   /**
-   * Closes everything, last first. What cannot be closed keeps nothing else from being closed.
-   * @throws NotClosedError
+   * Closes everything, last first; called again, waits for the same. What cannot be closed is told,
+   * and keeps nothing else from being closed.
+   * @throws NotClosedError when something that is exclusive may still be open
    */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.closed ??= this.closeAll();
+    return this.closed;
+  }
+
+  private async closeAll(): Promise<void> {
     const unclosed: string[] = [];
-    for (const { what, msMax, close } of this.closers.splice(0).reverse()) {
-      if (!(await this.finish(`closing ${what}`, msMax, close))) unclosed.push(what);
+    for (const { what, close, closing } of this.closers.splice(0).reverse()) {
+      const { msMax = CLOSE_MS_MAX, isExclusive = false } = closing;
+      const isClosed = await this.finish(`closing ${what}`, msMax, close);
+      if (!isClosed && isExclusive) unclosed.push(what);
     }
     if (unclosed.length > 0) throw new NotClosedError(unclosed);
   }
@@ -112,14 +129,20 @@ export class Opened {
   }
 }
 
-/** Runs a start; what it has opened is closed again when it rejects, before this does. */
+/**
+ * Runs a start; what it has opened is closed again when it rejects, before this does. Rejects with
+ * NotClosedError, caused by why the start failed, when something that is exclusive may still be
+ * open.
+ */
 export async function openAll<T>(work: (opened: Opened) => Promise<T>, options: OpenedOptions = {}): Promise<T> {
   const opened = new Opened(options);
   try {
     return await work(opened);
   } catch (error) {
-    // Why the start failed says more than what could not be closed, which was reported.
-    await opened.close().catch(() => undefined);
+    await opened.close().catch((unclosed: Error) => {
+      unclosed.cause = error;
+      throw unclosed;
+    });
     throw error;
   }
 }

@@ -7,6 +7,21 @@ import type { Index } from '../raft/entry.js';
 export class AppliedMark {
   /** By group: of its last entry that is applied. Null until the applier has said so. */
   indexes: readonly Index[] | null = null;
-  /** The applier calls this after a transaction: the indexes have grown. */
-  onAdvanced: () => void = () => undefined;
+  private listener: (() => void) | undefined;
+
+  /**
+   * Calls back after each transaction of the applier: the indexes have grown. One listener at a
+   * time, the newest. Returns how to end that.
+   */
+  onAdvanced(listener: () => void): () => void {
+    this.listener = listener;
+    return () => {
+      if (this.listener === listener) this.listener = undefined;
+    };
+  }
+
+  /** The applier says that the indexes have grown. */
+  advanced(): void {
+    this.listener?.();
+  }
 }

@@ -23,6 +23,6 @@ export async function openTelemetry(
   const metrics = await opened.open('the metrics', opening, (one) => one.close());
   const onExportError = (error: Error) => warn('span export failed', error);
   const creating = createTracing({ service, server, cluster, onExportError });
-  const tracing = await opened.open('the tracing', creating, (one) => one.stop(), EXPORT_MS_MAX);
+  const tracing = await opened.open('the tracing', creating, (one) => one.stop(), { msMax: EXPORT_MS_MAX });
   return { metrics, tracing };
 }

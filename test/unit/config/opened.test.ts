@@ -84,11 +84,11 @@ describe('a stop', () => {
   });
 
   /** Three things are open; the second one to be closed is as given. */
-  async function stopWith(closeConnection: () => unknown) {
+  async function stopWith(closeConnection: () => unknown, isExclusive = true) {
     const { events, close } = record();
     const opened = new Opened({ onUnfinished: (text) => events.push(text) });
     await opened.open('engine', 'engine', close);
-    await opened.open('connection', 'connection', closeConnection);
+    await opened.open('connection', 'connection', closeConnection, { isExclusive });
     opened.own('service', () => close('service'));
     return { opened, events };
   }
@@ -112,6 +112,23 @@ describe('a stop', () => {
     expect(events).toEqual(['close service', 'closing connection: gone', 'close engine']);
   });
 
+  it('has not failed when only something is open that keeps nothing from being opened again', async () => {
+    const { opened, events } = await stopWith(() => Promise.reject(new Error('gone')), false);
+    await opened.close();
+    expect(events).toEqual(['close service', 'closing connection: gone', 'close engine']);
+  });
+
+  it('that is asked for twice ends once, for both', async () => {
+    let closed: () => void = () => undefined;
+    const { opened, events } = await stopWith(() => new Promise<void>((resolve) => (closed = resolve)));
+    const both = Promise.all([opened.close(), opened.close()]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(events).toEqual(['close service']);
+    closed();
+    await both;
+    expect(events).toEqual(['close service', 'close engine']);
+  });
+
   it('waits for a step until its deadline, and goes on then', async () => {
     const { opened, events } = await stopWith(() => undefined);
     const finishing = opened.finish('the write', 700, () => new Promise(() => undefined));
@@ -120,6 +137,19 @@ describe('a stop', () => {
     expect(events).toEqual(['the write: not within 0.7 s']);
     await expect(opened.finish('the write', 700, () => Promise.resolve())).resolves.toBe(true);
     expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+it('a start that fails, and leaves something exclusive open, says both', async () => {
+  const failing = openAll(async (opened) => {
+    const close = () => Promise.reject(new Error('disk'));
+    await opened.open('the log store', 'store', close, { isExclusive: true });
+    throw new Error('no port');
+  });
+  await expect(failing).rejects.toMatchObject({
+    code: 'NOT_CLOSED',
+    message: 'not closed: the log store',
+    cause: { message: 'no port' },
   });
 });
 
