@@ -3,8 +3,6 @@
  * age.
  */
 
-/** More than one requester is only there while one service replaces another. */
-const PENDING_MAX = 8;
 /** After this a requester has long asked again (milliseconds). */
 const AGE_MS_MAX = 30_000;
 
@@ -12,7 +10,9 @@ export class PendingRequests<Request, Answer> {
   private readonly byId = new Map<number, { respond: (answer: Answer) => void; sinceMs: number }>();
   private next = 1;
 
+  /** `max`: so many wait at once; the oldest gives way to a new one, and gets no answer. */
   constructor(
+    private readonly max: number,
     private readonly begin: (id: number, request: Request) => void,
     private readonly forget: (id: number) => void,
   ) {}
@@ -23,7 +23,7 @@ export class PendingRequests<Request, Answer> {
     const nowMs = performance.now();
     this.byId.set(id, { respond, sinceMs: nowMs });
     for (const [old, { sinceMs }] of this.byId) {
-      if (this.byId.size <= PENDING_MAX && nowMs - sinceMs <= AGE_MS_MAX) break;
+      if (this.byId.size <= this.max && nowMs - sinceMs <= AGE_MS_MAX) break;
       this.byId.delete(old);
       this.forget(old);
     }

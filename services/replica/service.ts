@@ -39,6 +39,7 @@ import { REPLY_REFUSED, ReplyGuard } from '../../shared/wire/reply-guard.js';
 import { LEADERS_QUEUE, Subjects } from '../../shared/wire/subjects.js';
 import { WireError } from '../../shared/wire/wire-error.js';
 import { type ClientCommand, Ingress } from './commands.js';
+import { BARRIERS_MAX } from './core/barrier.js';
 import type { CommandRefusal, Placed } from './core/effect.js';
 import type { FeedRequest } from './core/feed.js';
 import type { ReplicaCore } from './core/server.js';
@@ -64,6 +65,8 @@ const HAND_OVER_MS_MAX = 3_000;
 const WRITE_MS_MAX = 5_000;
 /** Between two looks at the own clock (milliseconds). */
 const CLOCK_LOOK_MS = 1_000;
+/** Polls of mergers: more than one is only there while one merger replaces another. */
+const FEEDS_MAX = 8;
 const NO_DATA = new Uint8Array(0);
 
 export class ReplicaService implements Service {
@@ -170,10 +173,12 @@ export class ReplicaService implements Service {
       },
     });
     this.feed = new PendingRequests(
+      FEEDS_MAX,
       (id, request: FeedRequest) => this.runner.dispatch((core) => core.poll(id, request)),
       (id) => this.runner.dispatch((core) => core.forgetPoll(id)),
     );
     this.barriers = new PendingRequests(
+      BARRIERS_MAX,
       (id) => this.runner.dispatch((core) => core.barrier(id)),
       (id) => this.runner.dispatch((core) => core.forgetBarrier(id)),
     );

@@ -31,7 +31,7 @@ interface Barrier {
  * Barriers under way at once: an applier has 16 at most, and some may be left by appliers that are
  * gone.
  */
-const BARRIERS_MAX = 64;
+export const BARRIERS_MAX = 64;
 
 export class Barriers {
   private readonly byId = new Map<number, Barrier>();
