@@ -19,8 +19,10 @@ import type { AppliedPositions } from './applied.js';
 export const READ_MS_MAX = 5_000;
 
 const NOTHING = new Uint8Array(0);
-/** Between the beginnings of two barriers that are under way at once (milliseconds). */
+/** Between the beginnings of two barriers that are under way at once, at least (milliseconds). */
 export const OVERLAP_MS = 5;
+/** The same, as a part of what the last one took: an overloaded machine makes them long, too. */
+const OVERLAP_SHARE = 1 / 8;
 /** So many may be under way at once. */
 export const UNDER_WAY_MAX = 16;
 
@@ -53,8 +55,10 @@ interface Next {
 
 export class ReadBarrier {
   private underWay = 0;
-  /** The newest one began OVERLAP_MS ago. */
+  /** The newest one has been under way for long enough. */
   private mayOverlap = false;
+  /** What the one that ended last took (milliseconds). */
+  private lastMs = 0;
   /** What reads wait for that came after the newest one began. */
   private next: Next | null = null;
   private timer: NodeJS.Timeout | undefined;
@@ -95,11 +99,15 @@ export class ReadBarrier {
     this.underWay += 1;
     this.mayOverlap = false;
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => {
-      this.mayOverlap = true;
-      this.beginNext();
-    }, OVERLAP_MS);
+    this.timer = setTimeout(
+      () => {
+        this.mayOverlap = true;
+        this.beginNext();
+      },
+      Math.max(OVERLAP_MS, this.lastMs * OVERLAP_SHARE),
+    );
     this.timer.unref();
+    const beganMs = performance.now();
     const askedUs = spanTimeUs();
     try {
       const positions = await this.ask(READ_MS_MAX);
@@ -110,6 +118,7 @@ export class ReadBarrier {
       throw new CraftError('UNAVAILABLE', 'no quorum of servers answers, or this server is too far behind', { cause });
     } finally {
       this.underWay -= 1;
+      this.lastMs = performance.now() - beganMs;
       this.beginNext();
     }
   }

@@ -54,6 +54,20 @@ describe('read barriers', () => {
     expect(await Promise.all([first, second, third, fourth])).toEqual([1, 2, 3, 3]);
   });
 
+  it('begin more slowly after each other the longer they take', async () => {
+    const { read, asked } = given(160);
+    const first = read();
+    await vi.advanceTimersByTimeAsync(160);
+    await first;
+    const reads = [read(), read()];
+    await vi.advanceTimersByTimeAsync(19);
+    expect(asked()).toBe(2);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(asked()).toBe(3);
+    await vi.advanceTimersByTimeAsync(160);
+    expect(await Promise.all(reads)).toEqual([2, 3]);
+  });
+
   it('are bounded: with as many under way as may be, the next one waits for an end', async () => {
     const { read, asked } = given(1_000);
     const reads: Promise<number | undefined>[] = [];
