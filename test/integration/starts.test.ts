@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import { connect as createOnward, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { pino } from 'pino';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { servicesProgram } from '../../deploy/local/project.js';
@@ -367,9 +368,13 @@ it('a stop leaves a database that does not answer after its deadline, says so, a
     }
   }
   const engine = new HungEngine({ resultWindowMs: 60_000 });
-  const service = await startApplier(applierConfig(environment({ CRAFT_LOG_LEVEL: 'silent' })), { engine });
+  const said: string[] = [];
+  const logger = pino({ level: 'error' }, { write: (line) => void said.push(line) });
+  const service = await startApplier(applierConfig(environment({})), { engine, logger });
   const startMs = performance.now();
-  await expect(service.stop()).rejects.toThrow('not closed: the database');
+  // Another applier may open the database: it takes over (T8).
+  await service.stop();
+  expect(said.join('')).toContain('closing the database: not within');
   expect(performance.now() - startMs).toBeLessThan(7_000);
   await expectNothingOpen();
 }, 20_000);
