@@ -8,7 +8,6 @@
  * What the state cannot go on from (another applier at work, a log that is not this state's) ends
  * the service with the reason.
  */
-
 import { ConnectionError, type NatsConnection } from '@nats-io/nats-core';
 import type { ApplierConfig } from '../../shared/config/config.js';
 import type { Opened } from '../../shared/config/opened.js';

@@ -1,4 +1,4 @@
-/** Saved results as the Markdown of a page, so that nobody copies figures by hand. Pure. */
+/** Saved results as the Markdown of a page: figures are not copied by hand. Pure. */
 import { SWEEPS } from '../growth/dimensions.js';
 import { costTable, type GrowthResult, recoveryTable } from '../growth/table.js';
 import { bytesTable, type LeadersResult, linkTable, processorTable } from '../leaders/table.js';

@@ -5,7 +5,7 @@ import { type Plan, replace } from './plan.js';
 export const READS: readonly Plan[] = [
   {
     name: 'read-without-quorum',
-    what: 'a read barrier asks nobody but its own server (T6)',
+    what: 'a read barrier asks only its own server (T6)',
     foundBy: 4,
     install: () =>
       replace(Barriers, 'begin', function (original, ...given) {
