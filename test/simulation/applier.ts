@@ -25,8 +25,13 @@ interface Reading {
 /** A request that was lost, or a database that is gone for a moment. */
 class ConnectionLost extends Error {}
 
+/** More wakes in a row that leave something due are no accident of rounding. */
+const OVERDUE_WAKES_MAX = 10;
+
 export class SimulatedApplier {
   isAlive = true;
+  /** How often in a row something was still due after a wake. */
+  private overdueWakes = 0;
   /** Where it has added up its rows last. */
   verifiedAt: Index = 0;
   readonly core: ApplierCore;
@@ -153,10 +158,19 @@ export class SimulatedApplier {
     this.wakeLater();
   }
 
+  /** What is due is done when it is woken: else it would be woken again and again. */
+  private wake(): void {
+    this.dispatch(() => undefined);
+    this.overdueWakes = this.core.nextWakeMs <= this.nowMs() ? this.overdueWakes + 1 : 0;
+    if (this.isAlive && this.overdueWakes > OVERDUE_WAKES_MAX) {
+      throw new Violation('liveness', `the applier of ${this.server.name} is woken for nothing`);
+    }
+  }
+
   private wakeLater(): void {
     const wake = ++this.wakes;
     this.later(Math.max(1, this.core.nextWakeMs * 1_000 - this.world.queue.nowUs), () => {
-      if (wake === this.wakes) this.dispatch(() => undefined);
+      if (wake === this.wakes) this.wake();
     });
   }
 

@@ -131,7 +131,7 @@ export class ApplierCore {
    */
   get nextWakeMs(): number {
     const { reading, agreement, snapshots, work, batching, versions, nowMs } = this;
-    const isHeld = !work.isIdle || versions.waiting !== undefined;
+    const isHeld = !work.isReady || versions.waiting !== undefined;
     return Math.min(
       reading.nextWakeMs,
       agreement.nextWakeMs,

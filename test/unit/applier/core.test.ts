@@ -82,6 +82,15 @@ it.each([
   expect(core.run()).toContainEqual(expect.objectContaining({ type, error }));
 });
 
+it('waits for the next try after a failure, though more has come meanwhile', () => {
+  const { core, effects } = given(Array.from({ length: 12 }, (): Command => ['kv.put', new Uint8Array(0)]));
+  expect(effects).toContainEqual(expect.objectContaining({ type: 'apply' }));
+  core.advance(1_000);
+  core.engineFailed(new Error('the disk is full'));
+  core.run();
+  expect(core.nextWakeMs).toBeGreaterThan(1_010);
+});
+
 it('trusts the state of a restored file, whatever the state was before, and says so to who wanted it', () => {
   const payload = Buffer.from(JSON.stringify({ object: 'file', digest: 'digest', replace: true }));
   const { core, effects } = given([[RESTORE_COMMAND, payload]], 'other rows');
