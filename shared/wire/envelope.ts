@@ -244,7 +244,8 @@ function decodeNotice({ index, commitIndex, configurations, round }: craft.v1.IS
   // The first is in force at the base; they are in the order of the log.
   const isOrdered = placed.every((one, at) => at === 0 || one.index > (placed[at - 1]?.index ?? 0));
   const first = placed[0]?.index ?? Number.POSITIVE_INFINITY;
-  const haveVoters = placed.every(({ voters }) => voters.length > 0);
+  // A server that has joined does not know what the group began with.
+  const haveVoters = placed.every((one) => one.voters.length > 0 || (one.index === 0 && one.term === 0));
   if (first > safe(index) || !isOrdered || !haveVoters || safe(commitIndex) < safe(index)) {
     throw new WireError('a snapshot notice whose configurations are not those of its log');
   }
