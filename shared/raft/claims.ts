@@ -4,7 +4,7 @@
  */
 import type { ServerId, Timestamp } from './entry.js';
 import { quorumSize } from './options.js';
-import { sendOwed } from './replicating.js';
+import { sendOwed, tellsAll } from './replicating.js';
 import type { GroupState, Leadership } from './state.js';
 
 /**
@@ -39,7 +39,7 @@ export function claimIfWanted(state: GroupState, leadership: Leadership, nowMs: 
   leadership.closed = closed;
   leadership.floor = Math.max(leadership.floor, closed.timestamp);
   clock.observe(closed.timestamp);
-  state.closedTimestamps.claim(closed, state.server);
+  state.closedTimestamps.claim(closed);
   countPromises(state, leadership, nowMs);
   tell(state, leadership, true, nowMs);
 }
@@ -81,12 +81,13 @@ export function onFollowerPromised(
  */
 function countPromises(state: GroupState, leadership: Leadership, nowMs: number): void {
   const { configuration } = state;
-  const newest = state.closedTimestamps.countQuorum(configuration.voters, quorumSize(configuration));
+  const newest = state.countPromises(state.log.lastIndex);
   if (newest === null) return;
   state.updateWatermark();
-  const canTellThemselves =
+  const areTwoEnough =
     state.isVoter && quorumSize(configuration) <= 2 && leadership.followers.size < configuration.voters.length;
-  if (canTellThemselves || newest.timestamp <= (leadership.quorumClosed?.timestamp ?? 0)) return;
+  if (areTwoEnough || newest.timestamp <= (leadership.quorumClosed?.timestamp ?? 0)) return;
   leadership.quorumClosed = newest;
-  tell(state, leadership, false, nowMs);
+  // Who is told by the others as well hears of it with the next message.
+  if (!tellsAll(state)) tell(state, leadership, false, nowMs);
 }

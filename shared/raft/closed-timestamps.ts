@@ -23,8 +23,9 @@
  * replaced it.
  */
 import { assert } from './assert.js';
-import type { Index, ServerId, Timestamp } from './entry.js';
+import type { Configuration, Index, ServerId, Timestamp } from './entry.js';
 import type { Closed } from './message.js';
+import { reachedByQuorum } from './options.js';
 import type { PromiseLimit } from './promise-limit.js';
 
 /**
@@ -36,13 +37,8 @@ const CLAIMS_MAX = 64;
 
 interface Claim {
   readonly closed: Closed;
-  /**
-   * Whether a quorum is known to have promised it; this server's own promise must be durable
-   * besides.
-   */
+  /** Whether a quorum is known to have promised it durably. */
   hasQuorum: boolean;
-  /** Whether the own promise is part of that quorum. */
-  readonly countsSelf: boolean;
 }
 
 export class ClosedTimestamps {
@@ -50,7 +46,7 @@ export class ClosedTimestamps {
   private claims: Claim[] = [];
   /** Largest closed timestamp that counts here (T3). */
   private valid: Timestamp = 0;
-  /** Leader only: what each voter has promised in this term. */
+  /** What each other server is known to have promised in this term. */
   private readonly promises = new Map<ServerId, Timestamp>();
 
   constructor(
@@ -87,37 +83,40 @@ export class ClosedTimestamps {
   }
 
   /**
-   * Follower: a claim that came with the leader's message. `hasQuorum` when leader and self are
-   * one, or it was announced.
+   * Follower: a claim that came with the leader's message. `hasQuorum`: the leader says that a
+   * quorum has promised it.
    */
-  heard(closed: Closed, hasQuorum: boolean, countsSelf: boolean): void {
+  heard(closed: Closed, hasQuorum: boolean): void {
     if (closed.timestamp <= this.valid) return;
     const known = this.claims.find((claim) => claim.closed.timestamp === closed.timestamp);
-    if (known === undefined) this.remember({ closed, hasQuorum, countsSelf });
-    else if (hasQuorum && !known.hasQuorum) this.replace(known, { closed, hasQuorum, countsSelf });
+    if (known === undefined) this.remember({ closed, hasQuorum });
+    else if (hasQuorum) known.hasQuorum = true;
   }
 
   /** Leader: its own claim; its promise is durable already. */
-  claim(closed: Closed, self: ServerId): void {
+  claim(closed: Closed): void {
     assert(this.limit.covers(closed.timestamp), 'T2: a leader promises durably before it claims');
     if (closed.timestamp > this.promisedTo) this.promisedTo = closed.timestamp;
-    this.promises.set(self, closed.timestamp);
-    this.remember({ closed, hasQuorum: false, countsSelf: true });
+    this.remember({ closed, hasQuorum: false });
   }
 
-  /** Leader: a voter's reply in this term says what it has durably promised. */
-  onPromised(voter: ServerId, timestamp: Timestamp): void {
-    if (timestamp > (this.promises.get(voter) ?? 0)) this.promises.set(voter, timestamp);
+  /** A server has durably promised `timestamp`, and said so in this term. */
+  onPromised(server: ServerId, timestamp: Timestamp): void {
+    if (timestamp > (this.promises.get(server) ?? 0)) this.promises.set(server, timestamp);
   }
 
-  /** Leader: the newest claim that a quorum of `voters` has promised, or null. */
-  countQuorum(voters: readonly ServerId[], quorum: number): Closed | null {
+  /**
+   * The newest claim at or below index `upTo` that a quorum has promised, or null: of the
+   * configuration in force at the index of the claim. `self` counts once its promise is durable.
+   */
+  countQuorum(upTo: Index, self: ServerId, configurationAt: (index: Index) => Configuration): Closed | null {
     let newest: Closed | null = null;
     for (const claim of this.claims) {
-      if (!claim.hasQuorum) {
-        let count = 0;
-        for (const voter of voters) if ((this.promises.get(voter) ?? 0) >= claim.closed.timestamp) count += 1;
-        claim.hasQuorum = count >= quorum;
+      const { timestamp, index } = claim.closed;
+      if (!claim.hasQuorum && index <= upTo) {
+        const own = timestamp <= this.promisedTo && this.limit.covers(timestamp) ? timestamp : 0;
+        const promised = (voter: ServerId) => (voter === self ? own : (this.promises.get(voter) ?? 0));
+        claim.hasQuorum = reachedByQuorum(configurationAt(index), promised) >= timestamp;
       }
       if (claim.hasQuorum) newest = claim.closed;
     }
@@ -133,7 +132,6 @@ export class ClosedTimestamps {
     for (let i = 0; i < this.claims.length; i++) {
       const claim = this.claims[i];
       if (claim === undefined || !claim.hasQuorum || claim.closed.index > commitIndex) continue;
-      if (claim.countsSelf && !this.limit.covers(claim.closed.timestamp)) continue;
       if (claim.closed.timestamp > this.valid) this.valid = claim.closed.timestamp;
       counted = i + 1;
     }
@@ -147,9 +145,5 @@ export class ClosedTimestamps {
     while (at > 0 && (this.claims[at - 1]?.closed.timestamp ?? 0) > claim.closed.timestamp) at -= 1;
     this.claims.splice(at, 0, claim);
     if (this.claims.length > CLAIMS_MAX) this.claims.splice(this.claims.length - 2, 1);
-  }
-
-  private replace(old: Claim, claim: Claim): void {
-    this.claims[this.claims.indexOf(old)] = claim;
   }
 }

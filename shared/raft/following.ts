@@ -3,8 +3,9 @@
  * (T2).
  */
 import { assert } from './assert.js';
-import type { Index, LogEntry } from './entry.js';
+import type { Index, LogEntry, ServerId } from './entry.js';
 import type { AppendEntries, AppendReply, Message, Refusal, SnapshotNotice } from './message.js';
+import { quorumSize } from './options.js';
 import type { GroupState } from './state.js';
 
 export function onAppendEntries(state: GroupState, message: Message, append: AppendEntries, nowMs: number): void {
@@ -16,7 +17,7 @@ export function onAppendEntries(state: GroupState, message: Message, append: App
     return;
   }
   const isNewClaim = (append.closed?.timestamp ?? 0) > state.closedTimestamps.promised;
-  hearClaims(state, append);
+  hearClaims(state, message.from, append);
 
   const conflict = findConflict(state, append);
   if (conflict !== null) {
@@ -24,13 +25,34 @@ export function onAppendEntries(state: GroupState, message: Message, append: App
     return;
   }
   const matchIndex = store(state, append);
-  state.hear(matchIndex, append.durableIndex);
+  state.hearDurable(message.from, append.durableIndex);
   state.setCommitIndex(Math.min(append.commitIndex, matchIndex));
-  state.commitWithLeader();
+  state.countDurable();
   state.updateWatermark();
   // Nothing waits for the answer to a heartbeat, nor for a promise where its claim counts without.
-  const isPatient = append.entries.length === 0 && (!isNewClaim || append.isQuorumOfTwo);
-  reply(state, message, append.round, { refusal: 'none', matchIndex }, 'durable', isPatient);
+  const isHeartbeat = append.entries.length === 0;
+  const isPatient = isHeartbeat && (!isNewClaim || quorumSize(state.configuration) <= 2);
+  const told = reply(state, message, append.round, { refusal: 'none', matchIndex }, 'durable', isPatient);
+  if (told !== null && append.tellsAll && (!isHeartbeat || isNewClaim)) tellOthers(state, message.from, told);
+}
+
+/** What a follower, or a candidate, hears from another follower of this term. */
+export function onFollowerReply(state: GroupState, message: Message, told: AppendReply): void {
+  state.closedTimestamps.onPromised(message.from, told.promised);
+  if (told.refusal === 'none') state.hearDurable(message.from, told.matchIndex);
+  state.countDurable();
+  state.updateWatermark();
+}
+
+/** Claims may wait a little for company: the next one follows soon. Entries may not. */
+function tellOthers(state: GroupState, leader: ServerId, told: AppendReply): void {
+  const { voters, learners } = state.configuration;
+  const hasNewEntries = told.matchIndex > state.commitIndex;
+  for (const member of [...voters, ...learners]) {
+    if (member === state.server || member === leader) continue;
+    if (hasNewEntries) state.send(member, told, 'durable');
+    else state.sendPatiently(member, told, 'durable');
+  }
 }
 
 /**
@@ -75,15 +97,15 @@ function firstBeyondBound(state: GroupState, append: AppendEntries): number | nu
   return largest > 0 && !clock.observe(largest) ? largest : null;
 }
 
-function hearClaims(state: GroupState, append: AppendEntries): void {
-  const { closed, isQuorumOfTwo, quorumClosed } = append;
+function hearClaims(state: GroupState, leader: ServerId, { closed, quorumClosed }: AppendEntries): void {
+  const { closedTimestamps } = state;
   if (closed !== null) {
-    // A voter by the leader's word promises as well, though it may not have the entry yet that made
-    // it one (T11).
-    if (state.isVoter || isQuorumOfTwo) state.closedTimestamps.promise(closed.timestamp);
-    state.closedTimestamps.heard(closed, isQuorumOfTwo, isQuorumOfTwo);
+    // A learner promises as well: the entry that makes it a voter may be on its way (T11).
+    closedTimestamps.promise(closed.timestamp);
+    closedTimestamps.onPromised(leader, closed.timestamp);
+    closedTimestamps.heard(closed, false);
   }
-  if (quorumClosed !== null) state.closedTimestamps.heard(quorumClosed, true, false);
+  if (quorumClosed !== null) closedTimestamps.heard(quorumClosed, true);
 }
 
 /**
@@ -125,8 +147,8 @@ function reply(
   what: { refusal: Refusal; matchIndex?: Index; conflictTerm?: number; conflictIndex?: Index },
   when: 'now' | 'durable',
   isPatient = false,
-): void {
-  if (round === 0) return;
+): AppendReply | null {
+  if (round === 0) return null;
   const { promiseLimit } = state.options;
   const { promised } = state.closedTimestamps;
   // A reply that waits for the next write may carry the promise, since that write raises the limit;
@@ -142,4 +164,5 @@ function reply(
   };
   if (isPatient) state.sendPatiently(message.from, body, when);
   else state.send(message.from, body, when);
+  return body;
 }

@@ -36,7 +36,7 @@ import type {
   Term,
   Timestamp,
 } from './entry.js';
-import { onAppendEntries, onSnapshotNotice } from './following.js';
+import { onAppendEntries, onFollowerReply, onSnapshotNotice } from './following.js';
 import { whyImpossible } from './impossible.js';
 import {
   mostComplete,
@@ -109,6 +109,11 @@ export class Group {
     this.state.appendBytesMax = Math.min(this.state.options.appendBytesMax, bytes);
   }
 
+  /** Whether the word of a leader takes long: then followers tell each other what they have. */
+  expectSlowNetwork(isSlow: boolean): void {
+    this.state.isNetworkSlow = isSlow;
+  }
+
   /**
    * The leader of this follower when it has been silent for some heartbeats: the transport may know
    * that it is gone.
@@ -153,7 +158,8 @@ export class Group {
         break;
       case 'append-reply':
         if (this.isNewerTerm(message, false, nowMs) || message.term < state.term) break;
-        onAppendReply(state, message, body, nowMs);
+        if (state.role === 'leader') onAppendReply(state, message, body, nowMs);
+        else onFollowerReply(state, message, body);
         break;
       case 'timeout-now':
         if (message.term === state.term && state.leader === message.from) onTimeoutNow(state, nowMs);
@@ -306,7 +312,7 @@ export class Group {
       if (truncations === state.truncations && lastIndex > state.durableIndex) {
         state.durableIndex = lastIndex;
         onOwnLogDurable(state, nowMs);
-        state.commitWithLeader();
+        state.countDurable();
       }
     }
     this.limitRaised(nowMs);

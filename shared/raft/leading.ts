@@ -6,7 +6,7 @@ import { assert } from './assert.js';
 import { claimIfWanted, onFollowerPromised } from './claims.js';
 import { EntryKind, type Index, isRecovered, type LogEntry, type ServerId, type Timestamp } from './entry.js';
 import type { AppendReply, Message } from './message.js';
-import { quorumSize } from './options.js';
+import { quorumSize, reachedByQuorum } from './options.js';
 import type { Progress } from './progress.js';
 import { addMissingMembers, broadcast, removeFormerMembers, sendAppend, sendOwed } from './replicating.js';
 import type { GroupState, Leadership } from './state.js';
@@ -165,12 +165,9 @@ export function onOwnLogDurable(state: GroupState, nowMs: number): void {
  * current term.
  */
 function maybeCommit(state: GroupState, leadership: Leadership, nowMs: number): void {
-  const { voters } = state.configuration;
-  const matches = voters.map((voter) =>
+  const index = reachedByQuorum(state.configuration, (voter) =>
     voter === state.server ? state.durableIndex : (leadership.followers.get(voter)?.matchIndex ?? 0),
   );
-  matches.sort((a, b) => b - a);
-  const index = matches[quorumSize(state.configuration) - 1] ?? 0;
   if (index <= state.commitIndex || index < leadership.noOpIndex) return;
   for (let i = state.commitIndex + 1; i <= index; i++) {
     leadership.uncommittedBytes -= state.log.at(i)?.bytes.length ?? 0;

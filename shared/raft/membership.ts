@@ -50,10 +50,6 @@ export function configure(state: GroupState, change: ConfigurationChange, nowMs:
   const { clock, encodeConfiguration } = state.options;
   if (!clock.mayLead() || Math.max(clock.peek(), leadership.floor) + 1 > clock.bound()) return 'clock';
   stamp(state, leadership, [{ kind: EntryKind.configuration, body: encodeConfiguration(next) }], nowMs);
-  // Claims so far are of the quorum before (T3); a server that needs one asks again.
-  state.closedTimestamps.reset();
-  leadership.closed = null;
-  leadership.quorumClosed = null;
   addMissingMembers(state, leadership, nowMs);
   broadcast(state, leadership, nowMs);
   return null;

@@ -19,22 +19,17 @@ export interface AppendEntries {
   readonly commitIndex: Index;
   readonly closed: Closed | null;
   /**
-   * `closed` counts for this follower as soon as it has promised it durably: it and the leader were
-   * a quorum of the configuration in force at claim time (T3). The leader says so, since the
-   * follower may not know that configuration yet (T11).
-   */
-  readonly isQuorumOfTwo: boolean;
-  /**
    * The newest close that a quorum is known to have promised (T3); only sent where a quorum is more
    * than two.
    */
   readonly quorumClosed: Closed | null;
-  /**
-   * Up to here the leader's own log is durable, where it and this follower are a quorum of the
-   * configuration in force there; else 0. Then the follower knows what is committed as soon as its
-   * own log is durable, too (`GroupState.commitWithLeader`).
-   */
+  /** Up to here the leader's own log is durable: followers count it (`GroupState.countDurable`). */
   readonly durableIndex: Index;
+  /**
+   * A reply with news goes to every other member, too. Then each of them counts for itself what is
+   * committed and closed, as a learner of Paxos does, and does not wait for the leader to say so.
+   */
+  readonly tellsAll: boolean;
   /**
    * Grows with every message to this follower in this term; echoed in the reply. 0: the message
    * only tells of a commit, no reply is wanted (a loss shows at the next message that wants one).
@@ -66,6 +61,7 @@ export interface SnapshotNotice {
  */
 export type Refusal = 'none' | 'log-mismatch' | 'clock' | 'snapshot';
 
+/** To the leader; with `AppendEntries.tellsAll` also to every other member. */
 export interface AppendReply {
   readonly type: 'append-reply';
   readonly refusal: Refusal;

@@ -66,6 +66,12 @@ export function quorumSize(configuration: Configuration): number {
   return (configuration.voters.length >> 1) + 1;
 }
 
+/** The largest value that a quorum has reached, each voter by `reached`; 0 without voters. */
+export function reachedByQuorum(configuration: Configuration, reached: (voter: ServerId) => number): number {
+  const values = configuration.voters.map(reached).sort((a, b) => b - a);
+  return values[quorumSize(configuration) - 1] ?? 0;
+}
+
 /** Group i prefers its voter i mod N as leader, so that leadership is spread over the servers. */
 export function preferredLeader(group: GroupId, { voters }: Configuration): ServerId | null {
   return voters[group % Math.max(1, voters.length)] ?? null;

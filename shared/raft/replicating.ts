@@ -116,9 +116,9 @@ export function sendEntries(
     entries,
     commitIndex: state.commitIndex,
     closed: leadership.closed,
-    isQuorumOfTwo: leadership.closed !== null && isQuorumOfTwo(state, peer),
     quorumClosed: leadership.quorumClosed,
-    durableIndex: isQuorumOfTwo(state, peer) ? state.durableIndex : 0,
+    durableIndex: state.durableIndex,
+    tellsAll: tellsAll(state),
     round: wantsReply ? progress.nextRound() : 0,
   } as const;
   state.send(peer, append, 'now');
@@ -136,11 +136,11 @@ export function sendEntries(
 }
 
 /**
- * T3: own claims are of the configuration in force, since a new one voids those before it
- * (leading.ts).
+ * Whether followers tell each other what they have, besides the leader. It pays where the leader's
+ * word takes long to come, and where leader and follower alone are no quorum.
  */
-function isQuorumOfTwo({ configuration, isVoter }: GroupState, peer: ServerId): boolean {
-  return isVoter && configuration.voters.includes(peer) && quorumSize(configuration) <= 2;
+export function tellsAll({ isNetworkSlow, configuration }: GroupState): boolean {
+  return isNetworkSlow && quorumSize(configuration) > 2;
 }
 
 /**

@@ -19,7 +19,7 @@ import {
 } from './entry.js';
 import { EMPTY_LOG, RaftLog, type RestoredLog } from './log.js';
 import type { Closed, Message, MessageBody, SnapshotNotice } from './message.js';
-import { type GroupOptions, preferredLeader } from './options.js';
+import { type GroupOptions, preferredLeader, reachedByQuorum } from './options.js';
 import type { Progress } from './progress.js';
 
 export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader';
@@ -83,13 +83,11 @@ export interface Leadership {
   markedAtMs: number;
 }
 
-/** What a follower has heard from the leader of a term. */
-export interface Heard {
+/** What a follower has heard of the other logs in a term. */
+interface Heard {
   readonly term: Term;
-  /** Up to here the logs are equal. */
-  readonly matchIndex: Index;
-  /** Up to here the leader's log is durable. */
-  readonly durableIndex: Index;
+  /** By server, the leader among them: up to here its log equals the leader's, and is durable. */
+  readonly durable: Map<ServerId, Index>;
 }
 
 /** Something that the owner of the group wants to know at once. */
@@ -131,8 +129,10 @@ export class GroupState {
   elections = 0;
   /** When this follower last heard from a leader of its term (milliseconds). */
   leaderHeardAtMs = Number.NEGATIVE_INFINITY;
-  /** From the leader of `term`; null before it was heard from. */
-  heard: Heard | null = null;
+  /** In the newest term of which something was heard. */
+  heard: Heard = { term: 0, durable: new Map() };
+  /** Whether the word of a leader takes long (`tellsAll`). */
+  isNetworkSlow = false;
   /** Last index of the own log that is durable. */
   durableIndex: Index;
   /**
@@ -238,6 +238,7 @@ export class GroupState {
 
   /** watermark[g] = max(timestamp at the commit index, largest valid closed timestamp) (T3). */
   updateWatermark(): void {
+    this.countPromises(this.commitIndex);
     this.closedTimestamps.advance(this.commitIndex);
     const committed = this.log.timestampAt(this.commitIndex);
     this.watermarkValue = Math.max(this.watermarkValue, committed, this.closedTimestamps.validTimestamp);
@@ -253,29 +254,45 @@ export class GroupState {
   }
 
   /**
-   * What the leader of this term says of its log. Its messages may overtake each other: what was
-   * true once stays true.
+   * T3: the newest claim at or below index `upTo` that a quorum has promised, as far as this server
+   * knows. Of the configuration in force where the claim was made: the log must be known up to
+   * there.
    */
-  hear(matchIndex: Index, durableIndex: Index): void {
-    const { term } = this;
-    const before = this.heard?.term === term ? this.heard : { matchIndex: 0, durableIndex: 0 };
-    this.heard = {
-      term,
-      matchIndex: Math.max(before.matchIndex, matchIndex),
-      durableIndex: Math.max(before.durableIndex, durableIndex),
-    };
+  countPromises(upTo: Index): Closed | null {
+    return this.closedTimestamps.countQuorum(upTo, this.server, (index) => this.configurationAt(index));
+  }
+
+  /** In force when the log ended at `index`, which is not below the base of the log. */
+  private configurationAt(index: Index): PlacedConfiguration {
+    const { configurations } = this;
+    let at = configurations.length - 1;
+    while (at > 0 && (configurations[at]?.index ?? 0) > index) at -= 1;
+    return configurations[at] ?? this.configuration;
   }
 
   /**
-   * Raft section 5.4.2 at a follower that is a quorum together with its leader: what both have
-   * durably is committed when the last of it is of this term. The leader itself knows that only
-   * when the follower has answered.
+   * The log of `server` is durable up to `index`, and equal there to that of the leader of this
+   * term. Messages may overtake each other: what was true once stays true.
    */
-  commitWithLeader(): void {
-    const { heard, log, durableIndex } = this;
-    if (heard === null || heard.term !== this.term) return;
-    const index = Math.min(heard.durableIndex, heard.matchIndex, durableIndex);
-    if (index > this.commitIndex && log.termAt(index) === this.term) this.setCommitIndex(index);
+  hearDurable(server: ServerId, index: Index): void {
+    if (this.heard.term !== this.term) this.heard = { term: this.term, durable: new Map() };
+    const { durable } = this.heard;
+    if (index > (durable.get(server) ?? 0)) durable.set(server, index);
+  }
+
+  /**
+   * Raft section 5.4.2 at a follower: an index is committed when a quorum has it durably and its
+   * entry is of the current term. A log that ends in this term is the beginning of the leader's
+   * (log matching, section 5.3), so the configuration is one that the leader had.
+   */
+  countDurable(): void {
+    const { heard, log, configuration, server, durableIndex, term } = this;
+    if (heard.term !== term || log.lastTerm !== term) return;
+    const reached = reachedByQuorum(configuration, (voter) =>
+      voter === server ? durableIndex : (heard.durable.get(voter) ?? 0),
+    );
+    const index = Math.min(reached, log.lastIndex);
+    if (index > this.commitIndex && log.termAt(index) === term) this.setCommitIndex(index);
   }
 
   private findLastCommand(after: Index): void {

@@ -100,17 +100,16 @@ function encodeMessage(message: Message): craft.v1.IGroupMessage {
 }
 
 function encodeAppend(append: AppendEntries): craft.v1.IAppendEntries {
-  const { prevIndex, prevTerm, commitIndex, closed, isQuorumOfTwo, quorumClosed, durableIndex, round, entries } =
-    append;
+  const { prevIndex, prevTerm, commitIndex, closed, quorumClosed, durableIndex, tellsAll, round, entries } = append;
   const fields: craft.v1.IAppendEntries = {
     prevIndex,
     prevTerm,
     commitIndex,
     closed,
-    isQuorumOfTwo,
     quorumClosed,
     round,
     ...(durableIndex === 0 ? {} : { durableIndex }),
+    ...(tellsAll ? { tellsAll } : {}),
   };
   if (entries.length > 0) fields.entries = concatBlock(entries);
   return fields;
@@ -229,9 +228,9 @@ function decodeAppend(append: craft.v1.IAppendEntries, term: number): AppendEntr
     entries,
     commitIndex: safe(append.commitIndex),
     closed: decodeClosed(append.closed),
-    isQuorumOfTwo: append.isQuorumOfTwo ?? false,
     quorumClosed: decodeClosed(append.quorumClosed),
     durableIndex: safe(append.durableIndex),
+    tellsAll: append.tellsAll ?? false,
     round: safe(append.round),
   };
 }

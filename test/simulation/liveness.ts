@@ -14,6 +14,7 @@ export function whatIsNotAtRest(world: World): string | null {
     operations(world) ??
     logs(world) ??
     mergedLogs(world) ??
+    closing(world) ??
     states(world)
   );
 }
@@ -35,6 +36,12 @@ function pauses({ servers, queue }: World): string | null {
 function writes({ operator }: World): string | null {
   const writing = operator.members.find(({ replica }) => replica !== null && replica.writing !== null);
   return writing === undefined ? null : `a write of ${writing.name} is under way`;
+}
+
+/** Leaders go on closing by time for some round trips after the last command (T5). */
+function closing({ operator }: World): string | null {
+  const one = operator.members.find(({ replica }) => replica?.core.isClosingByTime === true);
+  return one === undefined ? null : `${one.name} closes by time`;
 }
 
 function operator(world: World): string | null {

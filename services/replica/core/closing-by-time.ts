@@ -11,7 +11,7 @@
 import type { Timestamp } from '../../../shared/raft/entry.js';
 
 /** A network is slow when the round trip to the farthest peer takes this long (milliseconds). */
-const SLOW_MS = 10;
+export const SLOW_NETWORK_MS = 10;
 /**
  * Of that round trip a claim follows the one before after this share, but not sooner: an overloaded
  * machine makes round trips long, too.
@@ -40,7 +40,7 @@ export class ClosingByTime {
       this.lastCommand = largestCommand;
       this.commandAtMs = nowMs;
     }
-    const isWanted = roundTripMs >= SLOW_MS && nowMs - this.commandAtMs <= ROUND_TRIPS * roundTripMs;
+    const isWanted = roundTripMs >= SLOW_NETWORK_MS && nowMs - this.commandAtMs <= ROUND_TRIPS * roundTripMs;
     this.intervalMs = isWanted ? Math.max(INTERVAL_MS_MIN, roundTripMs * SHARE) : null;
     if (this.intervalMs === null || nowMs - this.closedAtMs < this.intervalMs) return false;
     this.closedAtMs = nowMs;

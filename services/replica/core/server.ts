@@ -27,7 +27,7 @@ import type { GroupOptions } from '../../../shared/raft/options.js';
 import { PromiseLimit } from '../../../shared/raft/promise-limit.js';
 import type { Envelope } from '../../../shared/wire/envelope.js';
 import { Barriers, isAtLeast } from './barrier.js';
-import { ClosingByTime } from './closing-by-time.js';
+import { ClosingByTime, SLOW_NETWORK_MS } from './closing-by-time.js';
 import type { Acknowledgement, CommandRefusal, Effect, QueuedCommand } from './effect.js';
 import { Feed, type FeedRequest } from './feed.js';
 import { type GroupLoad, HostedGroup } from './hosted-group.js';
@@ -148,7 +148,11 @@ export class ReplicaCore<C extends QueuedCommand> {
   /** Timers of all groups; every few tens of milliseconds. */
   tick(): void {
     const { isDiskHung } = this;
-    for (const group of this.groups) group.tick(this.nowMs, isDiskHung);
+    const isSlow = this.peerClocks.longestRoundTripMs(this.nowMs) >= SLOW_NETWORK_MS;
+    for (const group of this.groups) {
+      group.expectSlowNetwork(isSlow);
+      group.tick(this.nowMs, isDiskHung);
+    }
     this.probeSilentLeaders();
     const applied = this.options.applied?.() ?? null;
     for (const hosted of this.hosted) hosted.backlog.advance(applied?.[hosted.id] ?? null, this.nowMs);
@@ -415,6 +419,11 @@ export class ReplicaCore<C extends QueuedCommand> {
     if (!this.closingByTime.isDue(this.largestCommandTimestamp(), roundTripMs, this.nowMs)) return;
     const now = this.clock.peek();
     for (const group of this.groups) if (group.role === 'leader') group.closeUpTo(now, this.nowMs);
+  }
+
+  /** Groups that are led here close up to the clock again and again (T5). */
+  get isClosingByTime(): boolean {
+    return this.isLeading && this.closingByTime.nextDueMs() !== null;
   }
 
   private get isLeading(): boolean {

@@ -270,7 +270,7 @@ describe('bad input', () => {
     } as const;
     const bodies: [term: number, MessageBody][] = [
       // Another first entry than the one that is committed.
-      [9_000, { ...append, entries, isQuorumOfTwo: false, durableIndex: 0, round: 1 }],
+      [9_000, { ...append, entries, durableIndex: 0, tellsAll: false, round: 1 }],
       [2 ** 45, { type: 'vote', preVote: false, transfer: true, lastIndex: 2 ** 45, lastTerm: 2 ** 44 }],
     ];
     const head = { groups: 3, sentAt: Date.now() * 1_000, sentMonotonicUs: 0, echoMonotonicUs: 0, echoHeldUs: 0 };

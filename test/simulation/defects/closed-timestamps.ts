@@ -57,7 +57,10 @@ export const CLOSED_TIMESTAMPS: readonly Plan[] = [
     within: 300,
     shape: { skewed: true },
     what: 'a claim counts as soon as it is made (T3)',
-    install: () => replace(ClosedTimestamps, 'countQuorum', (original, voters) => original(voters, 1)),
+    install: () =>
+      replace(ClosedTimestamps, 'countQuorum', (original, upTo, self) =>
+        original(upTo, self, () => ({ voters: [self], learners: [] })),
+      ),
   },
   {
     name: 'count-own-promise-before-durable',

@@ -1,10 +1,21 @@
 /** Entries on their way through the logs of one group: durable, equal, committed. */
+
+import type { Index } from '../../../shared/raft/entry.js';
 import { Group } from '../../../shared/raft/group.js';
 import type { Message } from '../../../shared/raft/message.js';
+import { reachedByQuorum } from '../../../shared/raft/options.js';
 import { GroupState } from '../../../shared/raft/state.js';
 import { SimulatedDisk } from '../disk.js';
 import { beforeEverything, changeMessages, sendEarly, stateOf } from './group.js';
 import { all, type Plan, replace } from './plan.js';
+
+/** What `GroupState.countDurable` would count, whichever term it is of. */
+function reachedByQuorumHeard({ configuration, server, durableIndex, heard, log }: GroupState): Index {
+  const reached = reachedByQuorum(configuration, (voter) =>
+    voter === server ? durableIndex : (heard.durable.get(voter) ?? 0),
+  );
+  return Math.min(reached, log.lastIndex);
+}
 
 export const REPLICATION: readonly Plan[] = [
   {
@@ -45,7 +56,7 @@ export const REPLICATION: readonly Plan[] = [
     shape: { servers: 3, spares: 0 },
     what: 'a follower counts its own log before it is on disk (Raft section 5.3)',
     install: () =>
-      replace(GroupState, 'commitWithLeader', function (original) {
+      replace(GroupState, 'countDurable', function (original) {
         const { durableIndex } = this;
         this.durableIndex = this.log.lastIndex;
         original();
@@ -59,23 +70,32 @@ export const REPLICATION: readonly Plan[] = [
     shape: { servers: 3, skewed: true },
     what: 'a follower commits entries of older terms by counting (Raft section 5.4.2)',
     install: () =>
-      replace(GroupState, 'commitWithLeader', function () {
-        const { heard, term, durableIndex } = this;
-        if (heard === null || heard.term !== term) return;
-        this.setCommitIndex(Math.min(heard.durableIndex, heard.matchIndex, durableIndex));
+      replace(GroupState, 'countDurable', function () {
+        if (this.heard.term === this.term) this.setCommitIndex(reachedByQuorumHeard(this));
       }),
   },
   {
-    name: 'follower-commits-by-leader-of-before',
+    name: 'follower-counts-an-earlier-term',
     foundBy: 55,
     within: 300,
     shape: { servers: 3, skewed: true },
-    what: 'a follower counts what the leader of an earlier term has said of its log (Raft section 5.4.2)',
+    what: 'a follower counts what others have said of their logs in an earlier term (Raft section 5.4.2)',
     install: () =>
-      replace(GroupState, 'commitWithLeader', function () {
-        const { heard, durableIndex } = this;
-        if (heard === null) return;
-        this.setCommitIndex(Math.min(heard.durableIndex, heard.matchIndex, durableIndex));
+      replace(GroupState, 'countDurable', function () {
+        this.setCommitIndex(reachedByQuorumHeard(this));
+      }),
+  },
+  {
+    name: 'follower-counts-two-of-five',
+    foundBy: 5,
+    shape: { servers: 5, spares: 0 },
+    what: 'a follower takes its leader and itself for a quorum, whatever the configuration (Raft section 5.4.2)',
+    install: () =>
+      replace(GroupState, 'countDurable', function () {
+        const { heard, leader, term, durableIndex, log } = this;
+        if (heard.term !== term) return;
+        const index = Math.min(durableIndex, heard.durable.get(leader) ?? 0);
+        if (index > this.commitIndex && log.termAt(index) === term) this.setCommitIndex(index);
       }),
   },
   {

@@ -40,27 +40,43 @@ describe('PromiseLimit (T2)', () => {
 
 describe('ClosedTimestamps (T3)', () => {
   const closed = { timestamp: 50, index: 7 };
+  const of = (...voters: string[]) => ({ voters, learners: [] });
+  const three = () => of('s1', 's2', 's3');
+  const five = () => of('s1', 's2', 's3', 's4', 's5');
 
-  it('counts a claim once it has a quorum, its index is committed and the own promise is durable', () => {
-    const limit = limitAt(0);
-    const closedTimestamps = new ClosedTimestamps(limit, 0);
-    closedTimestamps.promise(50);
-    closedTimestamps.heard(closed, true, true);
-    closedTimestamps.advance(7);
-    expect(closedTimestamps.validTimestamp).toBe(0);
-    limit.written(limit.forWrite(10, false) ?? 0);
+  it('counts a claim once it has a quorum and its index is committed', () => {
+    const closedTimestamps = new ClosedTimestamps(limitAt(100), 0);
+    closedTimestamps.heard(closed, true);
     closedTimestamps.advance(6);
     expect(closedTimestamps.validTimestamp).toBe(0);
     closedTimestamps.advance(7);
     expect(closedTimestamps.validTimestamp).toBe(50);
   });
 
+  it('counts the own promise only once it is durable', () => {
+    const limit = limitAt(0);
+    const closedTimestamps = new ClosedTimestamps(limit, 0);
+    closedTimestamps.promise(50);
+    closedTimestamps.onPromised('s1', 50);
+    closedTimestamps.heard(closed, false);
+    expect(closedTimestamps.countQuorum(7, 's2', three)).toBeNull();
+    limit.written(limit.forWrite(10, false) ?? 0);
+    expect(closedTimestamps.countQuorum(7, 's2', three)).toEqual(closed);
+  });
+
+  it('counts no own promise that was not given, though the limit would cover it', () => {
+    const closedTimestamps = new ClosedTimestamps(limitAt(100), 0);
+    closedTimestamps.onPromised('s1', 50);
+    closedTimestamps.heard(closed, false);
+    expect(closedTimestamps.countQuorum(7, 's2', three)).toBeNull();
+  });
+
   it('counts no claim without a quorum, until the leader announces one', () => {
     const closedTimestamps = new ClosedTimestamps(limitAt(100), 0);
-    closedTimestamps.heard(closed, false, true);
+    closedTimestamps.heard(closed, false);
     closedTimestamps.advance(7);
     expect(closedTimestamps.validTimestamp).toBe(0);
-    closedTimestamps.heard(closed, true, false);
+    closedTimestamps.heard(closed, true);
     closedTimestamps.advance(7);
     expect(closedTimestamps.validTimestamp).toBe(50);
   });
@@ -68,30 +84,44 @@ describe('ClosedTimestamps (T3)', () => {
   it('forgets claims that do not count yet when the term changes, and keeps promises', () => {
     const closedTimestamps = new ClosedTimestamps(limitAt(100), 0);
     closedTimestamps.promise(50);
-    closedTimestamps.heard(closed, true, true);
+    closedTimestamps.heard(closed, true);
     closedTimestamps.reset();
     closedTimestamps.advance(7);
     expect(closedTimestamps.validTimestamp).toBe(0);
     expect(closedTimestamps.promised).toBe(50);
   });
 
-  it('at the leader counts the voters that promised, itself among them', () => {
+  it('counts the voters that promised, itself among them', () => {
     const closedTimestamps = new ClosedTimestamps(limitAt(100), 0);
-    const voters = ['s1', 's2', 's3', 's4', 's5'];
-    closedTimestamps.claim(closed, 's1');
+    const newest = () => closedTimestamps.countQuorum(7, 's1', five);
+    closedTimestamps.claim(closed);
     closedTimestamps.onPromised('s2', 50);
     closedTimestamps.onPromised('s9', 50);
-    expect(closedTimestamps.countQuorum(voters, 3)).toBeNull();
+    expect(newest()).toBeNull();
     closedTimestamps.onPromised('s3', 49);
-    expect(closedTimestamps.countQuorum(voters, 3)).toBeNull();
+    expect(newest()).toBeNull();
     closedTimestamps.onPromised('s3', 60);
-    expect(closedTimestamps.countQuorum(voters, 3)).toEqual(closed);
+    expect(newest()).toEqual(closed);
+  });
+
+  it('counts the voters of the configuration at the index of the claim, and no claim beyond what is known', () => {
+    const closedTimestamps = new ClosedTimestamps(limitAt(100), 0);
+    closedTimestamps.promise(60);
+    closedTimestamps.heard(closed, false);
+    closedTimestamps.heard({ timestamp: 60, index: 9 }, false);
+    closedTimestamps.onPromised('s1', 60);
+    const at = (index: number) => (index < 9 ? three() : of('s2', 's3', 's4'));
+    expect(closedTimestamps.countQuorum(8, 's2', at)).toEqual(closed);
+    expect(closedTimestamps.countQuorum(9, 's2', at)).toEqual(closed);
+    closedTimestamps.onPromised('s4', 60);
+    expect(closedTimestamps.countQuorum(8, 's2', at)).toEqual(closed);
+    expect(closedTimestamps.countQuorum(9, 's2', at)).toEqual({ timestamp: 60, index: 9 });
   });
 
   it('is not confused by claims that arrive out of order', () => {
     const closedTimestamps = new ClosedTimestamps(limitAt(100), 0);
-    closedTimestamps.heard({ timestamp: 60, index: 9 }, true, true);
-    closedTimestamps.heard({ timestamp: 50, index: 7 }, true, true);
+    closedTimestamps.heard({ timestamp: 60, index: 9 }, true);
+    closedTimestamps.heard({ timestamp: 50, index: 7 }, true);
     closedTimestamps.advance(7);
     expect(closedTimestamps.validTimestamp).toBe(50);
     closedTimestamps.advance(9);
@@ -99,6 +129,6 @@ describe('ClosedTimestamps (T3)', () => {
   });
 
   it('refuses a claim of its own that a crash could make it forget', () => {
-    expect(() => new ClosedTimestamps(limitAt(49), 0).claim(closed, 's1')).toThrow(/T2/);
+    expect(() => new ClosedTimestamps(limitAt(49), 0).claim(closed)).toThrow(/T2/);
   });
 });

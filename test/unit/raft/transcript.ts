@@ -5,6 +5,7 @@
  *
  *   cluster A B C …          a group on these servers; A is the preferred leader
  *   pieces                   from then on one entry a message (before `cluster`)
+ *   far                      the word of a leader takes long: followers tell each other what they have
  *   pass MS                  time passes; everybody alive gets a tick
  *   campaign S               the election timeout of S passes (and of nobody else)
  *   gone S T                 the transport tells S that no process takes messages for T; S stands at the next tick if it may
@@ -89,6 +90,7 @@ export class Transcript {
     const [a = '', b = ''] = words;
     if (verb === 'pieces') this.appendBytesMax = 1;
     else if (verb === 'cluster') for (const node of words.map((name) => this.add(name, words))) this.start(node);
+    else if (verb === 'far') for (const { group } of this.nodes.values()) group?.expectSlowNetwork(true);
     else if (verb === 'pass') this.pass(Number(a));
     else if (verb === 'campaign') this.campaign(a);
     else if (verb === 'gone') this.gone(a, b);
@@ -338,10 +340,9 @@ function show({ from, to, term, body }: Message): string {
     case 'append': {
       const entries = body.entries.map((entry) => `${entry.index}/t${entry.term}@${time(entry.timestamp)}`).join(' ');
       const closed = body.closed === null ? '' : ` closed ${time(body.closed.timestamp)} at ${body.closed.index}`;
-      const two = body.closed !== null && !body.isQuorumOfTwo ? ' (needs a quorum)' : '';
       const quorum = body.quorumClosed === null ? '' : ` by quorum ${time(body.quorumClosed.timestamp)}`;
       const durable = body.durableIndex > body.commitIndex ? ` durable ${body.durableIndex}` : '';
-      return `${head} after ${body.prevIndex}/t${body.prevTerm} [${entries}] commit ${body.commitIndex}${durable}${closed}${two}${quorum}`;
+      return `${head} after ${body.prevIndex}/t${body.prevTerm} [${entries}] commit ${body.commitIndex}${durable}${closed}${quorum}${body.tellsAll ? ' tells all' : ''}`;
     }
     case 'snapshot': {
       const members = body.configurations.map(({ index, voters }) => `${voters.join(' ')} at ${index}`).join(', ');

@@ -32,9 +32,10 @@ const BODIES: Readonly<Record<Type, (role: Role) => MessageBody>> = {
     entries: [],
     commitIndex: 0,
     closed: null,
-    isQuorumOfTwo: false,
+
     quorumClosed: null,
     durableIndex: 0,
+    tellsAll: false,
     round: 7,
   }),
   snapshot: () => ({ type: 'snapshot', index: 5, commitIndex: 5, configurations: [], round: 7 }),

@@ -131,7 +131,7 @@ class Forger {
       entries,
       commitIndex: this.index(),
       closed: this.closed(aboutMs),
-      isQuorumOfTwo: random.chance(0.5),
+      tellsAll: random.chance(0.5),
       quorumClosed: this.closed(aboutMs),
       durableIndex: random.chance(0.5) ? this.index() : 0,
       round,
@@ -187,7 +187,7 @@ describe('well-formed messages of a liar', () => {
 
 describe('the impossible is told, with its sender, and changes nothing', () => {
   const TERM = 1;
-  const NO_CLAIM = { closed: null, isQuorumOfTwo: false, quorumClosed: null, durableIndex: 0 } as const;
+  const NO_CLAIM = { closed: null, quorumClosed: null, durableIndex: 0, tellsAll: false } as const;
   const command = (index: number, term: number, timestamp: number) =>
     entry(index, term, timestamp, EntryKind.command, new Uint8Array([1]));
   const later = (ms: number) => EPOCH_US + ms * 1_000;

@@ -43,18 +43,23 @@ const run = fc
 const servers = fc.constantFrom('s1', 's2', 's3', 's4');
 const names = fc.array(servers, { maxLength: 4 });
 const voters = fc.array(servers, { minLength: 1, maxLength: 4 });
+const UNKNOWN: PlacedConfiguration = { index: 0, term: 0, voters: [], learners: [] };
 const configurations: fc.Arbitrary<PlacedConfiguration[]> = fc
   .uniqueArray(fc.record({ index: safe, term: safe, voters, learners: names }), {
     minLength: 1,
     maxLength: 3,
     selector: ({ index }) => index,
   })
-  .map((list) => list.sort((a, b) => a.index - b.index));
+  .map((list) => list.sort((a, b) => a.index - b.index))
+  // A server that has joined does not know what the group began with.
+  .chain((list) =>
+    fc.boolean().map((isUnknown) => (isUnknown ? [UNKNOWN, ...list.filter(({ index }) => index > 0)] : list)),
+  );
 
 const body: fc.Arbitrary<{ term: number; body: MessageBody }> = fc.oneof(
   fc
     .tuple(run, safe, closed, closed, safe, safe, fc.boolean())
-    .map(([log, commitIndex, closed, quorumClosed, durableIndex, round, two]) => ({
+    .map(([log, commitIndex, closed, quorumClosed, durableIndex, round, tellsAll]) => ({
       term: log.term,
       body: {
         type: 'append' as const,
@@ -63,9 +68,9 @@ const body: fc.Arbitrary<{ term: number; body: MessageBody }> = fc.oneof(
         entries: log.entries,
         commitIndex,
         closed,
-        isQuorumOfTwo: two,
         quorumClosed,
         durableIndex,
+        tellsAll,
         round,
       },
     })),
@@ -229,9 +234,9 @@ describe('envelopes', () => {
             entries: entries.slice(0, count),
             commitIndex: 0,
             closed: null,
-            isQuorumOfTwo: false,
             quorumClosed: null,
             durableIndex: 0,
+            tellsAll: false,
             round: 1,
           },
         },
