@@ -1,5 +1,5 @@
 /** How far the state is in each group's log, and what waits for it to get further (T6). */
-import type { GroupId, Index } from '../../shared/raft/entry.js';
+import { BEFORE_FIRST, type GroupId, type Index } from '../../shared/raft/entry.js';
 
 interface Waiter {
   readonly positions: readonly Index[];
@@ -9,7 +9,10 @@ interface Waiter {
 export class AppliedPositions {
   private waiters: Waiter[] = [];
 
-  /** @param positions For each group the index of its last command that is applied. */
+  /**
+   * @param positions For each group the index of its last command that is applied; none for groups
+   *   without one.
+   */
   constructor(
     private readonly positions: Index[],
     /** The first read begins to wait, or the last one ends. */
@@ -44,7 +47,7 @@ export class AppliedPositions {
   }
 
   hasReached(positions: readonly Index[]): boolean {
-    return positions.every((index, group) => (this.positions[group] ?? 0) >= index);
+    return positions.every((index, group) => (this.positions[group] ?? BEFORE_FIRST) >= index);
   }
 
   /** Resolves once every group is at least at its position; rejects when `signal` fires before. */

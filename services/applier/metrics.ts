@@ -6,6 +6,7 @@ import type { LoadedMachine } from '../../shared/engine/loading.js';
 import type { Applied, MergedCommand } from '../../shared/engine/port.js';
 import type { WindowAnswer } from '../../shared/merge/window.js';
 import type { Index, ServerId } from '../../shared/raft/entry.js';
+import { lastOf } from '../../shared/raft/lists.js';
 import { BATCH_SIZES, LATENCIES, type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
 import { observeQueues, type QueueLevel } from '../../shared/telemetry/queues.js';
 import type { Counter } from '../../shared/telemetry/samples.js';
@@ -143,7 +144,7 @@ export class ApplierMetrics {
       if (arrival !== undefined) this.merged.observe((arrival.atUs - command.timestamp) / 1e6);
       this.applied.observe((nowUs - command.timestamp) / 1e6);
     }
-    const last = commands[commands.length - 1]?.mergedIndex ?? 0;
+    const last = lastOf(commands).mergedIndex;
     while ((arrivals[at]?.mergedIndex ?? Number.POSITIVE_INFINITY) <= last) at += 1;
     if (at > 0) arrivals.splice(0, at);
   }
@@ -162,7 +163,7 @@ export class ApplierMetrics {
       if (result.duplicate) this.duplicates.add();
       if (!result.outcome.ok) (result.outcome.failed ? this.failed : this.rejected)(command.name).add();
     }
-    const last = commands[commands.length - 1]?.mergedIndex ?? 0;
+    const last = lastOf(commands).mergedIndex;
     this.answeredIndex = Math.max(this.answeredIndex, last);
   }
 

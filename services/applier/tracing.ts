@@ -6,6 +6,7 @@
 import type { AppliedBatch, EngineBatch, MergedCommand, OnDatabaseCall } from '../../shared/engine/port.js';
 import type { WindowAnswer } from '../../shared/merge/window.js';
 import type { Index } from '../../shared/raft/entry.js';
+import { itemAt, lastOf } from '../../shared/raft/lists.js';
 import { ANSWER_ATTRIBUTES, databaseAttributes, receivedAttributes } from '../../shared/telemetry/conventions.js';
 import { parseOrigin, parseTraceparent } from '../../shared/telemetry/traceparent.js';
 import type { SpanAttributes, SpanEvent, Tracing } from '../../shared/telemetry/tracing.js';
@@ -57,7 +58,7 @@ export class ApplierTracing {
    * sampled.
    */
   begins({ commands }: EngineBatch): OnDatabaseCall | undefined {
-    const first = commands[0]?.mergedIndex ?? 0;
+    const first = itemAt(commands, 0).mergedIndex;
     // The tries before may have been of a batch that was given up.
     if (first !== this.firstIndex) this.retries = [];
     this.firstIndex = first;
@@ -90,7 +91,7 @@ export class ApplierTracing {
         if (command.traceparent !== '') this.record(command, commands.length, done.applied[at], isTrusted, answeredUs);
       }
     }
-    const last = commands.at(-1)?.mergedIndex ?? 0;
+    const last = lastOf(commands).mergedIndex;
     while ((this.arrivals[0]?.last ?? Number.POSITIVE_INFINITY) <= last) this.arrivals.shift();
     this.calls = undefined;
     this.retries = [];

@@ -8,6 +8,7 @@ import { type JetStreamManager, jetstreamManager, type StoredMsg } from '@nats-i
 import { type NatsConnection, NoRespondersError, PermissionViolationError } from 'nats';
 import { CraftError } from '../../shared/client/index.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
+import { itemAt } from '../../shared/raft/lists.js';
 import { decodeCommand } from '../../shared/wire/command.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
 import { isNoMessage, isStreamNotFound } from '../../shared/wire/jetstream-errors.js';
@@ -175,7 +176,7 @@ function entriesOf(run: MergedRun | undefined): LogLine[] {
     const command = decodeCommand(entryBody(entry));
     return {
       index: run.firstMergedIndex + position,
-      group: run.groups[position] ?? 0,
+      group: itemAt(run.groups, position),
       groupIndex: entry.index,
       term: entry.term,
       timestamp: entry.timestamp,

@@ -11,7 +11,15 @@
  * entries at the same places (T4).
  */
 
-import { anchorAt, bytesOf, joined, Merge, type MergedRun, type MergePosition } from '../../shared/merge/merge.js';
+import {
+  anchorAt,
+  bytesOf,
+  joined,
+  Merge,
+  type MergedRun,
+  type MergePosition,
+  NOT_WANTED,
+} from '../../shared/merge/merge.js';
 import { InvariantError } from '../../shared/raft/assert.js';
 import type { GroupId, Index, LogEntry, Timestamp } from '../../shared/raft/entry.js';
 
@@ -161,7 +169,7 @@ export class MergerCore {
       const positions = this.merge.wanted(this.limits.waitingBytesMax);
       // With every group's room full only a store can go on; with some it is the others that the
       // merge waits for.
-      if (positions.some((position) => position > 0)) {
+      if (positions.some((position) => position !== NOT_WANTED)) {
         this.isFetching = true;
         effects.push({
           type: 'fetch',

@@ -8,6 +8,7 @@
  * middle values the one nearer to the own clock counts.
  */
 import type { ServerId } from '../raft/entry.js';
+import { itemAt } from '../raft/lists.js';
 
 /** One round trip with a peer. */
 export interface ClockSample {
@@ -87,8 +88,8 @@ export class ReferenceTime {
       if (offsetUs !== undefined) offsets.push(offsetUs);
     }
     offsets.sort((a, b) => a - b);
-    const upper = offsets[offsets.length >> 1] ?? 0;
-    const lower = offsets[(offsets.length - 1) >> 1] ?? 0;
+    const upper = itemAt(offsets, offsets.length >> 1);
+    const lower = itemAt(offsets, (offsets.length - 1) >> 1);
     return [lower, upper];
   }
 }

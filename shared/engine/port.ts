@@ -366,9 +366,17 @@ export async function abandon({ data }: Pick<EngineSnapshot, 'data'>): Promise<v
   await data[Symbol.asyncIterator]().return?.();
 }
 
+/**
+ * The position of a state in the log of one group. An engine has none for the groups that it has
+ * had no command of: there it is before the first entry.
+ */
+export function positionIn(positions: readonly LogPosition[], group: GroupId): LogPosition {
+  return positions[group] ?? LOG_START;
+}
+
 /** @throws PositionError when `found` is behind `atLeast` in any group. */
 export function requirePositions(found: EnginePosition, atLeast: readonly Index[]): void {
-  if (atLeast.every((index, group) => (found.positions[group]?.index ?? 0) >= index)) return;
+  if (atLeast.every((index, group) => positionIn(found.positions, group).index >= index)) return;
   throw new PositionError(`the state has gone back to merged index ${found.mergedIndex}`, found);
 }
 

@@ -7,6 +7,7 @@
  *                   ▲ start
  */
 import type { Index } from '../raft/entry.js';
+import { itemAt } from '../raft/lists.js';
 import { bytesOf, type MergedRun } from './merge.js';
 
 /**
@@ -75,7 +76,7 @@ export class MergedWindow {
     let high = kept.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if ((kept[middle]?.run.after.mergedIndex ?? 0) < wanted) low = middle + 1;
+      if (itemAt(kept, middle).run.after.mergedIndex < wanted) low = middle + 1;
       else high = middle;
     }
     const runs: MergedRun[] = [];

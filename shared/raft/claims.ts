@@ -2,7 +2,7 @@
  * How a leader closes its group (T2, T5): when it claims, and what it makes of the voters'
  * promises.
  */
-import type { ServerId, Timestamp } from './entry.js';
+import { BEFORE_ALL, type ServerId, type Timestamp } from './entry.js';
 import { quorumSize } from './options.js';
 import { sendOwed } from './replicating.js';
 import type { GroupState, Leadership } from './state.js';
@@ -16,7 +16,7 @@ import type { GroupState, Leadership } from './state.js';
 export function claimIfWanted(state: GroupState, leadership: Leadership, nowMs: number): void {
   const { clock, promiseLimit, closeIntervalMs } = state.options;
   const wanted = leadership.closeWanted;
-  if (wanted <= (leadership.closed?.timestamp ?? 0) || wanted <= state.log.lastTimestamp) {
+  if (wanted <= (leadership.closed?.timestamp ?? BEFORE_ALL) || wanted <= state.log.lastTimestamp) {
     leadership.closeWanted = 0;
     return;
   }
@@ -86,7 +86,7 @@ function countPromises(state: GroupState, leadership: Leadership, nowMs: number)
   state.updateWatermark();
   const canTellThemselves =
     state.isVoter && quorumSize(configuration) <= 2 && leadership.followers.size < configuration.voters.length;
-  if (canTellThemselves || newest.timestamp <= (leadership.quorumClosed?.timestamp ?? 0)) return;
+  if (canTellThemselves || newest.timestamp <= (leadership.quorumClosed?.timestamp ?? BEFORE_ALL)) return;
   leadership.quorumClosed = newest;
   tell(state, leadership, false, nowMs);
 }

@@ -23,7 +23,8 @@
  * replaced it.
  */
 import { assert } from './assert.js';
-import type { Index, ServerId, Timestamp } from './entry.js';
+import { BEFORE_ALL, type Index, type ServerId, type Timestamp } from './entry.js';
+import { itemAt } from './lists.js';
 import type { Closed } from './message.js';
 import type { PromiseLimit } from './promise-limit.js';
 
@@ -49,7 +50,7 @@ export class ClosedTimestamps {
   private promisedTo: Timestamp;
   private claims: Claim[] = [];
   /** Largest closed timestamp that counts here (T3). */
-  private valid: Timestamp = 0;
+  private valid: Timestamp = BEFORE_ALL;
   /** Leader only: what each voter has promised in this term. */
   private readonly promises = new Map<ServerId, Timestamp>();
 
@@ -107,7 +108,7 @@ export class ClosedTimestamps {
 
   /** Leader: a voter's reply in this term says what it has durably promised. */
   onPromised(voter: ServerId, timestamp: Timestamp): void {
-    if (timestamp > (this.promises.get(voter) ?? 0)) this.promises.set(voter, timestamp);
+    if (timestamp > (this.promises.get(voter) ?? BEFORE_ALL)) this.promises.set(voter, timestamp);
   }
 
   /** Leader: the newest claim that a quorum of `voters` has promised, or null. */
@@ -116,7 +117,7 @@ export class ClosedTimestamps {
     for (const claim of this.claims) {
       if (!claim.hasQuorum) {
         let count = 0;
-        for (const voter of voters) if ((this.promises.get(voter) ?? 0) >= claim.closed.timestamp) count += 1;
+        for (const voter of voters) if ((this.promises.get(voter) ?? BEFORE_ALL) >= claim.closed.timestamp) count += 1;
         claim.hasQuorum = count >= quorum;
       }
       if (claim.hasQuorum) newest = claim.closed;
@@ -144,7 +145,7 @@ export class ClosedTimestamps {
   private remember(claim: Claim): void {
     // Messages may arrive out of order; the list is kept in the order of the timestamps.
     let at = this.claims.length;
-    while (at > 0 && (this.claims[at - 1]?.closed.timestamp ?? 0) > claim.closed.timestamp) at -= 1;
+    while (at > 0 && itemAt(this.claims, at - 1).closed.timestamp > claim.closed.timestamp) at -= 1;
     this.claims.splice(at, 0, claim);
     if (this.claims.length > CLAIMS_MAX) this.claims.splice(this.claims.length - 2, 1);
   }

@@ -58,8 +58,14 @@ export interface LogPosition {
   readonly timestamp: Timestamp;
 }
 
+/** No entry has this index: it is before the first one. */
+export const BEFORE_FIRST: Index = 0;
+
+/** No entry has this timestamp, and no claim or promise: all are later. */
+export const BEFORE_ALL: Timestamp = 0;
+
 /** Before the first entry. */
-export const LOG_START: LogPosition = { index: 0, term: 0, timestamp: 0 };
+export const LOG_START: LogPosition = { index: BEFORE_FIRST, term: 0, timestamp: BEFORE_ALL };
 
 /** The members of a group. Learners receive the log and do not vote. */
 export interface Configuration {

@@ -3,7 +3,7 @@
  * (T2).
  */
 import { assert } from './assert.js';
-import type { Index, LogEntry } from './entry.js';
+import { BEFORE_ALL, type Index, type LogEntry } from './entry.js';
 import type { AppendEntries, AppendReply, Message, Refusal, SnapshotNotice } from './message.js';
 import type { GroupState } from './state.js';
 
@@ -15,7 +15,7 @@ export function onAppendEntries(state: GroupState, message: Message, append: App
     reply(state, message, append.round, { refusal: 'clock' }, 'durable');
     return;
   }
-  const isNewClaim = (append.closed?.timestamp ?? 0) > state.closedTimestamps.promised;
+  const isNewClaim = (append.closed?.timestamp ?? BEFORE_ALL) > state.closedTimestamps.promised;
   hearClaims(state, append);
 
   const conflict = findConflict(state, append);
@@ -71,8 +71,8 @@ function firstBeyondBound(state: GroupState, append: AppendEntries): number | nu
   const { clock } = state.options;
   const last = append.entries[append.entries.length - 1];
   // Timestamps increase (T1): the last entry's is the largest.
-  const largest = Math.max(last?.timestamp ?? 0, append.closed?.timestamp ?? 0);
-  return largest > 0 && !clock.observe(largest) ? largest : null;
+  const largest = Math.max(last?.timestamp ?? BEFORE_ALL, append.closed?.timestamp ?? BEFORE_ALL);
+  return largest > BEFORE_ALL && !clock.observe(largest) ? largest : null;
 }
 
 function hearClaims(state: GroupState, append: AppendEntries): void {

@@ -25,16 +25,17 @@ import {
   onVoteRequest,
   silentLeader,
 } from './election.js';
-import type {
-  ConfigurationChange,
-  HardState,
-  Index,
-  LogEntry,
-  LogPosition,
-  PlacedConfiguration,
-  ServerId,
-  Term,
-  Timestamp,
+import {
+  BEFORE_ALL,
+  type ConfigurationChange,
+  type HardState,
+  type Index,
+  type LogEntry,
+  type LogPosition,
+  type PlacedConfiguration,
+  type ServerId,
+  type Term,
+  type Timestamp,
 } from './entry.js';
 import { onAppendEntries, onSnapshotNotice } from './following.js';
 import { whyImpossible } from './impossible.js';
@@ -397,7 +398,7 @@ export class Group {
   }
   /** Largest own claim while leading; 0 otherwise. */
   get closed(): Timestamp {
-    return this.state.leadership?.closed?.timestamp ?? 0;
+    return this.state.leadership?.closed?.timestamp ?? BEFORE_ALL;
   }
   /** Whether proposals are taken now. */
   get isTaking(): boolean {

@@ -4,7 +4,16 @@
  */
 import { assert } from './assert.js';
 import { claimIfWanted, onFollowerPromised } from './claims.js';
-import { EntryKind, type Index, isRecovered, type LogEntry, type ServerId, type Timestamp } from './entry.js';
+import {
+  BEFORE_FIRST,
+  EntryKind,
+  type Index,
+  isRecovered,
+  type LogEntry,
+  type ServerId,
+  type Timestamp,
+} from './entry.js';
+import { itemAt } from './lists.js';
 import type { AppendReply, Message } from './message.js';
 import { quorumSize } from './options.js';
 import type { Progress } from './progress.js';
@@ -167,10 +176,10 @@ export function onOwnLogDurable(state: GroupState, nowMs: number): void {
 function maybeCommit(state: GroupState, leadership: Leadership, nowMs: number): void {
   const { voters } = state.configuration;
   const matches = voters.map((voter) =>
-    voter === state.server ? state.durableIndex : (leadership.followers.get(voter)?.matchIndex ?? 0),
+    voter === state.server ? state.durableIndex : (leadership.followers.get(voter)?.matchIndex ?? BEFORE_FIRST),
   );
   matches.sort((a, b) => b - a);
-  const index = matches[quorumSize(state.configuration) - 1] ?? 0;
+  const index = itemAt(matches, quorumSize(state.configuration) - 1);
   if (index <= state.commitIndex || index < leadership.noOpIndex) return;
   for (let i = state.commitIndex + 1; i <= index; i++) {
     leadership.uncommittedBytes -= state.log.at(i)?.bytes.length ?? 0;

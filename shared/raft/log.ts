@@ -11,7 +11,17 @@
  * 5.3) works for any index from the base on without a read.
  */
 import { assert } from './assert.js';
-import { type Index, LOG_START, type LogEntry, type LogPosition, type Term, type Timestamp } from './entry.js';
+import {
+  BEFORE_ALL,
+  BEFORE_FIRST,
+  type Index,
+  LOG_START,
+  type LogEntry,
+  type LogPosition,
+  type Term,
+  type Timestamp,
+} from './entry.js';
+import { itemAt } from './lists.js';
 
 /** A run of entries of one term, up to the next run. */
 interface TermRun {
@@ -88,9 +98,9 @@ export class RaftLog {
     return 0;
   }
 
-  /** Timestamp of the entry at `index` when it is in the window, or the base; else 0. */
+  /** Timestamp of the entry at `index` when it is in the window, or the base; else BEFORE_ALL. */
   timestampAt(index: Index): Timestamp {
-    return index === this.basePosition.index ? this.basePosition.timestamp : (this.at(index)?.timestamp ?? 0);
+    return index === this.basePosition.index ? this.basePosition.timestamp : (this.at(index)?.timestamp ?? BEFORE_ALL);
   }
 
   /** First index of the run of equal terms that holds `index`, as far as the log goes back. */
@@ -139,7 +149,7 @@ export class RaftLog {
     const dropped = this.window.splice(index - this.firstInWindow);
     for (const entry of dropped) this.windowBytes -= entry.bytes.length;
     this.last = index - 1;
-    while ((this.runs[this.runs.length - 1]?.firstIndex ?? 0) >= index) this.runs.pop();
+    while ((this.runs[this.runs.length - 1]?.firstIndex ?? BEFORE_FIRST) >= index) this.runs.pop();
     this.slices = { from: 0, to: 0, entries: [] };
   }
 
@@ -184,7 +194,7 @@ export class RaftLog {
   bytesAfter(index: Index): number {
     let bytes = 0;
     for (let i = Math.max(0, index + 1 - this.firstInWindow); i < this.window.length; i++) {
-      bytes += this.window[i]?.bytes.length ?? 0;
+      bytes += itemAt(this.window, i).bytes.length;
     }
     return bytes;
   }
@@ -200,7 +210,7 @@ export class RaftLog {
     // Half of the room is freed at once: moving the window's array entry by entry would cost its
     // length every time.
     while (bytes > bytesMax / 2 && this.firstInWindow + drop < keepFrom) {
-      bytes -= this.window[drop]?.bytes.length ?? 0;
+      bytes -= itemAt(this.window, drop).bytes.length;
       drop += 1;
     }
     if (drop === 0) return;

@@ -16,6 +16,7 @@ import type { AppendEntries, Closed, Message, MessageBody, Refusal, SnapshotNoti
 import { decodeConfiguration } from './configuration.js';
 import { concatBlock, decodeBlock } from './entry-block.js';
 import './protobuf.js';
+import { itemAt } from '../raft/lists.js';
 import { craft } from './generated/craft.js';
 import { PROTOCOL, requireReadable } from './protocol.js';
 import { WireError } from './wire-error.js';
@@ -242,7 +243,7 @@ function decodeNotice({ index, commitIndex, configurations, round }: craft.v1.IS
     return { index: safe(one.index), term: safe(one.term), voters: voters ?? [], learners: learners ?? [] };
   });
   // The first is in force at the base; they are in the order of the log.
-  const isOrdered = placed.every((one, at) => at === 0 || one.index > (placed[at - 1]?.index ?? 0));
+  const isOrdered = placed.every((one, at) => at === 0 || one.index > itemAt(placed, at - 1).index);
   const first = placed[0]?.index ?? Number.POSITIVE_INFINITY;
   const haveVoters = placed.every(({ voters }) => voters.length > 0);
   if (first > safe(index) || !isOrdered || !haveVoters || safe(commitIndex) < safe(index)) {

@@ -6,6 +6,7 @@ import { headers, type MsgHdrs } from '@nats-io/nats-core';
 import type { GroupId, Index, LogEntry, Timestamp } from '../raft/entry.js';
 import { concatBlock, decodeBlock } from './entry-block.js';
 import './protobuf.js';
+import { itemAt } from '../raft/lists.js';
 import { craft } from './generated/craft.js';
 import { PROTOCOL, readable, requireReadable } from './protocol.js';
 import { WireError } from './wire-error.js';
@@ -86,7 +87,7 @@ export function encodeFeedReply({ groups, bases }: FeedReply): Uint8Array {
     groups: groups.map(({ group, entries, watermark }) =>
       entries.length === 0
         ? { group, watermark }
-        : { group, watermark, firstIndex: entries[0]?.index ?? 0, entries: concatBlock(entries) },
+        : { group, watermark, firstIndex: itemAt(entries, 0).index, entries: concatBlock(entries) },
     ),
   }).finish();
 }

@@ -6,6 +6,7 @@
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import type { Index, LogPosition } from '../raft/entry.js';
+import { ofGroup } from '../raft/lists.js';
 import { ask } from './ask.js';
 import { WireError } from './wire-error.js';
 
@@ -59,7 +60,7 @@ export async function requestInstall(
   if (!reply.success) throw new WireError(`the answer of the applier: ${z.prettifyError(reply.error)}`);
   if (!reply.data.ok) throw new Error(`${reply.data.error.code}: ${reply.data.error.message}`);
   const { mergedIndex, checksum, positions } = reply.data;
-  if (positions.length !== atLeast.length || positions.some(({ index }, group) => index < (atLeast[group] ?? 0))) {
+  if (positions.length !== atLeast.length || atLeast.some((index, group) => ofGroup(positions, group).index < index)) {
     throw new WireError('the answer of the applier does not reach what was asked for');
   }
   return { mergedIndex, checksum, positions };

@@ -3,6 +3,7 @@ import type { MergedRun } from '../merge/merge.js';
 import { EntryKind, type LogEntry } from '../raft/entry.js';
 import { concatBlock, decodeBlock } from './entry-block.js';
 import './protobuf.js';
+import { itemAt } from '../raft/lists.js';
 import { craft } from './generated/craft.js';
 import { WireError } from './wire-error.js';
 
@@ -50,7 +51,7 @@ export function decodeMergedBatch(bytes: Uint8Array): MergedRun {
   return {
     firstMergedIndex,
     groups,
-    entries: entries.map((entry, at) => place(entry, indexes[at] ?? 0)),
+    entries: entries.map((entry, at) => place(entry, itemAt(indexes, at))),
     checkpoints,
     after: { mergedIndex, checksum, positions: positions.map(safe) },
   };

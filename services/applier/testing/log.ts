@@ -2,7 +2,7 @@
  * The merged log of a test: commands get consecutive places in it, and one group has appended them
  * all.
  */
-import type { EngineBatch, EnginePosition, MergedCommand } from '../../../shared/engine/port.js';
+import { type EngineBatch, type EnginePosition, type MergedCommand, positionIn } from '../../../shared/engine/port.js';
 import { DEFAULT_PAYLOAD_BYTES_MAX, prepareCommand } from '../../../shared/engine/registry.js';
 import { type MachineVersion, type StateMachineContract, versionOf } from '../../../shared/engine/state-machine.js';
 import type { RunningChecksum } from '../../../shared/merge/checksum.js';
@@ -31,7 +31,7 @@ export class TestLog {
   constructor(position: EnginePosition) {
     this.mergedIndex = position.mergedIndex;
     this.timestamp = Math.max(position.timestamp, FIRST_TIMESTAMP - 1);
-    this.groupIndex = position.positions[0]?.index ?? 0;
+    this.groupIndex = positionIn(position.positions, 0).index;
   }
 
   /**

@@ -4,6 +4,7 @@
  * clients have given up. Pure.
  */
 import type { Index } from '../../../shared/raft/entry.js';
+import { lastOf } from '../../../shared/raft/lists.js';
 
 /** So many may wait, however slowly they are applied. */
 export const BACKLOG_MIN = 4_096;
@@ -33,7 +34,7 @@ export class Backlog {
     const last = marks[marks.length - 1];
     // The state has gone back: what is applied again says nothing of the rate.
     if (last !== undefined && applied < last.applied) marks.length = 0;
-    if (marks.length === 0 || nowMs - (last?.atMs ?? 0) >= MARK_MS) marks.push({ atMs: nowMs, applied });
+    if (marks.length === 0 || nowMs - lastOf(marks).atMs >= MARK_MS) marks.push({ atMs: nowMs, applied });
     while ((marks[1]?.atMs ?? nowMs) <= nowMs - WAIT_MS) marks.shift();
   }
 

@@ -22,6 +22,7 @@ import type {
   Timestamp,
 } from '../../../shared/raft/entry.js';
 import { Group, type PendingWrite } from '../../../shared/raft/group.js';
+import { ofGroup } from '../../../shared/raft/lists.js';
 import type { ConfigureRefusal } from '../../../shared/raft/membership.js';
 import type { GroupOptions } from '../../../shared/raft/options.js';
 import { PromiseLimit } from '../../../shared/raft/promise-limit.js';
@@ -180,7 +181,7 @@ export class ReplicaCore<C extends QueuedCommand> {
   receive(envelope: Envelope): boolean {
     if (envelope.groups !== this.options.groups || envelope.from === this.options.server) return false;
     this.peerClocks.receive(envelope, this.physical, this.nowMs);
-    for (const message of envelope.messages) this.groups[message.group]?.receive(message, this.nowMs);
+    for (const message of envelope.messages) ofGroup(this.groups, message.group).receive(message, this.nowMs);
     for (const id of envelope.barrierAsks) {
       const configurations = this.groups.map(({ configuration: { term, index } }) => ({ term, index }));
       this.outbox.to(envelope.from).barrierAnswers.push({
@@ -204,8 +205,7 @@ export class ReplicaCore<C extends QueuedCommand> {
    * becomes of it. `after`: a timestamp that the entry must come after (T7), 0 for none.
    */
   offer(group: GroupId, command: C, after: Timestamp): CommandRefusal | null {
-    const hosted = this.hosted[group];
-    return hosted === undefined ? 'not-leader' : hosted.offer(command, after);
+    return ofGroup(this.hosted, group).offer(command, after);
   }
 
   /**
@@ -213,10 +213,10 @@ export class ReplicaCore<C extends QueuedCommand> {
    * until it is applied is not taken while many others wait for that.
    */
   refusal(group: GroupId, acknowledgement: Acknowledgement): CommandRefusal | null {
-    const hosted = this.hosted[group];
-    const refusal = hosted === undefined ? 'not-leader' : hosted.refusal(1);
+    const hosted = ofGroup(this.hosted, group);
+    const refusal = hosted.refusal(1);
     if (refusal !== null) return refusal;
-    return acknowledgement === 'applied' && hosted?.isBacklogFull === true ? 'behind' : null;
+    return acknowledgement === 'applied' && hosted.isBacklogFull ? 'behind' : null;
   }
 
   /** Read barriers under way, and how many may be. */
@@ -279,7 +279,7 @@ export class ReplicaCore<C extends QueuedCommand> {
    */
   readDone(effect: ReadEffect, entries: readonly LogEntry[]): void {
     if (effect.follower === null) this.feed.onRead(effect, entries);
-    else this.groups[effect.group]?.entriesRead(effect.follower, entries, this.nowMs);
+    else ofGroup(this.groups, effect.group).entriesRead(effect.follower, entries, this.nowMs);
   }
 
   /**
@@ -297,17 +297,17 @@ export class ReplicaCore<C extends QueuedCommand> {
   }
 
   transfer(group: GroupId, target: ServerId | null): boolean {
-    return this.groups[group]?.transfer(target, this.nowMs) ?? false;
+    return ofGroup(this.groups, group).transfer(target, this.nowMs);
   }
 
   /** T11: see Group.configure. */
   configure(group: GroupId, change: ConfigurationChange): ConfigureRefusal | null {
-    return this.groups[group]?.configure(change, this.nowMs) ?? null;
+    return ofGroup(this.groups, group).configure(change, this.nowMs);
   }
 
   /** T10: snapshots cover these positions, one a group, which the own state machine has applied. */
   compact(positions: readonly LogPosition[]): void {
-    for (const [id, position] of positions.entries()) this.groups[id]?.compact(position, this.nowMs);
+    for (const [id, position] of positions.entries()) ofGroup(this.groups, id).compact(position, this.nowMs);
   }
 
   /**

@@ -4,6 +4,7 @@
  * entries.
  */
 import type { GroupId, Index } from '../../raft/entry.js';
+import { itemAt } from '../../raft/lists.js';
 
 export interface Segment {
   readonly from: Index;
@@ -90,7 +91,7 @@ export class GroupIndex {
     let high = this.#segments.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if ((this.#segments[middle]?.to ?? 0) < index) low = middle + 1;
+      if (itemAt(this.#segments, middle).to < index) low = middle + 1;
       else high = middle;
     }
     return low;
