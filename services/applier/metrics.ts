@@ -5,7 +5,7 @@
 import type { LoadedMachine } from '../../shared/engine/loading.js';
 import type { Applied, MergedCommand } from '../../shared/engine/port.js';
 import type { WindowAnswer } from '../../shared/merge/window.js';
-import type { Index, ServerId } from '../../shared/raft/entry.js';
+import { type MergedIndex, NOTHING_MERGED, type ServerId } from '../../shared/raft/entry.js';
 import { lastOf } from '../../shared/raft/lists.js';
 import { BATCH_SIZES, LATENCIES, type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
 import { observeQueues, type QueueLevel } from '../../shared/telemetry/queues.js';
@@ -20,7 +20,7 @@ export interface ApplierMetricsOptions {
   readonly loaded: LoadedMachine;
   readonly core: Pick<ApplierCore, 'appliedIndex' | 'queueFill' | 'refusal'>;
   /** The largest merged index that is known to be in the log. */
-  readonly end: () => Index;
+  readonly end: () => MergedIndex;
   /** The queues that are not the core's. */
   readonly queues: () => readonly QueueLevel[];
   /** The clock that stamps entries (microseconds since the Unix epoch). */
@@ -31,7 +31,7 @@ export interface ApplierMetricsOptions {
 export const ARRIVALS_MAX = 4_096;
 
 interface Arrival {
-  readonly mergedIndex: Index;
+  readonly mergedIndex: MergedIndex;
   readonly atUs: number;
 }
 
@@ -58,7 +58,7 @@ export class ApplierMetrics {
   /**
    * The largest merged index that was answered in this life; it does not go back with the state.
    */
-  private answeredIndex: Index = 0;
+  private answeredIndex: MergedIndex = NOTHING_MERGED;
 
   constructor(private readonly options: ApplierMetricsOptions) {
     const { metrics, core, loaded, end, queues } = options;
@@ -118,7 +118,7 @@ export class ApplierMetrics {
     const { arrivals } = this;
     const atUs = this.options.physical();
     for (const { after } of found) {
-      const isNew = after.mergedIndex > (arrivals[arrivals.length - 1]?.mergedIndex ?? 0);
+      const isNew = after.mergedIndex > (arrivals[arrivals.length - 1]?.mergedIndex ?? NOTHING_MERGED);
       if (isNew && arrivals.length < ARRIVALS_MAX) arrivals.push({ mergedIndex: after.mergedIndex, atUs });
     }
   }

@@ -8,6 +8,7 @@ import { type JetStreamManager, jetstreamManager, type StoredMsg } from '@nats-i
 import { type NatsConnection, NoRespondersError, PermissionViolationError } from 'nats';
 import { CraftError } from '../../shared/client/index.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
+import type { LogIndex, MergedIndex } from '../../shared/raft/entry.js';
 import { itemAt } from '../../shared/raft/lists.js';
 import { decodeCommand } from '../../shared/wire/command.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
@@ -113,7 +114,7 @@ async function lastMessage(manager: JetStreamManager, { stream, subject }: LogSt
 async function sequenceOf(
   manager: JetStreamManager,
   log: LogStream,
-  mergedIndex: number,
+  mergedIndex: MergedIndex,
   last: number,
 ): Promise<number> {
   let low = 1;
@@ -159,9 +160,9 @@ function runOf(data: Uint8Array, onDamage?: (why: string) => void): MergedRun | 
 }
 
 interface LogLine {
-  readonly index: number;
+  readonly index: MergedIndex;
   readonly group: number;
-  readonly groupIndex: number;
+  readonly groupIndex: LogIndex;
   readonly term: number;
   readonly timestamp: number;
   readonly name: string;

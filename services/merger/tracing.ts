@@ -4,7 +4,7 @@
  * done.
  */
 import type { MergedRun } from '../../shared/merge/merge.js';
-import { BEFORE_FIRST, EntryKind, type GroupId, type Index, type LogEntry } from '../../shared/raft/entry.js';
+import { BEFORE_FIRST, EntryKind, type GroupId, type LogEntry, type LogIndex } from '../../shared/raft/entry.js';
 import { ofGroup } from '../../shared/raft/lists.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { traceparentOf } from '../../shared/wire/command.js';
@@ -28,7 +28,7 @@ export class MergerTracing {
    * For each group the index of the last entry that was looked at, once one was: the feed may bring
    * one again.
    */
-  private readonly lastIndexes: Index[] = [];
+  private readonly lastIndexes: LogIndex[] = [];
 
   constructor(
     private readonly tracing: Tracing,

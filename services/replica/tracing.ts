@@ -10,8 +10,8 @@ import type { WriteBatch } from '../../shared/log-store/port.js';
 import {
   EntryKind,
   type GroupId,
-  type Index,
   type LogEntry,
+  type LogIndex,
   type Term,
   type Timestamp,
 } from '../../shared/raft/entry.js';
@@ -31,7 +31,7 @@ const WAITING_MAX = 4_096;
 interface Waiting {
   readonly where: {
     readonly group: GroupId;
-    readonly index: Index;
+    readonly index: LogIndex;
     readonly term: Term;
     readonly timestamp: Timestamp;
   };

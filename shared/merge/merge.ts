@@ -22,8 +22,10 @@ import {
   BEFORE_FIRST,
   EntryKind,
   type GroupId,
-  type Index,
   type LogEntry,
+  type LogIndex,
+  type MergedIndex,
+  NOTHING_MERGED,
   type Timestamp,
 } from '../raft/entry.js';
 import { ofGroup, type PerGroup } from '../raft/lists.js';
@@ -33,22 +35,22 @@ import { EMPTY_CHECKSUM, RunningChecksum } from './checksum.js';
 export const CHECKPOINT_INTERVAL = 1_000;
 
 /** In place of the first index that has not arrived: nothing of this group is wanted now. */
-export const NOT_WANTED: Index = 0;
+export const NOT_WANTED: LogIndex = 0;
 
 /** Where a merge stands; enough to go on from. */
 export interface MergePosition {
-  /** Merged index of the last entry emitted; 0 at the beginning. */
-  readonly mergedIndex: Index;
+  /** Merged index of the last entry emitted; NOTHING_MERGED at the beginning. */
+  readonly mergedIndex: MergedIndex;
   readonly checksum: string;
   /** The indexes of the last entries consumed. */
-  readonly positions: PerGroup<Index>;
+  readonly positions: PerGroup<LogIndex>;
 }
 
 export interface MergedRun {
-  readonly firstMergedIndex: Index;
+  readonly firstMergedIndex: MergedIndex;
   readonly groups: GroupId[];
   readonly entries: LogEntry[];
-  readonly checkpoints: { mergedIndex: Index; checksum: string }[];
+  readonly checkpoints: { mergedIndex: MergedIndex; checksum: string }[];
   /** Where the merge stands after this run. */
   readonly after: MergePosition;
 }
@@ -58,9 +60,9 @@ interface Queue {
   entries: LogEntry[];
   head: number;
   /** Index of the last entry consumed. */
-  consumed: Index;
+  consumed: LogIndex;
   /** Index of the last entry that has arrived. */
-  arrived: Index;
+  arrived: LogIndex;
   /** Size of the entries that have arrived and are not consumed. */
   bytes: number;
   watermark: Timestamp;
@@ -68,7 +70,11 @@ interface Queue {
 
 /** The position before the first entry of any group. */
 export function mergeStart(groups: number): MergePosition {
-  return { mergedIndex: 0, checksum: EMPTY_CHECKSUM, positions: new Array<Index>(groups).fill(BEFORE_FIRST) };
+  return {
+    mergedIndex: NOTHING_MERGED,
+    checksum: EMPTY_CHECKSUM,
+    positions: new Array<LogIndex>(groups).fill(BEFORE_FIRST),
+  };
 }
 
 /** Size of the entries of a run. */
@@ -99,7 +105,7 @@ export function anchorAt(after: MergePosition): MergedRun {
 export class Merge {
   private readonly queues: PerGroup<Queue>;
   private readonly checksum: RunningChecksum;
-  private mergedIndex: Index;
+  private mergedIndex: MergedIndex;
 
   constructor(position: MergePosition) {
     this.mergedIndex = position.mergedIndex;
@@ -142,7 +148,7 @@ export class Merge {
     const lowest = this.lowestWatermark();
     const groups: GroupId[] = [];
     const entries: LogEntry[] = [];
-    const checkpoints: { mergedIndex: Index; checksum: string }[] = [];
+    const checkpoints: { mergedIndex: MergedIndex; checksum: string }[] = [];
     const firstMergedIndex = this.mergedIndex + 1;
     let bytes = 0;
     while (entries.length < entriesMax && bytes < bytesMax) {
@@ -180,7 +186,7 @@ export class Merge {
    * `bytesPerGroupMax` waiting already: no more of it is wanted until the others let it go on. This
    * bounds memory without ever starving the group that the merge waits for.
    */
-  wanted(bytesPerGroupMax: number): PerGroup<Index> {
+  wanted(bytesPerGroupMax: number): PerGroup<LogIndex> {
     return this.queues.map((queue) => (queue.bytes >= bytesPerGroupMax ? NOT_WANTED : queue.arrived + 1));
   }
 

@@ -23,7 +23,7 @@
  * replaced it.
  */
 import { assert } from './assert.js';
-import { BEFORE_ALL, type Index, type ServerId, type Timestamp } from './entry.js';
+import { BEFORE_ALL, type LogIndex, type ServerId, type Timestamp } from './entry.js';
 import { itemAt } from './lists.js';
 import type { Closed } from './message.js';
 import type { PromiseLimit } from './promise-limit.js';
@@ -129,7 +129,7 @@ export class ClosedTimestamps {
    * T3: moves the valid closed timestamp; to be called when the commit index, a quorum or the
    * durable limit moved.
    */
-  advance(commitIndex: Index): void {
+  advance(commitIndex: LogIndex): void {
     let counted = 0;
     for (let i = 0; i < this.claims.length; i++) {
       const claim = this.claims[i];

@@ -3,7 +3,7 @@
  * (T2).
  */
 import { assert } from './assert.js';
-import { BEFORE_ALL, type Index, type LogEntry } from './entry.js';
+import { BEFORE_ALL, type LogEntry, type LogIndex } from './entry.js';
 import type { AppendEntries, AppendReply, Message, Refusal, SnapshotNotice } from './message.js';
 import type { GroupState } from './state.js';
 
@@ -90,7 +90,10 @@ function hearClaims(state: GroupState, append: AppendEntries): void {
  * Log matching (Raft section 5.3): null when the message connects, else where the leader should try
  * again.
  */
-function findConflict(state: GroupState, append: AppendEntries): { conflictTerm: number; conflictIndex: Index } | null {
+function findConflict(
+  state: GroupState,
+  append: AppendEntries,
+): { conflictTerm: number; conflictIndex: LogIndex } | null {
   const { log } = state;
   // Up to the base everything is committed, so it is what the leader has (T10).
   if (append.prevIndex <= log.base.index) return null;
@@ -104,7 +107,7 @@ function findConflict(state: GroupState, append: AppendEntries): { conflictTerm:
  * Appends what is new, replacing a conflicting suffix; returns the index up to which the logs are
  * equal.
  */
-function store(state: GroupState, append: AppendEntries): Index {
+function store(state: GroupState, append: AppendEntries): LogIndex {
   const { log } = state;
   let fresh: readonly LogEntry[] = append.entries;
   const skip = fresh.findIndex((entry) => entry.index > log.base.index && log.termAt(entry.index) !== entry.term);
@@ -122,7 +125,7 @@ function reply(
   state: GroupState,
   message: Message,
   round: number,
-  what: { refusal: Refusal; matchIndex?: Index; conflictTerm?: number; conflictIndex?: Index },
+  what: { refusal: Refusal; matchIndex?: LogIndex; conflictTerm?: number; conflictIndex?: LogIndex },
   when: 'now' | 'durable',
   isPatient = false,
 ): void {

@@ -29,8 +29,8 @@ import {
   BEFORE_ALL,
   type ConfigurationChange,
   type HardState,
-  type Index,
   type LogEntry,
+  type LogIndex,
   type LogPosition,
   type PlacedConfiguration,
   type ServerId,
@@ -62,7 +62,7 @@ export interface GroupWrite {
   readonly hardState?: HardState;
   readonly configurations?: readonly PlacedConfiguration[];
   readonly base?: LogPosition;
-  readonly truncateFrom?: Index;
+  readonly truncateFrom?: LogIndex;
   readonly entries?: readonly LogEntry[];
 }
 
@@ -73,7 +73,7 @@ export interface PendingWrite {
   readonly after: readonly Message[];
   /** The role and log end that the write attests. */
   readonly term: Term;
-  readonly lastIndex: Index;
+  readonly lastIndex: LogIndex;
   /** How often the log had lost a suffix until then. */
   readonly truncations: number;
 }
@@ -250,7 +250,7 @@ export class Group {
    * The followers of this leader, each with the index up to which its log is known to be that of
    * the leader, and durable.
    */
-  *followers(): Generator<[follower: ServerId, matchIndex: Index]> {
+  *followers(): Generator<[follower: ServerId, matchIndex: LogIndex]> {
     for (const [peer, { matchIndex }] of this.state.leadership?.followers ?? []) yield [peer, matchIndex];
   }
 
@@ -350,10 +350,10 @@ export class Group {
   get elections(): number {
     return this.state.elections;
   }
-  get commitIndex(): Index {
+  get commitIndex(): LogIndex {
     return this.state.commitIndex;
   }
-  get lastIndex(): Index {
+  get lastIndex(): LogIndex {
     return this.state.log.lastIndex;
   }
   get lastTimestamp(): Timestamp {
@@ -372,7 +372,7 @@ export class Group {
     return this.state.lastCommandTimestamp;
   }
   /** What has become of the entry that the leader of `term` made at `index`. */
-  outcomeOf(index: Index, term: Term): EntryOutcome {
+  outcomeOf(index: LogIndex, term: Term): EntryOutcome {
     const { log, commitIndex } = this.state;
     // Terms never decrease in a log, and every later leader has what is committed (Raft section
     // 5.4.3).
@@ -381,7 +381,7 @@ export class Group {
     return log.termAt(index) === term ? 'committed' : 'replaced';
   }
   /** Index of the last command at or below the commit index; 0 for none (T6). */
-  get lastCommittedCommand(): Index {
+  get lastCommittedCommand(): LogIndex {
     return this.state.lastCommittedCommand;
   }
   /** Whether these servers hold a quorum of the configuration in force. */
@@ -415,18 +415,18 @@ export class Group {
   get configuration(): PlacedConfiguration {
     return this.state.configuration;
   }
-  get firstInWindow(): Index {
+  get firstInWindow(): LogIndex {
     return this.state.log.firstInWindow;
   }
-  termAt(index: Index): Term {
+  termAt(index: LogIndex): Term {
     return this.state.log.termAt(index);
   }
   /** The entry at `index` when it is in the window. */
-  at(index: Index): LogEntry | undefined {
+  at(index: LogIndex): LogEntry | undefined {
     return this.state.log.at(index);
   }
   /** Entries from .. to of the window, at least one, up to `bytesMax`. */
-  slice(from: Index, to: Index, bytesMax: number): readonly LogEntry[] {
+  slice(from: LogIndex, to: LogIndex, bytesMax: number): readonly LogEntry[] {
     return this.state.log.slice(from, to, bytesMax);
   }
 }

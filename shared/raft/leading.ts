@@ -7,9 +7,9 @@ import { claimIfWanted, onFollowerPromised } from './claims.js';
 import {
   BEFORE_FIRST,
   EntryKind,
-  type Index,
   isRecovered,
   type LogEntry,
+  type LogIndex,
   type ServerId,
   type Timestamp,
 } from './entry.js';
@@ -143,14 +143,14 @@ export function onAppendReply(state: GroupState, message: Message, reply: Append
  * A commit that was told while the follower's log was not known to reach it is told again; else it
  * would wait for a heartbeat.
  */
-function onMatch(state: GroupState, progress: Progress, matchIndex: Index): void {
+function onMatch(state: GroupState, progress: Progress, matchIndex: LogIndex): void {
   const hasMore = matchIndex > progress.matchIndex;
   progress.onMatch(matchIndex);
   if (hasMore && progress.commitReached < Math.min(state.commitIndex, progress.matchIndex)) progress.commitSent = 0;
 }
 
 /** Fast back-off: skips a whole term a round trip (Raft section 5.3, end). */
-function retryIndex({ log }: GroupState, progress: Progress, reply: AppendReply): Index {
+function retryIndex({ log }: GroupState, progress: Progress, reply: AppendReply): LogIndex {
   if (reply.conflictTerm === 0) return Math.min(reply.conflictIndex, log.lastIndex + 1);
   const lastOfTerm = log.lastIndexOfTerm(reply.conflictTerm);
   const retry = lastOfTerm > 0 && lastOfTerm >= reply.conflictIndex ? lastOfTerm + 1 : reply.conflictIndex;

@@ -2,21 +2,21 @@
  * What the replicas of one group say to each other. Plain data; `shared/wire` turns it into
  * protobuf and back.
  */
-import type { GroupId, Index, LogEntry, PlacedConfiguration, ServerId, Term, Timestamp } from './entry.js';
+import type { GroupId, LogEntry, LogIndex, PlacedConfiguration, ServerId, Term, Timestamp } from './entry.js';
 
 /** "What this leader appends after `index` has a greater timestamp than `timestamp`" (T2). */
 export interface Closed {
   readonly timestamp: Timestamp;
-  readonly index: Index;
+  readonly index: LogIndex;
 }
 
 /** Raft section 5.3; a heartbeat is one without entries. */
 export interface AppendEntries {
   readonly type: 'append';
-  readonly prevIndex: Index;
+  readonly prevIndex: LogIndex;
   readonly prevTerm: Term;
   readonly entries: readonly LogEntry[];
-  readonly commitIndex: Index;
+  readonly commitIndex: LogIndex;
   readonly closed: Closed | null;
   /**
    * `closed` counts for this follower as soon as it has promised it durably: it and the leader were
@@ -34,7 +34,7 @@ export interface AppendEntries {
    * configuration in force there; else 0. Then the follower knows what is committed as soon as its
    * own log is durable, too (`GroupState.commitWithLeader`).
    */
-  readonly durableIndex: Index;
+  readonly durableIndex: LogIndex;
   /**
    * Grows with every message to this follower in this term; echoed in the reply. 0: the message
    * only tells of a commit, no reply is wanted (a loss shows at the next message that wants one).
@@ -50,8 +50,8 @@ export interface AppendEntries {
 export interface SnapshotNotice {
   readonly type: 'snapshot';
   /** The base of the leader's log. */
-  readonly index: Index;
-  readonly commitIndex: Index;
+  readonly index: LogIndex;
+  readonly commitIndex: LogIndex;
   /**
    * The configuration in force at the base, and every later one up to the commit index: what a
    * snapshot does not tell (T11).
@@ -70,11 +70,11 @@ export interface AppendReply {
   readonly type: 'append-reply';
   readonly refusal: Refusal;
   /** With `none`: everything up to here equals the leader's log and is durable. */
-  readonly matchIndex: Index;
+  readonly matchIndex: LogIndex;
   /** With `log-mismatch`: the term of the conflicting entry, 0 when the log is shorter. */
   readonly conflictTerm: Term;
   /** With `log-mismatch`: first index of that term, or the index after the end of the log. */
-  readonly conflictIndex: Index;
+  readonly conflictIndex: LogIndex;
   /** The largest closed timestamp that the sender has durably promised (T2). */
   readonly promised: Timestamp;
   readonly round: number;
@@ -84,7 +84,7 @@ export interface AppendReply {
 export interface VoteRequest {
   readonly type: 'vote';
   readonly preVote: boolean;
-  readonly lastIndex: Index;
+  readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
   /** The leader itself asked for this election (dissertation, section 3.10). */
   readonly transfer: boolean;

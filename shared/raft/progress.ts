@@ -2,7 +2,7 @@
  * What a leader knows of one follower: Raft section 5.3, with a bounded pipeline in the manner of
  * dissertation section 10.2.1.
  */
-import type { Index } from './entry.js';
+import type { LogIndex } from './entry.js';
 
 /** News without entries: a commit, a claim, a heartbeat. */
 interface Owed {
@@ -12,14 +12,14 @@ interface Owed {
 }
 
 interface Inflight {
-  readonly lastIndex: Index;
+  readonly lastIndex: LogIndex;
   readonly bytes: number;
 }
 
 export class Progress {
   /** Highest index known to equal the leader's log and to be durable at the follower. */
-  matchIndex: Index = 0;
-  nextIndex: Index;
+  matchIndex: LogIndex = 0;
+  nextIndex: LogIndex;
   /**
    * `probe`: nothing is known of the follower's log yet, one message at a time; `pipeline`:
    * messages follow each other without waiting; `reading`: what it needs is being read back from
@@ -34,8 +34,8 @@ export class Progress {
    * Commit index that the follower was last told, and how much of it what was sent then could
    * reach.
    */
-  commitSent: Index = 0;
-  commitReached: Index = 0;
+  commitSent: LogIndex = 0;
+  commitReached: LogIndex = 0;
   /**
    * What the follower is to hear with the next message, or soon; null when it has heard everything.
    */
@@ -49,7 +49,7 @@ export class Progress {
   private inflight: Inflight[] = [];
   private inflightBytes = 0;
 
-  constructor(nextIndex: Index, nowMs: number) {
+  constructor(nextIndex: LogIndex, nowMs: number) {
     this.nextIndex = nextIndex;
     // A new leader gives every follower an election timeout to be heard from.
     this.heardAtMs = nowMs;
@@ -72,7 +72,7 @@ export class Progress {
     this.owed = { sinceMs: owed?.sinceMs ?? nowMs, wantsReply: wantsReply || owed?.wantsReply === true };
   }
 
-  onSent(lastIndex: Index, bytes: number): void {
+  onSent(lastIndex: LogIndex, bytes: number): void {
     if (this.state === 'probe') {
       this.probeSent = true;
       return;
@@ -87,7 +87,7 @@ export class Progress {
     this.probeSent = false;
   }
 
-  onMatch(index: Index): void {
+  onMatch(index: LogIndex): void {
     while (true) {
       const first = this.inflight[0];
       if (first === undefined || first.lastIndex > index) break;
@@ -123,7 +123,7 @@ export class Progress {
   }
 
   /** Goes back to `nextIndex` and probes from there. */
-  fallBack(nextIndex: Index): void {
+  fallBack(nextIndex: LogIndex): void {
     this.nextIndex = Math.max(nextIndex, this.matchIndex + 1);
     this.state = 'probe';
     this.probeSent = false;

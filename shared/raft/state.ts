@@ -9,8 +9,8 @@ import {
   type ConfigurationChange,
   EntryKind,
   type HardState,
-  type Index,
   type LogEntry,
+  type LogIndex,
   type LogPosition,
   type PlacedConfiguration,
   type ServerId,
@@ -46,7 +46,7 @@ export interface Leadership {
    * First index of this term, its no-op: below it nothing is committed by counting (Raft section
    * 5.4.2).
    */
-  readonly noOpIndex: Index;
+  readonly noOpIndex: LogIndex;
   /**
    * Since when the own log has had entries that are not durable; null when it has none
    * (milliseconds).
@@ -79,7 +79,7 @@ export interface Leadership {
    * The commit index at `markedAtMs`, which is a few heartbeats ago at most, and at the mark
    * before.
    */
-  commitMarks: readonly [older: Index, newer: Index];
+  commitMarks: readonly [older: LogIndex, newer: LogIndex];
   markedAtMs: number;
 }
 
@@ -87,9 +87,9 @@ export interface Leadership {
 export interface Heard {
   readonly term: Term;
   /** Up to here the logs are equal. */
-  readonly matchIndex: Index;
+  readonly matchIndex: LogIndex;
   /** Up to here the leader's log is durable. */
-  readonly durableIndex: Index;
+  readonly durableIndex: LogIndex;
 }
 
 /** Something that the owner of the group wants to know at once. */
@@ -101,9 +101,9 @@ export type GroupEvent =
    * The leader's log begins after `index`, which lies beyond this one: answer with Group.install
    * (T10).
    */
-  | { readonly type: 'snapshot-needed'; readonly index: Index }
+  | { readonly type: 'snapshot-needed'; readonly index: LogIndex }
   /** Entries from .. to are wanted for `to server`; answer with Group.entriesRead. */
-  | { readonly type: 'read'; readonly follower: ServerId; readonly from: Index; readonly to: Index }
+  | { readonly type: 'read'; readonly follower: ServerId; readonly from: LogIndex; readonly to: LogIndex }
   /** A message was dropped that no correct server can have sent. `what` it contradicts. */
   | { readonly type: 'impossible'; readonly from: ServerId; readonly what: string }
   /** A clock, own or other, is so far off that something was refused. */
@@ -123,7 +123,7 @@ export class GroupState {
   term: Term;
   votedFor: ServerId | null;
   leader: ServerId | null = null;
-  commitIndex: Index;
+  commitIndex: LogIndex;
   candidacy: Candidacy | null = null;
   leadership: Leadership | null = null;
   electionDeadlineMs: number;
@@ -134,7 +134,7 @@ export class GroupState {
   /** From the leader of `term`; null before it was heard from. */
   heard: Heard | null = null;
   /** Last index of the own log that is durable. */
-  durableIndex: Index;
+  durableIndex: LogIndex;
   /**
    * How often the log has lost a suffix: a write from before says nothing of what has come in its
    * place.
@@ -143,7 +143,7 @@ export class GroupState {
   /** Timestamp of the last command in the log, committed or not (T5, T6). */
   lastCommandTimestamp: Timestamp = 0;
   /** Index of the last command at or below the commit index; 0 for none (T6). */
-  lastCommittedCommand: Index = 0;
+  lastCommittedCommand: LogIndex = 0;
 
   /**
    * Messages that may leave at once, and those that must wait for the next write (and all before
@@ -155,11 +155,11 @@ export class GroupState {
 
   /** What the next write must contain. */
   hardStateChanged = false;
-  truncateFrom: Index | null = null;
+  truncateFrom: LogIndex | null = null;
   baseChanged = false;
   configurationsChanged = false;
   /** First index of the log that no write has been given yet. */
-  unsavedFrom: Index;
+  unsavedFrom: LogIndex;
   private watermarkValue: Timestamp = 0;
   /**
    * Most bytes of entries in one AppendEntries, one entry at least: as the options say, or less
@@ -243,7 +243,7 @@ export class GroupState {
     this.watermarkValue = Math.max(this.watermarkValue, committed, this.closedTimestamps.validTimestamp);
   }
 
-  setCommitIndex(index: Index): void {
+  setCommitIndex(index: LogIndex): void {
     assert(index <= this.log.lastIndex, 'the commit index lies in the log');
     if (index <= this.commitIndex) return;
     const before = this.commitIndex;
@@ -256,7 +256,7 @@ export class GroupState {
    * What the leader of this term says of its log. Its messages may overtake each other: what was
    * true once stays true.
    */
-  hear(matchIndex: Index, durableIndex: Index): void {
+  hear(matchIndex: LogIndex, durableIndex: LogIndex): void {
     const { term } = this;
     const before = this.heard?.term === term ? this.heard : { matchIndex: 0, durableIndex: 0 };
     this.heard = {
@@ -278,7 +278,7 @@ export class GroupState {
     if (index > this.commitIndex && log.termAt(index) === this.term) this.setCommitIndex(index);
   }
 
-  private findLastCommand(after: Index): void {
+  private findLastCommand(after: LogIndex): void {
     for (let index = this.commitIndex; index > after; index--) {
       const entry = this.log.at(index);
       if (entry === undefined) return;
@@ -350,7 +350,7 @@ export class GroupState {
    * Drops a suffix that conflicts with the leader's log (Raft section 5.3); never anything
    * committed.
    */
-  truncate(from: Index): void {
+  truncate(from: LogIndex): void {
     assert(from > this.commitIndex, 'a committed entry is never truncated (leader completeness, Raft section 5.4.3)');
     this.log.truncateFrom(from);
     this.loseSuffix(from - 1);
@@ -364,7 +364,7 @@ export class GroupState {
     }
   }
 
-  private loseSuffix(lastIndex: Index): void {
+  private loseSuffix(lastIndex: LogIndex): void {
     this.truncations += 1;
     this.durableIndex = Math.min(this.durableIndex, lastIndex);
   }

@@ -5,8 +5,8 @@
  */
 import {
   EntryKind,
-  type Index,
   type LogEntry,
+  type LogIndex,
   type PlacedConfiguration,
   type ServerId,
   type Term,
@@ -59,7 +59,7 @@ export interface BarrierAnswer {
 
 export interface ConfigurationPlace {
   readonly term: Term;
-  readonly index: Index;
+  readonly index: LogIndex;
 }
 
 const pb = craft.v1;

@@ -1,6 +1,6 @@
 /** `craft.v1.MergedBatch`, a message of the merged-log stream <-> a run of the merge (T4). */
 import type { MergedRun } from '../merge/merge.js';
-import { EntryKind, type LogEntry } from '../raft/entry.js';
+import { EntryKind, type LogEntry, type LogIndex } from '../raft/entry.js';
 import { concatBlock, decodeBlock } from './entry-block.js';
 import './protobuf.js';
 import { itemAt } from '../raft/lists.js';
@@ -57,7 +57,7 @@ export function decodeMergedBatch(bytes: Uint8Array): MergedRun {
   };
 }
 
-function place(entry: LogEntry, index: number): LogEntry {
+function place(entry: LogEntry, index: LogIndex): LogEntry {
   if (entry.kind !== EntryKind.command) throw new WireError(`an entry of kind ${entry.kind} in the merged log`);
   if (safe(index) < 1) throw new WireError(`an entry with the index ${index} in the merged log`);
   return { index, term: entry.term, timestamp: entry.timestamp, kind: entry.kind, bytes: entry.bytes };

@@ -8,7 +8,7 @@
  *     marks        when this server asks for a `craft.verify`
  */
 import type { AppliedBatch } from '../../../shared/engine/port.js';
-import type { Index, ServerId } from '../../../shared/raft/entry.js';
+import type { MergedIndex, ServerId } from '../../../shared/raft/entry.js';
 import { type CheckpointMessage, Comparison } from './comparison.js';
 import type { Effect, EngineEffect } from './effect.js';
 import { Marks } from './marks.js';
@@ -30,7 +30,7 @@ export class Agreement {
     /** What counts among snapshots follows from what servers agree on. */
     private readonly snapshots: Pick<SnapshotPlan, 'onMark' | 'onAgreed' | 'saveFailed' | 'withdraw' | 'isDue'>,
     private readonly emit: (effect: Effect) => void,
-    applied: Index,
+    applied: MergedIndex,
     nowMs: number,
   ) {
     this.nowMs = nowMs;
@@ -57,7 +57,7 @@ export class Agreement {
   }
 
   /** The mark at which rows are being added up, or are about to be. */
-  get verifyingAt(): Index | undefined {
+  get verifyingAt(): MergedIndex | undefined {
     return this.checks.at;
   }
 
@@ -75,7 +75,7 @@ export class Agreement {
   }
 
   /** `isStuck`: this server may not come to its own mark. */
-  maybeAskForMark(applied: Index, isStuck: boolean): void {
+  maybeAskForMark(applied: MergedIndex, isStuck: boolean): void {
     if (!this.mayAsk) return;
     const { isUndecided } = this.comparison;
     // Others leave a snapshot to the server that offers it, and would wait for nothing.
@@ -144,7 +144,7 @@ export class Agreement {
   }
 
   /** The checksum of the rows as they were at this merged index. */
-  verified(mergedIndex: Index, rowsChecksum: string): void {
+  verified(mergedIndex: MergedIndex, rowsChecksum: string): void {
     const mark = this.checks.verified(mergedIndex);
     if (mark !== null) this.comparison.verified(mergedIndex, mark.checksum, mark.resultsChecksum, rowsChecksum);
   }

@@ -23,7 +23,7 @@ import {
   versionAt,
 } from '../../../shared/engine/port.js';
 import { InvariantError } from '../../../shared/raft/assert.js';
-import type { Index, ServerId } from '../../../shared/raft/entry.js';
+import type { LogIndex, MergedIndex, ServerId } from '../../../shared/raft/entry.js';
 import { Agreement } from './agreement.js';
 import { Batching } from './batching.js';
 import type { CheckpointMessage } from './comparison.js';
@@ -92,7 +92,7 @@ export class ApplierCore {
   }
 
   /** Merged index of the last command applied. */
-  get appliedIndex(): Index {
+  get appliedIndex(): MergedIndex {
     return this.at.mergedIndex;
   }
 
@@ -121,7 +121,7 @@ export class ApplierCore {
   }
 
   /** The mark at which rows are being added up, or are about to be. */
-  get verifyingAt(): Index | undefined {
+  get verifyingAt(): MergedIndex | undefined {
     return this.agreement.verifyingAt;
   }
 
@@ -302,7 +302,7 @@ export class ApplierCore {
   }
 
   /** The checksum of the rows as they were at this merged index. */
-  verified(mergedIndex: Index, rowsChecksum: string): void {
+  verified(mergedIndex: MergedIndex, rowsChecksum: string): void {
     this.agreement.verified(mergedIndex, rowsChecksum);
   }
 
@@ -340,7 +340,7 @@ export class ApplierCore {
    * Also while no majority says which server is right: without its log this one would never get to
    * a place that ends the doubt.
    */
-  install(request: number, atLeast: readonly Index[]): void {
+  install(request: number, atLeast: readonly LogIndex[]): void {
     if (this.divergence !== undefined) this.effects.push({ type: 'installed', request, position: null });
     else this.snapshots.install(request, atLeast);
   }

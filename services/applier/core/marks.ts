@@ -5,7 +5,7 @@
  * Every server may ask; one mark serves all. So each waits a random while first, and a mark of
  * another server ends the wait.
  */
-import type { Index } from '../../../shared/raft/entry.js';
+import type { MergedIndex } from '../../../shared/raft/entry.js';
 import type { Effect } from './effect.js';
 
 /** Of several servers that want a mark at once one asks a little earlier (milliseconds). */
@@ -24,7 +24,7 @@ export interface Wanted {
 
 export class Marks {
   /** Of the newest mark. */
-  private markIndex: Index;
+  private markIndex: MergedIndex;
   private markAtMs: number;
   private askAtMs = Number.POSITIVE_INFINITY;
   private pauseMs = ASK_MS;
@@ -34,7 +34,7 @@ export class Marks {
     private readonly everyMs: number,
     private readonly random: () => number,
     private readonly emit: (effect: Effect) => void,
-    mergedIndex: Index,
+    mergedIndex: MergedIndex,
     nowMs: number,
   ) {
     this.markIndex = mergedIndex;
@@ -46,7 +46,7 @@ export class Marks {
   }
 
   /** `applied`: merged index of the last command applied. */
-  advance(nowMs: number, applied: Index, { save, isUndecided }: Wanted): void {
+  advance(nowMs: number, applied: MergedIndex, { save, isUndecided }: Wanted): void {
     const isRegular = applied > this.markIndex && nowMs - this.markAtMs >= this.everyMs;
     if (!save && !isUndecided && !isRegular) {
       this.askAtMs = Number.POSITIVE_INFINITY;
@@ -60,7 +60,7 @@ export class Marks {
   }
 
   /** A mark is applied. */
-  onMark(mergedIndex: Index, nowMs: number): void {
+  onMark(mergedIndex: MergedIndex, nowMs: number): void {
     this.markIndex = mergedIndex;
     this.markAtMs = nowMs;
   }
@@ -73,7 +73,7 @@ export class Marks {
   }
 
   /** The state is elsewhere now. */
-  onMoved(mergedIndex: Index): void {
+  onMoved(mergedIndex: MergedIndex): void {
     this.markIndex = Math.min(this.markIndex, mergedIndex);
   }
 

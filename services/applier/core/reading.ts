@@ -11,14 +11,14 @@
  */
 import type { MergedRun } from '../../../shared/merge/merge.js';
 import type { WindowAnswer } from '../../../shared/merge/window.js';
-import type { Index } from '../../../shared/raft/entry.js';
+import type { MergedIndex } from '../../../shared/raft/entry.js';
 import type { Effect } from './effect.js';
 import type { ApplyQueue } from './queue.js';
 
 /** The place of a merged index in the stream. */
 export interface StreamPlace {
   /** Of the first message from there on; undefined when there is none yet. */
-  readonly firstMergedIndex: Index | undefined;
+  readonly firstMergedIndex: MergedIndex | undefined;
 }
 
 /** A piece of the stream. */
@@ -206,7 +206,7 @@ export class Reading {
    * A snapshot reaches over it (T10). Without one the groups' logs may still have it: the merger
    * begins the stream again where this state is.
    */
-  private missing(firstMergedIndex: Index, tries: number): void {
+  private missing(firstMergedIndex: MergedIndex, tries: number): void {
     this.onMissing(
       new MissingEntriesError(
         `the stream goes on at merged index ${firstMergedIndex}, but this server's database needs ${this.queue.wanted} next: the ` +

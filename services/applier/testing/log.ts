@@ -6,6 +6,7 @@ import { type EngineBatch, type EnginePosition, type MergedCommand, positionIn }
 import { DEFAULT_PAYLOAD_BYTES_MAX, prepareCommand } from '../../../shared/engine/registry.js';
 import { type MachineVersion, type StateMachineContract, versionOf } from '../../../shared/engine/state-machine.js';
 import type { RunningChecksum } from '../../../shared/merge/checksum.js';
+import type { LogIndex, MergedIndex } from '../../../shared/raft/entry.js';
 import { MACHINE_COMMAND, type MachineInput } from '../../../shared/wire/machine.js';
 
 /** Of the first command, unless the test says otherwise (microseconds since the Unix epoch). */
@@ -23,9 +24,9 @@ export interface TestCommandOptions {
 }
 
 export class TestLog {
-  private mergedIndex: number;
+  private mergedIndex: MergedIndex;
   private timestamp: number;
-  private groupIndex: number;
+  private groupIndex: LogIndex;
 
   /** Goes on after `position`. */
   constructor(position: EnginePosition) {

@@ -3,7 +3,7 @@
  * applied in the time that one may wait. More of them would only wait for longer, until their
  * clients have given up. Pure.
  */
-import type { Index } from '../../../shared/raft/entry.js';
+import type { LogIndex } from '../../../shared/raft/entry.js';
 import { lastOf } from '../../../shared/raft/lists.js';
 
 /** So many may wait, however slowly they are applied. */
@@ -15,19 +15,19 @@ const MARK_MS = 100;
 
 interface Mark {
   readonly atMs: number;
-  readonly applied: Index;
+  readonly applied: LogIndex;
 }
 
 export class Backlog {
   /** One is older than WAIT_MS, when there is such a one. */
   private marks: Mark[] = [];
-  private applied: Index | null = null;
+  private applied: LogIndex | null = null;
 
   /**
    * `applied`: of the last entry of the group that is applied; null when nothing is known of it.
    * Time never goes back (milliseconds).
    */
-  advance(applied: Index | null, nowMs: number): void {
+  advance(applied: LogIndex | null, nowMs: number): void {
     this.applied = applied;
     if (applied === null) return;
     const { marks } = this;
@@ -42,13 +42,13 @@ export class Backlog {
    * Whether no more of a group is taken whose last entry, stamped or queued, is or will be at
    * `lastIndex`.
    */
-  isFull(lastIndex: Index): boolean {
+  isFull(lastIndex: LogIndex): boolean {
     const fill = this.fill(lastIndex);
     return fill !== undefined && fill.now >= fill.max;
   }
 
   /** How many wait, and how many may; undefined while nothing is known of what is applied. */
-  fill(lastIndex: Index): { readonly now: number; readonly max: number } | undefined {
+  fill(lastIndex: LogIndex): { readonly now: number; readonly max: number } | undefined {
     const { applied, marks } = this;
     if (applied === null) return undefined;
     const rate = applied - (marks[0]?.applied ?? applied);

@@ -11,8 +11,8 @@ import {
   BEFORE_ALL,
   EntryKind,
   type GroupId,
-  type Index,
   type LogEntry,
+  type LogIndex,
   type Timestamp,
 } from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
@@ -21,7 +21,7 @@ import type { ReadEffect } from './read-effect.js';
 
 export interface FeedRequest {
   /** The first index that the merger lacks; NOT_WANTED: none of this group now. */
-  readonly positions: PerGroup<Index>;
+  readonly positions: PerGroup<LogIndex>;
   readonly bytesMax: number;
   /** The largest timestamp whose merge waits for watermarks; BEFORE_ALL when nothing waits (T5). */
   readonly waitingFor: Timestamp;
@@ -37,7 +37,7 @@ export interface FeedAnswer {
    * The indexes up to which the logs are gone, when some of what was asked for is: the merger must
    * go on from a position beyond these (T10). Else null.
    */
-  readonly bases: PerGroup<Index> | null;
+  readonly bases: PerGroup<LogIndex> | null;
 }
 
 export interface GroupFeed {

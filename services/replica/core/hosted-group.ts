@@ -6,7 +6,13 @@
  * Whatever the owner is to do about it goes to `emit`, in order.
  */
 
-import { EntryKind, type GroupId, type Index, type LogPosition, type Timestamp } from '../../../shared/raft/entry.js';
+import {
+  EntryKind,
+  type GroupId,
+  type LogIndex,
+  type LogPosition,
+  type Timestamp,
+} from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
 import type { GroupClock } from '../../../shared/raft/options.js';
 import type { GroupEvent } from '../../../shared/raft/state.js';
@@ -62,11 +68,11 @@ export class HostedGroup<C extends QueuedCommand> {
   private readonly gathering = new Gathering();
   private readonly acknowledgements = new AcknowledgementTracker<C>();
   private readonly unresolved = new UnresolvedCommands<C>();
-  private snapshotIndex: Index = 0;
+  private snapshotIndex: LogIndex = 0;
   /** Of the last batch, the last command whose client waits until it is applied here; 0: none. */
-  private lastToApply: Index = 0;
+  private lastToApply: LogIndex = 0;
   /** The last entry applied here; null: not known. */
-  private applied: Index | null = null;
+  private applied: LogIndex | null = null;
 
   constructor(
     readonly id: GroupId,
@@ -107,7 +113,7 @@ export class HostedGroup<C extends QueuedCommand> {
   }
 
   /** The index that a snapshot must reach before the log can go on; 0 when none is needed (T10). */
-  get neededSnapshot(): Index {
+  get neededSnapshot(): LogIndex {
     return this.snapshotIndex;
   }
 
@@ -153,7 +159,7 @@ export class HostedGroup<C extends QueuedCommand> {
    * Appends what is queued to the log, unless more is worth waiting for. `roundTripMs`: to the
    * farthest peer, 0 when none is known. `applied`: last entry applied here; null: not known.
    */
-  stampQueued(roundTripMs: number, applied: Index | null, nowMs: number): void {
+  stampQueued(roundTripMs: number, applied: LogIndex | null, nowMs: number): void {
     const { group, queue, gathering, emit } = this;
     if (queue.length === 0) return;
     this.applied = applied;

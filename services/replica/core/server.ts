@@ -15,8 +15,8 @@ import { InvariantError } from '../../../shared/raft/assert.js';
 import type {
   ConfigurationChange,
   GroupId,
-  Index,
   LogEntry,
+  LogIndex,
   LogPosition,
   ServerId,
   Timestamp,
@@ -58,7 +58,7 @@ export interface ServerOptions extends Omit<GroupOptions, 'group' | 'server' | '
    * By group, the last entry that this server has applied; null when nothing is known of it
    * (default).
    */
-  readonly applied?: () => readonly Index[] | null;
+  readonly applied?: () => readonly LogIndex[] | null;
 }
 
 /** How long a barrier waits for an answer before it asks again (milliseconds). */

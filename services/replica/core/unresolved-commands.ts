@@ -6,7 +6,7 @@
  * of its own term, and then each of them is either committed as well or can never be. Only what
  * stays open for longer than that is told to be unknown.
  */
-import type { Index, LogEntry, Term } from '../../../shared/raft/entry.js';
+import type { LogEntry, LogIndex, Term } from '../../../shared/raft/entry.js';
 import type { EntryOutcome, Group } from '../../../shared/raft/group.js';
 import type { Placed, QueuedCommand } from './effect.js';
 
@@ -36,7 +36,7 @@ const HELD_MAX = 4;
 export class UnresolvedCommands<C extends QueuedCommand> {
   private held: Held<C>[] = [];
   /** Outcomes change with the commit index only. */
-  private lookedAt: Index = -1;
+  private lookedAt: LogIndex = -1;
 
   get isEmpty(): boolean {
     return this.held.length === 0;
@@ -71,7 +71,10 @@ export class UnresolvedCommands<C extends QueuedCommand> {
   }
 }
 
-function split<C extends QueuedCommand>({ entries, waiting }: Leftover<C>, outcomeOf: (index: Index) => EntryOutcome) {
+function split<C extends QueuedCommand>(
+  { entries, waiting }: Leftover<C>,
+  outcomeOf: (index: LogIndex) => EntryOutcome,
+) {
   const none = () => ({ entries: [] as LogEntry[], waiting: [] as Placed<C>[] });
   const parts = { committed: none(), replaced: none(), open: none(), unknown: none() };
   for (const entry of entries) parts[outcomeOf(entry.index)].entries.push(entry);

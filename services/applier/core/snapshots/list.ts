@@ -4,7 +4,7 @@
  * A list that was begun before a wish may be too old to serve it. Such a wish makes the list that
  * is under way old: another one follows it at once.
  */
-import type { Index } from '../../../../shared/raft/entry.js';
+import { type MergedIndex, NOTHING_MERGED } from '../../../../shared/raft/entry.js';
 import type { Effect, KnownSnapshot } from '../effect.js';
 
 /** Between two looks at what other servers have saved (milliseconds). */
@@ -44,8 +44,8 @@ export class SnapshotList {
     return !this.isOld;
   }
 
-  get newestIndex(): Index {
-    return this.newest?.position.mergedIndex ?? 0;
+  get newestIndex(): MergedIndex {
+    return this.newest?.position.mergedIndex ?? NOTHING_MERGED;
   }
 
   get nextWakeMs(): number {
