@@ -15,7 +15,7 @@ type Kind<Name extends string> = number & { readonly [kind]?: Name };
 /** Name of a server, for example `s1`. */
 export type ServerId = string;
 /** Number of a group, 0 .. K-1. */
-export type GroupId = number;
+export type GroupId = Kind<'GroupId'>;
 /** Raft term; 0 before the first election. */
 export type Term = number;
 /** Index in one group's log; the first entry has index 1. */

@@ -5,9 +5,10 @@
 import { expect, expectTypeOf, it } from 'vitest';
 import type { MergedCommand } from '../../../shared/engine/port.js';
 import { DirectMergedLog } from '../../../shared/link/merged-log.js';
+import { RunningChecksum } from '../../../shared/merge/checksum.js';
 import { Merge, mergeStart } from '../../../shared/merge/merge.js';
 import { MergedWindow } from '../../../shared/merge/window.js';
-import { LOG_START, type LogIndex, type MergedIndex } from '../../../shared/raft/entry.js';
+import { type GroupId, LOG_START, type LogIndex, type MergedIndex } from '../../../shared/raft/entry.js';
 import { EMPTY_LOG, RaftLog } from '../../../shared/raft/log.js';
 
 const log = new RaftLog(EMPTY_LOG);
@@ -44,4 +45,11 @@ it('takes no place in the merged log for an index of a log', () => {
 it('does not compare an index of a log with a place in the merged log', () => {
   // @ts-expect-error: they have nothing in common
   expect(positions[0] === mergedIndex).toBe(true);
+});
+
+it('takes no group for an index', () => {
+  const group: GroupId = 1;
+  // @ts-expect-error: the group comes first
+  new RunningChecksum(mergeStart(2).checksum).add(log.lastIndex, group, new Uint8Array());
+  expect(group).toBe(1);
 });
