@@ -8,7 +8,7 @@ import { type JetStreamManager, jetstreamManager, type StoredMsg } from '@nats-i
 import { type NatsConnection, NoRespondersError, PermissionViolationError } from 'nats';
 import { CraftError } from '../../shared/client/index.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
-import type { LogIndex, MergedIndex } from '../../shared/raft/entry.js';
+import type { LogIndex, MergedIndex, Timestamp } from '../../shared/raft/entry.js';
 import { itemAt } from '../../shared/raft/lists.js';
 import { decodeCommand } from '../../shared/wire/command.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
@@ -164,7 +164,7 @@ interface LogLine {
   readonly group: number;
   readonly groupIndex: LogIndex;
   readonly term: number;
-  readonly timestamp: number;
+  readonly timestamp: Timestamp;
   readonly name: string;
   readonly id: string;
   readonly server: string;

@@ -1,6 +1,6 @@
 /** What `<c>.admin.status` says of one server. */
 
-import type { GroupId, LogIndex } from '../../shared/raft/entry.js';
+import type { GroupId, LogIndex, Timestamp } from '../../shared/raft/entry.js';
 import type { Group } from '../../shared/raft/group.js';
 import type { Protocol } from '../../shared/wire/protocol.js';
 import type { QueuedCommand } from './core/effect.js';
@@ -19,7 +19,7 @@ export interface GroupStatus {
   readonly lastIndex: LogIndex;
   readonly commitIndex: LogIndex;
   /** Microseconds since the Unix epoch; no entry at or below it is still to come (T3). */
-  readonly watermark: number;
+  readonly watermark: Timestamp;
   /** The leader's own largest claim; 0 elsewhere (T2). */
   readonly closed: number;
 }

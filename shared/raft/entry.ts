@@ -23,7 +23,7 @@ export type LogIndex = Kind<'LogIndex'>;
 /** Place in the merged log; the first command has 1. */
 export type MergedIndex = Kind<'MergedIndex'>;
 /** Integer microseconds since the Unix epoch, < 2^53. */
-export type Timestamp = number;
+export type Timestamp = Kind<'Timestamp'>;
 
 /** Values are those of `craft.v1.EntryKind` on the wire. */
 export const EntryKind = { noOp: 1, configuration: 2, command: 3 } as const;

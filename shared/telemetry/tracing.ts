@@ -57,7 +57,7 @@ import {
   type SpanExporter,
 } from '@opentelemetry/sdk-trace-base';
 import { ConfigError } from '../config/config.js';
-import type { GroupId, LogIndex, MergedIndex } from '../raft/entry.js';
+import type { GroupId, LogIndex, MergedIndex, Timestamp } from '../raft/entry.js';
 import { formatTraceparent, parseTraceparent, serverTraceparent } from './traceparent.js';
 
 /**
@@ -103,7 +103,7 @@ export interface SpanAttributes {
   readonly index?: LogIndex;
   readonly term?: number;
   /** The entry's timestamp, microseconds since the Unix epoch. */
-  readonly timestamp?: number;
+  readonly timestamp?: Timestamp;
   readonly mergedIndex?: MergedIndex;
   readonly ack?: string;
   /** Error code; sets the span's status. */

@@ -6,7 +6,7 @@ import { type EngineBatch, type EnginePosition, type MergedCommand, positionIn }
 import { DEFAULT_PAYLOAD_BYTES_MAX, prepareCommand } from '../../../shared/engine/registry.js';
 import { type MachineVersion, type StateMachineContract, versionOf } from '../../../shared/engine/state-machine.js';
 import type { RunningChecksum } from '../../../shared/merge/checksum.js';
-import type { LogIndex, MergedIndex } from '../../../shared/raft/entry.js';
+import type { LogIndex, MergedIndex, Timestamp } from '../../../shared/raft/entry.js';
 import { MACHINE_COMMAND, type MachineInput } from '../../../shared/wire/machine.js';
 
 /** Of the first command, unless the test says otherwise (microseconds since the Unix epoch). */
@@ -20,12 +20,12 @@ export interface TestCommandOptions {
    * What handlers get as `context.timestamp`; later than that of the command before. Default: a
    * microsecond later.
    */
-  readonly timestamp?: number;
+  readonly timestamp?: Timestamp;
 }
 
 export class TestLog {
   private mergedIndex: MergedIndex;
-  private timestamp: number;
+  private timestamp: Timestamp;
   private groupIndex: LogIndex;
 
   /** Goes on after `position`. */
@@ -67,7 +67,7 @@ export class TestLog {
     return this.entry(MACHINE_COMMAND, new TextEncoder().encode(JSON.stringify(input)), '', this.timestamp + 1);
   }
 
-  private entry(name: string, payload: Uint8Array, id: string, timestamp: number): MergedCommand {
+  private entry(name: string, payload: Uint8Array, id: string, timestamp: Timestamp): MergedCommand {
     this.timestamp = timestamp;
     this.mergedIndex += 1;
     this.groupIndex += 1;

@@ -8,7 +8,13 @@ import { DirectMergedLog } from '../../../shared/link/merged-log.js';
 import { RunningChecksum } from '../../../shared/merge/checksum.js';
 import { Merge, mergeStart } from '../../../shared/merge/merge.js';
 import { MergedWindow } from '../../../shared/merge/window.js';
-import { type GroupId, LOG_START, type LogIndex, type MergedIndex } from '../../../shared/raft/entry.js';
+import {
+  type GroupId,
+  LOG_START,
+  type LogIndex,
+  type MergedIndex,
+  type Timestamp,
+} from '../../../shared/raft/entry.js';
 import { EMPTY_LOG, RaftLog } from '../../../shared/raft/log.js';
 
 const log = new RaftLog(EMPTY_LOG);
@@ -52,4 +58,13 @@ it('takes no group for an index', () => {
   // @ts-expect-error: the group comes first
   new RunningChecksum(mergeStart(2).checksum).add(log.lastIndex, group, new Uint8Array());
   expect(group).toBe(1);
+});
+
+it('takes no timestamp for an index', () => {
+  const index: LogIndex = 0;
+  const watermark: Timestamp = 0;
+  // @ts-expect-error: an index of a log
+  merge.offer(0, [], index);
+  // @ts-expect-error: a timestamp
+  expect(log.termAt(watermark)).toBe(0);
 });
