@@ -21,7 +21,7 @@ import {
   NOT_WANTED,
 } from '../../shared/merge/merge.js';
 import { InvariantError } from '../../shared/raft/assert.js';
-import type { GroupId, LogEntry, LogIndex, Timestamp } from '../../shared/raft/entry.js';
+import type { GroupId, LogEntry, LogIndex, MonotonicMs, Timestamp } from '../../shared/raft/entry.js';
 
 export interface MergerLimits {
   /** Most entries, and bytes of entries, in one run and in one message of the stream. */
@@ -90,7 +90,7 @@ export interface FedGroup {
 interface Unstored {
   readonly run: MergedRun;
   readonly bytes: number;
-  readonly emittedAtMs: number;
+  readonly emittedAtMs: MonotonicMs;
 }
 
 /**
@@ -99,7 +99,7 @@ interface Unstored {
 export interface Held {
   readonly group: GroupId;
   readonly watermark: Timestamp;
-  readonly sinceMs: number;
+  readonly sinceMs: MonotonicMs;
 }
 
 export class MergerCore {
@@ -116,7 +116,7 @@ export class MergerCore {
   /** Says in the log that it goes on elsewhere; emitted before anything else. */
   private anchor: MergedRun | null = null;
   private isFlushing = false;
-  private nowMs = 0;
+  private nowMs: MonotonicMs = 0;
   private held: Held | undefined;
   /** What one message carries (bytes of entries). */
   private carriedBytes = Number.POSITIVE_INFINITY;
@@ -132,7 +132,7 @@ export class MergerCore {
    * Time has passed (milliseconds, never goes back): before every event, and when `nextWakeMs` is
    * over.
    */
-  advance(nowMs: number): void {
+  advance(nowMs: MonotonicMs): void {
     this.nowMs = nowMs;
   }
 
@@ -142,7 +142,7 @@ export class MergerCore {
   }
 
   /** When `next` is to be called although nothing happens; null: never. */
-  get nextWakeMs(): number | null {
+  get nextWakeMs(): MonotonicMs | null {
     const [first] = this.unstored;
     return first === undefined || this.storingBytes !== null ? null : first.emittedAtMs + this.limits.storeDelayMs;
   }

@@ -3,7 +3,7 @@
  * each turn, with the time (milliseconds, monotonic). Entries of one turn share a mark, so that the
  * cost is one of turns and not of commands.
  */
-import type { GroupId, LogIndex, Term } from '../../shared/raft/entry.js';
+import type { GroupId, LogIndex, MonotonicMs, Term } from '../../shared/raft/entry.js';
 import type { Group } from '../../shared/raft/group.js';
 
 type Seen = Pick<Group, 'role' | 'term' | 'lastIndex' | 'commitIndex'>;
@@ -21,7 +21,7 @@ export const MARKS_MAX = 1_024;
 /** Entries up to `index` were appended by then. */
 interface Mark {
   index: LogIndex;
-  readonly atMs: number;
+  readonly atMs: MonotonicMs;
 }
 
 /** One leadership. */
@@ -39,7 +39,7 @@ export class CommitTimes {
   constructor(private readonly events: CommitTimesEvents) {}
 
   /** What this server no longer leads is forgotten: others may commit it, or nobody. */
-  see(groups: readonly Seen[], nowMs: number): void {
+  see(groups: readonly Seen[], nowMs: MonotonicMs): void {
     for (let id = 0; id < groups.length; id++) {
       const group = groups[id];
       if (group === undefined) continue;
@@ -48,7 +48,7 @@ export class CommitTimes {
     }
   }
 
-  private seeLed(id: GroupId, { term, lastIndex, commitIndex }: Seen, nowMs: number): void {
+  private seeLed(id: GroupId, { term, lastIndex, commitIndex }: Seen, nowMs: MonotonicMs): void {
     let led = this.led.get(id);
     if (led === undefined || led.term !== term) {
       led = { term, lastIndex, doneIndex: lastIndex, marks: [] };
@@ -64,7 +64,7 @@ export class CommitTimes {
     if (commitIndex > led.doneIndex) this.commit(led, commitIndex, nowMs);
   }
 
-  private commit(led: Led, commitIndex: LogIndex, nowMs: number): void {
+  private commit(led: Led, commitIndex: LogIndex, nowMs: MonotonicMs): void {
     let passed = 0;
     for (const { index, atMs } of led.marks) {
       const reached = Math.min(index, commitIndex);

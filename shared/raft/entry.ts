@@ -24,6 +24,11 @@ export type LogIndex = Kind<'LogIndex'>;
 export type MergedIndex = Kind<'MergedIndex'>;
 /** Integer microseconds since the Unix epoch, < 2^53. */
 export type Timestamp = Kind<'Timestamp'>;
+/**
+ * A moment on the clock of this process that is never set, in milliseconds. It says nothing at
+ * another server, and nothing after a restart. Spans of time are plain numbers.
+ */
+export type MonotonicMs = Kind<'MonotonicMs'>;
 
 /** Values are those of `craft.v1.EntryKind` on the wire. */
 export const EntryKind = { noOp: 1, configuration: 2, command: 3 } as const;

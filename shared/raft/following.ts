@@ -3,11 +3,11 @@
  * (T2).
  */
 import { assert } from './assert.js';
-import { BEFORE_ALL, type LogEntry, type LogIndex } from './entry.js';
+import { BEFORE_ALL, type LogEntry, type LogIndex, type MonotonicMs } from './entry.js';
 import type { AppendEntries, AppendReply, Message, Refusal, SnapshotNotice } from './message.js';
 import type { GroupState } from './state.js';
 
-export function onAppendEntries(state: GroupState, message: Message, append: AppendEntries, nowMs: number): void {
+export function onAppendEntries(state: GroupState, message: Message, append: AppendEntries, nowMs: MonotonicMs): void {
   if (!follow(state, message, append.round, nowMs)) return;
   const beyond = firstBeyondBound(state, append);
   if (beyond !== null) {
@@ -37,7 +37,12 @@ export function onAppendEntries(state: GroupState, message: Message, append: App
  * What this server needs has left the leader's log: the owner gets a snapshot, unless what is
  * committed here reaches far enough (T10).
  */
-export function onSnapshotNotice(state: GroupState, message: Message, notice: SnapshotNotice, nowMs: number): void {
+export function onSnapshotNotice(
+  state: GroupState,
+  message: Message,
+  notice: SnapshotNotice,
+  nowMs: MonotonicMs,
+): void {
   if (!follow(state, message, notice.round, nowMs)) return;
   if (state.commitIndex >= notice.index) {
     // Committed here, so it is what the leader has (leader completeness, Raft section 5.4.3).
@@ -53,7 +58,7 @@ export function onSnapshotNotice(state: GroupState, message: Message, notice: Sn
  * The sender leads the term of the message (Raft section 5.2); false, and told so, when
  * that term is over.
  */
-function follow(state: GroupState, message: Message, round: number, nowMs: number): boolean {
+function follow(state: GroupState, message: Message, round: number, nowMs: MonotonicMs): boolean {
   if (message.term < state.term) {
     // A leader of an older term learns of the newer one from the term of this reply.
     reply(state, message, round, { refusal: 'log-mismatch', conflictIndex: state.log.lastIndex + 1 }, 'now');

@@ -32,6 +32,7 @@ import {
   type LogEntry,
   type LogIndex,
   type LogPosition,
+  type MonotonicMs,
   type PlacedConfiguration,
   type ServerId,
   type Term,
@@ -87,7 +88,7 @@ export type EntryOutcome = 'committed' | 'replaced' | 'open' | 'unknown';
 export class Group {
   private readonly state: GroupState;
 
-  constructor(options: GroupOptions, restored: RestoredGroup | null, nowMs: number) {
+  constructor(options: GroupOptions, restored: RestoredGroup | null, nowMs: MonotonicMs) {
     this.state = new GroupState(options, restored, nowMs);
   }
 
@@ -96,7 +97,7 @@ export class Group {
    * cannot write (`isDiskHung`) gives leadership up, and does not stand for election: it could win
    * a pre-vote again and again, and its terms, never durable, would stop the others' elections.
    */
-  tick(nowMs: number, isDiskHung = false): void {
+  tick(nowMs: MonotonicMs, isDiskHung = false): void {
     const { state } = this;
     if (isDiskHung) {
       if (state.role === 'leader') state.becomeFollower(state.term, null, nowMs);
@@ -114,7 +115,7 @@ export class Group {
    * The leader of this follower when it has been silent for some heartbeats: the transport may know
    * that it is gone.
    */
-  silentLeader(nowMs: number): ServerId | null {
+  silentLeader(nowMs: MonotonicMs): ServerId | null {
     return silentLeader(this.state, nowMs);
   }
 
@@ -122,7 +123,7 @@ export class Group {
    * The transport says that no process takes messages for `peer`; it may be wrong. A silent leader
    * is replaced sooner.
    */
-  unreachable(peer: ServerId, nowMs: number): void {
+  unreachable(peer: ServerId, nowMs: MonotonicMs): void {
     onUnreachable(this.state, peer, nowMs);
   }
 
@@ -130,7 +131,7 @@ export class Group {
    * A message of another replica of this group. Any order, loss and duplication is fine. One that
    * no correct replica can have sent changes nothing but that an `impossible` event tells of it.
    */
-  receive(message: Message, nowMs: number): void {
+  receive(message: Message, nowMs: MonotonicMs): void {
     const { state } = this;
     const { body } = message;
     if (message.to !== state.server || message.group !== state.options.group) return;
@@ -163,7 +164,7 @@ export class Group {
   }
 
   /** Raft section 5.1; the term of a granted pre-vote is only the one that was asked for. */
-  private isNewerTerm(message: Message, isHypothetical: boolean, nowMs: number): boolean {
+  private isNewerTerm(message: Message, isHypothetical: boolean, nowMs: MonotonicMs): boolean {
     if (isHypothetical || message.term <= this.state.term) return false;
     this.state.becomeFollower(message.term, null, nowMs);
     return true;
@@ -174,7 +175,7 @@ export class Group {
    * `not-leader` (also while leadership is being handed over), `overloaded` (too much is
    * uncommitted) or `clock`.
    */
-  propose(proposals: readonly Proposal[], nowMs: number): readonly LogEntry[] | ProposalRefusal {
+  propose(proposals: readonly Proposal[], nowMs: MonotonicMs): readonly LogEntry[] | ProposalRefusal {
     return propose(this.state, proposals, nowMs);
   }
 
@@ -183,7 +184,7 @@ export class Group {
    * (or was there already), else why nothing was appended. It is done once its entry is committed,
    * which `configuration` and `commitIndex` tell.
    */
-  configure(change: ConfigurationChange, nowMs: number): ConfigureRefusal | null {
+  configure(change: ConfigurationChange, nowMs: MonotonicMs): ConfigureRefusal | null {
     return configure(this.state, change, nowMs);
   }
 
@@ -192,7 +193,7 @@ export class Group {
    * after it from now on. Kept whole while a follower is getting a snapshot, so that what comes
    * after that is still there (consul 9609); but not for one that is dead, nor for ever.
    */
-  compact(base: LogPosition, nowMs: number): void {
+  compact(base: LogPosition, nowMs: MonotonicMs): void {
     const { state } = this;
     if (base.index > state.commitIndex || state.log.termAt(base.index) !== base.term) return;
     const { electionTimeoutMs } = state.options;
@@ -211,7 +212,7 @@ export class Group {
   }
 
   /** A server waits for this group to close up to `timestamp` (T5); ignored unless it leads. */
-  closeUpTo(timestamp: Timestamp, nowMs: number): void {
+  closeUpTo(timestamp: Timestamp, nowMs: MonotonicMs): void {
     const { leadership } = this.state;
     if (leadership === null) return;
     if (timestamp > leadership.closeWanted) leadership.closeWanted = timestamp;
@@ -222,14 +223,14 @@ export class Group {
    * When to call `closeUpTo(0)` again because a close had to wait for its interval; null when none
    * waits.
    */
-  nextClaimMs(): number | null {
+  nextClaimMs(): MonotonicMs | null {
     return nextClaimMs(this.state);
   }
 
   /**
    * Hands leadership to `target`, or to the most complete follower. False when this replica cannot.
    */
-  transfer(target: ServerId | null, nowMs: number): boolean {
+  transfer(target: ServerId | null, nowMs: MonotonicMs): boolean {
     const { leadership } = this.state;
     if (leadership === null) return false;
     const to = target ?? mostComplete(this.state, leadership, nowMs);
@@ -241,7 +242,7 @@ export class Group {
   }
 
   /** The followers that are owed news, each with the time since when (milliseconds, monotonic). */
-  *owed(): Generator<[peer: ServerId, sinceMs: number]> {
+  *owed(): Generator<[peer: ServerId, sinceMs: MonotonicMs]> {
     for (const [peer, { owed }] of this.state.leadership?.followers ?? [])
       if (owed !== null) yield [peer, owed.sinceMs];
   }
@@ -255,7 +256,7 @@ export class Group {
   }
 
   /** Commits, claims and heartbeats that `peer` is owed, as of now. */
-  takeOwed(peer: ServerId, nowMs: number): Message[] {
+  takeOwed(peer: ServerId, nowMs: MonotonicMs): Message[] {
     const { state } = this;
     if (state.leadership !== null) sendOwed(state, state.leadership, peer, nowMs);
     return this.takeMessages();
@@ -298,7 +299,7 @@ export class Group {
    * The write of `pending`, and every one before it, is durable; so is the promise limit of the
    * same write.
    */
-  written(pending: PendingWrite, nowMs: number): void {
+  written(pending: PendingWrite, nowMs: MonotonicMs): void {
     const { state } = this;
     const { write, term, lastIndex, truncations } = pending;
     if (write !== null && term === state.term) {
@@ -317,7 +318,7 @@ export class Group {
    * The durable promise limit has moved: claims that waited for it go on, and own promises may
    * count (T2, T3).
    */
-  limitRaised(nowMs: number): void {
+  limitRaised(nowMs: MonotonicMs): void {
     const { state } = this;
     state.updateWatermark();
     if (state.leadership !== null) claimIfWanted(state, state.leadership, nowMs);
@@ -326,7 +327,7 @@ export class Group {
   /**
    * Answers a `read` event: entries from the log store for a follower that lags behind the window.
    */
-  entriesRead(follower: ServerId, entries: readonly LogEntry[], nowMs: number): void {
+  entriesRead(follower: ServerId, entries: readonly LogEntry[], nowMs: MonotonicMs): void {
     const { state } = this;
     const progress = state.leadership?.followers.get(follower);
     if (!state.leadership || progress?.state !== 'reading') return;

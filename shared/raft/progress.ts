@@ -2,12 +2,12 @@
  * What a leader knows of one follower: Raft section 5.3, with a bounded pipeline in the manner of
  * dissertation section 10.2.1.
  */
-import type { LogIndex } from './entry.js';
+import type { LogIndex, MonotonicMs } from './entry.js';
 
 /** News without entries: a commit, a claim, a heartbeat. */
 interface Owed {
   /** The oldest of it (milliseconds, monotonic). */
-  readonly sinceMs: number;
+  readonly sinceMs: MonotonicMs;
   readonly wantsReply: boolean;
 }
 
@@ -28,8 +28,8 @@ export class Progress {
    */
   state: 'probe' | 'pipeline' | 'reading' | 'snapshot' = 'probe';
   /** When the follower was last heard from, and last sent to (milliseconds, monotonic). */
-  heardAtMs: number;
-  sentAtMs = Number.NEGATIVE_INFINITY;
+  heardAtMs: MonotonicMs;
+  sentAtMs: MonotonicMs = Number.NEGATIVE_INFINITY;
   /**
    * Commit index that the follower was last told, and how much of it what was sent then could
    * reach.
@@ -41,7 +41,7 @@ export class Progress {
    */
   owed: Owed | null = null;
   /** In state `snapshot`: since when (milliseconds). */
-  private awaitsSnapshotSinceMs = 0;
+  private awaitsSnapshotSinceMs: MonotonicMs = 0;
   private round = 0;
   /** Refusals of earlier rounds are stale: the leader has fallen back since. */
   private roundMin = 0;
@@ -49,7 +49,7 @@ export class Progress {
   private inflight: Inflight[] = [];
   private inflightBytes = 0;
 
-  constructor(nextIndex: LogIndex, nowMs: number) {
+  constructor(nextIndex: LogIndex, nowMs: MonotonicMs) {
     this.nextIndex = nextIndex;
     // A new leader gives every follower an election timeout to be heard from.
     this.heardAtMs = nowMs;
@@ -67,7 +67,7 @@ export class Progress {
   }
 
   /** There is news that can wait a little for other messages to the same server. */
-  owe(nowMs: number, wantsReply: boolean): void {
+  owe(nowMs: MonotonicMs, wantsReply: boolean): void {
     const { owed } = this;
     this.owed = { sinceMs: owed?.sinceMs ?? nowMs, wantsReply: wantsReply || owed?.wantsReply === true };
   }
@@ -100,7 +100,7 @@ export class Progress {
     this.probeSent = false;
   }
 
-  awaitSnapshot(nowMs: number): void {
+  awaitSnapshot(nowMs: MonotonicMs): void {
     this.state = 'snapshot';
     this.awaitsSnapshotSinceMs = nowMs;
     this.roundMin = this.round + 1;
@@ -112,7 +112,7 @@ export class Progress {
    * Whether it is alive and getting a snapshot, which may take so long and no longer
    * (milliseconds).
    */
-  isInstalling(nowMs: number, heardWithinMs: number, forMs: number): boolean {
+  isInstalling(nowMs: MonotonicMs, heardWithinMs: number, forMs: number): boolean {
     const isAlive = nowMs - this.heardAtMs < heardWithinMs;
     return this.state === 'snapshot' && isAlive && nowMs - this.awaitsSnapshotSinceMs < forMs;
   }

@@ -12,6 +12,7 @@ import {
   type LogEntry,
   type LogIndex,
   type LogPosition,
+  type MonotonicMs,
   type PlacedConfiguration,
   type ServerId,
   type Term,
@@ -51,7 +52,7 @@ export interface Leadership {
    * Since when the own log has had entries that are not durable; null when it has none
    * (milliseconds).
    */
-  undurableSinceMs: number | null;
+  undurableSinceMs: MonotonicMs | null;
   uncommittedBytes: number;
   /**
    * Every later timestamp is greater: T1 (last entry), T2 (promises of the electing quorum, own
@@ -62,25 +63,25 @@ export interface Leadership {
   quorumClosed: Closed | null;
   /** The largest timestamp that a server wants closed (T5). */
   closeWanted: Timestamp;
-  closedAtMs: number;
+  closedAtMs: MonotonicMs;
   /**
    * The change of members that was asked for last, since when, and when it was last asked for
    * (milliseconds, T11).
    */
-  asked: { readonly change: ConfigurationChange; readonly sinceMs: number; readonly lastMs: number } | null;
+  asked: { readonly change: ConfigurationChange; readonly sinceMs: MonotonicMs; readonly lastMs: MonotonicMs } | null;
   /**
    * Leadership goes to this server as soon as its log is complete; until then nothing is proposed.
    */
   transferTo: ServerId | null;
-  transferUntilMs: number;
+  transferUntilMs: MonotonicMs;
   /** Since when the preferred leader could take over; null while it could not. */
-  preferredReadySinceMs: number | null;
+  preferredReadySinceMs: MonotonicMs | null;
   /**
    * The commit index at `markedAtMs`, which is a few heartbeats ago at most, and at the mark
    * before.
    */
   commitMarks: readonly [older: LogIndex, newer: LogIndex];
-  markedAtMs: number;
+  markedAtMs: MonotonicMs;
 }
 
 /** What a follower has heard from the leader of a term. */
@@ -126,11 +127,11 @@ export class GroupState {
   commitIndex: LogIndex;
   candidacy: Candidacy | null = null;
   leadership: Leadership | null = null;
-  electionDeadlineMs: number;
+  electionDeadlineMs: MonotonicMs;
   /** Elections that this replica has stood in; pre-votes do not count. */
   elections = 0;
   /** When this follower last heard from a leader of its term (milliseconds). */
-  leaderHeardAtMs = Number.NEGATIVE_INFINITY;
+  leaderHeardAtMs: MonotonicMs = Number.NEGATIVE_INFINITY;
   /** From the leader of `term`; null before it was heard from. */
   heard: Heard | null = null;
   /** Last index of the own log that is durable. */
@@ -170,7 +171,7 @@ export class GroupState {
   constructor(
     readonly options: GroupOptions,
     restored: RestoredGroup | null,
-    readonly bornMs: number,
+    readonly bornMs: MonotonicMs,
   ) {
     const hardState = restored?.hardState ?? { term: 0, votedFor: null, commitIndex: 0 };
     this.appendBytesMax = options.appendBytesMax;
@@ -301,7 +302,7 @@ export class GroupState {
     (when === 'now' ? this.outbox : this.outboxDurable).push(message);
   }
 
-  randomDeadline(nowMs: number): number {
+  randomDeadline(nowMs: MonotonicMs): number {
     return nowMs + this.options.electionTimeoutMs * (1 + this.options.random());
   }
 
@@ -309,7 +310,7 @@ export class GroupState {
    * Raft section 5.1: a higher term makes every server a follower; also used to give up a role
    * within a term.
    */
-  becomeFollower(term: Term, leader: ServerId | null, nowMs: number): void {
+  becomeFollower(term: Term, leader: ServerId | null, nowMs: MonotonicMs): void {
     const wasLeader = this.role === 'leader';
     const oldTerm = this.term;
     if (term > this.term) {

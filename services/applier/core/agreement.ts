@@ -8,7 +8,7 @@
  *     marks        when this server asks for a `craft.verify`
  */
 import type { AppliedBatch } from '../../../shared/engine/port.js';
-import type { MergedIndex, ServerId } from '../../../shared/raft/entry.js';
+import type { MergedIndex, MonotonicMs, ServerId } from '../../../shared/raft/entry.js';
 import { type CheckpointMessage, Comparison } from './comparison.js';
 import type { Effect, EngineEffect } from './effect.js';
 import { Marks } from './marks.js';
@@ -23,7 +23,7 @@ export class Agreement {
   private readonly trust: Trust;
   private readonly checks: RowChecks;
   private readonly marks: Marks;
-  private nowMs: number;
+  private nowMs: MonotonicMs;
 
   constructor(
     { server, servers, verifyEveryMs, random }: ApplierOptions,
@@ -31,7 +31,7 @@ export class Agreement {
     private readonly snapshots: Pick<SnapshotPlan, 'onMark' | 'onAgreed' | 'saveFailed' | 'withdraw' | 'isDue'>,
     private readonly emit: (effect: Effect) => void,
     applied: MergedIndex,
-    nowMs: number,
+    nowMs: MonotonicMs,
   ) {
     this.nowMs = nowMs;
     this.checks = new RowChecks(() => snapshots.saveFailed());
@@ -65,11 +65,11 @@ export class Agreement {
     return this.checks.isAtRest && !this.comparison.isInDoubt;
   }
 
-  get nextWakeMs(): number {
+  get nextWakeMs(): MonotonicMs {
     return Math.min(this.comparison.nextWakeMs, this.mayAsk ? this.marks.nextWakeMs : Number.POSITIVE_INFINITY);
   }
 
-  advance(nowMs: number): void {
+  advance(nowMs: MonotonicMs): void {
     this.nowMs = nowMs;
     this.comparison.advance(nowMs);
   }

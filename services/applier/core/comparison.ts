@@ -12,7 +12,7 @@
  * A server with a verdict is silent and has no vote.
  */
 import { z } from 'zod';
-import type { MergedIndex, ServerId } from '../../../shared/raft/entry.js';
+import type { MergedIndex, MonotonicMs, ServerId } from '../../../shared/raft/entry.js';
 
 const checksum = z.string().regex(/^[0-9a-f]{16}$/);
 
@@ -76,13 +76,13 @@ interface Round {
 interface OpenVote {
   readonly round: Round;
   asks: number;
-  askAtMs: number;
+  askAtMs: MonotonicMs;
 }
 
 interface Doubt {
   readonly round: Round;
-  readonly sinceMs: number;
-  askAtMs: number;
+  readonly sinceMs: MonotonicMs;
+  askAtMs: MonotonicMs;
 }
 
 export class Comparison {
@@ -92,8 +92,8 @@ export class Comparison {
   private ends = new Map<MergedIndex, CheckpointMessage>();
   private doubt: Doubt | null = null;
   private openVote: OpenVote | null = null;
-  private nowMs = 0;
-  private tellAtMs = 0;
+  private nowMs: MonotonicMs = 0;
+  private tellAtMs: MonotonicMs = 0;
   private last: CheckpointMessage | undefined;
   private isSilent = false;
 
@@ -134,14 +134,14 @@ export class Comparison {
     return this.doubt !== null && this.nowMs - this.doubt.sinceMs >= GRACE_MS;
   }
 
-  get nextWakeMs(): number {
+  get nextWakeMs(): MonotonicMs {
     if (this.isSilent) return Number.POSITIVE_INFINITY;
     const { doubt, openVote, last, tellAtMs } = this;
     const never = Number.POSITIVE_INFINITY;
     return Math.min(doubt?.askAtMs ?? never, openVote?.askAtMs ?? never, last === undefined ? never : tellAtMs);
   }
 
-  advance(nowMs: number): void {
+  advance(nowMs: MonotonicMs): void {
     this.nowMs = nowMs;
     if (this.isSilent) return;
     const { doubt, openVote, last } = this;

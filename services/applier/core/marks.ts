@@ -5,7 +5,7 @@
  * Every server may ask; one mark serves all. So each waits a random while first, and a mark of
  * another server ends the wait.
  */
-import type { MergedIndex } from '../../../shared/raft/entry.js';
+import type { MergedIndex, MonotonicMs } from '../../../shared/raft/entry.js';
 import type { Effect } from './effect.js';
 
 /** Of several servers that want a mark at once one asks a little earlier (milliseconds). */
@@ -25,8 +25,8 @@ export interface Wanted {
 export class Marks {
   /** Of the newest mark. */
   private markIndex: MergedIndex;
-  private markAtMs: number;
-  private askAtMs = Number.POSITIVE_INFINITY;
+  private markAtMs: MonotonicMs;
+  private askAtMs: MonotonicMs = Number.POSITIVE_INFINITY;
   private pauseMs = ASK_MS;
 
   constructor(
@@ -35,18 +35,18 @@ export class Marks {
     private readonly random: () => number,
     private readonly emit: (effect: Effect) => void,
     mergedIndex: MergedIndex,
-    nowMs: number,
+    nowMs: MonotonicMs,
   ) {
     this.markIndex = mergedIndex;
     this.markAtMs = nowMs;
   }
 
-  get nextWakeMs(): number {
+  get nextWakeMs(): MonotonicMs {
     return this.askAtMs;
   }
 
   /** `applied`: merged index of the last command applied. */
-  advance(nowMs: number, applied: MergedIndex, { save, isUndecided }: Wanted): void {
+  advance(nowMs: MonotonicMs, applied: MergedIndex, { save, isUndecided }: Wanted): void {
     const isRegular = applied > this.markIndex && nowMs - this.markAtMs >= this.everyMs;
     if (!save && !isUndecided && !isRegular) {
       this.askAtMs = Number.POSITIVE_INFINITY;
@@ -60,13 +60,13 @@ export class Marks {
   }
 
   /** A mark is applied. */
-  onMark(mergedIndex: MergedIndex, nowMs: number): void {
+  onMark(mergedIndex: MergedIndex, nowMs: MonotonicMs): void {
     this.markIndex = mergedIndex;
     this.markAtMs = nowMs;
   }
 
   /** Some server cannot go on without a snapshot: one that is due is not put off any longer. */
-  hurry(nowMs: number): void {
+  hurry(nowMs: MonotonicMs): void {
     this.pauseMs = ASK_MS;
     if (this.askAtMs !== Number.POSITIVE_INFINITY)
       this.askAtMs = Math.min(this.askAtMs, nowMs + this.random() * JITTER_MS);
@@ -77,7 +77,7 @@ export class Marks {
     this.markIndex = Math.min(this.markIndex, mergedIndex);
   }
 
-  private later(nowMs: number): void {
+  private later(nowMs: MonotonicMs): void {
     this.askAtMs = nowMs + this.pauseMs * (0.5 + this.random());
     this.pauseMs = Math.min(2 * this.pauseMs, ASK_MS_MAX);
   }

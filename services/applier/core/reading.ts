@@ -11,7 +11,7 @@
  */
 import type { MergedRun } from '../../../shared/merge/merge.js';
 import type { WindowAnswer } from '../../../shared/merge/window.js';
-import type { MergedIndex } from '../../../shared/raft/entry.js';
+import type { MergedIndex, MonotonicMs } from '../../../shared/raft/entry.js';
 import type { Effect } from './effect.js';
 import type { ApplyQueue } from './queue.js';
 
@@ -57,13 +57,13 @@ export class Reading {
   private isAsking = false;
   /** Something new has come since the newest seek. */
   private isMoving = false;
-  private seekAtMs = 0;
-  private lookAtMs = 0;
+  private seekAtMs: MonotonicMs = 0;
+  private lookAtMs: MonotonicMs = 0;
   private isLooking = false;
   /** Of the newest look. */
   private lookId = 0;
   private holes = 0;
-  private nowMs = 0;
+  private nowMs: MonotonicMs = 0;
 
   constructor(
     private readonly queue: ApplyQueue,
@@ -72,11 +72,11 @@ export class Reading {
     private readonly onMissing: (error: MissingEntriesError) => void,
   ) {}
 
-  get nextWakeMs(): number {
+  get nextWakeMs(): MonotonicMs {
     return this.state === 'seek' ? this.seekAtMs : this.lookAtMs;
   }
 
-  advance(nowMs: number): void {
+  advance(nowMs: MonotonicMs): void {
     this.nowMs = nowMs;
     if (this.state === 'seek' && nowMs >= this.seekAtMs) this.seek();
     else if (this.state !== 'seek' && nowMs >= this.lookAtMs) this.overdue();

@@ -3,7 +3,7 @@
  * applied in the time that one may wait. More of them would only wait for longer, until their
  * clients have given up. Pure.
  */
-import type { LogIndex } from '../../../shared/raft/entry.js';
+import type { LogIndex, MonotonicMs } from '../../../shared/raft/entry.js';
 import { lastOf } from '../../../shared/raft/lists.js';
 
 /** So many may wait, however slowly they are applied. */
@@ -14,7 +14,7 @@ export const WAIT_MS = 1_000;
 const MARK_MS = 100;
 
 interface Mark {
-  readonly atMs: number;
+  readonly atMs: MonotonicMs;
   readonly applied: LogIndex;
 }
 
@@ -27,7 +27,7 @@ export class Backlog {
    * `applied`: of the last entry of the group that is applied; null when nothing is known of it.
    * Time never goes back (milliseconds).
    */
-  advance(applied: LogIndex | null, nowMs: number): void {
+  advance(applied: LogIndex | null, nowMs: MonotonicMs): void {
     this.applied = applied;
     if (applied === null) return;
     const { marks } = this;

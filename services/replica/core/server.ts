@@ -18,6 +18,7 @@ import type {
   LogEntry,
   LogIndex,
   LogPosition,
+  MonotonicMs,
   ServerId,
   Timestamp,
 } from '../../../shared/raft/entry.js';
@@ -79,7 +80,7 @@ interface InFlight {
   readonly pending: readonly GroupPending[];
   readonly limit: Timestamp | null;
   /** Since its first try (milliseconds, monotonic). */
-  readonly sinceMs: number;
+  readonly sinceMs: MonotonicMs;
 }
 
 export class ReplicaCore<C extends QueuedCommand> {
@@ -97,16 +98,16 @@ export class ReplicaCore<C extends QueuedCommand> {
   /** The largest timestamp that a barrier of some other server waits for (T6). */
   private closeUpToElsewhere: Timestamp = 0;
   /** When the transport was last asked whether a peer takes messages (milliseconds). */
-  private readonly probedAtMs = new Map<ServerId, number>();
+  private readonly probedAtMs = new Map<ServerId, MonotonicMs>();
   private inFlight: InFlight | null = null;
   private isInstalling = false;
   private physical: Timestamp;
-  private nowMs: number;
+  private nowMs: MonotonicMs;
 
   constructor(
     private readonly options: ServerOptions,
     loaded: LoadedState,
-    time: { physical: Timestamp; nowMs: number },
+    time: { physical: Timestamp; nowMs: MonotonicMs },
   ) {
     this.physical = time.physical;
     this.nowMs = time.nowMs;
@@ -140,7 +141,7 @@ export class ReplicaCore<C extends QueuedCommand> {
    * To be called first in a turn: physical time (microseconds since the epoch) and monotonic time
    * (milliseconds).
    */
-  advance(physical: Timestamp, nowMs: number): void {
+  advance(physical: Timestamp, nowMs: MonotonicMs): void {
     this.physical = physical;
     this.nowMs = nowMs;
     this.clock.advance(physical, nowMs);
@@ -324,7 +325,7 @@ export class ReplicaCore<C extends QueuedCommand> {
    * patient has waited for long enough (milliseconds, monotonic). Later is no harm: every other
    * turn looks as well.
    */
-  nextWakeMs(): number | null {
+  nextWakeMs(): MonotonicMs | null {
     let next = this.outbox.nextDueMs() ?? Number.POSITIVE_INFINITY;
     if (this.isLeading) next = Math.min(next, this.closingByTime.nextDueMs() ?? next);
     // Behind a write nothing is stamped.

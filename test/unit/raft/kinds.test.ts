@@ -3,6 +3,7 @@
  * (`npm run types`); each line below `@ts-expect-error` must not compile.
  */
 import { expect, expectTypeOf, it } from 'vitest';
+import { ClockGuard } from '../../../shared/clock/guard.js';
 import type { MergedCommand } from '../../../shared/engine/port.js';
 import { DirectMergedLog } from '../../../shared/link/merged-log.js';
 import { RunningChecksum } from '../../../shared/merge/checksum.js';
@@ -13,6 +14,7 @@ import {
   LOG_START,
   type LogIndex,
   type MergedIndex,
+  type MonotonicMs,
   type Timestamp,
 } from '../../../shared/raft/entry.js';
 import { EMPTY_LOG, RaftLog } from '../../../shared/raft/log.js';
@@ -67,4 +69,14 @@ it('takes no timestamp for an index', () => {
   merge.offer(0, [], index);
   // @ts-expect-error: a timestamp
   expect(log.termAt(watermark)).toBe(0);
+});
+
+it('takes no moment of this process for a timestamp, and no timestamp for one', () => {
+  const physical: Timestamp = 7_000_000;
+  const nowMs: MonotonicMs = 3;
+  const clock = new ClockGuard({ offsetUsMax: 1_000, promiseWindowUs: 1_000 });
+  // @ts-expect-error: physical time comes first
+  clock.advance(nowMs, physical);
+  // @ts-expect-error: a moment of this process
+  expect(clock.observe(nowMs)).toBe(true);
 });

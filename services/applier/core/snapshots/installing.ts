@@ -6,7 +6,7 @@
  *     rebuild   an operator asks, or a part is missing   the newest one, whatever the state is
  */
 import { type EnginePosition, versionAt } from '../../../../shared/engine/port.js';
-import type { LogIndex, MergedIndex } from '../../../../shared/raft/entry.js';
+import type { LogIndex, MergedIndex, MonotonicMs } from '../../../../shared/raft/entry.js';
 import type { Effect, KnownSnapshot } from '../effect.js';
 import type { SnapshotList } from './list.js';
 import { reaches } from './positions.js';
@@ -23,7 +23,7 @@ const REBUILD_MS_MAX = 120_000;
 /** The state is to be made again. Without a request it is damaged: until it is whole. */
 interface Rebuild {
   readonly request: number | null;
-  readonly untilMs: number;
+  readonly untilMs: MonotonicMs;
 }
 
 export class SnapshotInstalling {
@@ -36,14 +36,14 @@ export class SnapshotInstalling {
   private rebuild: Rebuild | null = null;
   /** Names of those that could not be read, as far as they are known: others are tried first. */
   private damaged: ReadonlySet<string> = new Set();
-  private askAtMs = 0;
+  private askAtMs: MonotonicMs = 0;
 
   constructor(
     private readonly list: SnapshotList,
     /** Whether this server can go on from a state with this version in force (T12). */
     private readonly hasVersion: (version: number) => boolean,
     private readonly emit: (effect: Effect) => void,
-    private nowMs: number,
+    private nowMs: MonotonicMs,
   ) {
     this.requests = new WaitingRequests((request, position) => emit({ type: 'installed', request, position }));
   }
@@ -58,7 +58,7 @@ export class SnapshotInstalling {
   }
 
   /** `isInstalling`: a snapshot is being made the state, which may take long. */
-  advance(nowMs: number, isInstalling: boolean): void {
+  advance(nowMs: MonotonicMs, isInstalling: boolean): void {
     this.nowMs = nowMs;
     if (this.rebuild !== null && nowMs >= this.rebuild.untilMs && !isInstalling) this.answerRebuild(null);
   }

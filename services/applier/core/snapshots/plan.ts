@@ -7,7 +7,7 @@
  *     compaction  what they allow to drop
  */
 import type { EnginePosition } from '../../../../shared/engine/port.js';
-import type { LogIndex, MergedIndex, ServerId } from '../../../../shared/raft/entry.js';
+import type { LogIndex, MergedIndex, MonotonicMs, ServerId } from '../../../../shared/raft/entry.js';
 import type { Effect, KnownSnapshot } from '../effect.js';
 import { Compaction } from './compaction.js';
 import { SnapshotInstalling } from './installing.js';
@@ -35,14 +35,17 @@ export class SnapshotPlan {
   private readonly compaction: Compaction;
   private readonly server: ServerId;
   /** Requests for a snapshot of at least this merged index. */
-  private readonly takes: WaitingRequests<{ readonly atLeast: MergedIndex; readonly untilMs: number }, KnownSnapshot>;
+  private readonly takes: WaitingRequests<
+    { readonly atLeast: MergedIndex; readonly untilMs: MonotonicMs },
+    KnownSnapshot
+  >;
   /** False for a server whose state is not trusted: it takes none, and drops nothing. */
   private isTrusted = true;
 
   constructor(
     { server, groups, limits, hasVersion = () => true, emit }: SnapshotPlanOptions,
     private applied: MergedIndex,
-    private nowMs: number,
+    private nowMs: MonotonicMs,
   ) {
     this.server = server;
     this.list = new SnapshotList(emit, nowMs);
@@ -52,7 +55,7 @@ export class SnapshotPlan {
     this.takes = new WaitingRequests((request, snapshot) => emit({ type: 'taken', request, snapshot }));
   }
 
-  get nextWakeMs(): number {
+  get nextWakeMs(): MonotonicMs {
     return Math.min(this.list.nextWakeMs, this.taking.nextWakeMs);
   }
 
@@ -71,7 +74,7 @@ export class SnapshotPlan {
   }
 
   /** `isInstalling`: a snapshot is being made the state, which may take long. */
-  advance(nowMs: number, isTrusted: boolean, isInstalling: boolean): void {
+  advance(nowMs: MonotonicMs, isTrusted: boolean, isInstalling: boolean): void {
     this.nowMs = nowMs;
     this.isTrusted = isTrusted;
     this.list.advance(nowMs);

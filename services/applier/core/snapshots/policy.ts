@@ -1,5 +1,5 @@
 /** When a snapshot is due (T10). Pure. */
-import { type MergedIndex, NOTHING_MERGED } from '../../../../shared/raft/entry.js';
+import { type MergedIndex, type MonotonicMs, NOTHING_MERGED } from '../../../../shared/raft/entry.js';
 
 export interface SnapshotLimits {
   /** Commands, and bytes of their entries, since the newest snapshot of the cluster. */
@@ -22,7 +22,7 @@ const MARKS_MAX = 256;
 
 export class SnapshotPolicy {
   private newestIndex: MergedIndex = NOTHING_MERGED;
-  private newestAtMs: number;
+  private newestAtMs: MonotonicMs;
   /** Some server needs one that reaches so far. */
   private wantedIndex: MergedIndex = NOTHING_MERGED;
   private applied: Mark;
@@ -31,7 +31,7 @@ export class SnapshotPolicy {
   constructor(
     private readonly limits: SnapshotLimits,
     mergedIndex: MergedIndex,
-    nowMs: number,
+    nowMs: MonotonicMs,
   ) {
     this.newestAtMs = nowMs;
     this.applied = { mergedIndex, bytes: 0 };
@@ -53,7 +53,7 @@ export class SnapshotPolicy {
   }
 
   /** The newest snapshot that there is; 0 when there is none (any more). */
-  onNewest(mergedIndex: MergedIndex, nowMs: number): void {
+  onNewest(mergedIndex: MergedIndex, nowMs: MonotonicMs): void {
     if (mergedIndex < this.newestIndex) this.newestIndex = mergedIndex;
     if (mergedIndex <= this.newestIndex) return;
     this.newestIndex = mergedIndex;
@@ -65,7 +65,7 @@ export class SnapshotPolicy {
     this.wantedIndex = Math.max(this.wantedIndex, mergedIndex);
   }
 
-  isDue(nowMs: number): boolean {
+  isDue(nowMs: MonotonicMs): boolean {
     const entries = this.applied.mergedIndex - this.newestIndex;
     if (entries <= 0) return false;
     if (this.newestIndex < this.wantedIndex) return true;

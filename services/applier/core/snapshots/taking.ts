@@ -7,7 +7,7 @@
  * It counts only once a majority of servers has the same rows at its mark: a server that differs
  * spreads nothing. One server at a time takes one.
  */
-import type { MergedIndex } from '../../../../shared/raft/entry.js';
+import type { MergedIndex, MonotonicMs } from '../../../../shared/raft/entry.js';
 import type { Effect } from '../effect.js';
 import { type SnapshotLimits, SnapshotPolicy } from './policy.js';
 
@@ -48,29 +48,29 @@ interface Unconfirmed {
   /** A majority has what this server has at the mark. */
   isAgreed: boolean;
   /** When it is to be confirmed (again), if it is agreed. */
-  confirmAtMs: number;
-  untilMs: number;
+  confirmAtMs: MonotonicMs;
+  untilMs: MonotonicMs;
 }
 
 export class SnapshotTaking {
   private readonly policy: SnapshotPolicy;
   private unconfirmed: Unconfirmed[] = [];
   /** Until then none is taken: the last one waits for votes, or has failed. */
-  private quietUntilMs = 0;
+  private quietUntilMs: MonotonicMs = 0;
   private patienceMs = PATIENCE_MS;
   /** Another server is taking one, as far as is known. */
-  private elsewhereUntilMs = 0;
+  private elsewhereUntilMs: MonotonicMs = 0;
 
   constructor(
     limits: SnapshotLimits,
     private readonly emit: (effect: Effect) => void,
     applied: MergedIndex,
-    private nowMs: number,
+    private nowMs: MonotonicMs,
   ) {
     this.policy = new SnapshotPolicy(limits, applied, nowMs);
   }
 
-  get nextWakeMs(): number {
+  get nextWakeMs(): MonotonicMs {
     return Math.min(
       ...this.unconfirmed.map(({ name, isAgreed, confirmAtMs, untilMs }) => {
         if (name === undefined) return Number.POSITIVE_INFINITY;
@@ -91,7 +91,7 @@ export class SnapshotTaking {
     return !this.isBusy && this.nowMs >= this.quietUntilMs && this.policy.isDue(this.nowMs);
   }
 
-  advance(nowMs: number): void {
+  advance(nowMs: MonotonicMs): void {
     this.nowMs = nowMs;
     this.pursue();
   }
