@@ -11,6 +11,7 @@
  * (shared/config/service.ts). Then, and when it is asked to stop, the services are stopped one
  * after the other in the order given.
  */
+import type { MonotonicMs } from '../shared/raft/entry.js';
 
 /** Before another try (milliseconds): doubles from the first to the second. */
 export const PAUSE_MS = 250;
@@ -68,7 +69,7 @@ interface State extends Supervised {
   /** Failures since it was last well. */
   failures: number;
   /** When it had started. */
-  sinceMs: number;
+  sinceMs: MonotonicMs;
   /** What comes when it is closed. */
   next: Consequence;
 }
@@ -93,7 +94,7 @@ export class SupervisorCore {
     return (first.length > 0 ? first : this.states).map((state) => this.start(state));
   }
 
-  started(name: string, nowMs: number): Effect[] {
+  started(name: string, nowMs: MonotonicMs): Effect[] {
     const state = this.stateOf(name);
     if (state.phase !== 'starting') return [];
     state.phase = 'running';
@@ -104,7 +105,7 @@ export class SupervisorCore {
   }
 
   /** A start has failed, with everything closed again; or what has started cannot go on. */
-  failed(name: string, reason: unknown, verdict: Verdict, nowMs: number): Effect[] {
+  failed(name: string, reason: unknown, verdict: Verdict, nowMs: MonotonicMs): Effect[] {
     const state = this.stateOf(name);
     const { phase } = state;
     if (phase !== 'starting' && phase !== 'running') return [];

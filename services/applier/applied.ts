@@ -1,28 +1,31 @@
 /** How far the state is in each group's log, and what waits for it to get further (T6). */
-import type { GroupId, Index } from '../../shared/raft/entry.js';
+import { BEFORE_FIRST, type GroupId, type LogIndex } from '../../shared/raft/entry.js';
 
 interface Waiter {
-  readonly positions: readonly Index[];
+  readonly positions: readonly LogIndex[];
   readonly resolve: () => void;
 }
 
 export class AppliedPositions {
   private waiters: Waiter[] = [];
 
-  /** @param positions For each group the index of its last command that is applied. */
+  /**
+   * @param positions For each group the index of its last command that is applied; none for groups
+   *   without one.
+   */
   constructor(
-    private readonly positions: Index[],
+    private readonly positions: LogIndex[],
     /** The first read begins to wait, or the last one ends. */
     private readonly onAwaited: (isAwaited: boolean) => void,
   ) {}
 
   /** For each group the index of its last command that is applied; changes with the state. */
-  get indexes(): readonly Index[] {
+  get indexes(): readonly LogIndex[] {
     return this.positions;
   }
 
   /** A command is applied. Call `settle` after the last one of a batch. */
-  applied(group: GroupId, index: Index): void {
+  applied(group: GroupId, index: LogIndex): void {
     this.positions[group] = index;
   }
 
@@ -38,17 +41,17 @@ export class AppliedPositions {
   }
 
   /** The state is at another place: what was applied since may have to be applied again. */
-  reset(positions: readonly Index[]): void {
+  reset(positions: readonly LogIndex[]): void {
     this.positions.splice(0, this.positions.length, ...positions);
     this.settle();
   }
 
-  hasReached(positions: readonly Index[]): boolean {
-    return positions.every((index, group) => (this.positions[group] ?? 0) >= index);
+  hasReached(positions: readonly LogIndex[]): boolean {
+    return positions.every((index, group) => (this.positions[group] ?? BEFORE_FIRST) >= index);
   }
 
   /** Resolves once every group is at least at its position; rejects when `signal` fires before. */
-  reach(positions: readonly Index[], signal: AbortSignal): Promise<void> {
+  reach(positions: readonly LogIndex[], signal: AbortSignal): Promise<void> {
     if (this.hasReached(positions)) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const waiter: Waiter = { positions, resolve };

@@ -8,7 +8,7 @@ import type { LoadedMachine } from '../../shared/engine/loading.js';
 import type { EnginePosition, StorageEngine, TableChecksum } from '../../shared/engine/port.js';
 import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
 import { Lasting, type ServiceHealth, TROUBLE_MS, type Trouble } from '../../shared/health/health.js';
-import type { Index } from '../../shared/raft/entry.js';
+import type { MergedIndex } from '../../shared/raft/entry.js';
 import type { ReplyGuard } from '../../shared/wire/reply-guard.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import type { ApplierCore } from './core/applier.js';
@@ -51,7 +51,7 @@ export interface ApplierHealthOptions {
   /** Of the engine, and of the newest look at the database. */
   readonly underWay: () => { readonly engine: WorkUnderWay | undefined; readonly lookSinceMs: number | undefined };
   /** The largest merged index that is known to be in the log. */
-  readonly end: () => Index;
+  readonly end: () => MergedIndex;
 }
 
 /** Between two questions what a batch waits for (milliseconds). */
@@ -59,7 +59,7 @@ const ASK_MS = 2_000;
 
 /** What the rows were at a `craft.verify`. */
 interface Verified {
-  readonly mergedIndex: Index;
+  readonly mergedIndex: MergedIndex;
   /** Over the rows, and over the outcomes of all commands up to there. */
   readonly checksum: string;
   readonly resultsChecksum: string;
@@ -168,7 +168,7 @@ export class ApplierHealth {
       return troubleOf(refusal, refusal.error, `see in what they differ: craft verify${rebuild}`);
     });
     health.watch('batch', () => this.slowBatch());
-    const behind = new Lasting<Index>(TROUBLE_MS);
+    const behind = new Lasting<MergedIndex>(TROUBLE_MS);
     health.watch('behind', () => {
       const { appliedIndex } = core;
       const { engine } = this.options.underWay();

@@ -5,7 +5,8 @@
 import type { LoadedMachine } from '../../shared/engine/loading.js';
 import type { Applied, MergedCommand } from '../../shared/engine/port.js';
 import type { WindowAnswer } from '../../shared/merge/window.js';
-import type { Index, ServerId } from '../../shared/raft/entry.js';
+import { type MergedIndex, NOTHING_MERGED, type ServerId } from '../../shared/raft/entry.js';
+import { lastOf } from '../../shared/raft/lists.js';
 import { BATCH_SIZES, LATENCIES, type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
 import { observeQueues, type QueueLevel } from '../../shared/telemetry/queues.js';
 import type { Counter } from '../../shared/telemetry/samples.js';
@@ -19,7 +20,7 @@ export interface ApplierMetricsOptions {
   readonly loaded: LoadedMachine;
   readonly core: Pick<ApplierCore, 'appliedIndex' | 'queueFill' | 'refusal'>;
   /** The largest merged index that is known to be in the log. */
-  readonly end: () => Index;
+  readonly end: () => MergedIndex;
   /** The queues that are not the core's. */
   readonly queues: () => readonly QueueLevel[];
   /** The clock that stamps entries (microseconds since the Unix epoch). */
@@ -30,7 +31,7 @@ export interface ApplierMetricsOptions {
 export const ARRIVALS_MAX = 4_096;
 
 interface Arrival {
-  readonly mergedIndex: Index;
+  readonly mergedIndex: MergedIndex;
   readonly atUs: number;
 }
 
@@ -57,7 +58,7 @@ export class ApplierMetrics {
   /**
    * The largest merged index that was answered in this life; it does not go back with the state.
    */
-  private answeredIndex: Index = 0;
+  private answeredIndex: MergedIndex = NOTHING_MERGED;
 
   constructor(private readonly options: ApplierMetricsOptions) {
     const { metrics, core, loaded, end, queues } = options;
@@ -117,7 +118,7 @@ export class ApplierMetrics {
     const { arrivals } = this;
     const atUs = this.options.physical();
     for (const { after } of found) {
-      const isNew = after.mergedIndex > (arrivals[arrivals.length - 1]?.mergedIndex ?? 0);
+      const isNew = after.mergedIndex > (arrivals[arrivals.length - 1]?.mergedIndex ?? NOTHING_MERGED);
       if (isNew && arrivals.length < ARRIVALS_MAX) arrivals.push({ mergedIndex: after.mergedIndex, atUs });
     }
   }
@@ -143,7 +144,7 @@ export class ApplierMetrics {
       if (arrival !== undefined) this.merged.observe((arrival.atUs - command.timestamp) / 1e6);
       this.applied.observe((nowUs - command.timestamp) / 1e6);
     }
-    const last = commands[commands.length - 1]?.mergedIndex ?? 0;
+    const last = lastOf(commands).mergedIndex;
     while ((arrivals[at]?.mergedIndex ?? Number.POSITIVE_INFINITY) <= last) at += 1;
     if (at > 0) arrivals.splice(0, at);
   }
@@ -162,7 +163,7 @@ export class ApplierMetrics {
       if (result.duplicate) this.duplicates.add();
       if (!result.outcome.ok) (result.outcome.failed ? this.failed : this.rejected)(command.name).add();
     }
-    const last = commands[commands.length - 1]?.mergedIndex ?? 0;
+    const last = lastOf(commands).mergedIndex;
     this.answeredIndex = Math.max(this.answeredIndex, last);
   }
 

@@ -6,7 +6,7 @@
 import type { NatsConnection, Subscription } from '@nats-io/nats-core';
 import { DirectMergedLog, type MergedLogTail } from '../../shared/link/merged-log.js';
 import type { WindowAnswer } from '../../shared/merge/window.js';
-import type { Index } from '../../shared/raft/entry.js';
+import type { MergedIndex } from '../../shared/raft/entry.js';
 import type { WarnOccasionally } from '../../shared/telemetry/log.js';
 import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import { WireError } from '../../shared/wire/wire-error.js';
@@ -32,11 +32,11 @@ export class NatsTail implements MergedLogTail {
     });
   }
 
-  next(wanted: Index, answer: (found: WindowAnswer) => void): void {
+  next(wanted: MergedIndex, answer: (found: WindowAnswer) => void): void {
     this.log.next(wanted, answer);
   }
 
-  get end(): Index | undefined {
+  get end(): MergedIndex | undefined {
     return this.log.end;
   }
 

@@ -6,7 +6,7 @@ import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { DESCRIBE_QUERY, type MachineDescription } from '../../shared/engine/describe.js';
 import { JsonTextError, parseJson } from '../../shared/engine/json-text.js';
 import { type EnginePosition, PositionError, type StorageEngine } from '../../shared/engine/port.js';
-import type { Index } from '../../shared/raft/entry.js';
+import type { LogIndex } from '../../shared/raft/entry.js';
 import { LATENCIES, type Metrics } from '../../shared/telemetry/metrics.js';
 import type { QueueLevel } from '../../shared/telemetry/queues.js';
 import type { Counter, Histogram } from '../../shared/telemetry/samples.js';
@@ -188,7 +188,7 @@ export class Queries {
    * has caught up.
    */
   private async upToDate<T>(
-    read: (positions: readonly Index[]) => Promise<T>,
+    read: (positions: readonly LogIndex[]) => Promise<T>,
     spans: QuerySpans | undefined,
   ): Promise<T> {
     const waiting = this.options.waiting();

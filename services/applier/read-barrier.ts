@@ -8,7 +8,7 @@
  * with the number of reads.
  */
 import type { NatsConnection } from '@nats-io/nats-core';
-import type { Index } from '../../shared/raft/entry.js';
+import type { LogIndex } from '../../shared/raft/entry.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import { ask } from '../../shared/wire/ask.js';
 import { decodeBarrierReply } from '../../shared/wire/barrier.js';
@@ -29,7 +29,7 @@ export const UNDER_WAY_MAX = 16;
 /** A barrier that was passed; times in microseconds since the Unix epoch. */
 export interface Passed {
   /** The positions that the state must have. */
-  readonly positions: readonly Index[];
+  readonly positions: readonly LogIndex[];
   readonly askedUs: number;
   /** The positions were known. */
   readonly heardUs: number;
@@ -38,7 +38,7 @@ export interface Passed {
 }
 
 /** A barrier of a replica: the positions that the state must have, one a group. */
-export type AskBarrier = (timeoutMs: number) => Promise<readonly Index[]>;
+export type AskBarrier = (timeoutMs: number) => Promise<readonly LogIndex[]>;
 
 /** Barriers of the replica that answers on `subject`. */
 export function barriersOf(connection: NatsConnection, subject: string, groups: number): AskBarrier {

@@ -6,7 +6,7 @@
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import { type EngineSnapshot, SnapshotFormatError } from '../../shared/engine/port.js';
-import type { Index, LogPosition, ServerId } from '../../shared/raft/entry.js';
+import type { LogPosition, MergedIndex, ServerId } from '../../shared/raft/entry.js';
 import { SnapshotBucket, type SnapshotInfo, type StoredFile } from '../../shared/snapshot/bucket.js';
 import type { Logger, WarnOccasionally } from '../../shared/telemetry/log.js';
 import { type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
@@ -148,7 +148,7 @@ export class Snapshots {
   }
 
   /** The own log and stream begin at these positions from now on. */
-  async compact(mergedIndex: Index, positions: readonly LogPosition[]): Promise<void> {
+  async compact(mergedIndex: MergedIndex, positions: readonly LogPosition[]): Promise<void> {
     const { connection, subjects, server } = this.options;
     await ask(connection, subjects.compact(server), JSON.stringify({ positions }), { timeout: COMPACT_MS_MAX });
     await trimStream(connection, subjects.logStream(server), mergedIndex);

@@ -8,7 +8,7 @@ import { type JetStreamManager, jetstreamManager, type StoredMsg, type StreamInf
 import type { NatsConnection } from '@nats-io/nats-core';
 import { OtherClusterError } from '../../shared/config/other-cluster.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
-import type { Index } from '../../shared/raft/entry.js';
+import type { MergedIndex } from '../../shared/raft/entry.js';
 import type { WarnOccasionally } from '../../shared/telemetry/log.js';
 import { isNoMessage, isStreamNotFound } from '../../shared/wire/jetstream-errors.js';
 import { decodeMergedBatch } from '../../shared/wire/merged-batch.js';
@@ -47,13 +47,13 @@ export class MergedLogReader {
   /** Of the next message to be read. */
   private next = 1;
   /** The end of the stream as it was seen by the last look. */
-  private seen: { readonly created: string; readonly sequence: number; readonly mergedIndex: Index } | undefined;
+  private seen: { readonly created: string; readonly sequence: number; readonly mergedIndex: MergedIndex } | undefined;
   private manager: Promise<JetStreamManager> | undefined;
 
   constructor(private readonly options: ReaderOptions) {}
 
   /** Merged index that the stream reached when it was looked at last; undefined before. */
-  get end(): Index | undefined {
+  get end(): MergedIndex | undefined {
     return this.seen?.mergedIndex;
   }
 
@@ -61,7 +61,7 @@ export class MergedLogReader {
    * Finds the place from which `read` goes on; undefined while there is no stream. @throws
    * StreamUnreadableError, OtherClusterError
    */
-  async seek(wanted: Index): Promise<StreamPlace | undefined> {
+  async seek(wanted: MergedIndex): Promise<StreamPlace | undefined> {
     const found = await this.readable(this.find(wanted));
     if (found !== undefined) this.next = found.sequence;
     return found;
@@ -73,7 +73,7 @@ export class MergedLogReader {
   }
 
   /** Whether the stream has this merged index, or a later one. @throws StreamUnreadableError */
-  reaches(wanted: Index): Promise<boolean> {
+  reaches(wanted: MergedIndex): Promise<boolean> {
     return this.readable(this.look(wanted));
   }
 
@@ -110,7 +110,7 @@ export class MergedLogReader {
     return { runs, isEnd: last === undefined || last.pending === 0 };
   }
 
-  private async look(wanted: Index): Promise<boolean> {
+  private async look(wanted: MergedIndex): Promise<boolean> {
     const manager = await this.open();
     const info = await this.info(manager);
     if (info === undefined || info.state.messages === 0) {
@@ -136,7 +136,7 @@ export class MergedLogReader {
    * when none does yet (the database may be ahead of a stream that lost its tail). Undefined while
    * there is no stream.
    */
-  private async find(wanted: Index): Promise<(StreamPlace & { sequence: number }) | undefined> {
+  private async find(wanted: MergedIndex): Promise<(StreamPlace & { sequence: number }) | undefined> {
     const manager = await this.open();
     const state = (await this.info(manager))?.state;
     if (state === undefined) return undefined;

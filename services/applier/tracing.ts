@@ -5,7 +5,8 @@
  */
 import type { AppliedBatch, EngineBatch, MergedCommand, OnDatabaseCall } from '../../shared/engine/port.js';
 import type { WindowAnswer } from '../../shared/merge/window.js';
-import type { Index } from '../../shared/raft/entry.js';
+import { type MergedIndex, NOTHING_MERGED } from '../../shared/raft/entry.js';
+import { itemAt, lastOf } from '../../shared/raft/lists.js';
 import { ANSWER_ATTRIBUTES, databaseAttributes, receivedAttributes } from '../../shared/telemetry/conventions.js';
 import { parseOrigin, parseTraceparent } from '../../shared/telemetry/traceparent.js';
 import type { SpanAttributes, SpanEvent, Tracing } from '../../shared/telemetry/tracing.js';
@@ -20,8 +21,8 @@ const MESSAGE_LENGTH_MAX = 256;
 
 /** A run of the merged log, and when it came (microseconds since the Unix epoch). */
 interface Arrival {
-  readonly first: Index;
-  readonly last: Index;
+  readonly first: MergedIndex;
+  readonly last: MergedIndex;
   readonly atUs: number;
 }
 
@@ -30,7 +31,7 @@ export class ApplierTracing {
   private arrivals: Arrival[] = [];
   /** Of the batch under way. */
   private calls: CallRecorder | undefined;
-  private firstIndex: Index = 0;
+  private firstIndex: MergedIndex = NOTHING_MERGED;
   private retries: SpanEvent[] = [];
   private startUs = 0;
   private committedUs = 0;
@@ -46,7 +47,7 @@ export class ApplierTracing {
     if (found === 'behind') return;
     const atUs = this.nowUs();
     for (const { firstMergedIndex, after } of found) {
-      if ((this.arrivals.at(-1)?.last ?? 0) >= after.mergedIndex) this.arrivals = [];
+      if ((this.arrivals.at(-1)?.last ?? NOTHING_MERGED) >= after.mergedIndex) this.arrivals = [];
       this.arrivals.push({ first: firstMergedIndex, last: after.mergedIndex, atUs });
     }
     if (this.arrivals.length > ARRIVALS_MAX) this.arrivals.splice(0, this.arrivals.length - ARRIVALS_MAX);
@@ -57,7 +58,7 @@ export class ApplierTracing {
    * sampled.
    */
   begins({ commands }: EngineBatch): OnDatabaseCall | undefined {
-    const first = commands[0]?.mergedIndex ?? 0;
+    const first = itemAt(commands, 0).mergedIndex;
     // The tries before may have been of a batch that was given up.
     if (first !== this.firstIndex) this.retries = [];
     this.firstIndex = first;
@@ -90,7 +91,7 @@ export class ApplierTracing {
         if (command.traceparent !== '') this.record(command, commands.length, done.applied[at], isTrusted, answeredUs);
       }
     }
-    const last = commands.at(-1)?.mergedIndex ?? 0;
+    const last = lastOf(commands).mergedIndex;
     while ((this.arrivals[0]?.last ?? Number.POSITIVE_INFINITY) <= last) this.arrivals.shift();
     this.calls = undefined;
     this.retries = [];
@@ -152,7 +153,7 @@ export class ApplierTracing {
   }
 
   /** Undefined for a command of more runs than are remembered. */
-  private arrivalOf(mergedIndex: Index): number | undefined {
+  private arrivalOf(mergedIndex: MergedIndex): number | undefined {
     const run = this.arrivals.find(({ last }) => last >= mergedIndex);
     return run === undefined || run.first > mergedIndex ? undefined : run.atUs;
   }

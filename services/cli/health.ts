@@ -3,6 +3,7 @@
  * sentence for everything that is wrong, with what to do. Pure.
  */
 import type { ServerHealth, ServerStatus } from '../../shared/client/index.js';
+import type { MergedIndex } from '../../shared/raft/entry.js';
 import { readable } from '../../shared/wire/protocol.js';
 import { serves, standing, troublesOf } from './conditions.js';
 import { machineProblems } from './machine-problems.js';
@@ -10,7 +11,7 @@ import { machineProblems } from './machine-problems.js';
 /** What a server says, and how far its stream of the merged log reaches. */
 export type StatusLine = ServerStatus & {
   /** Undefined when the stream may not be read, or cannot be. */
-  readonly mergedIndex?: number | undefined;
+  readonly mergedIndex?: MergedIndex | undefined;
   /** Why it cannot be read. */
   readonly streamError?: string;
 };

@@ -8,6 +8,8 @@ import { type JetStreamManager, jetstreamManager, type StoredMsg } from '@nats-i
 import { type NatsConnection, NoRespondersError, PermissionViolationError } from 'nats';
 import { CraftError } from '../../shared/client/index.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
+import type { LogIndex, MergedIndex, Timestamp } from '../../shared/raft/entry.js';
+import { itemAt } from '../../shared/raft/lists.js';
 import { decodeCommand } from '../../shared/wire/command.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
 import { isNoMessage, isStreamNotFound } from '../../shared/wire/jetstream-errors.js';
@@ -112,7 +114,7 @@ async function lastMessage(manager: JetStreamManager, { stream, subject }: LogSt
 async function sequenceOf(
   manager: JetStreamManager,
   log: LogStream,
-  mergedIndex: number,
+  mergedIndex: MergedIndex,
   last: number,
 ): Promise<number> {
   let low = 1;
@@ -158,11 +160,11 @@ function runOf(data: Uint8Array, onDamage?: (why: string) => void): MergedRun | 
 }
 
 interface LogLine {
-  readonly index: number;
+  readonly index: MergedIndex;
   readonly group: number;
-  readonly groupIndex: number;
+  readonly groupIndex: LogIndex;
   readonly term: number;
-  readonly timestamp: number;
+  readonly timestamp: Timestamp;
   readonly name: string;
   readonly id: string;
   readonly server: string;
@@ -175,7 +177,7 @@ function entriesOf(run: MergedRun | undefined): LogLine[] {
     const command = decodeCommand(entryBody(entry));
     return {
       index: run.firstMergedIndex + position,
-      group: run.groups[position] ?? 0,
+      group: itemAt(run.groups, position),
       groupIndex: entry.index,
       term: entry.term,
       timestamp: entry.timestamp,

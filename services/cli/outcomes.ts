@@ -1,6 +1,7 @@
 /** What became of the commands of the merged log, as the applier of a server tells it. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type NatsConnection, PermissionViolationError } from 'nats';
+import type { MergedIndex, Timestamp } from '../../shared/raft/entry.js';
 import { ask } from '../../shared/wire/ask.js';
 import { OUTCOMES_MAX, type OutcomesReply, outcomesReply } from '../../shared/wire/outcomes.js';
 
@@ -15,9 +16,9 @@ const LOOK_MS = 50;
 
 /** Where a command is in the merged log. */
 export interface Place {
-  readonly index: number;
+  readonly index: MergedIndex;
   /** Microseconds since the Unix epoch. */
-  readonly timestamp: number;
+  readonly timestamp: Timestamp;
 }
 
 /** `unknown`: no longer kept; or the command has no id, repeated one, or is not applied yet. */

@@ -5,6 +5,7 @@ import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import { type CraftClient, CraftError, OutcomeUnknownError } from '../../shared/client/index.js';
 import { FIRST_VERSION } from '../../shared/engine/switch.js';
+import type { MergedIndex } from '../../shared/raft/entry.js';
 import { SnapshotBucket } from '../../shared/snapshot/bucket.js';
 import { openFile, SnapshotFileExistsError, saveFile } from '../../shared/snapshot/file.js';
 import { ask } from '../../shared/wire/ask.js';
@@ -103,7 +104,7 @@ export async function restoreSnapshot(
  * Why a file is not restored over a state without being told to. A log begins with version 1: a
  * cluster whose machine has a newer one begins with a switch in its log, which is a state, too.
  */
-export function whyNotRestored(mergedIndex: number, version: number | undefined): string {
+export function whyNotRestored(mergedIndex: MergedIndex, version: number | undefined): string {
   const why = `there is a state at merged index ${mergedIndex}, which would be lost: --replace if that is meant`;
   if (version === undefined || version <= FIRST_VERSION) return why;
   return `${why}; in a new cluster it is only the switch to version ${version} of the state machine, and no command is lost`;

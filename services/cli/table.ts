@@ -1,4 +1,6 @@
 /** Tables for people; programs get JSON. Pure. */
+
+import type { MergedIndex } from '../../shared/raft/entry.js';
 import type { Members } from './members.js';
 
 /** Columns as wide as their longest cell, two spaces between. */
@@ -41,7 +43,7 @@ export interface MachineLine {
   readonly server: string;
   readonly name?: string | undefined;
   readonly version?: number | undefined;
-  readonly appliedIndex?: number | undefined;
+  readonly appliedIndex?: MergedIndex | undefined;
   readonly loaded?: readonly { readonly version: number; readonly fingerprint: string }[] | undefined;
   /** Why nothing is applied there. */
   readonly error?: string | undefined;
@@ -60,7 +62,7 @@ export function membersTable(groups: readonly Members[]): string {
 export interface SnapshotLine {
   readonly name: string;
   readonly server: string;
-  readonly mergedIndex: number;
+  readonly mergedIndex: MergedIndex;
   readonly bytes: number;
   /** ISO 8601. */
   readonly savedAt: string;

@@ -5,6 +5,7 @@
  *     hear ──▶ a mark that every server has looked at ──▶ judge: each server against the majority
  */
 import type { ServerStatus, StateStatus } from '../../shared/client/index.js';
+import type { MergedIndex } from '../../shared/raft/entry.js';
 
 export type Verified = NonNullable<StateStatus['verified']>;
 
@@ -19,7 +20,7 @@ export interface VerifyLine {
   readonly server: string;
   readonly ok: boolean;
   readonly verdict: Verdict;
-  readonly mergedIndex?: number;
+  readonly mergedIndex?: MergedIndex;
   readonly checksum?: string;
   /** In all tables. */
   readonly rows?: number;
@@ -33,7 +34,7 @@ const MARKS_MAX = 64;
 
 export class Verification {
   /** For each mark what the servers had there. */
-  private readonly marks = new Map<number, Map<string, Verified>>();
+  private readonly marks = new Map<MergedIndex, Map<string, Verified>>();
   private readonly servers = new Map<string, StateStatus | undefined>();
   private voters = new Set<string>();
 
@@ -126,7 +127,7 @@ export class Verification {
   }
 
   /** What a majority of the voters has at a mark. */
-  private majorityAt(mark: number): Verified | undefined {
+  private majorityAt(mark: MergedIndex): Verified | undefined {
     const votes = [...(this.marks.get(mark) ?? [])].flatMap(([name, one]) => (this.voters.has(name) ? [one] : []));
     const majority = Math.floor(this.voters.size / 2) + 1;
     return votes.find((vote) => votes.filter((other) => votedFor(other) === votedFor(vote)).length >= majority);

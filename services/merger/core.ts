@@ -11,9 +11,17 @@
  * entries at the same places (T4).
  */
 
-import { anchorAt, bytesOf, joined, Merge, type MergedRun, type MergePosition } from '../../shared/merge/merge.js';
+import {
+  anchorAt,
+  bytesOf,
+  joined,
+  Merge,
+  type MergedRun,
+  type MergePosition,
+  NOT_WANTED,
+} from '../../shared/merge/merge.js';
 import { InvariantError } from '../../shared/raft/assert.js';
-import type { GroupId, Index, LogEntry, Timestamp } from '../../shared/raft/entry.js';
+import type { GroupId, LogEntry, LogIndex, MonotonicMs, Timestamp } from '../../shared/raft/entry.js';
 
 export interface MergerLimits {
   /** Most entries, and bytes of entries, in one run and in one message of the stream. */
@@ -43,7 +51,7 @@ export const MERGER_DEFAULTS: MergerLimits = {
 
 export interface FetchEffect {
   readonly type: 'fetch';
-  readonly positions: readonly Index[];
+  readonly positions: readonly LogIndex[];
   readonly watermarks: readonly Timestamp[];
   readonly waitingFor: Timestamp;
   readonly bytesMax: number;
@@ -67,7 +75,7 @@ export interface StoreEffect {
  */
 export interface LocateEffect {
   readonly type: 'locate';
-  readonly atLeast: readonly Index[];
+  readonly atLeast: readonly LogIndex[];
 }
 
 export type MergerEffect = FetchEffect | EmitEffect | StoreEffect | LocateEffect;
@@ -82,7 +90,7 @@ export interface FedGroup {
 interface Unstored {
   readonly run: MergedRun;
   readonly bytes: number;
-  readonly emittedAtMs: number;
+  readonly emittedAtMs: MonotonicMs;
 }
 
 /**
@@ -91,7 +99,7 @@ interface Unstored {
 export interface Held {
   readonly group: GroupId;
   readonly watermark: Timestamp;
-  readonly sinceMs: number;
+  readonly sinceMs: MonotonicMs;
 }
 
 export class MergerCore {
@@ -104,11 +112,11 @@ export class MergerCore {
   private readonly unstored: Unstored[] = [];
   private unstoredBytes = 0;
   /** Where the feed begins, when that is beyond where this merge stands. */
-  private bases: readonly Index[] | null = null;
+  private bases: readonly LogIndex[] | null = null;
   /** Says in the log that it goes on elsewhere; emitted before anything else. */
   private anchor: MergedRun | null = null;
   private isFlushing = false;
-  private nowMs = 0;
+  private nowMs: MonotonicMs = 0;
   private held: Held | undefined;
   /** What one message carries (bytes of entries). */
   private carriedBytes = Number.POSITIVE_INFINITY;
@@ -124,7 +132,7 @@ export class MergerCore {
    * Time has passed (milliseconds, never goes back): before every event, and when `nextWakeMs` is
    * over.
    */
-  advance(nowMs: number): void {
+  advance(nowMs: MonotonicMs): void {
     this.nowMs = nowMs;
   }
 
@@ -134,7 +142,7 @@ export class MergerCore {
   }
 
   /** When `next` is to be called although nothing happens; null: never. */
-  get nextWakeMs(): number | null {
+  get nextWakeMs(): MonotonicMs | null {
     const [first] = this.unstored;
     return first === undefined || this.storingBytes !== null ? null : first.emittedAtMs + this.limits.storeDelayMs;
   }
@@ -161,7 +169,7 @@ export class MergerCore {
       const positions = this.merge.wanted(this.limits.waitingBytesMax);
       // With every group's room full only a store can go on; with some it is the others that the
       // merge waits for.
-      if (positions.some((position) => position > 0)) {
+      if (positions.some((position) => position !== NOT_WANTED)) {
         this.isFetching = true;
         effects.push({
           type: 'fetch',
@@ -176,7 +184,7 @@ export class MergerCore {
   }
 
   /** `bases`: some of what was asked for is gone, up to these indexes. */
-  fed(groups: readonly FedGroup[], bases: readonly Index[] | null = null): void {
+  fed(groups: readonly FedGroup[], bases: readonly LogIndex[] | null = null): void {
     this.isFetching = false;
     this.bases = bases;
     for (const { group, entries, watermark } of groups) this.merge.offer(group, entries, watermark);

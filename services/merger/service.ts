@@ -17,7 +17,7 @@ import { limitsTrouble, publishTrouble } from '../../shared/health/stream-limits
 import { type FeedSource, MergerReplacedError } from '../../shared/link/feed.js';
 import type { Links } from '../../shared/link/links.js';
 import type { MergedRun, MergePosition } from '../../shared/merge/merge.js';
-import type { Index } from '../../shared/raft/entry.js';
+import type { LogIndex } from '../../shared/raft/entry.js';
 import { createLogger, type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import { BATCH_SIZES, type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
@@ -354,7 +354,7 @@ class MergerService implements Service {
    * The log is gone where the stream ends (the stream was lost, or this server was away for long):
    * goes on from the state machine (T10).
    */
-  private async locate(atLeast: readonly Index[]): Promise<MergePosition | null> {
+  private async locate(atLeast: readonly LogIndex[]): Promise<MergePosition | null> {
     this.locating ??= { sinceMs: performance.now(), why: 'its applier has no state yet that reaches them' };
     try {
       const state = await requestInstall(this.connection, this.subjects.install(this.config.server), atLeast);

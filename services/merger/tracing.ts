@@ -4,7 +4,8 @@
  * done.
  */
 import type { MergedRun } from '../../shared/merge/merge.js';
-import { EntryKind, type GroupId, type Index, type LogEntry } from '../../shared/raft/entry.js';
+import { BEFORE_FIRST, EntryKind, type GroupId, type LogEntry, type LogIndex } from '../../shared/raft/entry.js';
+import { ofGroup } from '../../shared/raft/lists.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { traceparentOf } from '../../shared/wire/command.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
@@ -24,9 +25,10 @@ interface Arrived {
 export class MergerTracing {
   private arrived: Arrived[] = [];
   /**
-   * For each group the index of the last entry that was looked at: the feed may bring one again.
+   * For each group the index of the last entry that was looked at, once one was: the feed may bring
+   * one again.
    */
-  private readonly lastIndexes: Index[] = [];
+  private readonly lastIndexes: LogIndex[] = [];
 
   constructor(
     private readonly tracing: Tracing,
@@ -42,14 +44,14 @@ export class MergerTracing {
   emitted(run: MergedRun): void {
     if (this.arrived.length === 0) return;
     const { positions } = run.after;
-    const isDone = ({ group, entry }: Arrived): boolean => entry.index <= (positions[group] ?? 0);
+    const isDone = ({ group, entry }: Arrived): boolean => entry.index <= ofGroup(positions, group);
     const endUs = this.nowUs();
     for (const one of this.arrived) if (isDone(one)) this.record(one, run, endUs);
     this.arrived = this.arrived.filter((one) => !isDone(one));
   }
 
   private look(group: GroupId, entry: LogEntry): void {
-    if (entry.index <= (this.lastIndexes[group] ?? 0)) return;
+    if (entry.index <= (this.lastIndexes[group] ?? BEFORE_FIRST)) return;
     this.lastIndexes[group] = entry.index;
     const traceparent = entry.kind === EntryKind.command ? traceparentOf(entryBody(entry)) : '';
     if (traceparent === '' || this.arrived.length >= ARRIVED_MAX) return;

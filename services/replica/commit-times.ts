@@ -3,14 +3,14 @@
  * each turn, with the time (milliseconds, monotonic). Entries of one turn share a mark, so that the
  * cost is one of turns and not of commands.
  */
-import type { Index, Term } from '../../shared/raft/entry.js';
+import type { GroupId, LogIndex, MonotonicMs, Term } from '../../shared/raft/entry.js';
 import type { Group } from '../../shared/raft/group.js';
 
 type Seen = Pick<Group, 'role' | 'term' | 'lastIndex' | 'commitIndex'>;
 
 export interface CommitTimesEvents {
   /** This server has appended so many entries as the leader of the group. */
-  appended(group: number, entries: number): void;
+  appended(group: GroupId, entries: number): void;
   /** So many entries are committed, so long after they were appended (seconds). */
   committed(seconds: number, entries: number): void;
 }
@@ -20,26 +20,26 @@ export const MARKS_MAX = 1_024;
 
 /** Entries up to `index` were appended by then. */
 interface Mark {
-  index: Index;
-  readonly atMs: number;
+  index: LogIndex;
+  readonly atMs: MonotonicMs;
 }
 
 /** One leadership. */
 interface Led {
   readonly term: Term;
-  lastIndex: Index;
+  lastIndex: LogIndex;
   /** What is committed, or was there before this leadership. */
-  doneIndex: Index;
+  doneIndex: LogIndex;
   marks: Mark[];
 }
 
 export class CommitTimes {
-  private readonly led = new Map<number, Led>();
+  private readonly led = new Map<GroupId, Led>();
 
   constructor(private readonly events: CommitTimesEvents) {}
 
   /** What this server no longer leads is forgotten: others may commit it, or nobody. */
-  see(groups: readonly Seen[], nowMs: number): void {
+  see(groups: readonly Seen[], nowMs: MonotonicMs): void {
     for (let id = 0; id < groups.length; id++) {
       const group = groups[id];
       if (group === undefined) continue;
@@ -48,7 +48,7 @@ export class CommitTimes {
     }
   }
 
-  private seeLed(id: number, { term, lastIndex, commitIndex }: Seen, nowMs: number): void {
+  private seeLed(id: GroupId, { term, lastIndex, commitIndex }: Seen, nowMs: MonotonicMs): void {
     let led = this.led.get(id);
     if (led === undefined || led.term !== term) {
       led = { term, lastIndex, doneIndex: lastIndex, marks: [] };
@@ -64,7 +64,7 @@ export class CommitTimes {
     if (commitIndex > led.doneIndex) this.commit(led, commitIndex, nowMs);
   }
 
-  private commit(led: Led, commitIndex: Index, nowMs: number): void {
+  private commit(led: Led, commitIndex: LogIndex, nowMs: MonotonicMs): void {
     let passed = 0;
     for (const { index, atMs } of led.marks) {
       const reached = Math.min(index, commitIndex);

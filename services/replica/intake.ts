@@ -5,6 +5,7 @@
  * send it. Small messages go before large ones, which may be expensive to refuse, and take half of
  * the time at most. What finds no room is shed unread.
  */
+import type { MonotonicMs } from '../../shared/raft/entry.js';
 
 /** A message of a client. */
 export interface Task {
@@ -17,7 +18,7 @@ export interface Task {
 
 export interface IntakeOptions {
   /** Monotonic (milliseconds). */
-  readonly nowMs: () => number;
+  readonly nowMs: () => MonotonicMs;
   /**
    * Calls back after the event loop has looked for other input, and after so many milliseconds at
    * least.
@@ -79,14 +80,14 @@ export class Intake {
    * ROUND_MS.
    */
   private spentMs = 0;
-  private beganAtMs = Number.NEGATIVE_INFINITY;
+  private beganAtMs: MonotonicMs = Number.NEGATIVE_INFINITY;
   /** When the next round is due; null when none is. */
-  private dueAtMs: number | null = null;
+  private dueAtMs: MonotonicMs | null = null;
   /**
    * Until then no large message is read: they take half of the time, and whatever else there is to
    * do has the other half.
    */
-  private largeAtMs = Number.NEGATIVE_INFINITY;
+  private largeAtMs: MonotonicMs = Number.NEGATIVE_INFINITY;
   private whenEmpty: (() => void)[] = [];
 
   constructor(private readonly options: IntakeOptions) {}
@@ -141,7 +142,7 @@ export class Intake {
     if (isEmpty) for (const resolve of this.whenEmpty.splice(0)) resolve();
   }
 
-  private begin(nowMs: number): void {
+  private begin(nowMs: MonotonicMs): void {
     this.beganAtMs = nowMs;
     this.spentMs = 0;
   }

@@ -1,6 +1,6 @@
 /** Changes of one group's members, as its leader answers them: `<c>.group.<g>.configure` (T11). */
 import { z } from 'zod';
-import type { ConfigurationChange, PlacedConfiguration } from '../../shared/raft/entry.js';
+import type { ConfigurationChange, LogIndex, PlacedConfiguration } from '../../shared/raft/entry.js';
 import type { ConfigureRefusal } from '../../shared/raft/membership.js';
 import { CraftError } from '../../shared/wire/errors.js';
 import { parseJson } from '../../shared/wire/json.js';
@@ -26,7 +26,7 @@ export function parseChange(data: Uint8Array): ConfigurationChange | null {
   return data.length === 0 ? null : parseJson(data, request);
 }
 
-export function membersReply(configuration: PlacedConfiguration, commitIndex: number): MembersReply {
+export function membersReply(configuration: PlacedConfiguration, commitIndex: LogIndex): MembersReply {
   const { voters, learners, index } = configuration;
   return { ok: true, voters, learners, committed: index <= commitIndex };
 }

@@ -4,6 +4,7 @@
  */
 import type { WriteBatch } from '../../shared/log-store/port.js';
 import type { GroupId, Timestamp } from '../../shared/raft/entry.js';
+import { ofGroup } from '../../shared/raft/lists.js';
 import { BATCH_SIZES, LATENCIES, type Metrics, SECONDS } from '../../shared/telemetry/metrics.js';
 import { observeQueues, type QueueLevel } from '../../shared/telemetry/queues.js';
 import type { Counter, Series } from '../../shared/telemetry/samples.js';
@@ -99,7 +100,7 @@ export class ReplicaMetrics {
     this.won = perGroup(won);
     this.lost = perGroup(lost);
     this.times = new CommitTimes({
-      appended: (group, entries) => proposals[group]?.add(entries),
+      appended: (group, entries) => ofGroup(proposals, group).add(entries),
       committed: (after, entries) => committed.observe(after, entries),
     });
     this.observeGroups();
@@ -116,11 +117,11 @@ export class ReplicaMetrics {
   }
 
   onLeading(group: GroupId): void {
-    this.won[group]?.add();
+    ofGroup(this.won, group).add();
   }
 
   onLost(group: GroupId): void {
-    this.lost[group]?.add();
+    ofGroup(this.lost, group).add();
   }
 
   onImpossible(): void {
@@ -149,7 +150,7 @@ export class ReplicaMetrics {
       const count = entries?.length ?? 0;
       all += count;
       // What a leader stamps is in the write of the same turn.
-      if (core.groups[group]?.role === 'leader') own += count;
+      if (ofGroup(core.groups, group).role === 'leader') own += count;
     }
     return () => {
       const seconds = (performance.now() - startMs) / 1_000;
@@ -163,7 +164,7 @@ export class ReplicaMetrics {
   onTurn(): void {
     const { groups } = this.options.core;
     this.times.see(groups, performance.now());
-    for (const [id, counter] of this.started.entries()) counter.value = groups[id]?.elections ?? 0;
+    for (const [id, counter] of this.started.entries()) counter.value = ofGroup(groups, id).elections;
   }
 
   private observeGroups(): void {

@@ -2,12 +2,13 @@
  * Requests that the core answers later: where the answer to each number goes. Bounded in number and
  * age.
  */
+import type { MonotonicMs } from '../../shared/raft/entry.js';
 
 /** After this a requester has long asked again (milliseconds). */
 const AGE_MS_MAX = 30_000;
 
 export class PendingRequests<Request, Answer> {
-  private readonly byId = new Map<number, { respond: (answer: Answer) => void; sinceMs: number }>();
+  private readonly byId = new Map<number, { respond: (answer: Answer) => void; sinceMs: MonotonicMs }>();
   private next = 1;
 
   /** `max`: so many wait at once; the oldest gives way to a new one, and gets no answer. */

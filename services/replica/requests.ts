@@ -5,7 +5,7 @@
  */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { messageOf, type ServiceHealth, TROUBLE_MS } from '../../shared/health/health.js';
-import type { GroupId, Index } from '../../shared/raft/entry.js';
+import type { GroupId, LogIndex } from '../../shared/raft/entry.js';
 import type { ConfigureRefusal } from '../../shared/raft/membership.js';
 import type { Logger, WarnOccasionally } from '../../shared/telemetry/log.js';
 import { CraftError } from '../../shared/wire/errors.js';
@@ -78,7 +78,7 @@ export class ReplicaRequests {
    * The leaders' logs do not go back to where this one ends: the applier gets a snapshot, then the
    * logs go on from there.
    */
-  async install(atLeast: readonly Index[]): Promise<void> {
+  async install(atLeast: readonly LogIndex[]): Promise<void> {
     const { connection, subjects, server, runner, logger, warn } = this.options;
     const wait = this.beginWait();
     try {

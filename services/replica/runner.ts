@@ -3,7 +3,7 @@
  * loop makes one turn. What the core then wants done is up to `executor.ts`.
  */
 import type { LogStore } from '../../shared/log-store/port.js';
-import type { Timestamp } from '../../shared/raft/entry.js';
+import type { MonotonicMs, Timestamp } from '../../shared/raft/entry.js';
 import type { QueuedCommand } from './core/effect.js';
 import type { ReplicaCore } from './core/server.js';
 import { Executor, type Outside, toError } from './executor.js';
@@ -13,7 +13,7 @@ export interface Clocks {
   /** The machine's clock (microseconds since the Unix epoch). */
   physical(): Timestamp;
   /** Never goes back (milliseconds). */
-  monotonicMs(): number;
+  monotonicMs(): MonotonicMs;
 }
 
 export const SYSTEM_CLOCKS: Clocks = {
@@ -31,7 +31,7 @@ export class Runner<C extends QueuedCommand> {
   private ticker: NodeJS.Timeout | undefined;
   private waker: NodeJS.Timeout | null = null;
   /** When that is (milliseconds, monotonic). */
-  private wakesAtMs = 0;
+  private wakesAtMs: MonotonicMs = 0;
 
   constructor(
     readonly core: ReplicaCore<C>,

@@ -13,7 +13,7 @@ import type { Admission } from '../../shared/engine/admission.js';
 import { Lasting, type ServiceHealth, TROUBLE_MS, type Trouble } from '../../shared/health/health.js';
 import type { Links } from '../../shared/link/links.js';
 import type { LogStore, WriteBatch } from '../../shared/log-store/port.js';
-import type { GroupId, Index } from '../../shared/raft/entry.js';
+import type { GroupId, LogIndex } from '../../shared/raft/entry.js';
 import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import type { Metrics } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
@@ -79,7 +79,7 @@ export class ReplicaService implements Service {
   private readonly ingress: Ingress;
   private readonly leading: LeaderSubscriptions;
   private readonly feed: PendingRequests<FeedRequest, FeedReply>;
-  private readonly barriers: PendingRequests<undefined, readonly Index[]>;
+  private readonly barriers: PendingRequests<undefined, readonly LogIndex[]>;
   private endFeed: () => void = () => undefined;
   private endHolding: () => void = () => undefined;
   private readonly mergers = new Mergers();

@@ -1,4 +1,6 @@
 /** What `<c>.admin.status` says of one server. */
+
+import type { GroupId, LogIndex, Timestamp } from '../../shared/raft/entry.js';
 import type { Group } from '../../shared/raft/group.js';
 import type { Protocol } from '../../shared/wire/protocol.js';
 import type { QueuedCommand } from './core/effect.js';
@@ -6,18 +8,18 @@ import type { ReplicaCore } from './core/server.js';
 import type { RefusedPeer } from './peers.js';
 
 export interface GroupStatus {
-  readonly group: number;
+  readonly group: GroupId;
   readonly role: string;
   readonly leader: string | null;
   readonly term: number;
   readonly voters: readonly string[];
   readonly learners: readonly string[];
   /** The log begins after this index; what is before is covered by snapshots (T10). */
-  readonly baseIndex: number;
-  readonly lastIndex: number;
-  readonly commitIndex: number;
+  readonly baseIndex: LogIndex;
+  readonly lastIndex: LogIndex;
+  readonly commitIndex: LogIndex;
   /** Microseconds since the Unix epoch; no entry at or below it is still to come (T3). */
-  readonly watermark: number;
+  readonly watermark: Timestamp;
   /** The leader's own largest claim; 0 elsewhere (T2). */
   readonly closed: number;
 }
@@ -72,7 +74,7 @@ export function serverStatus<C extends QueuedCommand>(
   };
 }
 
-function groupStatus(group: Group, id: number): GroupStatus {
+function groupStatus(group: Group, id: GroupId): GroupStatus {
   const { role, leader, term, lastIndex, commitIndex, watermark, closed } = group;
   const { voters, learners } = group.configuration;
   const baseIndex = group.base.index;

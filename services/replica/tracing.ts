@@ -10,12 +10,13 @@ import type { WriteBatch } from '../../shared/log-store/port.js';
 import {
   EntryKind,
   type GroupId,
-  type Index,
   type LogEntry,
+  type LogIndex,
   type Term,
   type Timestamp,
 } from '../../shared/raft/entry.js';
 import type { Group } from '../../shared/raft/group.js';
+import { ofGroup } from '../../shared/raft/lists.js';
 import { receivedAttributes } from '../../shared/telemetry/conventions.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { SpanAttributes, SpanEvent, Tracing } from '../../shared/telemetry/tracing.js';
@@ -30,7 +31,7 @@ const WAITING_MAX = 4_096;
 interface Waiting {
   readonly where: {
     readonly group: GroupId;
-    readonly index: Index;
+    readonly index: LogIndex;
     readonly term: Term;
     readonly timestamp: Timestamp;
   };
@@ -107,17 +108,17 @@ export class ReplicaTracing {
 
   private look({ where, parent, sinceUs, awaited }: Waiting, nowUs: number): void {
     for (const id of awaited) {
-      if ((this.groups[id]?.watermark ?? 0) < where.timestamp) continue;
+      if (ofGroup(this.groups, id).watermark < where.timestamp) continue;
       awaited.delete(id);
       // Another leader may have put another entry in its place.
-      if (this.groups[where.group]?.termAt(where.index) !== where.term) continue;
+      if (ofGroup(this.groups, where.group).termAt(where.index) !== where.term) continue;
       const about = { ...where, label: `group ${id}`, more: { 'craft.awaited_group': id } };
       this.tracing.recordSpan('craft.wait', parent, sinceUs, nowUs, about);
     }
   }
 
   private leads(group: GroupId): boolean {
-    return this.groups[group]?.role === 'leader';
+    return ofGroup(this.groups, group).role === 'leader';
   }
 
   onCommitted(group: GroupId, placed: Placed<ClientCommand>): void {

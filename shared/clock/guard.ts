@@ -7,7 +7,7 @@
  * groups refuse entries and closes beyond it and do not lead while the own clock, or their floor,
  * is beyond what is allowed.
  */
-import type { ServerId, Timestamp } from '../raft/entry.js';
+import type { MonotonicMs, ServerId, Timestamp } from '../raft/entry.js';
 import { HybridClock } from './hybrid.js';
 import { type ClockSample, ReferenceTime } from './reference.js';
 
@@ -31,8 +31,8 @@ export class ClockGuard {
   private physical: Timestamp = 0;
   private referenceOffsetUs = 0;
   private earliestOffsetUs = 0;
-  private referenceAtMs = Number.NEGATIVE_INFINITY;
-  private nowMs: number | null = null;
+  private referenceAtMs: MonotonicMs = Number.NEGATIVE_INFINITY;
+  private nowMs: MonotonicMs | null = null;
 
   constructor(private readonly options: ClockGuardOptions) {}
 
@@ -40,7 +40,7 @@ export class ClockGuard {
    * To be called at the start of a turn, with physical time (microseconds) and monotonic time
    * (milliseconds).
    */
-  advance(physical: Timestamp, nowMs: number): void {
+  advance(physical: Timestamp, nowMs: MonotonicMs): void {
     if (this.nowMs !== null) this.onPassed(physical - this.physical - (nowMs - this.nowMs) * 1_000);
     this.physical = physical;
     this.nowMs = nowMs;
@@ -64,7 +64,7 @@ export class ClockGuard {
     this.referenceAtMs = Number.NEGATIVE_INFINITY;
   }
 
-  private estimate(nowMs: number): void {
+  private estimate(nowMs: MonotonicMs): void {
     this.referenceOffsetUs = this.reference.offsetUs(nowMs);
     this.earliestOffsetUs = this.reference.earliestOffsetUs(nowMs);
   }

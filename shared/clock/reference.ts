@@ -7,7 +7,8 @@
  * while most are right. Without fresh samples the reference is the server's own clock; of two
  * middle values the one nearer to the own clock counts.
  */
-import type { ServerId } from '../raft/entry.js';
+import type { MonotonicMs, ServerId } from '../raft/entry.js';
+import { itemAt } from '../raft/lists.js';
 
 /** One round trip with a peer. */
 export interface ClockSample {
@@ -15,7 +16,7 @@ export interface ClockSample {
   readonly offsetUs: number;
   readonly roundTripUs: number;
   /** When it was taken (milliseconds, monotonic). */
-  readonly atMs: number;
+  readonly atMs: MonotonicMs;
 }
 
 const SAMPLES_PER_PEER_MAX = 8;
@@ -56,7 +57,7 @@ export class ReferenceTime {
   }
 
   /** Reference time minus own physical clock (microseconds). */
-  offsetUs(nowMs: number): number {
+  offsetUs(nowMs: MonotonicMs): number {
     const [lower, upper] = this.middle(nowMs);
     return Math.abs(lower) < Math.abs(upper) ? lower : upper;
   }
@@ -65,7 +66,7 @@ export class ReferenceTime {
    * The same, but the earlier one of two middle values: negative when the own clock may be the one
    * that is ahead.
    */
-  earliestOffsetUs(nowMs: number): number {
+  earliestOffsetUs(nowMs: MonotonicMs): number {
     return this.middle(nowMs)[0];
   }
 
@@ -73,22 +74,22 @@ export class ReferenceTime {
    * A peer's clock minus the own one, by its best fresh sample (microseconds); undefined when
    * nothing is known.
    */
-  peerOffsetUs(peer: ServerId, nowMs: number): number | undefined {
+  peerOffsetUs(peer: ServerId, nowMs: MonotonicMs): number | undefined {
     const fresh = (this.samples.get(peer) ?? []).filter((sample) => nowMs - sample.atMs <= SAMPLE_AGE_MS_MAX);
     const [first, ...rest] = fresh;
     if (first === undefined) return undefined;
     return rest.reduce((a, b) => (b.roundTripUs < a.roundTripUs ? b : a), first).offsetUs;
   }
 
-  private middle(nowMs: number): readonly [lower: number, upper: number] {
+  private middle(nowMs: MonotonicMs): readonly [lower: number, upper: number] {
     const offsets = [0];
     for (const peer of this.samples.keys()) {
       const offsetUs = this.peerOffsetUs(peer, nowMs);
       if (offsetUs !== undefined) offsets.push(offsetUs);
     }
     offsets.sort((a, b) => a - b);
-    const upper = offsets[offsets.length >> 1] ?? 0;
-    const lower = offsets[(offsets.length - 1) >> 1] ?? 0;
+    const upper = itemAt(offsets, offsets.length >> 1);
+    const lower = itemAt(offsets, (offsets.length - 1) >> 1);
     return [lower, upper];
   }
 }

@@ -4,7 +4,7 @@
  * refused at its place in the log; so nothing here has to be certain.
  */
 
-import type { Index } from '../raft/entry.js';
+import { type MergedIndex, NOTHING_MERGED } from '../raft/entry.js';
 import { CraftError } from '../wire/errors.js';
 import type { MachineInput, VersionNotice } from '../wire/machine.js';
 import type { LoadedMachine, LoadedVersion } from './loading.js';
@@ -23,7 +23,7 @@ export class Admission {
   /** As the applier of this server says; undefined before it has said anything. */
   private inForce: number | undefined;
   /** The merged index that this was said of. */
-  private toldAt: Index = 0;
+  private toldAt: MergedIndex = NOTHING_MERGED;
 
   constructor(private readonly loaded: LoadedMachine) {}
 

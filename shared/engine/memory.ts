@@ -4,7 +4,7 @@
  * process.
  */
 import { EMPTY_CHECKSUM } from '../merge/checksum.js';
-import type { Index } from '../raft/entry.js';
+import type { MergedIndex } from '../raft/entry.js';
 import { MACHINE_COMMAND } from '../wire/machine.js';
 import { RESERVED_PREFIX } from '../wire/restore.js';
 import { kvContract } from './kv/contract.js';
@@ -166,7 +166,7 @@ export class MemoryEngine implements StorageEngine {
     return Promise.resolve(this.position);
   }
 
-  outcomes(from: Index, to: Index): Promise<KeptOutcomes> {
+  outcomes(from: MergedIndex, to: MergedIndex): Promise<KeptOutcomes> {
     const outcomes = [...this.results.values()].filter(({ mergedIndex }) => mergedIndex >= from && mergedIndex <= to);
     return Promise.resolve({ appliedIndex: this.position.mergedIndex, outcomes });
   }

@@ -2,16 +2,24 @@
  * StorageEngine: what the applier drives. One engine instance holds the materialised state of one
  * server.
  */
-import { type GroupId, type Index, LOG_START, type LogPosition, type ServerId, type Timestamp } from '../raft/entry.js';
+import {
+  type GroupId,
+  LOG_START,
+  type LogIndex,
+  type LogPosition,
+  type MergedIndex,
+  type ServerId,
+  type Timestamp,
+} from '../raft/entry.js';
 import type { CommandOutcome, MachineVersion } from './state-machine.js';
 import { FIRST_VERSION } from './switch.js';
 
 /** One command of the merged log, decoded. */
 export interface MergedCommand {
-  readonly mergedIndex: Index;
+  readonly mergedIndex: MergedIndex;
   readonly group: GroupId;
   /** Index in the group's log, and the term in which it was appended there. */
-  readonly index: Index;
+  readonly index: LogIndex;
   readonly term: number;
   readonly timestamp: Timestamp;
   readonly name: string;
@@ -47,7 +55,7 @@ export type OnDatabaseCall = (call: DatabaseCall) => void;
  * there (T4).
  */
 export interface EnginePosition {
-  readonly mergedIndex: Index;
+  readonly mergedIndex: MergedIndex;
   readonly checksum: string;
   readonly timestamp: Timestamp;
   /** Running checksum over the outcomes of all commands up to here; the same on every server. */
@@ -85,7 +93,7 @@ export interface EngineBatch {
  * original.
  */
 export interface Applied {
-  readonly mergedIndex: Index;
+  readonly mergedIndex: MergedIndex;
   readonly group: GroupId;
   readonly timestamp: Timestamp;
   readonly outcome: CommandOutcome;
@@ -94,7 +102,7 @@ export interface Applied {
 
 /** The running checksum over the outcomes at a round merged index, which servers compare (T4). */
 export interface ResultsCheckpoint {
-  readonly mergedIndex: Index;
+  readonly mergedIndex: MergedIndex;
   readonly resultsChecksum: string;
 }
 
@@ -128,14 +136,14 @@ export interface EngineSnapshot {
  * was restored from.
  */
 export interface KeptOutcome {
-  readonly mergedIndex: Index;
+  readonly mergedIndex: MergedIndex;
   readonly timestamp: Timestamp;
   readonly outcome: CommandOutcome;
 }
 
 export interface KeptOutcomes {
   /** How far the state was before it was looked at: outcomes beyond may be missing. */
-  readonly appliedIndex: Index;
+  readonly appliedIndex: MergedIndex;
   readonly outcomes: readonly KeptOutcome[];
 }
 
@@ -206,18 +214,18 @@ export interface StorageEngine {
    *   a crash of the database has taken back what was applied (T8 makes that safe, T6 must not show
    *   it).
    */
-  query(name: string, input: unknown, atLeast?: readonly Index[], onCall?: OnDatabaseCall): Promise<unknown>;
+  query(name: string, input: unknown, atLeast?: readonly LogIndex[], onCall?: OnDatabaseCall): Promise<unknown>;
   /**
    * The stored position. @throws PositionError when it is behind `atLeast`; DamagedError also when
    * no batch and no query has met it yet.
    */
-  locate(atLeast: readonly Index[]): Promise<EnginePosition>;
+  locate(atLeast: readonly LogIndex[]): Promise<EnginePosition>;
   /**
    * What became of the commands from merged index `from` to `to`, as far as it is kept: that of
    * commands with an id, for the window of duplicates. One that repeated an id has no outcome of
    * its own.
    */
-  outcomes(from: Index, to: Index): Promise<KeptOutcomes>;
+  outcomes(from: MergedIndex, to: MergedIndex): Promise<KeptOutcomes>;
   /**
    * The committed state as it is now, while writes go on. At most one at a time; a second call
    * rejects.
@@ -366,9 +374,17 @@ export async function abandon({ data }: Pick<EngineSnapshot, 'data'>): Promise<v
   await data[Symbol.asyncIterator]().return?.();
 }
 
+/**
+ * The position of a state in the log of one group. An engine has none for the groups that it has
+ * had no command of: there it is before the first entry.
+ */
+export function positionIn(positions: readonly LogPosition[], group: GroupId): LogPosition {
+  return positions[group] ?? LOG_START;
+}
+
 /** @throws PositionError when `found` is behind `atLeast` in any group. */
-export function requirePositions(found: EnginePosition, atLeast: readonly Index[]): void {
-  if (atLeast.every((index, group) => (found.positions[group]?.index ?? 0) >= index)) return;
+export function requirePositions(found: EnginePosition, atLeast: readonly LogIndex[]): void {
+  if (atLeast.every((index, group) => positionIn(found.positions, group).index >= index)) return;
   throw new PositionError(`the state has gone back to merged index ${found.mergedIndex}`, found);
 }
 
@@ -386,6 +402,6 @@ export function positionsAfter(
 }
 
 /** The indexes of positions: what a read barrier compares with. */
-export function indexesOf(positions: readonly LogPosition[]): Index[] {
+export function indexesOf(positions: readonly LogPosition[]): LogIndex[] {
   return positions.map(({ index }) => index);
 }

@@ -3,6 +3,8 @@
  * up as a difference between servers even when the merged logs are equal. Two 32-bit lanes,
  * multiply and rotate, over the merged index and the outcome of every command; not cryptographic.
  */
+
+import type { MergedIndex } from '../raft/entry.js';
 import type { CommandOutcome } from './state-machine.js';
 
 /** Of no commands. */
@@ -29,7 +31,7 @@ export class ResultsChecksum {
    * Takes in the outcome of the command at `mergedIndex`; `original` is where it first took effect
    * (T8).
    */
-  add(mergedIndex: number, original: number, outcome: CommandOutcome): void {
+  add(mergedIndex: MergedIndex, original: number, outcome: CommandOutcome): void {
     // The words of a failure may depend on the version of Node; that it has failed does not.
     const text = outcome.ok ? outcome.json : outcome.failed ? FAILED : outcome.message;
     this.word(mergedIndex | 0);

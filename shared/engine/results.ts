@@ -8,14 +8,14 @@
 import { createHash } from 'node:crypto';
 import { CHECKPOINT_INTERVAL } from '../merge/merge.js';
 import { InvariantError } from '../raft/assert.js';
-import type { GroupId, Index, Timestamp } from '../raft/entry.js';
+import type { GroupId, MergedIndex, Timestamp } from '../raft/entry.js';
 import type { Applied, AppliedBatch, MergedCommand, ResultsCheckpoint } from './port.js';
 import { ResultsChecksum } from './results-checksum.js';
 import type { CommandOutcome } from './state-machine.js';
 
 /** Where an id first took effect, and with what outcome. */
 export interface StoredResult {
-  readonly mergedIndex: Index;
+  readonly mergedIndex: MergedIndex;
   readonly group: GroupId;
   readonly timestamp: Timestamp;
   readonly outcome: CommandOutcome;

@@ -6,12 +6,12 @@
  * `Tx` is what the engine gives to handlers: for the Postgres engine a Drizzle transaction.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import type { Index, Timestamp } from '../raft/entry.js';
+import type { MergedIndex, Timestamp } from '../raft/entry.js';
 
 /** All that a handler may know besides its input and the transaction; the same at every server. */
 export interface CommandContext {
   /** Merged index of the entry. */
-  readonly index: Index;
+  readonly index: MergedIndex;
   readonly timestamp: Timestamp;
   /** The client's idempotency id, or an empty string. */
   readonly id: string;

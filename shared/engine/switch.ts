@@ -6,7 +6,7 @@
  * earlier one's.
  */
 
-import type { Index } from '../raft/entry.js';
+import type { MergedIndex } from '../raft/entry.js';
 import { type MachineInput, machineInput } from '../wire/machine.js';
 import type { CommandOutcome, MachineVersion } from './state-machine.js';
 
@@ -20,7 +20,7 @@ export const FIRST_VERSION = 1;
 export type Switch = { readonly to: number } | { readonly outcome: CommandOutcome };
 
 /** `inForce` at the merged index of the command. */
-export function switchOf(payload: Uint8Array, inForce: MachineVersion, mergedIndex: Index): Switch {
+export function switchOf(payload: Uint8Array, inForce: MachineVersion, mergedIndex: MergedIndex): Switch {
   const input = readMachineInput(payload);
   if (input === undefined) return refused('the input is not one of "craft.machine"');
   if (input.name !== inForce.name) {

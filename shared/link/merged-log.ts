@@ -6,7 +6,7 @@
  */
 import type { MergedRun } from '../merge/merge.js';
 import { MergedWindow, type WindowAnswer } from '../merge/window.js';
-import type { Index } from '../raft/entry.js';
+import type { MergedIndex } from '../raft/entry.js';
 
 /** Kept in memory (bytes of entries): a reader that falls further behind reads the stream. */
 const WINDOW_BYTES = 16 * 1024 * 1024;
@@ -18,9 +18,9 @@ export interface MergedLogTail {
    * Calls back with the runs from `wanted` on as soon as there are any, perhaps before this
    * returns. A call takes the place of the one before, which gets no answer.
    */
-  next(wanted: Index, answer: (found: WindowAnswer) => void): void;
+  next(wanted: MergedIndex, answer: (found: WindowAnswer) => void): void;
   /** Merged index of the newest run; undefined until something is known of the log. */
-  readonly end: Index | undefined;
+  readonly end: MergedIndex | undefined;
   /** No call is answered any more. */
   close(): void;
 }
@@ -31,10 +31,10 @@ export interface MergedLogTail {
  */
 export class DirectMergedLog implements MergedLogTail {
   private readonly window = new MergedWindow(WINDOW_BYTES);
-  private waiting: { readonly wanted: Index; readonly answer: (found: WindowAnswer) => void } | undefined;
+  private waiting: { readonly wanted: MergedIndex; readonly answer: (found: WindowAnswer) => void } | undefined;
 
   /** The merger begins here: what it emits next follows this merged index. */
-  begin(mergedIndex: Index): void {
+  begin(mergedIndex: MergedIndex): void {
     this.window.begin(mergedIndex);
     this.look();
   }
@@ -44,12 +44,12 @@ export class DirectMergedLog implements MergedLogTail {
     this.look();
   }
 
-  next(wanted: Index, answer: (found: WindowAnswer) => void): void {
+  next(wanted: MergedIndex, answer: (found: WindowAnswer) => void): void {
     this.waiting = { wanted, answer };
     this.look();
   }
 
-  get end(): Index | undefined {
+  get end(): MergedIndex | undefined {
     return this.window.end;
   }
 

@@ -5,9 +5,9 @@
 import {
   type GroupId,
   type HardState,
-  type Index,
   LOG_START,
   type LogEntry,
+  type LogIndex,
   type LogPosition,
   type PlacedConfiguration,
   type Term,
@@ -20,7 +20,7 @@ export interface GroupHead {
   readonly base: LogPosition;
   readonly configurations: readonly PlacedConfiguration[];
   /** That of the base when there are no entries after it. */
-  readonly lastIndex: Index;
+  readonly lastIndex: LogIndex;
   /** In order of index; of the entries after the base only. */
   readonly termStarts: readonly TermStart[];
 }
@@ -119,12 +119,12 @@ function isPosition({ index, term, timestamp }: LogPosition): boolean {
 }
 
 /** Without the runs that end at or before `index`. */
-function termStartsAfter({ termStarts, lastIndex }: GroupHead, index: Index): readonly TermStart[] {
+function termStartsAfter({ termStarts, lastIndex }: GroupHead, index: LogIndex): readonly TermStart[] {
   const endOf = (at: number) => (termStarts[at + 1]?.firstIndex ?? lastIndex + 1) - 1;
   return termStarts.length === 0 || endOf(0) > index ? termStarts : termStarts.filter((_, at) => endOf(at) > index);
 }
 
-function keptTermStarts(termStarts: readonly TermStart[], truncateFrom: Index): readonly TermStart[] {
+function keptTermStarts(termStarts: readonly TermStart[], truncateFrom: LogIndex): readonly TermStart[] {
   return (termStarts.at(-1)?.firstIndex ?? 0) < truncateFrom
     ? termStarts
     : termStarts.filter((start) => start.firstIndex < truncateFrom);
@@ -137,7 +137,7 @@ function keptTermStarts(termStarts: readonly TermStart[], truncateFrom: Index): 
 function newTermStarts(
   group: GroupId,
   entries: readonly LogEntry[],
-  lastIndex: Index,
+  lastIndex: LogIndex,
   lastTerm: Term,
   baseTerm: Term,
 ): TermStart[] {
@@ -160,13 +160,13 @@ function newTermStarts(
  * The term of the entry at `index`, which is not past the end; undefined below the base, where
  * nobody knows it any more.
  */
-export function termOf({ base, termStarts }: GroupHead, index: Index): Term | undefined {
+export function termOf({ base, termStarts }: GroupHead, index: LogIndex): Term | undefined {
   if (index > base.index) return termAt(termStarts, index);
   return index === base.index ? base.term : undefined;
 }
 
 /** The term that the runs give for `index`, or 0 below the first of them. */
-function termAt(termStarts: readonly TermStart[], index: Index): Term {
+function termAt(termStarts: readonly TermStart[], index: LogIndex): Term {
   // From the back: reads are mostly of recent entries.
   for (let at = termStarts.length - 1; at >= 0; at--) {
     const start = termStarts[at];

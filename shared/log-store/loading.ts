@@ -1,5 +1,5 @@
 /** What `load` gives, for the adapters that read entries back from where they lie. */
-import type { GroupId, Index, LogEntry } from '../raft/entry.js';
+import type { GroupId, LogEntry, LogIndex } from '../raft/entry.js';
 import type { GroupHead } from './head.js';
 import type { LoadedGroup } from './port.js';
 
@@ -9,7 +9,7 @@ import type { LoadedGroup } from './port.js';
  */
 export async function loadGroups(
   heads: ReadonlyMap<GroupId, GroupHead>,
-  read: (group: GroupId, from: Index, to: Index) => Promise<LogEntry[]>,
+  read: (group: GroupId, from: LogIndex, to: LogIndex) => Promise<LogEntry[]>,
 ): Promise<Map<GroupId, LoadedGroup>> {
   const groups = new Map<GroupId, LoadedGroup>();
   for (const [group, head] of heads) {

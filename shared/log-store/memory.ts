@@ -3,7 +3,7 @@
  * its own: its driver says when a write becomes durable, when its caller hears of that, and
  * when the machine crashes.
  */
-import type { GroupId, Index, LogEntry, Timestamp } from '../raft/entry.js';
+import type { GroupId, LogEntry, LogIndex, Timestamp } from '../raft/entry.js';
 import { demand, EMPTY_HEAD, type GroupHead, headsAfter } from './head.js';
 import { keptEntries } from './kept.js';
 import { type LoadedState, type LogStore, LogStoreWriteError, type WriteBatch } from './port.js';
@@ -99,7 +99,7 @@ export class MemoryLogStore implements LogStore {
     return writing;
   }
 
-  async read(group: GroupId, from: Index, to: Index, bytesMax: number): Promise<LogEntry[]> {
+  async read(group: GroupId, from: LogIndex, to: LogIndex, bytesMax: number): Promise<LogEntry[]> {
     this.#demandOpen();
     const { head, entries } = this.#groups.get(group) ?? EMPTY_GROUP;
     const result: LogEntry[] = [];

@@ -16,8 +16,8 @@
 import type {
   GroupId,
   HardState,
-  Index,
   LogEntry,
+  LogIndex,
   LogPosition,
   PlacedConfiguration,
   Term,
@@ -45,7 +45,7 @@ export interface GroupWrite {
    * First drop every entry with an index >= this one (suffix truncation, Raft section 5.3). Above
    * the base.
    */
-  readonly truncateFrom?: Index;
+  readonly truncateFrom?: LogIndex;
   /**
    * Then append these: contiguous, the first one directly after the last stored entry. Stored as
    * one record.
@@ -67,7 +67,7 @@ export interface WriteBatch {
  */
 export interface TermStart {
   readonly term: Term;
-  readonly firstIndex: Index;
+  readonly firstIndex: LogIndex;
 }
 
 export interface LoadedGroup {
@@ -77,7 +77,7 @@ export interface LoadedGroup {
   /** In order of index; empty for a group that has only known what it began with. */
   readonly configurations: readonly PlacedConfiguration[];
   /** That of the base when the log has no entries. */
-  readonly lastIndex: Index;
+  readonly lastIndex: LogIndex;
   /**
    * In order of index, of the entries after the base; the first one may lie at or below the base
    * when its run reaches beyond it. Empty for an empty log. Small: it grows with the number of
@@ -106,7 +106,7 @@ export interface LogStore {
    * after the entry that reaches `bytesMax` or at `to` (inclusive); empty when `from` is past the
    * end, or at or below the base.
    */
-  read(group: GroupId, from: Index, to: Index, bytesMax: number): Promise<LogEntry[]>;
+  read(group: GroupId, from: LogIndex, to: LogIndex, bytesMax: number): Promise<LogEntry[]>;
   /** Waits for a running write, then releases files. The store cannot be used afterwards. */
   close(): Promise<void>;
 }

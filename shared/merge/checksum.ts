@@ -3,6 +3,7 @@
  * mixing, fed with each entry's group, index and bytes. Not cryptographic: it is there to notice
  * accidents, at about a nanosecond a byte.
  */
+import type { GroupId, LogIndex } from '../raft/entry.js';
 
 const LANE_A = 0xcc9e2d51 | 0;
 const LANE_B = 0x1b873593 | 0;
@@ -29,7 +30,7 @@ export class RunningChecksum {
   }
 
   /** Takes in one entry of the merged log. */
-  add(group: number, index: number, bytes: Uint8Array): void {
+  add(group: GroupId, index: LogIndex, bytes: Uint8Array): void {
     this.word(group);
     this.word(index | 0);
     this.word(Math.floor(index / 2 ** 32));

@@ -17,26 +17,40 @@
  * pieces they arrive.
  */
 import { InvariantError } from '../raft/assert.js';
-import { EntryKind, type GroupId, type Index, type LogEntry, type Timestamp } from '../raft/entry.js';
+import {
+  BEFORE_ALL,
+  BEFORE_FIRST,
+  EntryKind,
+  type GroupId,
+  type LogEntry,
+  type LogIndex,
+  type MergedIndex,
+  NOTHING_MERGED,
+  type Timestamp,
+} from '../raft/entry.js';
+import { ofGroup, type PerGroup } from '../raft/lists.js';
 import { EMPTY_CHECKSUM, RunningChecksum } from './checksum.js';
 
 /** Running checksums are compared between servers at multiples of this merged index. */
 export const CHECKPOINT_INTERVAL = 1_000;
 
+/** In place of the first index that has not arrived: nothing of this group is wanted now. */
+export const NOT_WANTED: LogIndex = 0;
+
 /** Where a merge stands; enough to go on from. */
 export interface MergePosition {
-  /** Merged index of the last entry emitted; 0 at the beginning. */
-  readonly mergedIndex: Index;
+  /** Merged index of the last entry emitted; NOTHING_MERGED at the beginning. */
+  readonly mergedIndex: MergedIndex;
   readonly checksum: string;
-  /** For each group the index of the last entry consumed. */
-  readonly positions: readonly Index[];
+  /** The indexes of the last entries consumed. */
+  readonly positions: PerGroup<LogIndex>;
 }
 
 export interface MergedRun {
-  readonly firstMergedIndex: Index;
+  readonly firstMergedIndex: MergedIndex;
   readonly groups: GroupId[];
   readonly entries: LogEntry[];
-  readonly checkpoints: { mergedIndex: Index; checksum: string }[];
+  readonly checkpoints: { mergedIndex: MergedIndex; checksum: string }[];
   /** Where the merge stands after this run. */
   readonly after: MergePosition;
 }
@@ -46,9 +60,9 @@ interface Queue {
   entries: LogEntry[];
   head: number;
   /** Index of the last entry consumed. */
-  consumed: Index;
+  consumed: LogIndex;
   /** Index of the last entry that has arrived. */
-  arrived: Index;
+  arrived: LogIndex;
   /** Size of the entries that have arrived and are not consumed. */
   bytes: number;
   watermark: Timestamp;
@@ -56,7 +70,11 @@ interface Queue {
 
 /** The position before the first entry of any group. */
 export function mergeStart(groups: number): MergePosition {
-  return { mergedIndex: 0, checksum: EMPTY_CHECKSUM, positions: new Array<Index>(groups).fill(0) };
+  return {
+    mergedIndex: NOTHING_MERGED,
+    checksum: EMPTY_CHECKSUM,
+    positions: new Array<LogIndex>(groups).fill(BEFORE_FIRST),
+  };
 }
 
 /** Size of the entries of a run. */
@@ -85,9 +103,9 @@ export function anchorAt(after: MergePosition): MergedRun {
 }
 
 export class Merge {
-  private readonly queues: Queue[];
+  private readonly queues: PerGroup<Queue>;
   private readonly checksum: RunningChecksum;
-  private mergedIndex: Index;
+  private mergedIndex: MergedIndex;
 
   constructor(position: MergePosition) {
     this.mergedIndex = position.mergedIndex;
@@ -98,7 +116,7 @@ export class Merge {
       consumed,
       arrived: consumed,
       bytes: 0,
-      watermark: 0,
+      watermark: BEFORE_ALL,
     }));
   }
 
@@ -108,7 +126,7 @@ export class Merge {
    * an error.
    */
   offer(group: GroupId, entries: readonly LogEntry[], watermark: Timestamp): void {
-    const queue = this.queue(group);
+    const queue = ofGroup(this.queues, group);
     for (const entry of entries) {
       if (entry.index <= queue.arrived) continue;
       if (entry.index !== queue.arrived + 1) {
@@ -130,13 +148,13 @@ export class Merge {
     const lowest = this.lowestWatermark();
     const groups: GroupId[] = [];
     const entries: LogEntry[] = [];
-    const checkpoints: { mergedIndex: Index; checksum: string }[] = [];
+    const checkpoints: { mergedIndex: MergedIndex; checksum: string }[] = [];
     const firstMergedIndex = this.mergedIndex + 1;
     let bytes = 0;
     while (entries.length < entriesMax && bytes < bytesMax) {
       const group = this.smallestHead();
       if (group === null) break;
-      const queue = this.queue(group);
+      const queue = ofGroup(this.queues, group);
       const entry = queue.entries[queue.head];
       if (entry === undefined || entry.timestamp > lowest) break;
       if (entries.length > 0 && bytes + entry.bytes.length > bytesMax) break;
@@ -164,40 +182,41 @@ export class Merge {
   }
 
   /**
-   * For each group the first index that has not arrived yet; 0 for a group with `bytesPerGroupMax`
-   * waiting already: no more of it is wanted until the others let it go on. This bounds memory
-   * without ever starving the group that the merge waits for.
+   * The first index of each group that has not arrived yet; NOT_WANTED for one with
+   * `bytesPerGroupMax` waiting already: no more of it is wanted until the others let it go on. This
+   * bounds memory without ever starving the group that the merge waits for.
    */
-  wanted(bytesPerGroupMax: number): Index[] {
-    return this.queues.map((queue) => (queue.bytes >= bytesPerGroupMax ? 0 : queue.arrived + 1));
+  wanted(bytesPerGroupMax: number): PerGroup<LogIndex> {
+    return this.queues.map((queue) => (queue.bytes >= bytesPerGroupMax ? NOT_WANTED : queue.arrived + 1));
   }
 
-  /** For each group the bytes that have arrived and wait for their place. */
-  waitingBytes(): number[] {
+  /** The bytes that have arrived and wait for their place. */
+  waitingBytes(): PerGroup<number> {
     return this.queues.map((queue) => queue.bytes);
   }
 
-  watermarks(): Timestamp[] {
+  watermarks(): PerGroup<Timestamp> {
     return this.queues.map((queue) => queue.watermark);
   }
 
   /**
-   * The largest timestamp that waits for other groups to close up to it (T5); 0 when nothing waits.
+   * The largest timestamp that waits for other groups to close up to it (T5); BEFORE_ALL when
+   * nothing waits.
    */
   waitingFor(): Timestamp {
-    let largest = 0;
+    let largest = BEFORE_ALL;
     for (const queue of this.queues) {
       const last = queue.entries[queue.entries.length - 1];
       if (queue.head < queue.entries.length && last !== undefined && last.timestamp > largest) {
         largest = last.timestamp;
       }
     }
-    return largest > this.lowestWatermark() ? largest : 0;
+    return largest > this.lowestWatermark() ? largest : BEFORE_ALL;
   }
 
   /** The group that the merge waits for, with its watermark; undefined when nothing waits. */
   heldBy(): { readonly group: GroupId; readonly watermark: Timestamp } | undefined {
-    if (this.waitingFor() === 0) return undefined;
+    if (this.waitingFor() === BEFORE_ALL) return undefined;
     const watermark = this.lowestWatermark();
     return { group: this.queues.findIndex((queue) => queue.watermark === watermark), watermark };
   }
@@ -206,7 +225,7 @@ export class Merge {
     let best: GroupId | null = null;
     let bestTimestamp = Number.POSITIVE_INFINITY;
     for (let group = 0; group < this.queues.length; group++) {
-      const queue = this.queue(group);
+      const queue = ofGroup(this.queues, group);
       const head = queue.entries[queue.head];
       // Strictly smaller: of equal timestamps the smaller group goes first, on every server.
       if (head !== undefined && head.timestamp < bestTimestamp) {
@@ -242,11 +261,5 @@ export class Merge {
       queue.entries = queue.entries.slice(queue.head);
       queue.head = 0;
     }
-  }
-
-  private queue(group: GroupId): Queue {
-    const queue = this.queues[group];
-    if (queue === undefined) throw new InvariantError(`no group ${group}`);
-    return queue;
   }
 }

@@ -6,7 +6,8 @@
  *     window           [ 41 .. 60 ][ 61 .. 72 ][ 73 ]   bounded by bytes, oldest runs leave first
  *                   ▲ start
  */
-import type { Index } from '../raft/entry.js';
+import type { MergedIndex } from '../raft/entry.js';
+import { itemAt } from '../raft/lists.js';
 import { bytesOf, type MergedRun } from './merge.js';
 
 /**
@@ -27,7 +28,7 @@ export class MergedWindow {
   private head = 0;
   private bytes = 0;
   /** The merged index before the first run; unknown until something is known of the log. */
-  private start: Index | undefined;
+  private start: MergedIndex | undefined;
 
   /**
    * @param bytesMax Most bytes of entries that are kept; the newest run is kept whatever its size.
@@ -35,12 +36,12 @@ export class MergedWindow {
   constructor(private readonly bytesMax: number) {}
 
   /** Merged index of the newest run; undefined until something is known of the log. */
-  get end(): Index | undefined {
+  get end(): MergedIndex | undefined {
     return this.kept[this.kept.length - 1]?.run.after.mergedIndex ?? this.start;
   }
 
   /** Forgets everything. The next run follows this merged index. */
-  begin(mergedIndex: Index): void {
+  begin(mergedIndex: MergedIndex): void {
     this.kept = [];
     this.head = 0;
     this.bytes = 0;
@@ -67,7 +68,7 @@ export class MergedWindow {
    * The runs that reach `wanted` and what follows, up to `bytesMax` bytes of entries, one run at
    * least.
    */
-  from(wanted: Index, bytesMax: number): WindowAnswer {
+  from(wanted: MergedIndex, bytesMax: number): WindowAnswer {
     const { start, kept } = this;
     if (start === undefined) return [];
     if (wanted <= start) return 'behind';
@@ -75,7 +76,7 @@ export class MergedWindow {
     let high = kept.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if ((kept[middle]?.run.after.mergedIndex ?? 0) < wanted) low = middle + 1;
+      if (itemAt(kept, middle).run.after.mergedIndex < wanted) low = middle + 1;
       else high = middle;
     }
     const runs: MergedRun[] = [];

@@ -2,7 +2,7 @@
  * How a leader closes its group (T2, T5): when it claims, and what it makes of the voters'
  * promises.
  */
-import type { ServerId, Timestamp } from './entry.js';
+import { BEFORE_ALL, type MonotonicMs, type ServerId, type Timestamp } from './entry.js';
 import { quorumSize } from './options.js';
 import { sendOwed, tellsAll } from './replicating.js';
 import type { GroupState, Leadership } from './state.js';
@@ -13,10 +13,10 @@ import type { GroupState, Leadership } from './state.js';
  * itself goes up to the clock, so that it covers what the other groups have appended meanwhile. A
  * claim that the promise limit does not cover yet waits for a write.
  */
-export function claimIfWanted(state: GroupState, leadership: Leadership, nowMs: number): void {
+export function claimIfWanted(state: GroupState, leadership: Leadership, nowMs: MonotonicMs): void {
   const { clock, promiseLimit, closeIntervalMs } = state.options;
   const wanted = leadership.closeWanted;
-  if (wanted <= (leadership.closed?.timestamp ?? 0) || wanted <= state.log.lastTimestamp) {
+  if (wanted <= (leadership.closed?.timestamp ?? BEFORE_ALL) || wanted <= state.log.lastTimestamp) {
     leadership.closeWanted = 0;
     return;
   }
@@ -49,7 +49,7 @@ export function claimIfWanted(state: GroupState, leadership: Leadership, nowMs: 
  * leader before that entry is committed: it travels with the acknowledgement. Where more are
  * needed, the promises have to come back before it counts.
  */
-function tell(state: GroupState, leadership: Leadership, wantsReply: boolean, nowMs: number): void {
+function tell(state: GroupState, leadership: Leadership, wantsReply: boolean, nowMs: MonotonicMs): void {
   for (const [peer, progress] of leadership.followers) {
     progress.owe(nowMs, wantsReply);
     if (quorumSize(state.configuration) > 2) sendOwed(state, leadership, peer, nowMs);
@@ -68,7 +68,7 @@ export function onFollowerPromised(
   leadership: Leadership,
   voter: ServerId,
   promised: Timestamp,
-  nowMs: number,
+  nowMs: MonotonicMs,
 ): void {
   if (leadership.closed === null) return;
   state.closedTimestamps.onPromised(voter, promised);
@@ -79,14 +79,14 @@ export function onFollowerPromised(
  * T3: what a quorum has promised counts here, and is announced where followers cannot tell by
  * themselves.
  */
-function countPromises(state: GroupState, leadership: Leadership, nowMs: number): void {
+function countPromises(state: GroupState, leadership: Leadership, nowMs: MonotonicMs): void {
   const { configuration } = state;
   const newest = state.countPromises(state.log.lastIndex);
   if (newest === null) return;
   state.updateWatermark();
   const areTwoEnough =
     state.isVoter && quorumSize(configuration) <= 2 && leadership.followers.size < configuration.voters.length;
-  if (areTwoEnough || newest.timestamp <= (leadership.quorumClosed?.timestamp ?? 0)) return;
+  if (areTwoEnough || newest.timestamp <= (leadership.quorumClosed?.timestamp ?? BEFORE_ALL)) return;
   leadership.quorumClosed = newest;
   // Who is told by the others as well hears of it with the next message.
   if (!tellsAll(state)) tell(state, leadership, false, nowMs);

@@ -23,7 +23,8 @@
  * replaced it.
  */
 import { assert } from './assert.js';
-import type { Configuration, Index, ServerId, Timestamp } from './entry.js';
+import { BEFORE_ALL, type Configuration, type LogIndex, type ServerId, type Timestamp } from './entry.js';
+import { itemAt } from './lists.js';
 import type { Closed } from './message.js';
 import { reachedByQuorum } from './options.js';
 import type { PromiseLimit } from './promise-limit.js';
@@ -45,7 +46,7 @@ export class ClosedTimestamps {
   private promisedTo: Timestamp;
   private claims: Claim[] = [];
   /** Largest closed timestamp that counts here (T3). */
-  private valid: Timestamp = 0;
+  private valid: Timestamp = BEFORE_ALL;
   /** What each other server is known to have promised in this term. */
   private readonly promises = new Map<ServerId, Timestamp>();
 
@@ -102,20 +103,20 @@ export class ClosedTimestamps {
 
   /** A server has durably promised `timestamp`, and said so in this term. */
   onPromised(server: ServerId, timestamp: Timestamp): void {
-    if (timestamp > (this.promises.get(server) ?? 0)) this.promises.set(server, timestamp);
+    if (timestamp > (this.promises.get(server) ?? BEFORE_ALL)) this.promises.set(server, timestamp);
   }
 
   /**
    * The newest claim at or below index `upTo` that a quorum has promised, or null: of the
    * configuration in force at the index of the claim. `self` counts once its promise is durable.
    */
-  countQuorum(upTo: Index, self: ServerId, configurationAt: (index: Index) => Configuration): Closed | null {
+  countQuorum(upTo: LogIndex, self: ServerId, configurationAt: (index: LogIndex) => Configuration): Closed | null {
     let newest: Closed | null = null;
     for (const claim of this.claims) {
       const { timestamp, index } = claim.closed;
       if (!claim.hasQuorum && index <= upTo) {
-        const own = timestamp <= this.promisedTo && this.limit.covers(timestamp) ? timestamp : 0;
-        const promised = (voter: ServerId) => (voter === self ? own : (this.promises.get(voter) ?? 0));
+        const own = timestamp <= this.promisedTo && this.limit.covers(timestamp) ? timestamp : BEFORE_ALL;
+        const promised = (voter: ServerId) => (voter === self ? own : (this.promises.get(voter) ?? BEFORE_ALL));
         claim.hasQuorum = reachedByQuorum(configurationAt(index), promised) >= timestamp;
       }
       if (claim.hasQuorum) newest = claim.closed;
@@ -127,7 +128,7 @@ export class ClosedTimestamps {
    * T3: moves the valid closed timestamp; to be called when the commit index, a quorum or the
    * durable limit moved.
    */
-  advance(commitIndex: Index): void {
+  advance(commitIndex: LogIndex): void {
     let counted = 0;
     for (let i = 0; i < this.claims.length; i++) {
       const claim = this.claims[i];
@@ -142,7 +143,7 @@ export class ClosedTimestamps {
   private remember(claim: Claim): void {
     // Messages may arrive out of order; the list is kept in the order of the timestamps.
     let at = this.claims.length;
-    while (at > 0 && (this.claims[at - 1]?.closed.timestamp ?? 0) > claim.closed.timestamp) at -= 1;
+    while (at > 0 && itemAt(this.claims, at - 1).closed.timestamp > claim.closed.timestamp) at -= 1;
     this.claims.splice(at, 0, claim);
     if (this.claims.length > CLAIMS_MAX) this.claims.splice(this.claims.length - 2, 1);
   }

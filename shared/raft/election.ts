@@ -2,7 +2,7 @@
  * Elections: Raft sections 5.2 and 5.4.1, pre-vote and leader stickiness (dissertation 9.6, 4.2.3),
  * promises in votes (T2).
  */
-import type { ServerId } from './entry.js';
+import type { MonotonicMs, ServerId } from './entry.js';
 import { becomeLeader } from './leading.js';
 import type { Message, VoteReply, VoteRequest } from './message.js';
 import { quorumSize } from './options.js';
@@ -12,7 +12,7 @@ import type { GroupState } from './state.js';
  * The election timeout has passed: asks whether an election could be won before it disturbs the
  * others with a new term.
  */
-export function onElectionTimeout(state: GroupState, nowMs: number): void {
+export function onElectionTimeout(state: GroupState, nowMs: MonotonicMs): void {
   state.electionDeadlineMs = state.randomDeadline(nowMs);
   if (!mayCampaign(state)) return;
   campaign(state, { preVote: true, transfer: false }, nowMs);
@@ -27,7 +27,10 @@ const SILENT_HEARTBEATS = 3;
 /**
  * The leader that has been silent for some heartbeats, on a follower that might stand in its place.
  */
-export function silentLeader({ role, leader, leaderHeardAtMs, options }: GroupState, nowMs: number): ServerId | null {
+export function silentLeader(
+  { role, leader, leaderHeardAtMs, options }: GroupState,
+  nowMs: MonotonicMs,
+): ServerId | null {
   if (role !== 'follower' || leader === null) return null;
   return nowMs - leaderHeardAtMs >= options.heartbeatMs * SILENT_HEARTBEATS ? leader : null;
 }
@@ -38,7 +41,7 @@ export function silentLeader({ role, leader, leaderHeardAtMs, options }: GroupSt
  * This is only about when to stand: a word that is wrong costs an election, since pre-votes, votes
  * and terms are as ever.
  */
-export function onUnreachable(state: GroupState, peer: ServerId, nowMs: number): void {
+export function onUnreachable(state: GroupState, peer: ServerId, nowMs: MonotonicMs): void {
   if (silentLeader(state, nowMs) !== peer) return;
   const { heartbeatMs, random } = state.options;
   state.leaderHeardAtMs = Number.NEGATIVE_INFINITY;
@@ -50,7 +53,7 @@ export function onUnreachable(state: GroupState, peer: ServerId, nowMs: number):
  * The leader hands over (dissertation, section 3.10): no pre-vote, and voters do not protect the
  * old leader.
  */
-export function onTimeoutNow(state: GroupState, nowMs: number): void {
+export function onTimeoutNow(state: GroupState, nowMs: MonotonicMs): void {
   if (!mayCampaign(state)) return;
   campaign(state, { preVote: false, transfer: true }, nowMs);
 }
@@ -65,7 +68,7 @@ function mayCampaign(state: GroupState): boolean {
   return false;
 }
 
-function campaign(state: GroupState, kind: { preVote: boolean; transfer: boolean }, nowMs: number): void {
+function campaign(state: GroupState, kind: { preVote: boolean; transfer: boolean }, nowMs: MonotonicMs): void {
   const { preVote } = kind;
   const nextTerm = state.term + 1;
   if (!preVote) {
@@ -102,13 +105,13 @@ function campaign(state: GroupState, kind: { preVote: boolean; transfer: boolean
 }
 
 /** The candidate's own vote of `term` has become durable. */
-export function onOwnVoteDurable(state: GroupState, term: number, nowMs: number): void {
+export function onOwnVoteDurable(state: GroupState, term: number, nowMs: MonotonicMs): void {
   if (state.role !== 'candidate' || state.term !== term || state.candidacy === null) return;
   state.candidacy.granted.add(state.server);
   maybeWin(state, nowMs);
 }
 
-export function onVoteRequest(state: GroupState, message: Message, request: VoteRequest, nowMs: number): void {
+export function onVoteRequest(state: GroupState, message: Message, request: VoteRequest, nowMs: MonotonicMs): void {
   const hasLeader = state.role === 'leader' || nowMs - state.leaderHeardAtMs < state.options.electionTimeoutMs;
   if (hasLeader && !request.transfer && message.term > state.term) {
     // A server that hears from a leader helps no other to replace it; a server that was cut off
@@ -162,7 +165,7 @@ function replyVote(
   state.send(message.from, reply, when, granted ? message.term : state.term);
 }
 
-export function onVoteReply(state: GroupState, message: Message, reply: VoteReply, nowMs: number): void {
+export function onVoteReply(state: GroupState, message: Message, reply: VoteReply, nowMs: MonotonicMs): void {
   const { candidacy } = state;
   if (candidacy === null || candidacy.preVote !== reply.preVote) return;
   const termAsked = candidacy.preVote ? state.term + 1 : state.term;
@@ -173,7 +176,7 @@ export function onVoteReply(state: GroupState, message: Message, reply: VoteRepl
   maybeWin(state, nowMs);
 }
 
-function maybeWin(state: GroupState, nowMs: number): void {
+function maybeWin(state: GroupState, nowMs: MonotonicMs): void {
   const { candidacy } = state;
   if (candidacy === null) return;
   // The own vote counts only as a voter's.

@@ -3,16 +3,32 @@
  * also where the rest of the system takes the basic vocabulary from.
  */
 
+declare const kind: unique symbol;
+
+/**
+ * A number of one kind. It does not compile where a number of another kind belongs, nor compared
+ * with one by `===`. Plain numbers are of any kind: literals, what arithmetic makes, and what
+ * decoders have read. Therefore a kind costs nothing but its name, and what is declared has one.
+ */
+type Kind<Name extends string> = number & { readonly [kind]?: Name };
+
 /** Name of a server, for example `s1`. */
 export type ServerId = string;
 /** Number of a group, 0 .. K-1. */
-export type GroupId = number;
+export type GroupId = Kind<'GroupId'>;
 /** Raft term; 0 before the first election. */
 export type Term = number;
 /** Index in one group's log; the first entry has index 1. */
-export type Index = number;
+export type LogIndex = Kind<'LogIndex'>;
+/** Place in the merged log; the first command has 1. */
+export type MergedIndex = Kind<'MergedIndex'>;
 /** Integer microseconds since the Unix epoch, < 2^53. */
-export type Timestamp = number;
+export type Timestamp = Kind<'Timestamp'>;
+/**
+ * A moment on the clock of this process that is never set, in milliseconds. It says nothing at
+ * another server, and nothing after a restart. Spans of time are plain numbers.
+ */
+export type MonotonicMs = Kind<'MonotonicMs'>;
 
 /** Values are those of `craft.v1.EntryKind` on the wire. */
 export const EntryKind = { noOp: 1, configuration: 2, command: 3 } as const;
@@ -20,7 +36,7 @@ export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
 
 /** One entry of a group's log. */
 export interface LogEntry {
-  readonly index: Index;
+  readonly index: LogIndex;
   readonly term: Term;
   readonly timestamp: Timestamp;
   readonly kind: EntryKind;
@@ -45,7 +61,7 @@ export type EncodeEntry = (term: Term, timestamp: Timestamp, kind: EntryKind, bo
 export interface HardState {
   readonly term: Term;
   readonly votedFor: ServerId | null;
-  readonly commitIndex: Index;
+  readonly commitIndex: LogIndex;
 }
 
 /**
@@ -53,13 +69,22 @@ export interface HardState {
  * on after it.
  */
 export interface LogPosition {
-  readonly index: Index;
+  readonly index: LogIndex;
   readonly term: Term;
   readonly timestamp: Timestamp;
 }
 
+/** No entry has this index: it is before the first one. */
+export const BEFORE_FIRST: LogIndex = 0;
+
+/** No command has this place in the merged log: it is before the first one. */
+export const NOTHING_MERGED: MergedIndex = 0;
+
+/** No entry has this timestamp, and no claim or promise: all are later. */
+export const BEFORE_ALL: Timestamp = 0;
+
 /** Before the first entry. */
-export const LOG_START: LogPosition = { index: 0, term: 0, timestamp: 0 };
+export const LOG_START: LogPosition = { index: BEFORE_FIRST, term: 0, timestamp: BEFORE_ALL };
 
 /** The members of a group. Learners receive the log and do not vote. */
 export interface Configuration {
@@ -79,7 +104,7 @@ export interface ConfigurationChange {
  * was lost.
  */
 export interface PlacedConfiguration extends Configuration {
-  readonly index: Index;
+  readonly index: LogIndex;
   readonly term: Term;
 }
 

@@ -3,12 +3,12 @@
  * (T2).
  */
 import { assert } from './assert.js';
-import type { Index, LogEntry, ServerId } from './entry.js';
+import { BEFORE_ALL, type LogEntry, type LogIndex, type MonotonicMs, type ServerId } from './entry.js';
 import type { AppendEntries, AppendReply, Message, Refusal, SnapshotNotice } from './message.js';
 import { quorumSize } from './options.js';
 import type { GroupState } from './state.js';
 
-export function onAppendEntries(state: GroupState, message: Message, append: AppendEntries, nowMs: number): void {
+export function onAppendEntries(state: GroupState, message: Message, append: AppendEntries, nowMs: MonotonicMs): void {
   if (!follow(state, message, append.round, nowMs)) return;
   const beyond = firstBeyondBound(state, append);
   if (beyond !== null) {
@@ -16,7 +16,7 @@ export function onAppendEntries(state: GroupState, message: Message, append: App
     reply(state, message, append.round, { refusal: 'clock' }, 'durable');
     return;
   }
-  const isNewClaim = (append.closed?.timestamp ?? 0) > state.closedTimestamps.promised;
+  const isNewClaim = (append.closed?.timestamp ?? BEFORE_ALL) > state.closedTimestamps.promised;
   hearClaims(state, message.from, append);
 
   const conflict = findConflict(state, append);
@@ -59,7 +59,12 @@ function tellOthers(state: GroupState, leader: ServerId, told: AppendReply): voi
  * What this server needs has left the leader's log: the owner gets a snapshot, unless what is
  * committed here reaches far enough (T10).
  */
-export function onSnapshotNotice(state: GroupState, message: Message, notice: SnapshotNotice, nowMs: number): void {
+export function onSnapshotNotice(
+  state: GroupState,
+  message: Message,
+  notice: SnapshotNotice,
+  nowMs: MonotonicMs,
+): void {
   if (!follow(state, message, notice.round, nowMs)) return;
   if (state.commitIndex >= notice.index) {
     // Committed here, so it is what the leader has (leader completeness, Raft section 5.4.3).
@@ -75,7 +80,7 @@ export function onSnapshotNotice(state: GroupState, message: Message, notice: Sn
  * The sender leads the term of the message (Raft section 5.2); false, and told so, when
  * that term is over.
  */
-function follow(state: GroupState, message: Message, round: number, nowMs: number): boolean {
+function follow(state: GroupState, message: Message, round: number, nowMs: MonotonicMs): boolean {
   if (message.term < state.term) {
     // A leader of an older term learns of the newer one from the term of this reply.
     reply(state, message, round, { refusal: 'log-mismatch', conflictIndex: state.log.lastIndex + 1 }, 'now');
@@ -93,8 +98,8 @@ function firstBeyondBound(state: GroupState, append: AppendEntries): number | nu
   const { clock } = state.options;
   const last = append.entries[append.entries.length - 1];
   // Timestamps increase (T1): the last entry's is the largest.
-  const largest = Math.max(last?.timestamp ?? 0, append.closed?.timestamp ?? 0);
-  return largest > 0 && !clock.observe(largest) ? largest : null;
+  const largest = Math.max(last?.timestamp ?? BEFORE_ALL, append.closed?.timestamp ?? BEFORE_ALL);
+  return largest > BEFORE_ALL && !clock.observe(largest) ? largest : null;
 }
 
 function hearClaims(state: GroupState, leader: ServerId, { closed, quorumClosed }: AppendEntries): void {
@@ -112,7 +117,10 @@ function hearClaims(state: GroupState, leader: ServerId, { closed, quorumClosed 
  * Log matching (Raft section 5.3): null when the message connects, else where the leader should try
  * again.
  */
-function findConflict(state: GroupState, append: AppendEntries): { conflictTerm: number; conflictIndex: Index } | null {
+function findConflict(
+  state: GroupState,
+  append: AppendEntries,
+): { conflictTerm: number; conflictIndex: LogIndex } | null {
   const { log } = state;
   // Up to the base everything is committed, so it is what the leader has (T10).
   if (append.prevIndex <= log.base.index) return null;
@@ -126,7 +134,7 @@ function findConflict(state: GroupState, append: AppendEntries): { conflictTerm:
  * Appends what is new, replacing a conflicting suffix; returns the index up to which the logs are
  * equal.
  */
-function store(state: GroupState, append: AppendEntries): Index {
+function store(state: GroupState, append: AppendEntries): LogIndex {
   const { log } = state;
   let fresh: readonly LogEntry[] = append.entries;
   const skip = fresh.findIndex((entry) => entry.index > log.base.index && log.termAt(entry.index) !== entry.term);
@@ -144,7 +152,7 @@ function reply(
   state: GroupState,
   message: Message,
   round: number,
-  what: { refusal: Refusal; matchIndex?: Index; conflictTerm?: number; conflictIndex?: Index },
+  what: { refusal: Refusal; matchIndex?: LogIndex; conflictTerm?: number; conflictIndex?: LogIndex },
   when: 'now' | 'durable',
   isPatient = false,
 ): AppendReply | null {

@@ -25,16 +25,18 @@ import {
   onVoteRequest,
   silentLeader,
 } from './election.js';
-import type {
-  ConfigurationChange,
-  HardState,
-  Index,
-  LogEntry,
-  LogPosition,
-  PlacedConfiguration,
-  ServerId,
-  Term,
-  Timestamp,
+import {
+  BEFORE_ALL,
+  type ConfigurationChange,
+  type HardState,
+  type LogEntry,
+  type LogIndex,
+  type LogPosition,
+  type MonotonicMs,
+  type PlacedConfiguration,
+  type ServerId,
+  type Term,
+  type Timestamp,
 } from './entry.js';
 import { onAppendEntries, onFollowerReply, onSnapshotNotice } from './following.js';
 import { whyImpossible } from './impossible.js';
@@ -61,7 +63,7 @@ export interface GroupWrite {
   readonly hardState?: HardState;
   readonly configurations?: readonly PlacedConfiguration[];
   readonly base?: LogPosition;
-  readonly truncateFrom?: Index;
+  readonly truncateFrom?: LogIndex;
   readonly entries?: readonly LogEntry[];
 }
 
@@ -72,7 +74,7 @@ export interface PendingWrite {
   readonly after: readonly Message[];
   /** The role and log end that the write attests. */
   readonly term: Term;
-  readonly lastIndex: Index;
+  readonly lastIndex: LogIndex;
   /** How often the log had lost a suffix until then. */
   readonly truncations: number;
 }
@@ -86,7 +88,7 @@ export type EntryOutcome = 'committed' | 'replaced' | 'open' | 'unknown';
 export class Group {
   private readonly state: GroupState;
 
-  constructor(options: GroupOptions, restored: RestoredGroup | null, nowMs: number) {
+  constructor(options: GroupOptions, restored: RestoredGroup | null, nowMs: MonotonicMs) {
     this.state = new GroupState(options, restored, nowMs);
   }
 
@@ -95,7 +97,7 @@ export class Group {
    * cannot write (`isDiskHung`) gives leadership up, and does not stand for election: it could win
    * a pre-vote again and again, and its terms, never durable, would stop the others' elections.
    */
-  tick(nowMs: number, isDiskHung = false): void {
+  tick(nowMs: MonotonicMs, isDiskHung = false): void {
     const { state } = this;
     if (isDiskHung) {
       if (state.role === 'leader') state.becomeFollower(state.term, null, nowMs);
@@ -118,7 +120,7 @@ export class Group {
    * The leader of this follower when it has been silent for some heartbeats: the transport may know
    * that it is gone.
    */
-  silentLeader(nowMs: number): ServerId | null {
+  silentLeader(nowMs: MonotonicMs): ServerId | null {
     return silentLeader(this.state, nowMs);
   }
 
@@ -126,7 +128,7 @@ export class Group {
    * The transport says that no process takes messages for `peer`; it may be wrong. A silent leader
    * is replaced sooner.
    */
-  unreachable(peer: ServerId, nowMs: number): void {
+  unreachable(peer: ServerId, nowMs: MonotonicMs): void {
     onUnreachable(this.state, peer, nowMs);
   }
 
@@ -134,7 +136,7 @@ export class Group {
    * A message of another replica of this group. Any order, loss and duplication is fine. One that
    * no correct replica can have sent changes nothing but that an `impossible` event tells of it.
    */
-  receive(message: Message, nowMs: number): void {
+  receive(message: Message, nowMs: MonotonicMs): void {
     const { state } = this;
     const { body } = message;
     if (message.to !== state.server || message.group !== state.options.group) return;
@@ -168,7 +170,7 @@ export class Group {
   }
 
   /** Raft section 5.1; the term of a granted pre-vote is only the one that was asked for. */
-  private isNewerTerm(message: Message, isHypothetical: boolean, nowMs: number): boolean {
+  private isNewerTerm(message: Message, isHypothetical: boolean, nowMs: MonotonicMs): boolean {
     if (isHypothetical || message.term <= this.state.term) return false;
     this.state.becomeFollower(message.term, null, nowMs);
     return true;
@@ -179,7 +181,7 @@ export class Group {
    * `not-leader` (also while leadership is being handed over), `overloaded` (too much is
    * uncommitted) or `clock`.
    */
-  propose(proposals: readonly Proposal[], nowMs: number): readonly LogEntry[] | ProposalRefusal {
+  propose(proposals: readonly Proposal[], nowMs: MonotonicMs): readonly LogEntry[] | ProposalRefusal {
     return propose(this.state, proposals, nowMs);
   }
 
@@ -188,7 +190,7 @@ export class Group {
    * (or was there already), else why nothing was appended. It is done once its entry is committed,
    * which `configuration` and `commitIndex` tell.
    */
-  configure(change: ConfigurationChange, nowMs: number): ConfigureRefusal | null {
+  configure(change: ConfigurationChange, nowMs: MonotonicMs): ConfigureRefusal | null {
     return configure(this.state, change, nowMs);
   }
 
@@ -197,7 +199,7 @@ export class Group {
    * after it from now on. Kept whole while a follower is getting a snapshot, so that what comes
    * after that is still there (consul 9609); but not for one that is dead, nor for ever.
    */
-  compact(base: LogPosition, nowMs: number): void {
+  compact(base: LogPosition, nowMs: MonotonicMs): void {
     const { state } = this;
     if (base.index > state.commitIndex || state.log.termAt(base.index) !== base.term) return;
     const { electionTimeoutMs } = state.options;
@@ -216,7 +218,7 @@ export class Group {
   }
 
   /** A server waits for this group to close up to `timestamp` (T5); ignored unless it leads. */
-  closeUpTo(timestamp: Timestamp, nowMs: number): void {
+  closeUpTo(timestamp: Timestamp, nowMs: MonotonicMs): void {
     const { leadership } = this.state;
     if (leadership === null) return;
     if (timestamp > leadership.closeWanted) leadership.closeWanted = timestamp;
@@ -227,14 +229,14 @@ export class Group {
    * When to call `closeUpTo(0)` again because a close had to wait for its interval; null when none
    * waits.
    */
-  nextClaimMs(): number | null {
+  nextClaimMs(): MonotonicMs | null {
     return nextClaimMs(this.state);
   }
 
   /**
    * Hands leadership to `target`, or to the most complete follower. False when this replica cannot.
    */
-  transfer(target: ServerId | null, nowMs: number): boolean {
+  transfer(target: ServerId | null, nowMs: MonotonicMs): boolean {
     const { leadership } = this.state;
     if (leadership === null) return false;
     const to = target ?? mostComplete(this.state, leadership, nowMs);
@@ -246,7 +248,7 @@ export class Group {
   }
 
   /** The followers that are owed news, each with the time since when (milliseconds, monotonic). */
-  *owed(): Generator<[peer: ServerId, sinceMs: number]> {
+  *owed(): Generator<[peer: ServerId, sinceMs: MonotonicMs]> {
     for (const [peer, { owed }] of this.state.leadership?.followers ?? [])
       if (owed !== null) yield [peer, owed.sinceMs];
   }
@@ -255,12 +257,12 @@ export class Group {
    * The followers of this leader, each with the index up to which its log is known to be that of
    * the leader, and durable.
    */
-  *followers(): Generator<[follower: ServerId, matchIndex: Index]> {
+  *followers(): Generator<[follower: ServerId, matchIndex: LogIndex]> {
     for (const [peer, { matchIndex }] of this.state.leadership?.followers ?? []) yield [peer, matchIndex];
   }
 
   /** Commits, claims and heartbeats that `peer` is owed, as of now. */
-  takeOwed(peer: ServerId, nowMs: number): Message[] {
+  takeOwed(peer: ServerId, nowMs: MonotonicMs): Message[] {
     const { state } = this;
     if (state.leadership !== null) sendOwed(state, state.leadership, peer, nowMs);
     return this.takeMessages();
@@ -303,7 +305,7 @@ export class Group {
    * The write of `pending`, and every one before it, is durable; so is the promise limit of the
    * same write.
    */
-  written(pending: PendingWrite, nowMs: number): void {
+  written(pending: PendingWrite, nowMs: MonotonicMs): void {
     const { state } = this;
     const { write, term, lastIndex, truncations } = pending;
     if (write !== null && term === state.term) {
@@ -322,7 +324,7 @@ export class Group {
    * The durable promise limit has moved: claims that waited for it go on, and own promises may
    * count (T2, T3).
    */
-  limitRaised(nowMs: number): void {
+  limitRaised(nowMs: MonotonicMs): void {
     const { state } = this;
     state.updateWatermark();
     if (state.leadership !== null) claimIfWanted(state, state.leadership, nowMs);
@@ -331,7 +333,7 @@ export class Group {
   /**
    * Answers a `read` event: entries from the log store for a follower that lags behind the window.
    */
-  entriesRead(follower: ServerId, entries: readonly LogEntry[], nowMs: number): void {
+  entriesRead(follower: ServerId, entries: readonly LogEntry[], nowMs: MonotonicMs): void {
     const { state } = this;
     const progress = state.leadership?.followers.get(follower);
     if (!state.leadership || progress?.state !== 'reading') return;
@@ -355,10 +357,10 @@ export class Group {
   get elections(): number {
     return this.state.elections;
   }
-  get commitIndex(): Index {
+  get commitIndex(): LogIndex {
     return this.state.commitIndex;
   }
-  get lastIndex(): Index {
+  get lastIndex(): LogIndex {
     return this.state.log.lastIndex;
   }
   get lastTimestamp(): Timestamp {
@@ -377,7 +379,7 @@ export class Group {
     return this.state.lastCommandTimestamp;
   }
   /** What has become of the entry that the leader of `term` made at `index`. */
-  outcomeOf(index: Index, term: Term): EntryOutcome {
+  outcomeOf(index: LogIndex, term: Term): EntryOutcome {
     const { log, commitIndex } = this.state;
     // Terms never decrease in a log, and every later leader has what is committed (Raft section
     // 5.4.3).
@@ -386,7 +388,7 @@ export class Group {
     return log.termAt(index) === term ? 'committed' : 'replaced';
   }
   /** Index of the last command at or below the commit index; 0 for none (T6). */
-  get lastCommittedCommand(): Index {
+  get lastCommittedCommand(): LogIndex {
     return this.state.lastCommittedCommand;
   }
   /** Whether these servers hold a quorum of the configuration in force. */
@@ -403,7 +405,7 @@ export class Group {
   }
   /** Largest own claim while leading; 0 otherwise. */
   get closed(): Timestamp {
-    return this.state.leadership?.closed?.timestamp ?? 0;
+    return this.state.leadership?.closed?.timestamp ?? BEFORE_ALL;
   }
   /** Whether proposals are taken now. */
   get isTaking(): boolean {
@@ -420,18 +422,18 @@ export class Group {
   get configuration(): PlacedConfiguration {
     return this.state.configuration;
   }
-  get firstInWindow(): Index {
+  get firstInWindow(): LogIndex {
     return this.state.log.firstInWindow;
   }
-  termAt(index: Index): Term {
+  termAt(index: LogIndex): Term {
     return this.state.log.termAt(index);
   }
   /** The entry at `index` when it is in the window. */
-  at(index: Index): LogEntry | undefined {
+  at(index: LogIndex): LogEntry | undefined {
     return this.state.log.at(index);
   }
   /** Entries from .. to of the window, at least one, up to `bytesMax`. */
-  slice(from: Index, to: Index, bytesMax: number): readonly LogEntry[] {
+  slice(from: LogIndex, to: LogIndex, bytesMax: number): readonly LogEntry[] {
     return this.state.log.slice(from, to, bytesMax);
   }
 }

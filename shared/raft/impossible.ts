@@ -6,7 +6,7 @@
  *
  * The shape of a message is the decoder's business (shared/wire/envelope.ts).
  */
-import type { Term } from './entry.js';
+import { BEFORE_ALL, BEFORE_FIRST, type Term } from './entry.js';
 import type { AppendEntries, AppendReply, Message } from './message.js';
 import type { GroupState } from './state.js';
 
@@ -49,10 +49,10 @@ function whyNoLeader(state: GroupState, { from, term }: Message): string | null 
  * nothing that was not claimed.
  */
 function whyNoClaim({ prevIndex, entries, closed, quorumClosed }: AppendEntries): string | null {
-  const claimed = closed?.timestamp ?? 0;
-  if ((quorumClosed?.timestamp ?? 0) > claimed)
+  const claimed = closed?.timestamp ?? BEFORE_ALL;
+  if ((quorumClosed?.timestamp ?? BEFORE_ALL) > claimed)
     return `a quorum has not closed what its leader has closed up to ${claimed}`;
-  const after = entries[Math.max(0, (closed?.index ?? 0) - prevIndex)];
+  const after = entries[Math.max(0, (closed?.index ?? BEFORE_FIRST) - prevIndex)];
   if (closed === null || after === undefined || after.timestamp > claimed) return null;
   return `entry ${after.index} is at ${after.timestamp}, which its leader has closed`;
 }

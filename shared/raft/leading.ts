@@ -4,7 +4,16 @@
  */
 import { assert } from './assert.js';
 import { claimIfWanted, onFollowerPromised } from './claims.js';
-import { EntryKind, type Index, isRecovered, type LogEntry, type ServerId, type Timestamp } from './entry.js';
+import {
+  BEFORE_FIRST,
+  EntryKind,
+  isRecovered,
+  type LogEntry,
+  type LogIndex,
+  type MonotonicMs,
+  type ServerId,
+  type Timestamp,
+} from './entry.js';
 import type { AppendReply, Message } from './message.js';
 import { quorumSize, reachedByQuorum } from './options.js';
 import type { Progress } from './progress.js';
@@ -14,7 +23,7 @@ import type { GroupState, Leadership } from './state.js';
 const NO_BODY = new Uint8Array(0);
 
 /** `floor`: maximum of the last log timestamp and the promises of the electing quorum (T2). */
-export function becomeLeader(state: GroupState, floor: Timestamp, nowMs: number): void {
+export function becomeLeader(state: GroupState, floor: Timestamp, nowMs: MonotonicMs): void {
   assert(state.role === 'candidate', 'only a candidate becomes leader');
   state.role = 'leader';
   state.leader = state.server;
@@ -67,7 +76,7 @@ export type ProposalRefusal = 'not-leader' | 'overloaded' | 'clock';
 export function propose(
   state: GroupState,
   proposals: readonly Proposal[],
-  nowMs: number,
+  nowMs: MonotonicMs,
 ): readonly LogEntry[] | ProposalRefusal {
   const { leadership } = state;
   if (leadership === null || leadership.transferTo !== null) return 'not-leader';
@@ -85,7 +94,7 @@ export function stamp(
   state: GroupState,
   leadership: Leadership,
   proposals: readonly Proposal[],
-  nowMs: number,
+  nowMs: MonotonicMs,
 ): readonly LogEntry[] {
   const { clock, encodeEntry } = state.options;
   const entries: LogEntry[] = [];
@@ -104,7 +113,7 @@ export function stamp(
   return entries;
 }
 
-export function onAppendReply(state: GroupState, message: Message, reply: AppendReply, nowMs: number): void {
+export function onAppendReply(state: GroupState, message: Message, reply: AppendReply, nowMs: MonotonicMs): void {
   const { leadership } = state;
   const progress = leadership?.followers.get(message.from);
   if (!leadership || progress === undefined) return;
@@ -134,14 +143,14 @@ export function onAppendReply(state: GroupState, message: Message, reply: Append
  * A commit that was told while the follower's log was not known to reach it is told again; else it
  * would wait for a heartbeat.
  */
-function onMatch(state: GroupState, progress: Progress, matchIndex: Index): void {
+function onMatch(state: GroupState, progress: Progress, matchIndex: LogIndex): void {
   const hasMore = matchIndex > progress.matchIndex;
   progress.onMatch(matchIndex);
   if (hasMore && progress.commitReached < Math.min(state.commitIndex, progress.matchIndex)) progress.commitSent = 0;
 }
 
 /** Fast back-off: skips a whole term a round trip (Raft section 5.3, end). */
-function retryIndex({ log }: GroupState, progress: Progress, reply: AppendReply): Index {
+function retryIndex({ log }: GroupState, progress: Progress, reply: AppendReply): LogIndex {
   if (reply.conflictTerm === 0) return Math.min(reply.conflictIndex, log.lastIndex + 1);
   const lastOfTerm = log.lastIndexOfTerm(reply.conflictTerm);
   const retry = lastOfTerm > 0 && lastOfTerm >= reply.conflictIndex ? lastOfTerm + 1 : reply.conflictIndex;
@@ -152,7 +161,7 @@ function retryIndex({ log }: GroupState, progress: Progress, reply: AppendReply)
 }
 
 /** The own log has become durable up to `durableIndex`. */
-export function onOwnLogDurable(state: GroupState, nowMs: number): void {
+export function onOwnLogDurable(state: GroupState, nowMs: MonotonicMs): void {
   const { leadership, durableIndex: index } = state;
   if (leadership === null) return;
   leadership.undurableSinceMs = index < state.log.lastIndex ? nowMs : null;
@@ -164,9 +173,9 @@ export function onOwnLogDurable(state: GroupState, nowMs: number): void {
  * Raft section 5.4.2: an index is committed when a quorum has it durably and its entry is of the
  * current term.
  */
-function maybeCommit(state: GroupState, leadership: Leadership, nowMs: number): void {
+function maybeCommit(state: GroupState, leadership: Leadership, nowMs: MonotonicMs): void {
   const index = reachedByQuorum(state.configuration, (voter) =>
-    voter === state.server ? state.durableIndex : (leadership.followers.get(voter)?.matchIndex ?? 0),
+    voter === state.server ? state.durableIndex : (leadership.followers.get(voter)?.matchIndex ?? BEFORE_FIRST),
   );
   if (index <= state.commitIndex || index < leadership.noOpIndex) return;
   for (let i = state.commitIndex + 1; i <= index; i++) {
@@ -178,7 +187,7 @@ function maybeCommit(state: GroupState, leadership: Leadership, nowMs: number): 
   removeFormerMembers(state, leadership, nowMs);
 }
 
-export function tickLeader(state: GroupState, nowMs: number): void {
+export function tickLeader(state: GroupState, nowMs: MonotonicMs): void {
   const { leadership } = state;
   if (leadership === null) return;
   const { options } = state;
@@ -201,13 +210,13 @@ export function tickLeader(state: GroupState, nowMs: number): void {
  * A leader that is no voter any more has led only until that was committed (dissertation, section
  * 4.2.2).
  */
-function leave(state: GroupState, leadership: Leadership, nowMs: number): void {
+function leave(state: GroupState, leadership: Leadership, nowMs: MonotonicMs): void {
   const best = mostComplete(state, leadership, nowMs);
   if (best !== null) transfer(state, best, nowMs);
 }
 
 /** Check-quorum (dissertation, section 6.2): a leader that hears from no quorum stops leading. */
-function hearsQuorum(state: GroupState, leadership: Leadership, nowMs: number): boolean {
+function hearsQuorum(state: GroupState, leadership: Leadership, nowMs: MonotonicMs): boolean {
   const heard = state.configuration.voters.filter((voter) => {
     const progress = leadership.followers.get(voter);
     return voter === state.server || (progress && nowMs - progress.heardAtMs < state.options.electionTimeoutMs);
@@ -219,7 +228,7 @@ function hearsQuorum(state: GroupState, leadership: Leadership, nowMs: number): 
  * A leader whose own writes make no progress for an election timeout stops leading, though its
  * heartbeats still go out.
  */
-function isDiskHung(state: GroupState, leadership: Leadership, nowMs: number): boolean {
+function isDiskHung(state: GroupState, leadership: Leadership, nowMs: MonotonicMs): boolean {
   const since = leadership.undurableSinceMs;
   return since !== null && nowMs - since >= state.options.electionTimeoutMs;
 }
@@ -234,7 +243,7 @@ const MARK_HEARTBEATS = 2;
  * Leadership moves to the preferred server once that has been well and complete for a while, or
  * away from a bad clock.
  */
-function maybeHandBack(state: GroupState, leadership: Leadership, nowMs: number): void {
+function maybeHandBack(state: GroupState, leadership: Leadership, nowMs: MonotonicMs): void {
   const { clock, handBackAfterMs } = state.options;
   const { preferredLeader } = state;
   if (!clock.mayLead() || leadership.floor > clock.bound()) {
@@ -272,7 +281,7 @@ function maybeHandBack(state: GroupState, leadership: Leadership, nowMs: number)
 }
 
 /** The voter with the longest log that has been heard from lately, or null. */
-export function mostComplete(state: GroupState, leadership: Leadership, nowMs: number): ServerId | null {
+export function mostComplete(state: GroupState, leadership: Leadership, nowMs: MonotonicMs): ServerId | null {
   let best: ServerId | null = null;
   let bestMatch = -1;
   for (const [peer, progress] of leadership.followers) {
@@ -290,7 +299,7 @@ export function mostComplete(state: GroupState, leadership: Leadership, nowMs: n
  * Dissertation, section 3.10: stop taking proposals, bring the target up to date, tell it to stand.
  * False when it cannot be.
  */
-export function transfer(state: GroupState, target: ServerId, nowMs: number): boolean {
+export function transfer(state: GroupState, target: ServerId, nowMs: MonotonicMs): boolean {
   const { leadership } = state;
   if (leadership === null || !leadership.followers.has(target)) return false;
   if (!state.configuration.voters.includes(target)) return false;
@@ -302,7 +311,7 @@ export function transfer(state: GroupState, target: ServerId, nowMs: number): bo
   return true;
 }
 
-function maybeFinishTransfer(state: GroupState, leadership: Leadership, nowMs: number): void {
+function maybeFinishTransfer(state: GroupState, leadership: Leadership, nowMs: MonotonicMs): void {
   const target = leadership.transferTo;
   if (target === null || !mayTakeOver(state, leadership, target)) return;
   // In the term that it begins the target hears no word of this leader any more.

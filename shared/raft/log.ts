@@ -11,17 +11,27 @@
  * 5.3) works for any index from the base on without a read.
  */
 import { assert } from './assert.js';
-import { type Index, LOG_START, type LogEntry, type LogPosition, type Term, type Timestamp } from './entry.js';
+import {
+  BEFORE_ALL,
+  BEFORE_FIRST,
+  LOG_START,
+  type LogEntry,
+  type LogIndex,
+  type LogPosition,
+  type Term,
+  type Timestamp,
+} from './entry.js';
+import { itemAt } from './lists.js';
 
 /** A run of entries of one term, up to the next run. */
 interface TermRun {
   readonly term: Term;
-  readonly firstIndex: Index;
+  readonly firstIndex: LogIndex;
 }
 
 export interface RestoredLog {
   readonly base: LogPosition;
-  readonly lastIndex: Index;
+  readonly lastIndex: LogIndex;
   /** Of the entries after the base; the first run may begin at or below it. */
   readonly termStarts: readonly TermRun[];
   readonly tail: readonly LogEntry[];
@@ -51,9 +61,9 @@ export class RaftLog {
     );
   }
 
-  private last: Index;
+  private last: LogIndex;
 
-  get lastIndex(): Index {
+  get lastIndex(): LogIndex {
     return this.last;
   }
 
@@ -73,12 +83,12 @@ export class RaftLog {
     return this.window[this.window.length - 1]?.timestamp ?? this.basePosition.timestamp;
   }
 
-  get firstInWindow(): Index {
+  get firstInWindow(): LogIndex {
     return this.last - this.window.length + 1;
   }
 
   /** Term of the entry at `index`; 0 for index 0, below the base or past the end. */
-  termAt(index: Index): Term {
+  termAt(index: LogIndex): Term {
     if (index > this.last || index < this.basePosition.index) return 0;
     if (index === this.basePosition.index) return this.basePosition.term;
     for (let i = this.runs.length - 1; i >= 0; i--) {
@@ -88,13 +98,13 @@ export class RaftLog {
     return 0;
   }
 
-  /** Timestamp of the entry at `index` when it is in the window, or the base; else 0. */
-  timestampAt(index: Index): Timestamp {
-    return index === this.basePosition.index ? this.basePosition.timestamp : (this.at(index)?.timestamp ?? 0);
+  /** Timestamp of the entry at `index` when it is in the window, or the base; else BEFORE_ALL. */
+  timestampAt(index: LogIndex): Timestamp {
+    return index === this.basePosition.index ? this.basePosition.timestamp : (this.at(index)?.timestamp ?? BEFORE_ALL);
   }
 
   /** First index of the run of equal terms that holds `index`, as far as the log goes back. */
-  firstIndexOfRun(index: Index): Index {
+  firstIndexOfRun(index: LogIndex): LogIndex {
     for (let i = this.runs.length - 1; i >= 0; i--) {
       const run = this.runs[i];
       if (run !== undefined && run.firstIndex <= index) return Math.max(run.firstIndex, this.basePosition.index + 1);
@@ -103,7 +113,7 @@ export class RaftLog {
   }
 
   /** Last index with this term, or 0 when the log has none. */
-  lastIndexOfTerm(term: Term): Index {
+  lastIndexOfTerm(term: Term): LogIndex {
     for (let i = this.runs.length - 1; i >= 0; i--) {
       const run = this.runs[i];
       if (run === undefined || run.term > term) continue;
@@ -114,7 +124,7 @@ export class RaftLog {
   }
 
   /** The entry at `index` when it is in the window. */
-  at(index: Index): LogEntry | undefined {
+  at(index: LogIndex): LogEntry | undefined {
     return this.window[index - this.firstInWindow];
   }
 
@@ -134,12 +144,12 @@ export class RaftLog {
   }
 
   /** Drops every entry from `index` on. */
-  truncateFrom(index: Index): void {
+  truncateFrom(index: LogIndex): void {
     assert(index >= this.firstInWindow, 'only entries of the window are truncated');
     const dropped = this.window.splice(index - this.firstInWindow);
     for (const entry of dropped) this.windowBytes -= entry.bytes.length;
     this.last = index - 1;
-    while ((this.runs[this.runs.length - 1]?.firstIndex ?? 0) >= index) this.runs.pop();
+    while ((this.runs[this.runs.length - 1]?.firstIndex ?? BEFORE_FIRST) >= index) this.runs.pop();
     this.slices = { from: 0, to: 0, entries: [] };
   }
 
@@ -163,7 +173,7 @@ export class RaftLog {
    * least one. The same range asked for again gives the same array, so that an encoder can keep
    * what it made of it.
    */
-  slice(from: Index, to: Index, bytesMax: number): readonly LogEntry[] {
+  slice(from: LogIndex, to: LogIndex, bytesMax: number): readonly LogEntry[] {
     const start = from - this.firstInWindow;
     assert(start >= 0, 'a slice lies in the window');
     let end = start;
@@ -181,10 +191,10 @@ export class RaftLog {
   }
 
   /** Size of the entries after `index`, all of which are in the window. */
-  bytesAfter(index: Index): number {
+  bytesAfter(index: LogIndex): number {
     let bytes = 0;
     for (let i = Math.max(0, index + 1 - this.firstInWindow); i < this.window.length; i++) {
-      bytes += this.window[i]?.bytes.length ?? 0;
+      bytes += itemAt(this.window, i).bytes.length;
     }
     return bytes;
   }
@@ -193,14 +203,14 @@ export class RaftLog {
    * Forgets entries below `keepFrom` while the window is larger than `bytesMax`; they stay in the
    * log store.
    */
-  shrink(keepFrom: Index, bytesMax: number): void {
+  shrink(keepFrom: LogIndex, bytesMax: number): void {
     if (this.windowBytes <= bytesMax) return;
     let drop = 0;
     let bytes = this.windowBytes;
     // Half of the room is freed at once: moving the window's array entry by entry would cost its
     // length every time.
     while (bytes > bytesMax / 2 && this.firstInWindow + drop < keepFrom) {
-      bytes -= this.window[drop]?.bytes.length ?? 0;
+      bytes -= itemAt(this.window, drop).bytes.length;
       drop += 1;
     }
     if (drop === 0) return;

@@ -7,7 +7,7 @@
  *
  * A learner gets the log and does not count, so a server counts only once it has caught up.
  */
-import { type Configuration, type ConfigurationChange, EntryKind, type ServerId } from './entry.js';
+import { type Configuration, type ConfigurationChange, EntryKind, type MonotonicMs, type ServerId } from './entry.js';
 import { mostComplete, stamp, transfer } from './leading.js';
 import { quorumSize } from './options.js';
 import { addMissingMembers, broadcast } from './replicating.js';
@@ -25,7 +25,7 @@ export type ConfigureRefusal = 'not-leader' | 'pending' | 'checking' | 'behind' 
 /** A learner that lacks no more than this may vote (entries): the rest is on its way. */
 const BEHIND_MAX = 1_000;
 
-export function configure(state: GroupState, change: ConfigurationChange, nowMs: number): ConfigureRefusal | null {
+export function configure(state: GroupState, change: ConfigurationChange, nowMs: MonotonicMs): ConfigureRefusal | null {
   const { leadership } = state;
   if (leadership === null || leadership.transferTo !== null) return 'not-leader';
   const next = changed(state.configuration, change);
@@ -86,7 +86,7 @@ function askedSince(
   { options }: GroupState,
   leadership: Leadership,
   { type, server }: ConfigurationChange,
-  nowMs: number,
+  nowMs: MonotonicMs,
 ): number {
   const { asked } = leadership;
   const isSame = asked !== null && asked.change.type === type && asked.change.server === server;
@@ -100,7 +100,7 @@ function askedSince(
  * must not be what stops the group (consul 5546), and a voter that was heard from a moment before
  * may be dead by now.
  */
-function hasQuorum(state: GroupState, { followers }: Leadership, next: Configuration, sinceMs: number): boolean {
+function hasQuorum(state: GroupState, { followers }: Leadership, next: Configuration, sinceMs: MonotonicMs): boolean {
   const there = next.voters.filter((voter) => {
     const progress = followers.get(voter);
     return voter === state.server || (progress !== undefined && progress.heardAtMs >= sinceMs);

@@ -2,21 +2,21 @@
  * What the replicas of one group say to each other. Plain data; `shared/wire` turns it into
  * protobuf and back.
  */
-import type { GroupId, Index, LogEntry, PlacedConfiguration, ServerId, Term, Timestamp } from './entry.js';
+import type { GroupId, LogEntry, LogIndex, PlacedConfiguration, ServerId, Term, Timestamp } from './entry.js';
 
 /** "What this leader appends after `index` has a greater timestamp than `timestamp`" (T2). */
 export interface Closed {
   readonly timestamp: Timestamp;
-  readonly index: Index;
+  readonly index: LogIndex;
 }
 
 /** Raft section 5.3; a heartbeat is one without entries. */
 export interface AppendEntries {
   readonly type: 'append';
-  readonly prevIndex: Index;
+  readonly prevIndex: LogIndex;
   readonly prevTerm: Term;
   readonly entries: readonly LogEntry[];
-  readonly commitIndex: Index;
+  readonly commitIndex: LogIndex;
   readonly closed: Closed | null;
   /**
    * The newest close that a quorum is known to have promised (T3); only sent where a quorum is more
@@ -24,7 +24,7 @@ export interface AppendEntries {
    */
   readonly quorumClosed: Closed | null;
   /** Up to here the leader's own log is durable: followers count it (`GroupState.countDurable`). */
-  readonly durableIndex: Index;
+  readonly durableIndex: LogIndex;
   /**
    * A reply with news goes to every other member, too. Then each of them counts for itself what is
    * committed and closed, as a learner of Paxos does, and does not wait for the leader to say so.
@@ -45,8 +45,8 @@ export interface AppendEntries {
 export interface SnapshotNotice {
   readonly type: 'snapshot';
   /** The base of the leader's log. */
-  readonly index: Index;
-  readonly commitIndex: Index;
+  readonly index: LogIndex;
+  readonly commitIndex: LogIndex;
   /**
    * The configuration in force at the base, and every later one up to the commit index: what a
    * snapshot does not tell (T11).
@@ -66,11 +66,11 @@ export interface AppendReply {
   readonly type: 'append-reply';
   readonly refusal: Refusal;
   /** With `none`: everything up to here equals the leader's log and is durable. */
-  readonly matchIndex: Index;
+  readonly matchIndex: LogIndex;
   /** With `log-mismatch`: the term of the conflicting entry, 0 when the log is shorter. */
   readonly conflictTerm: Term;
   /** With `log-mismatch`: first index of that term, or the index after the end of the log. */
-  readonly conflictIndex: Index;
+  readonly conflictIndex: LogIndex;
   /** The largest closed timestamp that the sender has durably promised (T2). */
   readonly promised: Timestamp;
   readonly round: number;
@@ -80,7 +80,7 @@ export interface AppendReply {
 export interface VoteRequest {
   readonly type: 'vote';
   readonly preVote: boolean;
-  readonly lastIndex: Index;
+  readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
   /** The leader itself asked for this election (dissertation, section 3.10). */
   readonly transfer: boolean;

@@ -2,24 +2,24 @@
  * What a leader knows of one follower: Raft section 5.3, with a bounded pipeline in the manner of
  * dissertation section 10.2.1.
  */
-import type { Index } from './entry.js';
+import type { LogIndex, MonotonicMs } from './entry.js';
 
 /** News without entries: a commit, a claim, a heartbeat. */
 interface Owed {
   /** The oldest of it (milliseconds, monotonic). */
-  readonly sinceMs: number;
+  readonly sinceMs: MonotonicMs;
   readonly wantsReply: boolean;
 }
 
 interface Inflight {
-  readonly lastIndex: Index;
+  readonly lastIndex: LogIndex;
   readonly bytes: number;
 }
 
 export class Progress {
   /** Highest index known to equal the leader's log and to be durable at the follower. */
-  matchIndex: Index = 0;
-  nextIndex: Index;
+  matchIndex: LogIndex = 0;
+  nextIndex: LogIndex;
   /**
    * `probe`: nothing is known of the follower's log yet, one message at a time; `pipeline`:
    * messages follow each other without waiting; `reading`: what it needs is being read back from
@@ -28,20 +28,20 @@ export class Progress {
    */
   state: 'probe' | 'pipeline' | 'reading' | 'snapshot' = 'probe';
   /** When the follower was last heard from, and last sent to (milliseconds, monotonic). */
-  heardAtMs: number;
-  sentAtMs = Number.NEGATIVE_INFINITY;
+  heardAtMs: MonotonicMs;
+  sentAtMs: MonotonicMs = Number.NEGATIVE_INFINITY;
   /**
    * Commit index that the follower was last told, and how much of it what was sent then could
    * reach.
    */
-  commitSent: Index = 0;
-  commitReached: Index = 0;
+  commitSent: LogIndex = 0;
+  commitReached: LogIndex = 0;
   /**
    * What the follower is to hear with the next message, or soon; null when it has heard everything.
    */
   owed: Owed | null = null;
   /** In state `snapshot`: since when (milliseconds). */
-  private awaitsSnapshotSinceMs = 0;
+  private awaitsSnapshotSinceMs: MonotonicMs = 0;
   private round = 0;
   /** Refusals of earlier rounds are stale: the leader has fallen back since. */
   private roundMin = 0;
@@ -49,7 +49,7 @@ export class Progress {
   private inflight: Inflight[] = [];
   private inflightBytes = 0;
 
-  constructor(nextIndex: Index, nowMs: number) {
+  constructor(nextIndex: LogIndex, nowMs: MonotonicMs) {
     this.nextIndex = nextIndex;
     // A new leader gives every follower an election timeout to be heard from.
     this.heardAtMs = nowMs;
@@ -67,12 +67,12 @@ export class Progress {
   }
 
   /** There is news that can wait a little for other messages to the same server. */
-  owe(nowMs: number, wantsReply: boolean): void {
+  owe(nowMs: MonotonicMs, wantsReply: boolean): void {
     const { owed } = this;
     this.owed = { sinceMs: owed?.sinceMs ?? nowMs, wantsReply: wantsReply || owed?.wantsReply === true };
   }
 
-  onSent(lastIndex: Index, bytes: number): void {
+  onSent(lastIndex: LogIndex, bytes: number): void {
     if (this.state === 'probe') {
       this.probeSent = true;
       return;
@@ -87,7 +87,7 @@ export class Progress {
     this.probeSent = false;
   }
 
-  onMatch(index: Index): void {
+  onMatch(index: LogIndex): void {
     while (true) {
       const first = this.inflight[0];
       if (first === undefined || first.lastIndex > index) break;
@@ -100,7 +100,7 @@ export class Progress {
     this.probeSent = false;
   }
 
-  awaitSnapshot(nowMs: number): void {
+  awaitSnapshot(nowMs: MonotonicMs): void {
     this.state = 'snapshot';
     this.awaitsSnapshotSinceMs = nowMs;
     this.roundMin = this.round + 1;
@@ -112,7 +112,7 @@ export class Progress {
    * Whether it is alive and getting a snapshot, which may take so long and no longer
    * (milliseconds).
    */
-  isInstalling(nowMs: number, heardWithinMs: number, forMs: number): boolean {
+  isInstalling(nowMs: MonotonicMs, heardWithinMs: number, forMs: number): boolean {
     const isAlive = nowMs - this.heardAtMs < heardWithinMs;
     return this.state === 'snapshot' && isAlive && nowMs - this.awaitsSnapshotSinceMs < forMs;
   }
@@ -123,7 +123,7 @@ export class Progress {
   }
 
   /** Goes back to `nextIndex` and probes from there. */
-  fallBack(nextIndex: Index): void {
+  fallBack(nextIndex: LogIndex): void {
     this.nextIndex = Math.max(nextIndex, this.matchIndex + 1);
     this.state = 'probe';
     this.probeSent = false;

@@ -7,7 +7,7 @@
  * group asks for it when it has waited for long enough (`Group.takeOwed`). It is put into words
  * only then, so one message tells of everything until then.
  */
-import type { LogEntry, ServerId } from './entry.js';
+import type { LogEntry, MonotonicMs, ServerId } from './entry.js';
 import { quorumSize } from './options.js';
 import { Progress } from './progress.js';
 import type { GroupState, Leadership } from './state.js';
@@ -15,12 +15,12 @@ import type { GroupState, Leadership } from './state.js';
 const NOTHING: readonly LogEntry[] = [];
 
 /** Sends every follower what there is for it. */
-export function broadcast(state: GroupState, leadership: Leadership, nowMs: number): void {
+export function broadcast(state: GroupState, leadership: Leadership, nowMs: MonotonicMs): void {
   for (const peer of leadership.followers.keys()) sendAppend(state, leadership, peer, nowMs);
 }
 
 /** Every member of the configuration is sent to from now on (T11). */
-export function addMissingMembers(state: GroupState, leadership: Leadership, nowMs: number): void {
+export function addMissingMembers(state: GroupState, leadership: Leadership, nowMs: MonotonicMs): void {
   const { voters, learners } = state.configuration;
   for (const peer of [...voters, ...learners]) {
     if (peer === state.server || leadership.followers.has(peer)) continue;
@@ -32,7 +32,7 @@ export function addMissingMembers(state: GroupState, leadership: Leadership, now
  * Once the configuration is committed, a server that is no member any more hears of that, and of
  * nothing after it.
  */
-export function removeFormerMembers(state: GroupState, leadership: Leadership, nowMs: number): void {
+export function removeFormerMembers(state: GroupState, leadership: Leadership, nowMs: MonotonicMs): void {
   const { voters, learners, index } = state.configuration;
   if (index > state.commitIndex || leadership.followers.size < voters.length + learners.length) return;
   for (const peer of leadership.followers.keys()) {
@@ -46,7 +46,7 @@ export function removeFormerMembers(state: GroupState, leadership: Leadership, n
  * Sends a follower all entries that it may have now; it is owed the commit index when there are
  * none.
  */
-export function sendAppend(state: GroupState, leadership: Leadership, peer: ServerId, nowMs: number): void {
+export function sendAppend(state: GroupState, leadership: Leadership, peer: ServerId, nowMs: MonotonicMs): void {
   const progress = leadership.followers.get(peer);
   if (progress === undefined || progress.state === 'snapshot') return;
   if (!sendNewEntries(state, leadership, progress, peer, nowMs) && progress.commitSent < state.commitIndex) {
@@ -55,7 +55,7 @@ export function sendAppend(state: GroupState, leadership: Leadership, peer: Serv
 }
 
 /** Sends a follower what it is owed, with all entries that it may have now. */
-export function sendOwed(state: GroupState, leadership: Leadership, peer: ServerId, nowMs: number): void {
+export function sendOwed(state: GroupState, leadership: Leadership, peer: ServerId, nowMs: MonotonicMs): void {
   const progress = leadership.followers.get(peer);
   const owed = progress?.owed;
   if (progress === undefined || !owed) return;
@@ -74,7 +74,7 @@ function sendNewEntries(
   leadership: Leadership,
   progress: Progress,
   peer: ServerId,
-  nowMs: number,
+  nowMs: MonotonicMs,
 ): boolean {
   const { options, log } = state;
   let isSent = false;
@@ -105,7 +105,7 @@ export function sendEntries(
   progress: Progress,
   peer: ServerId,
   entries: readonly LogEntry[],
-  nowMs: number,
+  nowMs: MonotonicMs,
   wantsReply = true,
 ): void {
   const prevIndex = (entries[0]?.index ?? progress.nextIndex) - 1;
@@ -147,7 +147,7 @@ export function tellsAll({ isNetworkSlow, configuration }: GroupState): boolean 
  * What the follower needs is covered by snapshots and gone: it hears so with every heartbeat until
  * it has one (T10).
  */
-function sendNotice(state: GroupState, progress: Progress, peer: ServerId, nowMs: number): void {
+function sendNotice(state: GroupState, progress: Progress, peer: ServerId, nowMs: MonotonicMs): void {
   const { log, commitIndex } = state;
   const configurations = state.configurations.filter(({ index }) => index <= commitIndex);
   const round = progress.nextRound();

@@ -6,12 +6,14 @@
 import { assert } from './assert.js';
 import { ClosedTimestamps } from './closed-timestamps.js';
 import {
+  BEFORE_FIRST,
   type ConfigurationChange,
   EntryKind,
   type HardState,
-  type Index,
   type LogEntry,
+  type LogIndex,
   type LogPosition,
+  type MonotonicMs,
   type PlacedConfiguration,
   type ServerId,
   type Term,
@@ -46,12 +48,12 @@ export interface Leadership {
    * First index of this term, its no-op: below it nothing is committed by counting (Raft section
    * 5.4.2).
    */
-  readonly noOpIndex: Index;
+  readonly noOpIndex: LogIndex;
   /**
    * Since when the own log has had entries that are not durable; null when it has none
    * (milliseconds).
    */
-  undurableSinceMs: number | null;
+  undurableSinceMs: MonotonicMs | null;
   uncommittedBytes: number;
   /**
    * Every later timestamp is greater: T1 (last entry), T2 (promises of the electing quorum, own
@@ -62,32 +64,32 @@ export interface Leadership {
   quorumClosed: Closed | null;
   /** The largest timestamp that a server wants closed (T5). */
   closeWanted: Timestamp;
-  closedAtMs: number;
+  closedAtMs: MonotonicMs;
   /**
    * The change of members that was asked for last, since when, and when it was last asked for
    * (milliseconds, T11).
    */
-  asked: { readonly change: ConfigurationChange; readonly sinceMs: number; readonly lastMs: number } | null;
+  asked: { readonly change: ConfigurationChange; readonly sinceMs: MonotonicMs; readonly lastMs: MonotonicMs } | null;
   /**
    * Leadership goes to this server as soon as its log is complete; until then nothing is proposed.
    */
   transferTo: ServerId | null;
-  transferUntilMs: number;
+  transferUntilMs: MonotonicMs;
   /** Since when the preferred leader could take over; null while it could not. */
-  preferredReadySinceMs: number | null;
+  preferredReadySinceMs: MonotonicMs | null;
   /**
    * The commit index at `markedAtMs`, which is a few heartbeats ago at most, and at the mark
    * before.
    */
-  commitMarks: readonly [older: Index, newer: Index];
-  markedAtMs: number;
+  commitMarks: readonly [older: LogIndex, newer: LogIndex];
+  markedAtMs: MonotonicMs;
 }
 
 /** What a follower has heard of the other logs in a term. */
 interface Heard {
   readonly term: Term;
   /** By server, the leader among them: up to here its log equals the leader's, and is durable. */
-  readonly durable: Map<ServerId, Index>;
+  readonly durable: Map<ServerId, LogIndex>;
 }
 
 /** Something that the owner of the group wants to know at once. */
@@ -99,9 +101,9 @@ export type GroupEvent =
    * The leader's log begins after `index`, which lies beyond this one: answer with Group.install
    * (T10).
    */
-  | { readonly type: 'snapshot-needed'; readonly index: Index }
+  | { readonly type: 'snapshot-needed'; readonly index: LogIndex }
   /** Entries from .. to are wanted for `to server`; answer with Group.entriesRead. */
-  | { readonly type: 'read'; readonly follower: ServerId; readonly from: Index; readonly to: Index }
+  | { readonly type: 'read'; readonly follower: ServerId; readonly from: LogIndex; readonly to: LogIndex }
   /** A message was dropped that no correct server can have sent. `what` it contradicts. */
   | { readonly type: 'impossible'; readonly from: ServerId; readonly what: string }
   /** A clock, own or other, is so far off that something was refused. */
@@ -121,20 +123,20 @@ export class GroupState {
   term: Term;
   votedFor: ServerId | null;
   leader: ServerId | null = null;
-  commitIndex: Index;
+  commitIndex: LogIndex;
   candidacy: Candidacy | null = null;
   leadership: Leadership | null = null;
-  electionDeadlineMs: number;
+  electionDeadlineMs: MonotonicMs;
   /** Elections that this replica has stood in; pre-votes do not count. */
   elections = 0;
   /** When this follower last heard from a leader of its term (milliseconds). */
-  leaderHeardAtMs = Number.NEGATIVE_INFINITY;
+  leaderHeardAtMs: MonotonicMs = Number.NEGATIVE_INFINITY;
   /** In the newest term of which something was heard. */
   heard: Heard = { term: 0, durable: new Map() };
   /** Whether the word of a leader takes long (`tellsAll`). */
   isNetworkSlow = false;
   /** Last index of the own log that is durable. */
-  durableIndex: Index;
+  durableIndex: LogIndex;
   /**
    * How often the log has lost a suffix: a write from before says nothing of what has come in its
    * place.
@@ -143,7 +145,7 @@ export class GroupState {
   /** Timestamp of the last command in the log, committed or not (T5, T6). */
   lastCommandTimestamp: Timestamp = 0;
   /** Index of the last command at or below the commit index; 0 for none (T6). */
-  lastCommittedCommand: Index = 0;
+  lastCommittedCommand: LogIndex = 0;
 
   /**
    * Messages that may leave at once, and those that must wait for the next write (and all before
@@ -155,11 +157,11 @@ export class GroupState {
 
   /** What the next write must contain. */
   hardStateChanged = false;
-  truncateFrom: Index | null = null;
+  truncateFrom: LogIndex | null = null;
   baseChanged = false;
   configurationsChanged = false;
   /** First index of the log that no write has been given yet. */
-  unsavedFrom: Index;
+  unsavedFrom: LogIndex;
   private watermarkValue: Timestamp = 0;
   /**
    * Most bytes of entries in one AppendEntries, one entry at least: as the options say, or less
@@ -170,7 +172,7 @@ export class GroupState {
   constructor(
     readonly options: GroupOptions,
     restored: RestoredGroup | null,
-    readonly bornMs: number,
+    readonly bornMs: MonotonicMs,
   ) {
     const hardState = restored?.hardState ?? { term: 0, votedFor: null, commitIndex: 0 };
     this.appendBytesMax = options.appendBytesMax;
@@ -244,7 +246,7 @@ export class GroupState {
     this.watermarkValue = Math.max(this.watermarkValue, committed, this.closedTimestamps.validTimestamp);
   }
 
-  setCommitIndex(index: Index): void {
+  setCommitIndex(index: LogIndex): void {
     assert(index <= this.log.lastIndex, 'the commit index lies in the log');
     if (index <= this.commitIndex) return;
     const before = this.commitIndex;
@@ -258,26 +260,25 @@ export class GroupState {
    * knows. Of the configuration in force where the claim was made: the log must be known up to
    * there.
    */
-  countPromises(upTo: Index): Closed | null {
+  countPromises(upTo: LogIndex): Closed | null {
     return this.closedTimestamps.countQuorum(upTo, this.server, (index) => this.configurationAt(index));
   }
 
   /** In force when the log ended at `index`, which is not below the base of the log. */
-  private configurationAt(index: Index): PlacedConfiguration {
-    const { configurations } = this;
-    let at = configurations.length - 1;
-    while (at > 0 && (configurations[at]?.index ?? 0) > index) at -= 1;
-    return configurations[at] ?? this.configuration;
+  private configurationAt(index: LogIndex): PlacedConfiguration {
+    const inForce = this.configurations.findLast((one) => one.index <= index) ?? this.configurations[0];
+    assert(inForce !== undefined, 'there is always a configuration');
+    return inForce;
   }
 
   /**
    * The log of `server` is durable up to `index`, and equal there to that of the leader of this
    * term. Messages may overtake each other: what was true once stays true.
    */
-  hearDurable(server: ServerId, index: Index): void {
+  hearDurable(server: ServerId, index: LogIndex): void {
     if (this.heard.term !== this.term) this.heard = { term: this.term, durable: new Map() };
     const { durable } = this.heard;
-    if (index > (durable.get(server) ?? 0)) durable.set(server, index);
+    if (index > (durable.get(server) ?? BEFORE_FIRST)) durable.set(server, index);
   }
 
   /**
@@ -289,13 +290,13 @@ export class GroupState {
     const { heard, log, configuration, server, durableIndex, term } = this;
     if (heard.term !== term || log.lastTerm !== term) return;
     const reached = reachedByQuorum(configuration, (voter) =>
-      voter === server ? durableIndex : (heard.durable.get(voter) ?? 0),
+      voter === server ? durableIndex : (heard.durable.get(voter) ?? BEFORE_FIRST),
     );
     const index = Math.min(reached, log.lastIndex);
     if (index > this.commitIndex && log.termAt(index) === term) this.setCommitIndex(index);
   }
 
-  private findLastCommand(after: Index): void {
+  private findLastCommand(after: LogIndex): void {
     for (let index = this.commitIndex; index > after; index--) {
       const entry = this.log.at(index);
       if (entry === undefined) return;
@@ -318,7 +319,7 @@ export class GroupState {
     (when === 'now' ? this.outbox : this.outboxDurable).push(message);
   }
 
-  randomDeadline(nowMs: number): number {
+  randomDeadline(nowMs: MonotonicMs): number {
     return nowMs + this.options.electionTimeoutMs * (1 + this.options.random());
   }
 
@@ -326,7 +327,7 @@ export class GroupState {
    * Raft section 5.1: a higher term makes every server a follower; also used to give up a role
    * within a term.
    */
-  becomeFollower(term: Term, leader: ServerId | null, nowMs: number): void {
+  becomeFollower(term: Term, leader: ServerId | null, nowMs: MonotonicMs): void {
     const wasLeader = this.role === 'leader';
     const oldTerm = this.term;
     if (term > this.term) {
@@ -367,7 +368,7 @@ export class GroupState {
    * Drops a suffix that conflicts with the leader's log (Raft section 5.3); never anything
    * committed.
    */
-  truncate(from: Index): void {
+  truncate(from: LogIndex): void {
     assert(from > this.commitIndex, 'a committed entry is never truncated (leader completeness, Raft section 5.4.3)');
     this.log.truncateFrom(from);
     this.loseSuffix(from - 1);
@@ -381,7 +382,7 @@ export class GroupState {
     }
   }
 
-  private loseSuffix(lastIndex: Index): void {
+  private loseSuffix(lastIndex: LogIndex): void {
     this.truncations += 1;
     this.durableIndex = Math.min(this.durableIndex, lastIndex);
   }

@@ -23,7 +23,7 @@ import { type ObjectStore, Objm } from '@nats-io/obj';
 import { z } from 'zod';
 import { VERSION } from '../config/version.js';
 import { type EnginePosition, type EngineSnapshot, SnapshotFormatError } from '../engine/port.js';
-import type { ServerId } from '../raft/entry.js';
+import { NOTHING_MERGED, type ServerId } from '../raft/entry.js';
 import { isStreamNameInUse } from '../wire/jetstream-errors.js';
 import type { Subjects } from '../wire/subjects.js';
 import { type SnapshotFile, snapshotMetadata } from './metadata.js';
@@ -275,7 +275,7 @@ export class SnapshotBucket {
     const objects = await this.objects();
     const all = this.snapshotsOf(objects);
     const counting = all.filter(({ confirmed }) => confirmed).slice(-keep);
-    const newest = counting[counting.length - 1]?.position.mergedIndex ?? 0;
+    const newest = counting[counting.length - 1]?.position.mergedIndex ?? NOTHING_MERGED;
     const kept = all.filter((one) => counting.includes(one) || one.position.mergedIndex > newest);
     const names = new Set(kept.map(({ name }) => name));
     const oldestMs = counting.length < keep ? 0 : Math.min(...counting.map(({ savedAt }) => Date.parse(savedAt)));

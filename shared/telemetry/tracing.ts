@@ -57,6 +57,7 @@ import {
   type SpanExporter,
 } from '@opentelemetry/sdk-trace-base';
 import { ConfigError } from '../config/config.js';
+import type { GroupId, LogIndex, MergedIndex, Timestamp } from '../raft/entry.js';
 import { formatTraceparent, parseTraceparent, serverTraceparent } from './traceparent.js';
 
 /**
@@ -98,12 +99,12 @@ export interface SpanAttributes {
   /** Follows the span's name: the command's name, the server, the group that was waited for. */
   readonly label?: string;
   readonly command?: string;
-  readonly group?: number;
-  readonly index?: number;
+  readonly group?: GroupId;
+  readonly index?: LogIndex;
   readonly term?: number;
   /** The entry's timestamp, microseconds since the Unix epoch. */
-  readonly timestamp?: number;
-  readonly mergedIndex?: number;
+  readonly timestamp?: Timestamp;
+  readonly mergedIndex?: MergedIndex;
   readonly ack?: string;
   /** Error code; sets the span's status. */
   readonly error?: string;

@@ -2,17 +2,17 @@
  * Read barriers between an applier and its replica (T6): `craft.v1.BarrierReply` <-> positions. The
  * request is empty.
  */
-import type { Index } from '../raft/entry.js';
+import type { LogIndex } from '../raft/entry.js';
 import './protobuf.js';
 import { craft } from './generated/craft.js';
 import { WireError } from './wire-error.js';
 
-export function encodeBarrierReply(positions: readonly Index[]): Uint8Array {
+export function encodeBarrierReply(positions: readonly LogIndex[]): Uint8Array {
   return craft.v1.BarrierReply.encode({ positions: [...positions] }).finish();
 }
 
 /** Throws WireError, also when it is not about `groups` groups. */
-export function decodeBarrierReply(bytes: Uint8Array, groups: number): readonly Index[] {
+export function decodeBarrierReply(bytes: Uint8Array, groups: number): readonly LogIndex[] {
   const { positions } = decode(bytes);
   if (positions.length !== groups || !positions.every(Number.isSafeInteger)) throw new WireError('wrong positions');
   return positions;

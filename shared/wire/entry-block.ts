@@ -9,7 +9,7 @@
  * Byte for byte what the generated code writes; on the way in any order of fields and unknown
  * fields are accepted.
  */
-import type { EncodeEntry, EntryKind, Index, LogEntry } from '../raft/entry.js';
+import type { EncodeEntry, EntryKind, LogEntry, LogIndex } from '../raft/entry.js';
 import { VarintReader, varintLength, writeVarint } from './varint.js';
 import { WireError } from './wire-error.js';
 
@@ -79,7 +79,7 @@ export const encodeEntry: EncodeEntry = (term, timestamp, kind, body) => {
  * part of `block`.
  * @throws WireError when the bytes are not a block, or an entry has no known kind.
  */
-export function decodeBlock(block: Uint8Array, firstIndex: Index): LogEntry[] {
+export function decodeBlock(block: Uint8Array, firstIndex: LogIndex): LogEntry[] {
   const entries: LogEntry[] = [];
   // Parts of a Buffer would be Buffers, which take twice as long to make.
   const source = new Uint8Array(block.buffer, block.byteOffset, block.length);
@@ -97,7 +97,7 @@ export function decodeBlock(block: Uint8Array, firstIndex: Index): LogEntry[] {
   return entries;
 }
 
-function decodeEntry(block: Uint8Array, reader: VarintReader, start: number, end: number, index: Index): LogEntry {
+function decodeEntry(block: Uint8Array, reader: VarintReader, start: number, end: number, index: LogIndex): LogEntry {
   let term = 0;
   let timestamp = 0;
   let kind = 0;
@@ -112,7 +112,7 @@ function decodeEntry(block: Uint8Array, reader: VarintReader, start: number, end
   return { index, term, timestamp, kind: knownKind(kind, index), bytes: block.subarray(start, end) };
 }
 
-function knownKind(kind: number, index: Index): EntryKind {
+function knownKind(kind: number, index: LogIndex): EntryKind {
   if (kind === 1 || kind === 2 || kind === 3) return kind;
   throw new WireError(`entry ${index} is of unknown kind ${kind}`);
 }

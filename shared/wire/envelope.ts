@@ -5,8 +5,8 @@
  */
 import {
   EntryKind,
-  type Index,
   type LogEntry,
+  type LogIndex,
   type PlacedConfiguration,
   type ServerId,
   type Term,
@@ -16,6 +16,7 @@ import type { AppendEntries, Closed, Message, MessageBody, Refusal, SnapshotNoti
 import { decodeConfiguration } from './configuration.js';
 import { concatBlock, decodeBlock } from './entry-block.js';
 import './protobuf.js';
+import { itemAt } from '../raft/lists.js';
 import { craft } from './generated/craft.js';
 import { PROTOCOL, requireReadable } from './protocol.js';
 import { WireError } from './wire-error.js';
@@ -58,7 +59,7 @@ export interface BarrierAnswer {
 
 export interface ConfigurationPlace {
   readonly term: Term;
-  readonly index: Index;
+  readonly index: LogIndex;
 }
 
 const pb = craft.v1;
@@ -241,7 +242,7 @@ function decodeNotice({ index, commitIndex, configurations, round }: craft.v1.IS
     return { index: safe(one.index), term: safe(one.term), voters: voters ?? [], learners: learners ?? [] };
   });
   // The first is in force at the base; they are in the order of the log.
-  const isOrdered = placed.every((one, at) => at === 0 || one.index > (placed[at - 1]?.index ?? 0));
+  const isOrdered = placed.every((one, at) => at === 0 || one.index > itemAt(placed, at - 1).index);
   const first = placed[0]?.index ?? Number.POSITIVE_INFINITY;
   // A server that has joined does not know what the group began with.
   const haveVoters = placed.every((one) => one.voters.length > 0 || (one.index === 0 && one.term === 0));

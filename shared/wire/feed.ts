@@ -3,9 +3,10 @@
  * objects.
  */
 import { headers, type MsgHdrs } from '@nats-io/nats-core';
-import type { GroupId, Index, LogEntry, Timestamp } from '../raft/entry.js';
+import type { GroupId, LogEntry, LogIndex, Timestamp } from '../raft/entry.js';
 import { concatBlock, decodeBlock } from './entry-block.js';
 import './protobuf.js';
+import { itemAt } from '../raft/lists.js';
 import { craft } from './generated/craft.js';
 import { PROTOCOL, readable, requireReadable } from './protocol.js';
 import { WireError } from './wire-error.js';
@@ -35,7 +36,7 @@ export function protocolHeader(): MsgHdrs {
 }
 
 export interface FeedRequestFields {
-  readonly positions: readonly Index[];
+  readonly positions: readonly LogIndex[];
   readonly bytesMax: number;
   readonly waitingFor: Timestamp;
   readonly watermarks: readonly Timestamp[];
@@ -76,7 +77,7 @@ export interface FeedReply {
    * See the feed's answer in services/replica/core/feed.ts; null when all that was asked for is
    * there.
    */
-  readonly bases: readonly Index[] | null;
+  readonly bases: readonly LogIndex[] | null;
 }
 
 export function encodeFeedReply({ groups, bases }: FeedReply): Uint8Array {
@@ -86,7 +87,7 @@ export function encodeFeedReply({ groups, bases }: FeedReply): Uint8Array {
     groups: groups.map(({ group, entries, watermark }) =>
       entries.length === 0
         ? { group, watermark }
-        : { group, watermark, firstIndex: entries[0]?.index ?? 0, entries: concatBlock(entries) },
+        : { group, watermark, firstIndex: itemAt(entries, 0).index, entries: concatBlock(entries) },
     ),
   }).finish();
 }

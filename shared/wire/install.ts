@@ -5,7 +5,8 @@
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
-import type { Index, LogPosition } from '../raft/entry.js';
+import type { LogIndex, LogPosition, MergedIndex } from '../raft/entry.js';
+import { ofGroup } from '../raft/lists.js';
 import { ask } from './ask.js';
 import { WireError } from './wire-error.js';
 
@@ -28,7 +29,7 @@ const installReply = z.discriminatedUnion('ok', [
 
 /** How far a state machine is. */
 export interface InstalledState {
-  readonly mergedIndex: Index;
+  readonly mergedIndex: MergedIndex;
   /** Running checksum of the merged log there (T4). */
   readonly checksum: string;
   /** For each group its last command up to there. */
@@ -46,7 +47,7 @@ const INSTALL_MS_MAX = 120_000;
 export async function requestInstall(
   connection: NatsConnection,
   subject: string,
-  atLeast: readonly Index[],
+  atLeast: readonly LogIndex[],
 ): Promise<InstalledState> {
   const message = await ask(connection, subject, JSON.stringify({ atLeast }), { timeout: INSTALL_MS_MAX });
   let json: unknown;
@@ -59,7 +60,7 @@ export async function requestInstall(
   if (!reply.success) throw new WireError(`the answer of the applier: ${z.prettifyError(reply.error)}`);
   if (!reply.data.ok) throw new Error(`${reply.data.error.code}: ${reply.data.error.message}`);
   const { mergedIndex, checksum, positions } = reply.data;
-  if (positions.length !== atLeast.length || positions.some(({ index }, group) => index < (atLeast[group] ?? 0))) {
+  if (positions.length !== atLeast.length || atLeast.some((index, group) => ofGroup(positions, group).index < index)) {
     throw new WireError('the answer of the applier does not reach what was asked for');
   }
   return { mergedIndex, checksum, positions };

@@ -1,8 +1,9 @@
 /** `craft.v1.MergedBatch`, a message of the merged-log stream <-> a run of the merge (T4). */
 import type { MergedRun } from '../merge/merge.js';
-import { EntryKind, type LogEntry } from '../raft/entry.js';
+import { EntryKind, type LogEntry, type LogIndex } from '../raft/entry.js';
 import { concatBlock, decodeBlock } from './entry-block.js';
 import './protobuf.js';
+import { itemAt } from '../raft/lists.js';
 import { craft } from './generated/craft.js';
 import { WireError } from './wire-error.js';
 
@@ -50,13 +51,13 @@ export function decodeMergedBatch(bytes: Uint8Array): MergedRun {
   return {
     firstMergedIndex,
     groups,
-    entries: entries.map((entry, at) => place(entry, indexes[at] ?? 0)),
+    entries: entries.map((entry, at) => place(entry, itemAt(indexes, at))),
     checkpoints,
     after: { mergedIndex, checksum, positions: positions.map(safe) },
   };
 }
 
-function place(entry: LogEntry, index: number): LogEntry {
+function place(entry: LogEntry, index: LogIndex): LogEntry {
   if (entry.kind !== EntryKind.command) throw new WireError(`an entry of kind ${entry.kind} in the merged log`);
   if (safe(index) < 1) throw new WireError(`an entry with the index ${index} in the merged log`);
   return { index, term: entry.term, timestamp: entry.timestamp, kind: entry.kind, bytes: entry.bytes };

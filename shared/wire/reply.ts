@@ -4,7 +4,7 @@
  */
 import type { MsgHdrs } from '@nats-io/nats-core';
 import { headers } from '@nats-io/nats-core';
-import type { GroupId, Index, Timestamp } from '../raft/entry.js';
+import type { GroupId, MergedIndex, Timestamp } from '../raft/entry.js';
 import type { ReplyFormat } from './command.js';
 import { CraftError, ErrorCode } from './errors.js';
 import './protobuf.js';
@@ -14,7 +14,7 @@ import { craft } from './generated/craft.js';
 export interface Success {
   readonly group: GroupId;
   readonly timestamp: Timestamp;
-  readonly index?: Index;
+  readonly index?: MergedIndex;
   /** JSON text of the result. */
   readonly resultJson?: string;
 }

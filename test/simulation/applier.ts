@@ -9,7 +9,7 @@ import { type EnginePosition, SnapshotFormatError } from '../../shared/engine/po
 import { encodeVerify, VERIFY_COMMAND } from '../../shared/engine/verify.js';
 import { DirectMergedLog } from '../../shared/link/merged-log.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
-import { type Index, LOG_START } from '../../shared/raft/entry.js';
+import { LOG_START, type LogIndex, type MergedIndex } from '../../shared/raft/entry.js';
 import { encodeCommand } from '../../shared/wire/command.js';
 import type { InstalledState } from '../../shared/wire/install.js';
 import type { Random } from './random.js';
@@ -17,7 +17,7 @@ import type { SimulatedServer } from './server.js';
 import { countFault, Violation, type World } from './world.js';
 
 interface Reading {
-  readonly positions: readonly Index[];
+  readonly positions: readonly LogIndex[];
   readonly key: string;
   readonly tag: string;
 }
@@ -33,7 +33,7 @@ export class SimulatedApplier {
   /** How often in a row something was still due after a wake. */
   private overdueWakes = 0;
   /** Where it has added up its rows last. */
-  verifiedAt: Index = 0;
+  verifiedAt: MergedIndex = 0;
   readonly core: ApplierCore;
   private readonly random: Random;
   /** Of the database, as it was opened. */
@@ -109,7 +109,7 @@ export class SimulatedApplier {
    * Where the state is once it is at or beyond `atLeast`, for the merger and the replica; null when
    * there is none that reaches it yet (T10).
    */
-  locate(atLeast: readonly Index[], answer: (state: InstalledState | null) => void): void {
+  locate(atLeast: readonly LogIndex[], answer: (state: InstalledState | null) => void): void {
     const request = this.nextRequest++;
     this.installs.set(request, (position) => {
       const { groups } = this.world.options;
@@ -270,7 +270,7 @@ export class SimulatedApplier {
 
   // The stream.
 
-  private seek(id: number, wanted: Index): void {
+  private seek(id: number, wanted: MergedIndex): void {
     this.isStalled = false;
     this.later(this.random.between(50, 2_000), () => {
       if (this.isLost()) {
@@ -418,7 +418,7 @@ export class SimulatedApplier {
     }
   }
 
-  private verify(mergedIndex: Index, checksum: string): void {
+  private verify(mergedIndex: MergedIndex, checksum: string): void {
     const isSlow = this.world.isFaulty && this.random.chance(0.1);
     this.later(isSlow ? this.random.between(50e3, 3e6) : this.random.between(500, 50e3), () => {
       if (this.isSessionLost()) {

@@ -5,7 +5,7 @@
 import { EMPTY_HEAD, type GroupHead, headsAfter } from '../../shared/log-store/head.js';
 import { keptEntries } from '../../shared/log-store/kept.js';
 import type { LoadedGroup, LoadedState, WriteBatch } from '../../shared/log-store/port.js';
-import { EntryKind, type GroupId, type Index, type LogEntry, type Timestamp } from '../../shared/raft/entry.js';
+import { EntryKind, type GroupId, type LogEntry, type LogIndex, type Timestamp } from '../../shared/raft/entry.js';
 
 export interface StoredGroup {
   head: GroupHead;
@@ -46,12 +46,12 @@ export class SimulatedDisk {
   }
 
   /** Undefined past the end, and at or below the base. */
-  at(group: GroupId, index: Index): LogEntry | undefined {
+  at(group: GroupId, index: LogIndex): LogEntry | undefined {
     const stored = this.groups.get(group);
     return stored?.entries[index - 1 - stored.head.base.index];
   }
 
-  read(group: GroupId, from: Index, to: Index, bytesMax: number): LogEntry[] {
+  read(group: GroupId, from: LogIndex, to: LogIndex, bytesMax: number): LogEntry[] {
     const result: LogEntry[] = [];
     let bytes = 0;
     for (let index = Math.max(1, from); index <= to && bytes < bytesMax; index++) {

@@ -2,7 +2,7 @@
  * What is known of the whole cluster from outside: every entry ever made, the committed logs, the
  * merged log.
  */
-import type { Index, LogEntry, Term } from '../../shared/raft/entry.js';
+import type { GroupId, LogEntry, LogIndex, Term } from '../../shared/raft/entry.js';
 import type { CommandFields } from '../../shared/wire/command.js';
 
 /** An entry as its leader made it. */
@@ -35,7 +35,7 @@ export class Ledger {
     this.committedInTerm = Array.from({ length: groups }, () => []);
   }
 
-  find(group: number, index: Index, term: Term): Created | undefined {
+  find(group: GroupId, index: LogIndex, term: Term): Created | undefined {
     return this.created[group]?.get(index * 2 ** 20 + term);
   }
 
@@ -43,7 +43,7 @@ export class Ledger {
     this.created[group]?.set(created.entry.index * 2 ** 20 + created.entry.term, created);
   }
 
-  committedAt(group: number, index: Index): LogEntry | undefined {
+  committedAt(group: GroupId, index: LogIndex): LogEntry | undefined {
     return this.committed[group]?.[index - 1];
   }
 }

@@ -8,7 +8,14 @@ import type { ReplicaCore } from '../../services/replica/core/server.js';
 import type { Applied, MergedCommand } from '../../shared/engine/port.js';
 import type { WriteBatch } from '../../shared/log-store/port.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
-import { EntryKind, type GroupId, type Index, type LogEntry, type Term } from '../../shared/raft/entry.js';
+import {
+  EntryKind,
+  type GroupId,
+  type LogEntry,
+  type LogIndex,
+  type Term,
+  type Timestamp,
+} from '../../shared/raft/entry.js';
 import type { Group } from '../../shared/raft/group.js';
 import { decodeCommand } from '../../shared/wire/command.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
@@ -25,12 +32,12 @@ import { Violation, type World } from './world.js';
 interface Shadow {
   term: Term;
   isLeading: boolean;
-  commitIndex: number;
-  watermark: number;
+  commitIndex: LogIndex;
+  watermark: Timestamp;
   closed: number;
   /** terms[i] is that of index i + 1; up to the base those of what is committed. */
   terms: Term[];
-  base: Index;
+  base: LogIndex;
 }
 
 const GLANCE_EVERY = 64;

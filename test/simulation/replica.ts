@@ -8,7 +8,7 @@ import type { Acknowledgement, Effect, FailedEffect, QueuedCommand } from '../..
 import type { FeedAnswer, FeedRequest } from '../../services/replica/core/feed.js';
 import { ReplicaCore } from '../../services/replica/core/server.js';
 import type { LoadedState, WriteBatch } from '../../shared/log-store/port.js';
-import type { GroupId, Index, ServerId, Timestamp } from '../../shared/raft/entry.js';
+import type { GroupId, LogIndex, ServerId, Timestamp } from '../../shared/raft/entry.js';
 import { decodeCommand } from '../../shared/wire/command.js';
 import { decodeConfiguration, encodeConfiguration } from '../../shared/wire/configuration.js';
 import { encodeEntry, entryBody } from '../../shared/wire/entry-block.js';
@@ -43,7 +43,7 @@ export class SimulatedReplica {
   private wakesAtMs = Number.POSITIVE_INFINITY;
   private nextRequest = 1;
   private readonly polls = new Map<number, (answer: FeedAnswer) => void>();
-  private readonly barriers = new Map<number, (positions: readonly Index[]) => void>();
+  private readonly barriers = new Map<number, (positions: readonly LogIndex[]) => void>();
   private readonly random: Random;
 
   constructor(
@@ -107,7 +107,7 @@ export class SimulatedReplica {
     );
   }
 
-  barrier(answer: (positions: readonly Index[]) => void): void {
+  barrier(answer: (positions: readonly LogIndex[]) => void): void {
     this.wait(
       this.barriers,
       answer,
@@ -253,7 +253,7 @@ export class SimulatedReplica {
    * Asks the applier, which may have to install a snapshot first, as services/replica/service.ts
    * does.
    */
-  private install(atLeast: readonly Index[]): void {
+  private install(atLeast: readonly LogIndex[]): void {
     let isOver = false;
     const end = (state: InstalledState | null) => {
       if (isOver) return;

@@ -7,7 +7,7 @@ import { FIRST_VERSION } from '../../shared/engine/switch.js';
 import { DirectMergedLog } from '../../shared/link/merged-log.js';
 import type { WriteBatch } from '../../shared/log-store/port.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
-import type { Index, ServerId } from '../../shared/raft/entry.js';
+import type { MergedIndex, ServerId } from '../../shared/raft/entry.js';
 import type { Envelope } from '../../shared/wire/envelope.js';
 import { SimulatedApplier } from './applier.js';
 import { SimulatedClock } from './clock.js';
@@ -34,7 +34,7 @@ export class SimulatedServer {
    */
   readonly tail = new DirectMergedLog();
   /** The merged index that the merger has emitted last. */
-  emitted: Index = 0;
+  emitted: MergedIndex = 0;
   replica: SimulatedReplica | null = null;
   merger: SimulatedMerger | null = null;
   applier: SimulatedApplier | null = null;
@@ -182,7 +182,7 @@ export class SimulatedServer {
   }
 
   /** A merger begins after this merged index. */
-  beginMerging(mergedIndex: Index): void {
+  beginMerging(mergedIndex: MergedIndex): void {
     this.emitted = mergedIndex;
     if (this.world.options.isOneProcess) this.tail.begin(mergedIndex);
   }

@@ -5,7 +5,7 @@
 
 import type { KnownSnapshot } from '../../services/applier/core/effect.js';
 import { KEPT } from '../../services/applier/core/snapshots/compaction.js';
-import type { Index, ServerId } from '../../shared/raft/entry.js';
+import type { MergedIndex, ServerId } from '../../shared/raft/entry.js';
 import type { SavedState } from './database.js';
 
 export interface SimulatedSnapshot extends KnownSnapshot {
@@ -57,14 +57,14 @@ export class SnapshotBucket {
     return this.kept.filter(({ confirmed }) => confirmed).pop();
   }
 
-  get newestIndex(): Index {
+  get newestIndex(): MergedIndex {
     return this.newest?.position.mergedIndex ?? 0;
   }
 
   /** Up to where some log has been compacted: below it there are only states and snapshots. */
-  compactedTo: Index = 0;
+  compactedTo: MergedIndex = 0;
 
-  onCompacted(mergedIndex: Index): void {
+  onCompacted(mergedIndex: MergedIndex): void {
     this.compactedTo = Math.max(this.compactedTo, mergedIndex);
   }
 

@@ -8,7 +8,7 @@
  *     marks        when this server asks for a `craft.verify`
  */
 import type { AppliedBatch } from '../../../shared/engine/port.js';
-import type { Index, ServerId } from '../../../shared/raft/entry.js';
+import type { MergedIndex, MonotonicMs, ServerId } from '../../../shared/raft/entry.js';
 import { type CheckpointMessage, Comparison } from './comparison.js';
 import type { Effect, EngineEffect } from './effect.js';
 import { Marks } from './marks.js';
@@ -23,15 +23,15 @@ export class Agreement {
   private readonly trust: Trust;
   private readonly checks: RowChecks;
   private readonly marks: Marks;
-  private nowMs: number;
+  private nowMs: MonotonicMs;
 
   constructor(
     { server, servers, verifyEveryMs, random }: ApplierOptions,
     /** What counts among snapshots follows from what servers agree on. */
     private readonly snapshots: Pick<SnapshotPlan, 'onMark' | 'onAgreed' | 'saveFailed' | 'withdraw' | 'isDue'>,
     private readonly emit: (effect: Effect) => void,
-    applied: Index,
-    nowMs: number,
+    applied: MergedIndex,
+    nowMs: MonotonicMs,
   ) {
     this.nowMs = nowMs;
     this.checks = new RowChecks(() => snapshots.saveFailed());
@@ -57,7 +57,7 @@ export class Agreement {
   }
 
   /** The mark at which rows are being added up, or are about to be. */
-  get verifyingAt(): Index | undefined {
+  get verifyingAt(): MergedIndex | undefined {
     return this.checks.at;
   }
 
@@ -65,17 +65,17 @@ export class Agreement {
     return this.checks.isAtRest && !this.comparison.isInDoubt;
   }
 
-  get nextWakeMs(): number {
+  get nextWakeMs(): MonotonicMs {
     return Math.min(this.comparison.nextWakeMs, this.mayAsk ? this.marks.nextWakeMs : Number.POSITIVE_INFINITY);
   }
 
-  advance(nowMs: number): void {
+  advance(nowMs: MonotonicMs): void {
     this.nowMs = nowMs;
     this.comparison.advance(nowMs);
   }
 
   /** `isStuck`: this server may not come to its own mark. */
-  maybeAskForMark(applied: Index, isStuck: boolean): void {
+  maybeAskForMark(applied: MergedIndex, isStuck: boolean): void {
     if (!this.mayAsk) return;
     const { isUndecided } = this.comparison;
     // Others leave a snapshot to the server that offers it, and would wait for nothing.
@@ -144,7 +144,7 @@ export class Agreement {
   }
 
   /** The checksum of the rows as they were at this merged index. */
-  verified(mergedIndex: Index, rowsChecksum: string): void {
+  verified(mergedIndex: MergedIndex, rowsChecksum: string): void {
     const mark = this.checks.verified(mergedIndex);
     if (mark !== null) this.comparison.verified(mergedIndex, mark.checksum, mark.resultsChecksum, rowsChecksum);
   }

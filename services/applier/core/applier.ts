@@ -23,7 +23,7 @@ import {
   versionAt,
 } from '../../../shared/engine/port.js';
 import { InvariantError } from '../../../shared/raft/assert.js';
-import type { Index, ServerId } from '../../../shared/raft/entry.js';
+import type { LogIndex, MergedIndex, MonotonicMs, ServerId } from '../../../shared/raft/entry.js';
 import { Agreement } from './agreement.js';
 import { Batching } from './batching.js';
 import type { CheckpointMessage } from './comparison.js';
@@ -52,14 +52,14 @@ export class ApplierCore {
   private readonly snapshots: SnapshotPlan;
   private readonly agreement: Agreement;
   private effects: Effect[] = [];
-  private nowMs: number;
+  private nowMs: MonotonicMs;
   /** Where the state is, as far as is known. */
   private at: Place;
   /** The database is another one: it is opened again, ahead of all else. */
   private mustOpen = false;
   private isOver = false;
 
-  constructor(options: ApplierOptions, { position, divergence }: OpenedState, nowMs: number) {
+  constructor(options: ApplierOptions, { position, divergence }: OpenedState, nowMs: MonotonicMs) {
     const { server, groups, machine, queue, snapshots, random } = options;
     const { mergedIndex } = position;
     const emit = (effect: Effect) => void this.effects.push(effect);
@@ -92,7 +92,7 @@ export class ApplierCore {
   }
 
   /** Merged index of the last command applied. */
-  get appliedIndex(): Index {
+  get appliedIndex(): MergedIndex {
     return this.at.mergedIndex;
   }
 
@@ -121,7 +121,7 @@ export class ApplierCore {
   }
 
   /** The mark at which rows are being added up, or are about to be. */
-  get verifyingAt(): Index | undefined {
+  get verifyingAt(): MergedIndex | undefined {
     return this.agreement.verifyingAt;
   }
 
@@ -129,7 +129,7 @@ export class ApplierCore {
    * When `advance` and `run` are wanted at the latest, whatever happens (the clock of `advance`,
    * milliseconds).
    */
-  get nextWakeMs(): number {
+  get nextWakeMs(): MonotonicMs {
     const { reading, agreement, snapshots, work, batching, versions, nowMs } = this;
     const isHeld = !work.isReady || versions.waiting !== undefined;
     return Math.min(
@@ -147,7 +147,7 @@ export class ApplierCore {
    * Time has passed: before every event, and when `nextWakeMs` is over (milliseconds, never goes
    * back).
    */
-  advance(nowMs: number): void {
+  advance(nowMs: MonotonicMs): void {
     if (this.isOver) return;
     this.nowMs = nowMs;
     this.work.advance(nowMs);
@@ -302,7 +302,7 @@ export class ApplierCore {
   }
 
   /** The checksum of the rows as they were at this merged index. */
-  verified(mergedIndex: Index, rowsChecksum: string): void {
+  verified(mergedIndex: MergedIndex, rowsChecksum: string): void {
     this.agreement.verified(mergedIndex, rowsChecksum);
   }
 
@@ -340,7 +340,7 @@ export class ApplierCore {
    * Also while no majority says which server is right: without its log this one would never get to
    * a place that ends the doubt.
    */
-  install(request: number, atLeast: readonly Index[]): void {
+  install(request: number, atLeast: readonly LogIndex[]): void {
     if (this.divergence !== undefined) this.effects.push({ type: 'installed', request, position: null });
     else this.snapshots.install(request, atLeast);
   }

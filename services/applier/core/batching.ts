@@ -7,6 +7,7 @@
  * read waits for it here. Else it begins a moment later, with the commands that have come by then.
  */
 import type { EnginePosition } from '../../../shared/engine/port.js';
+import type { MonotonicMs } from '../../../shared/raft/entry.js';
 import type { ApplyQueue, TakenBatch } from './queue.js';
 
 /**
@@ -17,7 +18,7 @@ const PATIENCE_MS = 10;
 
 export class Batching {
   /** Since when something has been in the queue (milliseconds). */
-  private queuedAtMs: number | null = null;
+  private queuedAtMs: MonotonicMs | null = null;
   /** A read waits for the state to get further. */
   private isAwaited = false;
   /** Taken from the queue, and not known to be applied. */
@@ -25,7 +26,7 @@ export class Batching {
 
   constructor(
     private readonly queue: ApplyQueue,
-    private nowMs: number,
+    private nowMs: MonotonicMs,
   ) {}
 
   /** A batch was given to the engine, and may or may not be applied. */
@@ -38,11 +39,11 @@ export class Batching {
   }
 
   /** When a batch that collects is due. */
-  get nextWakeMs(): number {
+  get nextWakeMs(): MonotonicMs {
     return this.queuedAtMs === null ? Number.POSITIVE_INFINITY : this.queuedAtMs + PATIENCE_MS;
   }
 
-  advance(nowMs: number): void {
+  advance(nowMs: MonotonicMs): void {
     this.nowMs = nowMs;
   }
 

@@ -12,7 +12,7 @@
  * A server with a verdict is silent and has no vote.
  */
 import { z } from 'zod';
-import type { Index, ServerId } from '../../../shared/raft/entry.js';
+import type { MergedIndex, MonotonicMs, ServerId } from '../../../shared/raft/entry.js';
 
 const checksum = z.string().regex(/^[0-9a-f]{16}$/);
 
@@ -37,7 +37,7 @@ export interface ComparisonEvents {
   /** A majority has another value: final, until this server is rebuilt. */
   differs(reason: string): void;
   /** The value of this server at this `craft.verify` is that of a majority. */
-  confirmed(mergedIndex: Index): void;
+  confirmed(mergedIndex: MergedIndex): void;
   /** Values differ: said once a difference. */
   undecided(message: string): void;
   /** Another server differs from a majority that this one belongs to. */
@@ -64,7 +64,7 @@ const TELL_MS = 5_000;
 const ASKS_MAX = 12;
 
 interface Round {
-  readonly mergedIndex: Index;
+  readonly mergedIndex: MergedIndex;
   readonly hasRows: boolean;
   own: CheckpointMessage | undefined;
   readonly others: Map<ServerId, CheckpointMessage>;
@@ -76,24 +76,24 @@ interface Round {
 interface OpenVote {
   readonly round: Round;
   asks: number;
-  askAtMs: number;
+  askAtMs: MonotonicMs;
 }
 
 interface Doubt {
   readonly round: Round;
-  readonly sinceMs: number;
-  askAtMs: number;
+  readonly sinceMs: MonotonicMs;
+  askAtMs: MonotonicMs;
 }
 
 export class Comparison {
   /** By kind and merged index, oldest first. */
   private rounds = new Map<string, Round>();
   /** Values at the ends of recent batches, by merged index. */
-  private ends = new Map<Index, CheckpointMessage>();
+  private ends = new Map<MergedIndex, CheckpointMessage>();
   private doubt: Doubt | null = null;
   private openVote: OpenVote | null = null;
-  private nowMs = 0;
-  private tellAtMs = 0;
+  private nowMs: MonotonicMs = 0;
+  private tellAtMs: MonotonicMs = 0;
   private last: CheckpointMessage | undefined;
   private isSilent = false;
 
@@ -134,14 +134,14 @@ export class Comparison {
     return this.doubt !== null && this.nowMs - this.doubt.sinceMs >= GRACE_MS;
   }
 
-  get nextWakeMs(): number {
+  get nextWakeMs(): MonotonicMs {
     if (this.isSilent) return Number.POSITIVE_INFINITY;
     const { doubt, openVote, last, tellAtMs } = this;
     const never = Number.POSITIVE_INFINITY;
     return Math.min(doubt?.askAtMs ?? never, openVote?.askAtMs ?? never, last === undefined ? never : tellAtMs);
   }
 
-  advance(nowMs: number): void {
+  advance(nowMs: MonotonicMs): void {
     this.nowMs = nowMs;
     if (this.isSilent) return;
     const { doubt, openVote, last } = this;
@@ -162,7 +162,7 @@ export class Comparison {
   }
 
   /** A batch has ended here. Told only now and then. */
-  ended(mergedIndex: Index, checksum: string, resultsChecksum: string): void {
+  ended(mergedIndex: MergedIndex, checksum: string, resultsChecksum: string): void {
     if (this.isSilent) return;
     const own = this.message(mergedIndex, checksum, resultsChecksum);
     this.last = own;
@@ -176,13 +176,13 @@ export class Comparison {
   }
 
   /** This server has reached a round merged index. */
-  reached(mergedIndex: Index, checksum: string, resultsChecksum: string): void {
+  reached(mergedIndex: MergedIndex, checksum: string, resultsChecksum: string): void {
     if (this.isSilent) return;
     this.own(this.message(mergedIndex, checksum, resultsChecksum));
   }
 
   /** This server has added up its rows, as they were at a `craft.verify`. */
-  verified(mergedIndex: Index, checksum: string, resultsChecksum: string, rowsChecksum: string): void {
+  verified(mergedIndex: MergedIndex, checksum: string, resultsChecksum: string, rowsChecksum: string): void {
     if (this.isSilent) return;
     this.own({ ...this.message(mergedIndex, checksum, resultsChecksum), rows_checksum: rowsChecksum });
   }
@@ -199,7 +199,7 @@ export class Comparison {
     this.judge(round);
   }
 
-  private message(mergedIndex: Index, checksum: string, resultsChecksum: string): CheckpointMessage {
+  private message(mergedIndex: MergedIndex, checksum: string, resultsChecksum: string): CheckpointMessage {
     return { server: this.server, merged_index: mergedIndex, checksum, results_checksum: resultsChecksum };
   }
 
@@ -261,7 +261,7 @@ export class Comparison {
   }
 
   /** Undefined for one that is older than all that are remembered. */
-  private roundOf(mergedIndex: Index, hasRows: boolean): Round | undefined {
+  private roundOf(mergedIndex: MergedIndex, hasRows: boolean): Round | undefined {
     const key = keyOf(mergedIndex, hasRows);
     const known = this.rounds.get(key);
     if (known !== undefined) return known;
@@ -299,7 +299,7 @@ export function judgement(
   return different.some((vote) => count(vote) >= majority) ? 'differs' : 'undecided';
 }
 
-function keyOf(mergedIndex: Index, hasRows: boolean): string {
+function keyOf(mergedIndex: MergedIndex, hasRows: boolean): string {
   return `${mergedIndex}${hasRows ? ' rows' : ''}`;
 }
 

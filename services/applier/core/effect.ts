@@ -4,7 +4,7 @@
  * what came of them.
  */
 import type { AppliedBatch, EngineBatch, EnginePosition, MergedCommand } from '../../../shared/engine/port.js';
-import type { Index, LogPosition, ServerId } from '../../../shared/raft/entry.js';
+import type { LogPosition, MergedIndex, ServerId } from '../../../shared/raft/entry.js';
 import type { RestoreInput } from '../../../shared/wire/restore.js';
 import type { CheckpointMessage } from './comparison.js';
 
@@ -36,7 +36,7 @@ export type EngineEffect =
    * `begun`; what comes of them in the background is told with `verified` or `verifyFailed`,
    * `saved` or `saveFailed`.
    */
-  | { readonly type: 'begin'; readonly mark: Index; readonly save: boolean }
+  | { readonly type: 'begin'; readonly mark: MergedIndex; readonly save: boolean }
   /** Keep the verdict in the database, then `marked`. */
   | { readonly type: 'mark'; readonly reason: string };
 
@@ -45,7 +45,7 @@ export type Effect =
   /**
    * Give up what is being read; find the place of this merged index in the stream, then `placed`.
    */
-  | { readonly type: 'seek'; readonly id: number; readonly wanted: Index }
+  | { readonly type: 'seek'; readonly id: number; readonly wanted: MergedIndex }
   /**
    * Read the next piece of the stream, from the place that was found on: then `read`, or
    * `readEnded` when that fails.
@@ -55,12 +55,12 @@ export type Effect =
    * The newest runs from this merged index on, as soon as there are any: then `followed`. Takes the
    * place of the one before.
    */
-  | { readonly type: 'follow'; readonly id: number; readonly wanted: Index }
+  | { readonly type: 'follow'; readonly id: number; readonly wanted: MergedIndex }
   /**
    * Whether the stream has this merged index or more, and where the database is: then `looked`, or
    * `lookFailed`.
    */
-  | { readonly type: 'look'; readonly id: number; readonly wanted: Index }
+  | { readonly type: 'look'; readonly id: number; readonly wanted: MergedIndex }
   /** The merger of this server is to begin the stream again where this state is. */
   | { readonly type: 'restart-log' }
   /** The state has moved by other means than a batch: reads are measured by this from now on. */
@@ -93,7 +93,7 @@ export type Effect =
   /** Remove all snapshots of this server that are not confirmed. */
   | { readonly type: 'withdraw' }
   /** Own log and own stream may begin here: `compacted`, or `compactFailed`. */
-  | { readonly type: 'compact'; readonly mergedIndex: Index; readonly positions: readonly LogPosition[] }
+  | { readonly type: 'compact'; readonly mergedIndex: MergedIndex; readonly positions: readonly LogPosition[] }
   /** Where the database is, then `located`. */
   | { readonly type: 'locate'; readonly request: number }
   /** Answers a request for an installation; null: there is no state yet that reaches so far. */

@@ -4,6 +4,8 @@
  * A failure is no outcome: the same is asked for again, at growing intervals. What keeps the state
  * from going on is told each time, and once when it is over.
  */
+
+import type { MonotonicMs } from '../../../shared/raft/entry.js';
 import type { Effect, EngineEffect } from './effect.js';
 
 /** Between two tries of the engine (milliseconds): doubles from the first to the second. */
@@ -12,14 +14,14 @@ const RETRY_MS_MAX = 2_000;
 
 export class EngineWork {
   private effect: EngineEffect | null = null;
-  private retryAtMs = 0;
+  private retryAtMs: MonotonicMs = 0;
   private retryMs = RETRY_MS;
   private isTroubled = false;
 
   constructor(
     private readonly random: () => number,
     private readonly emit: (effect: Effect) => void,
-    private nowMs: number,
+    private nowMs: MonotonicMs,
   ) {}
 
   /** What is asked of the engine, and not told of. */
@@ -40,11 +42,11 @@ export class EngineWork {
     return this.isTroubled;
   }
 
-  get nextWakeMs(): number {
+  get nextWakeMs(): MonotonicMs {
     return this.retryAtMs > this.nowMs ? this.retryAtMs : Number.POSITIVE_INFINITY;
   }
 
-  advance(nowMs: number): void {
+  advance(nowMs: MonotonicMs): void {
     this.nowMs = nowMs;
   }
 

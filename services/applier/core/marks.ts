@@ -5,7 +5,7 @@
  * Every server may ask; one mark serves all. So each waits a random while first, and a mark of
  * another server ends the wait.
  */
-import type { Index } from '../../../shared/raft/entry.js';
+import type { MergedIndex, MonotonicMs } from '../../../shared/raft/entry.js';
 import type { Effect } from './effect.js';
 
 /** Of several servers that want a mark at once one asks a little earlier (milliseconds). */
@@ -24,9 +24,9 @@ export interface Wanted {
 
 export class Marks {
   /** Of the newest mark. */
-  private markIndex: Index;
-  private markAtMs: number;
-  private askAtMs = Number.POSITIVE_INFINITY;
+  private markIndex: MergedIndex;
+  private markAtMs: MonotonicMs;
+  private askAtMs: MonotonicMs = Number.POSITIVE_INFINITY;
   private pauseMs = ASK_MS;
 
   constructor(
@@ -34,19 +34,19 @@ export class Marks {
     private readonly everyMs: number,
     private readonly random: () => number,
     private readonly emit: (effect: Effect) => void,
-    mergedIndex: Index,
-    nowMs: number,
+    mergedIndex: MergedIndex,
+    nowMs: MonotonicMs,
   ) {
     this.markIndex = mergedIndex;
     this.markAtMs = nowMs;
   }
 
-  get nextWakeMs(): number {
+  get nextWakeMs(): MonotonicMs {
     return this.askAtMs;
   }
 
   /** `applied`: merged index of the last command applied. */
-  advance(nowMs: number, applied: Index, { save, isUndecided }: Wanted): void {
+  advance(nowMs: MonotonicMs, applied: MergedIndex, { save, isUndecided }: Wanted): void {
     const isRegular = applied > this.markIndex && nowMs - this.markAtMs >= this.everyMs;
     if (!save && !isUndecided && !isRegular) {
       this.askAtMs = Number.POSITIVE_INFINITY;
@@ -60,24 +60,24 @@ export class Marks {
   }
 
   /** A mark is applied. */
-  onMark(mergedIndex: Index, nowMs: number): void {
+  onMark(mergedIndex: MergedIndex, nowMs: MonotonicMs): void {
     this.markIndex = mergedIndex;
     this.markAtMs = nowMs;
   }
 
   /** Some server cannot go on without a snapshot: one that is due is not put off any longer. */
-  hurry(nowMs: number): void {
+  hurry(nowMs: MonotonicMs): void {
     this.pauseMs = ASK_MS;
     if (this.askAtMs !== Number.POSITIVE_INFINITY)
       this.askAtMs = Math.min(this.askAtMs, nowMs + this.random() * JITTER_MS);
   }
 
   /** The state is elsewhere now. */
-  onMoved(mergedIndex: Index): void {
+  onMoved(mergedIndex: MergedIndex): void {
     this.markIndex = Math.min(this.markIndex, mergedIndex);
   }
 
-  private later(nowMs: number): void {
+  private later(nowMs: MonotonicMs): void {
     this.askAtMs = nowMs + this.pauseMs * (0.5 + this.random());
     this.pauseMs = Math.min(2 * this.pauseMs, ASK_MS_MAX);
   }

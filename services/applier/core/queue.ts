@@ -18,7 +18,7 @@ import { VERIFY_COMMAND, type VerifyInput, verifyInput } from '../../../shared/e
 import { RunningChecksum } from '../../../shared/merge/checksum.js';
 import { CHECKPOINT_INTERVAL, type MergedRun } from '../../../shared/merge/merge.js';
 import { InvariantError } from '../../../shared/raft/assert.js';
-import type { Index, LogEntry } from '../../../shared/raft/entry.js';
+import type { GroupId, LogEntry, MergedIndex } from '../../../shared/raft/entry.js';
 import { decodeCommand } from '../../../shared/wire/command.js';
 import { entryBody } from '../../../shared/wire/entry-block.js';
 import { MACHINE_COMMAND } from '../../../shared/wire/machine.js';
@@ -45,7 +45,7 @@ export interface TakenBatch {
   /** Size of its entries. */
   readonly bytes: number;
   /** The merged log's running checksum at each round merged index within the batch. */
-  readonly checkpoints: readonly { readonly mergedIndex: Index; readonly checksum: string }[];
+  readonly checkpoints: readonly { readonly mergedIndex: MergedIndex; readonly checksum: string }[];
   /** The batch ends with a `craft.verify`. */
   readonly mark: VerifyInput | undefined;
 }
@@ -70,7 +70,7 @@ export class ApplyQueue {
   /** At the last entry that was taken. */
   private checksum: RunningChecksum;
   /** Of the last entry in the queue. */
-  private lastIndex: Index;
+  private lastIndex: MergedIndex;
 
   constructor(
     position: EnginePosition,
@@ -98,7 +98,7 @@ export class ApplyQueue {
   }
 
   /** The merged index that the next message must contain or come before. */
-  get wanted(): Index {
+  get wanted(): MergedIndex {
     return this.lastIndex + 1;
   }
 
@@ -152,7 +152,7 @@ export class ApplyQueue {
   take(isServicesOnly = false): TakenBatch | null {
     const { batchCommandsMax, batchBytesMax } = this.limits;
     const commands: MergedCommand[] = [];
-    const checkpoints: { mergedIndex: Index; checksum: string }[] = [];
+    const checkpoints: { mergedIndex: MergedIndex; checksum: string }[] = [];
     let bytes = 0;
     let mark: VerifyInput | undefined;
     for (; this.head < this.queue.length && commands.length < batchCommandsMax; this.head++) {
@@ -209,7 +209,7 @@ const NOTHING = new Uint8Array(0);
  * An entry that is no command has a place in the log all the same: it becomes one that every state
  * machine rejects.
  */
-function commandOf(entry: LogEntry, group: number, mergedIndex: Index): MergedCommand {
+function commandOf(entry: LogEntry, group: GroupId, mergedIndex: MergedIndex): MergedCommand {
   const { index, term, timestamp } = entry;
   try {
     const decoded = decodeCommand(entryBody(entry));

@@ -11,14 +11,14 @@
  */
 import type { MergedRun } from '../../../shared/merge/merge.js';
 import type { WindowAnswer } from '../../../shared/merge/window.js';
-import type { Index } from '../../../shared/raft/entry.js';
+import type { MergedIndex, MonotonicMs } from '../../../shared/raft/entry.js';
 import type { Effect } from './effect.js';
 import type { ApplyQueue } from './queue.js';
 
 /** The place of a merged index in the stream. */
 export interface StreamPlace {
   /** Of the first message from there on; undefined when there is none yet. */
-  readonly firstMergedIndex: Index | undefined;
+  readonly firstMergedIndex: MergedIndex | undefined;
 }
 
 /** A piece of the stream. */
@@ -57,13 +57,13 @@ export class Reading {
   private isAsking = false;
   /** Something new has come since the newest seek. */
   private isMoving = false;
-  private seekAtMs = 0;
-  private lookAtMs = 0;
+  private seekAtMs: MonotonicMs = 0;
+  private lookAtMs: MonotonicMs = 0;
   private isLooking = false;
   /** Of the newest look. */
   private lookId = 0;
   private holes = 0;
-  private nowMs = 0;
+  private nowMs: MonotonicMs = 0;
 
   constructor(
     private readonly queue: ApplyQueue,
@@ -72,11 +72,11 @@ export class Reading {
     private readonly onMissing: (error: MissingEntriesError) => void,
   ) {}
 
-  get nextWakeMs(): number {
+  get nextWakeMs(): MonotonicMs {
     return this.state === 'seek' ? this.seekAtMs : this.lookAtMs;
   }
 
-  advance(nowMs: number): void {
+  advance(nowMs: MonotonicMs): void {
     this.nowMs = nowMs;
     if (this.state === 'seek' && nowMs >= this.seekAtMs) this.seek();
     else if (this.state !== 'seek' && nowMs >= this.lookAtMs) this.overdue();
@@ -206,7 +206,7 @@ export class Reading {
    * A snapshot reaches over it (T10). Without one the groups' logs may still have it: the merger
    * begins the stream again where this state is.
    */
-  private missing(firstMergedIndex: Index, tries: number): void {
+  private missing(firstMergedIndex: MergedIndex, tries: number): void {
     this.onMissing(
       new MissingEntriesError(
         `the stream goes on at merged index ${firstMergedIndex}, but this server's database needs ${this.queue.wanted} next: the ` +

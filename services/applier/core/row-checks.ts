@@ -8,7 +8,7 @@
  * no vote there.
  */
 import type { EnginePosition } from '../../../shared/engine/port.js';
-import type { Index } from '../../../shared/raft/entry.js';
+import type { MergedIndex } from '../../../shared/raft/entry.js';
 import type { EngineEffect } from './effect.js';
 
 /** A `craft.verify` that has been applied. `save`: this server takes a snapshot there. */
@@ -32,7 +32,7 @@ export class RowChecks {
   }
 
   /** The mark at which rows are being added up, or are about to be. */
-  get at(): Index | undefined {
+  get at(): MergedIndex | undefined {
     return (this.reached ?? this.underWay?.mark)?.mergedIndex;
   }
 
@@ -66,7 +66,7 @@ export class RowChecks {
   }
 
   /** The rows at this mark are added up; what was there, when they are those of this state. */
-  verified(mergedIndex: Index): Mark | null {
+  verified(mergedIndex: MergedIndex): Mark | null {
     const { underWay } = this;
     this.underWay = null;
     return underWay === null || underWay.isVoid || underWay.mark.mergedIndex !== mergedIndex ? null : underWay.mark;

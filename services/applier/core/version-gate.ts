@@ -6,6 +6,7 @@
  */
 import { type EnginePosition, type MergedCommand, versionAt } from '../../../shared/engine/port.js';
 import { switchOf } from '../../../shared/engine/switch.js';
+import type { MonotonicMs } from '../../../shared/raft/entry.js';
 import { MACHINE_COMMAND } from '../../../shared/wire/machine.js';
 import { RESERVED_PREFIX } from '../../../shared/wire/restore.js';
 import type { Effect } from './effect.js';
@@ -25,14 +26,14 @@ export class VersionGate {
   private waitingFor: string | undefined;
   private toldVersion: number | undefined;
   /** When something is done about a missing version again. */
-  private retryAtMs: number;
+  private retryAtMs: MonotonicMs;
 
   constructor(
     private readonly machine: LoadedVersions,
     private readonly emit: (effect: Effect) => void,
     /** Without a snapshot of after the next switch, nothing goes on here. */
     private readonly needSnapshot: () => void,
-    private nowMs: number,
+    private nowMs: MonotonicMs,
   ) {
     // Until the log has been looked at.
     this.retryAtMs = nowMs + RETRY_MS;
@@ -47,7 +48,7 @@ export class VersionGate {
     return this.machine.versions.includes(version);
   }
 
-  advance(nowMs: number): void {
+  advance(nowMs: MonotonicMs): void {
     this.nowMs = nowMs;
   }
 

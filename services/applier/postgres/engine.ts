@@ -34,7 +34,7 @@ import { validateQuery } from '../../../shared/engine/registry.js';
 import type { SettledBatch } from '../../../shared/engine/results.js';
 import { framesOf, wrongFormat } from '../../../shared/engine/snapshot-frames.js';
 import type { MachineVersion, StateMachineContract } from '../../../shared/engine/state-machine.js';
-import type { Index } from '../../../shared/raft/entry.js';
+import type { LogIndex, MergedIndex } from '../../../shared/raft/entry.js';
 import { CraftError } from '../../../shared/wire/errors.js';
 import { MACHINE_COMMAND } from '../../../shared/wire/machine.js';
 import { RESERVED_PREFIX } from '../../../shared/wire/restore.js';
@@ -240,7 +240,12 @@ export class PostgresEngine implements StorageEngine {
     return this.pool.use((connection) => heldBy(connection, applierName(this.options.server)));
   }
 
-  async query(name: string, given: unknown, atLeast: readonly Index[] = [], onCall?: OnDatabaseCall): Promise<unknown> {
+  async query(
+    name: string,
+    given: unknown,
+    atLeast: readonly LogIndex[] = [],
+    onCall?: OnDatabaseCall,
+  ): Promise<unknown> {
     const contract = this.versions.find(this.known.version);
     if (contract === undefined) {
       throw new CraftError('UNAVAILABLE', new VersionMissingError(this.versions.name, this.known.version).message);
@@ -265,7 +270,7 @@ export class PostgresEngine implements StorageEngine {
     }
   }
 
-  async locate(atLeast: readonly Index[]): Promise<EnginePosition> {
+  async locate(atLeast: readonly LogIndex[]): Promise<EnginePosition> {
     try {
       return await this.pool.use(async (connection) => {
         const [found] = await Promise.all([connection.run(READ_POSITION, []), requireTables(connection)]);
@@ -278,7 +283,7 @@ export class PostgresEngine implements StorageEngine {
     }
   }
 
-  async outcomes(from: Index, to: Index): Promise<KeptOutcomes> {
+  async outcomes(from: MergedIndex, to: MergedIndex): Promise<KeptOutcomes> {
     try {
       return await this.pool.use((connection) => readOutcomes(connection, from, to));
     } catch (error) {
@@ -441,7 +446,7 @@ export class PostgresEngine implements StorageEngine {
   }
 
   /** A database that has gone back is applied to from where it is now. */
-  private require(found: FencedPosition, atLeast: readonly Index[]): void {
+  private require(found: FencedPosition, atLeast: readonly LogIndex[]): void {
     requireOwn(found, this.epoch);
     try {
       requirePositions(found, atLeast);

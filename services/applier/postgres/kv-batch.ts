@@ -10,6 +10,7 @@ import type { EngineBatch, EnginePosition } from '../../../shared/engine/port.js
 import { originsOf, resultKeysOf, type SettledBatch, settle } from '../../../shared/engine/results.js';
 import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
 import { anyOf, integerArray, jsonArray, textArray } from '../../../shared/postgres/array.js';
+import type { Timestamp } from '../../../shared/raft/entry.js';
 import { MOVE_PARAMETERS, MOVE_POSITION, moveParameters } from './position.js';
 import type { RecentVersions } from './recent-versions.js';
 import type { ResultStore, Send, Storing } from './result-store.js';
@@ -118,7 +119,7 @@ export async function writeKvBatch(
   const values: string[] = [];
   const versions: number[] = [];
   const mergedIndexes: number[] = [];
-  const timestamps: number[] = [];
+  const timestamps: Timestamp[] = [];
   const deleted: string[] = [];
   for (const [key, row] of writes) {
     if (row === null) {

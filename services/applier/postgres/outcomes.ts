@@ -1,7 +1,7 @@
 /** Outcomes of commands that are kept for duplicates, by merged index. */
 
 import type { KeptOutcomes } from '../../../shared/engine/port.js';
-import type { Index } from '../../../shared/raft/entry.js';
+import type { MergedIndex } from '../../../shared/raft/entry.js';
 import type { Connection } from './connection.js';
 import { READ_POSITION, readPosition } from './position.js';
 import { allOfResultBatches, LIST_OUTCOMES } from './result-batches.js';
@@ -11,7 +11,7 @@ import { LIST_OWN_OUTCOMES, readResults } from './results.js';
 const OUTCOMES_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Those of the merged indexes `from` to `to`. */
-export async function readOutcomes(connection: Connection, from: Index, to: Index): Promise<KeptOutcomes> {
+export async function readOutcomes(connection: Connection, from: MergedIndex, to: MergedIndex): Promise<KeptOutcomes> {
   // In this order: what is found is at least what the position has.
   const position = readPosition(await connection.run(READ_POSITION, []));
   const limit = String(to - from + 2);

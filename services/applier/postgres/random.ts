@@ -2,13 +2,13 @@
  * The only randomness a handler may use: the same sequence on every server, for every run of the
  * same entry.
  */
-import type { Index, Timestamp } from '../../../shared/raft/entry.js';
+import type { MergedIndex, Timestamp } from '../../../shared/raft/entry.js';
 
 /**
  * Uniform in [0, 1), 32 bits, from a SplitMix-style generator seeded with the entry's merged index
  * and timestamp.
  */
-export function seededRandom(mergedIndex: Index, timestamp: Timestamp): () => number {
+export function seededRandom(mergedIndex: MergedIndex, timestamp: Timestamp): () => number {
   let state = 0x243f6a88;
   for (const word of [mergedIndex, Math.floor(mergedIndex / 2 ** 32), timestamp, Math.floor(timestamp / 2 ** 32)]) {
     state = scramble(state ^ (word | 0));

@@ -14,7 +14,7 @@
  */
 import type { SettledBatch, StoredResult } from '../../../shared/engine/results.js';
 import { integerArray, textArray } from '../../../shared/postgres/array.js';
-import type { Timestamp } from '../../../shared/raft/entry.js';
+import type { MergedIndex, Timestamp } from '../../../shared/raft/entry.js';
 import { RecentIds } from './recent-ids.js';
 import {
   LAST_RESULT_BATCH,
@@ -86,7 +86,7 @@ export interface Pruning {
  */
 export interface Reached {
   readonly epoch: number;
-  readonly mergedIndex: number;
+  readonly mergedIndex: MergedIndex;
 }
 
 const NOTHING: LookUp = { statements: [], read: () => new Map() };

@@ -2,10 +2,11 @@
  * The merged log of a test: commands get consecutive places in it, and one group has appended them
  * all.
  */
-import type { EngineBatch, EnginePosition, MergedCommand } from '../../../shared/engine/port.js';
+import { type EngineBatch, type EnginePosition, type MergedCommand, positionIn } from '../../../shared/engine/port.js';
 import { DEFAULT_PAYLOAD_BYTES_MAX, prepareCommand } from '../../../shared/engine/registry.js';
 import { type MachineVersion, type StateMachineContract, versionOf } from '../../../shared/engine/state-machine.js';
 import type { RunningChecksum } from '../../../shared/merge/checksum.js';
+import type { LogIndex, MergedIndex, Timestamp } from '../../../shared/raft/entry.js';
 import { MACHINE_COMMAND, type MachineInput } from '../../../shared/wire/machine.js';
 
 /** Of the first command, unless the test says otherwise (microseconds since the Unix epoch). */
@@ -19,19 +20,19 @@ export interface TestCommandOptions {
    * What handlers get as `context.timestamp`; later than that of the command before. Default: a
    * microsecond later.
    */
-  readonly timestamp?: number;
+  readonly timestamp?: Timestamp;
 }
 
 export class TestLog {
-  private mergedIndex: number;
-  private timestamp: number;
-  private groupIndex: number;
+  private mergedIndex: MergedIndex;
+  private timestamp: Timestamp;
+  private groupIndex: LogIndex;
 
   /** Goes on after `position`. */
   constructor(position: EnginePosition) {
     this.mergedIndex = position.mergedIndex;
     this.timestamp = Math.max(position.timestamp, FIRST_TIMESTAMP - 1);
-    this.groupIndex = position.positions[0]?.index ?? 0;
+    this.groupIndex = positionIn(position.positions, 0).index;
   }
 
   /**
@@ -66,7 +67,7 @@ export class TestLog {
     return this.entry(MACHINE_COMMAND, new TextEncoder().encode(JSON.stringify(input)), '', this.timestamp + 1);
   }
 
-  private entry(name: string, payload: Uint8Array, id: string, timestamp: number): MergedCommand {
+  private entry(name: string, payload: Uint8Array, id: string, timestamp: Timestamp): MergedCommand {
     this.timestamp = timestamp;
     this.mergedIndex += 1;
     this.groupIndex += 1;

@@ -1,4 +1,6 @@
 /** Clocks that are off: of servers against each other, and of this machine. Pure. */
+
+import { itemAt } from '../../../shared/raft/lists.js';
 import type { Check } from './check.js';
 import { factOf } from './facts.js';
 import { serverNumber } from './settings.js';
@@ -37,7 +39,7 @@ export const CLOCK_CHECKS: readonly Check[] = [
       );
       if (off.length * 2 <= known.length) return [];
       const sorted = off.map(({ offsetUs }) => offsetUs).sort((a, b) => a - b);
-      const middle = sorted[sorted.length >> 1] ?? 0;
+      const middle = itemAt(sorted, sorted.length >> 1);
       const what = `its clock is ${apart(-middle)} those of ${off.map(({ server }) => server).join(', ')}`;
       return [{ where: 'this machine', what, remedy: REMEDY }];
     },

@@ -1,4 +1,6 @@
 /** What is wrong with the disk of the log store. Pure. */
+
+import { itemAt, lastOf } from '../../../shared/raft/lists.js';
 import type { Check } from './check.js';
 import { factOf } from './facts.js';
 
@@ -71,7 +73,7 @@ export const DISK_CHECKS: readonly Check[] = [
       const slow = syncMs.filter((ms) => ms > SYNC_MS_MAX).length;
       // A disk that is slow throughout gets through few of them.
       if (slow === 0 || slow < Math.min(SLOW_WRITES_MIN, syncMs.length)) return [];
-      const [median, longest] = [syncMs[syncMs.length >> 1] ?? 0, syncMs.at(-1) ?? 0];
+      const [median, longest] = [itemAt(syncMs, syncMs.length >> 1), lastOf(syncMs)];
       const what =
         `${slow} of ${syncMs.length} fsyncs took more than ${SYNC_MS_MAX} ms (median ${median.toFixed(1)} ms, ` +
         `longest ${longest.toFixed(1)} ms), and every command waits for one`;

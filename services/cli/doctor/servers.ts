@@ -2,6 +2,8 @@
  * Releases, Node.js versions and snapshots of the servers, and what `craft status` says of them.
  * Pure.
  */
+
+import { NOTHING_MERGED } from '../../../shared/raft/entry.js';
 import { assess, type Health } from '../health.js';
 import type { Check, Sighting } from './check.js';
 import { type Facts, factOf } from './facts.js';
@@ -146,7 +148,7 @@ function lateSnapshot({ snapshots, servers, environment, cluster }: Facts): Sigh
   const applied = Math.max(0, ...(factOf(servers)?.servers ?? []).map(({ state }) => state?.appliedIndex ?? 0));
   if (known === undefined || applied === 0) return [];
   const newest = known.snapshots.findLast(({ confirmed }) => confirmed);
-  const since = applied - (newest?.position.mergedIndex ?? 0);
+  const since = applied - (newest?.position.mergedIndex ?? NOTHING_MERGED);
   // The servers' own settings decide; without them, nothing is late.
   const dueAfter = (name: 'CRAFT_SNAPSHOT_ENTRIES' | 'CRAFT_SNAPSHOT_AGE_MS') =>
     LATE * (serverNumber(environment, name) ?? Number.POSITIVE_INFINITY);

@@ -3,7 +3,7 @@
  * Commands that are answered by the applier, and are not traced, are not in here: nothing is kept
  * for them.
  */
-import type { Index, Timestamp } from '../../../shared/raft/entry.js';
+import type { LogIndex, Timestamp } from '../../../shared/raft/entry.js';
 import type { Placed, QueuedCommand } from './effect.js';
 
 export class AcknowledgementTracker<C extends QueuedCommand> {
@@ -19,7 +19,7 @@ export class AcknowledgementTracker<C extends QueuedCommand> {
   }
 
   /** Commands up to `commitIndex`, in order, that had not been reported as committed. */
-  committed(commitIndex: Index): Placed<C>[] {
+  committed(commitIndex: LogIndex): Placed<C>[] {
     const count = countWhile(this.toCommit, (placed) => placed.index <= commitIndex);
     if (count === 0) return [];
     const done = this.toCommit.splice(0, count);
@@ -44,7 +44,7 @@ export class AcknowledgementTracker<C extends QueuedCommand> {
    * Leadership is lost: what is not committed, from `index` on, is in doubt. What is committed is
    * reported as ever.
    */
-  dropFrom(index: Index): Placed<C>[] {
+  dropFrom(index: LogIndex): Placed<C>[] {
     return this.toCommit.splice(countWhile(this.toCommit, (placed) => placed.index < index));
   }
 }

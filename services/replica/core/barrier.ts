@@ -13,7 +13,7 @@
  * quorums of neighbouring configurations meet: so nothing counts until this server knows a
  * configuration as new as the newest that it has been told of.
  */
-import type { ServerId, Timestamp } from '../../../shared/raft/entry.js';
+import type { MonotonicMs, ServerId, Timestamp } from '../../../shared/raft/entry.js';
 import type { BarrierAnswer, ConfigurationPlace } from '../../../shared/wire/envelope.js';
 
 interface Barrier {
@@ -24,7 +24,7 @@ interface Barrier {
   newest: readonly ConfigurationPlace[];
   hasQuorum: boolean;
   /** When the others were last asked, or told what this barrier waits for (milliseconds). */
-  askedAtMs: number;
+  askedAtMs: MonotonicMs;
 }
 
 /**
@@ -101,7 +101,7 @@ export class Barriers {
   }
 
   /** Ids to ask `peer` for now; asked again after `intervalMs`, since messages may be lost. */
-  asks(nowMs: number, intervalMs: number): { id: number; missing: (peer: ServerId) => boolean }[] {
+  asks(nowMs: MonotonicMs, intervalMs: number): { id: number; missing: (peer: ServerId) => boolean }[] {
     const asks: { id: number; missing: (peer: ServerId) => boolean }[] = [];
     for (const [id, barrier] of this.byId) {
       if (barrier.hasQuorum || nowMs - barrier.askedAtMs < intervalMs) continue;
@@ -125,7 +125,7 @@ export class Barriers {
    * entry, so only a barrier that has been waiting for a while says so, and not more often than
    * every `intervalMs`.
    */
-  nudge(lowestWatermark: Timestamp, nowMs: number, intervalMs: number): Timestamp {
+  nudge(lowestWatermark: Timestamp, nowMs: MonotonicMs, intervalMs: number): Timestamp {
     let largest = 0;
     for (const barrier of this.byId.values()) {
       if (!barrier.hasQuorum || barrier.timestamp <= lowestWatermark) continue;

@@ -8,7 +8,7 @@
  * The better the clocks agree, the sooner it counts. On a fast network, and in an idle cluster,
  * nothing is closed by time.
  */
-import type { Timestamp } from '../../../shared/raft/entry.js';
+import type { MonotonicMs, Timestamp } from '../../../shared/raft/entry.js';
 
 /** A network is slow when the round trip to the farthest peer takes this long (milliseconds). */
 export const SLOW_NETWORK_MS = 10;
@@ -26,8 +26,8 @@ const ROUND_TRIPS = 4;
 
 export class ClosingByTime {
   private lastCommand: Timestamp = 0;
-  private commandAtMs = Number.NEGATIVE_INFINITY;
-  private closedAtMs = Number.NEGATIVE_INFINITY;
+  private commandAtMs: MonotonicMs = Number.NEGATIVE_INFINITY;
+  private closedAtMs: MonotonicMs = Number.NEGATIVE_INFINITY;
   private intervalMs: number | null = null;
 
   /**
@@ -35,7 +35,7 @@ export class ClosingByTime {
    * `largestCommand` is the largest timestamp of a command in its logs, `roundTripMs` the round
    * trip to its farthest peer, 0 when none is known (milliseconds, like `nowMs`).
    */
-  isDue(largestCommand: Timestamp, roundTripMs: number, nowMs: number): boolean {
+  isDue(largestCommand: Timestamp, roundTripMs: number, nowMs: MonotonicMs): boolean {
     if (largestCommand > this.lastCommand) {
       this.lastCommand = largestCommand;
       this.commandAtMs = nowMs;
@@ -48,7 +48,7 @@ export class ClosingByTime {
   }
 
   /** When to ask again, or null (milliseconds). */
-  nextDueMs(): number | null {
+  nextDueMs(): MonotonicMs | null {
     return this.intervalMs === null ? null : this.closedAtMs + this.intervalMs;
   }
 }

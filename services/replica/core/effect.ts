@@ -3,7 +3,7 @@
  * tests, the simulator); it does the effects in the order in which they come.
  */
 import type { WriteBatch } from '../../../shared/log-store/port.js';
-import type { GroupId, Index, LogEntry, ServerId, Term, Timestamp } from '../../../shared/raft/entry.js';
+import type { GroupId, LogEntry, LogIndex, ServerId, Term, Timestamp } from '../../../shared/raft/entry.js';
 import type { Envelope } from '../../../shared/wire/envelope.js';
 import type { FeedAnswer } from './feed.js';
 import type { ReadEffect } from './read-effect.js';
@@ -31,7 +31,7 @@ export type CommandRefusal = 'not-leader' | 'overloaded' | 'behind' | 'clock' | 
 
 export interface Placed<C extends QueuedCommand> {
   readonly command: C;
-  readonly index: Index;
+  readonly index: LogIndex;
   readonly term: Term;
   readonly timestamp: Timestamp;
 }
@@ -69,7 +69,7 @@ export type Effect<C extends QueuedCommand> =
    * A read barrier is passed: the state may be read once, in each group, the command with this
    * index is applied (T6).
    */
-  | { readonly type: 'barrier'; readonly request: number; readonly positions: readonly Index[] }
+  | { readonly type: 'barrier'; readonly request: number; readonly positions: readonly LogIndex[] }
   /** Answers one feed request. */
   | ({ readonly type: 'feed' } & FeedAnswer)
   /**
@@ -77,7 +77,7 @@ export type Effect<C extends QueuedCommand> =
    * beyond `atLeast` in every group, then call `installed` with where it is, or with null when that
    * could not be done; it is asked for again (T10).
    */
-  | { readonly type: 'snapshot-needed'; readonly atLeast: readonly Index[] }
+  | { readonly type: 'snapshot-needed'; readonly atLeast: readonly LogIndex[] }
   /** A message of `from` was dropped: no correct server can have sent it. */
   | { readonly type: 'impossible'; readonly group: GroupId; readonly from: ServerId; readonly what: string }
   /** A clock is so far off that something was refused. */

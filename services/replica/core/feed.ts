@@ -6,19 +6,27 @@
  * become mergeable since the last one.
  */
 
-import { InvariantError } from '../../../shared/raft/assert.js';
-import { EntryKind, type GroupId, type Index, type LogEntry, type Timestamp } from '../../../shared/raft/entry.js';
+import { NOT_WANTED } from '../../../shared/merge/merge.js';
+import {
+  BEFORE_ALL,
+  EntryKind,
+  type GroupId,
+  type LogEntry,
+  type LogIndex,
+  type Timestamp,
+} from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
+import { ofGroup, type PerGroup } from '../../../shared/raft/lists.js';
 import type { ReadEffect } from './read-effect.js';
 
 export interface FeedRequest {
-  /** For each group the first index that the merger lacks; 0: none of this group now. */
-  readonly positions: readonly Index[];
+  /** The first index that the merger lacks; NOT_WANTED: none of this group now. */
+  readonly positions: PerGroup<LogIndex>;
   readonly bytesMax: number;
-  /** The largest timestamp whose merge waits for watermarks; 0 when nothing waits (T5). */
+  /** The largest timestamp whose merge waits for watermarks; BEFORE_ALL when nothing waits (T5). */
   readonly waitingFor: Timestamp;
-  /** For each group the watermark that the merger knows. */
-  readonly watermarks: readonly Timestamp[];
+  /** The watermarks that the merger knows. */
+  readonly watermarks: PerGroup<Timestamp>;
 }
 
 /** The answer of one poll. */
@@ -26,10 +34,10 @@ export interface FeedAnswer {
   readonly request: number;
   readonly groups: readonly GroupFeed[];
   /**
-   * For each group the index up to which the log is gone, when some of what was asked for is: the
-   * merger must go on from a position beyond these (T10). Else null.
+   * The indexes up to which the logs are gone, when some of what was asked for is: the merger must
+   * go on from a position beyond these (T10). Else null.
    */
-  readonly bases: readonly Index[] | null;
+  readonly bases: PerGroup<LogIndex> | null;
 }
 
 export interface GroupFeed {
@@ -53,11 +61,11 @@ const POLLS_MAX = 8;
 export class Feed {
   private polls: Poll[] = [];
 
-  constructor(private readonly groups: readonly Group[]) {}
+  constructor(private readonly groups: PerGroup<Group>) {}
 
   /** The largest timestamp that some merger waits for (T5). */
   get waitingFor(): Timestamp {
-    let largest = 0;
+    let largest = BEFORE_ALL;
     for (const { request } of this.polls) largest = Math.max(largest, request.waitingFor);
     return largest;
   }
@@ -75,7 +83,7 @@ export class Feed {
   /** What came back from the log store. */
   onRead(effect: ReadEffect, entries: readonly LogEntry[]): void {
     for (const poll of this.polls) {
-      if (!poll.reading.has(effect.group) || poll.request.positions[effect.group] !== effect.from) continue;
+      if (!poll.reading.has(effect.group) || ofGroup(poll.request.positions, effect.group) !== effect.from) continue;
       poll.reading.delete(effect.group);
       if (entries.length > 0) poll.read.set(effect.group, entries);
     }
@@ -103,8 +111,8 @@ export class Feed {
   /** Some of what it asks for is gone. */
   private isBehind({ request }: Poll): boolean {
     return this.groups.some(({ base }, id) => {
-      const from = request.positions[id] ?? 0;
-      return from > 0 && from <= base.index;
+      const from = ofGroup(request.positions, id);
+      return from !== NOT_WANTED && from <= base.index;
     });
   }
 
@@ -112,8 +120,8 @@ export class Feed {
   private missing(poll: Poll): ReadEffect[] {
     const reads: ReadEffect[] = [];
     for (const [id, group] of this.groups.entries()) {
-      const from = poll.request.positions[id] ?? 0;
-      if (from === 0 || from > group.commitIndex || from >= group.firstInWindow) continue;
+      const from = ofGroup(poll.request.positions, id);
+      if (from === NOT_WANTED || from > group.commitIndex || from >= group.firstInWindow) continue;
       if (poll.read.has(id) || poll.reading.has(id)) continue;
       poll.reading.add(id);
       const to = Math.min(group.firstInWindow - 1, group.commitIndex);
@@ -123,12 +131,12 @@ export class Feed {
   }
 
   private isUseful(poll: Poll): boolean {
-    const { positions, watermarks, waitingFor } = poll.request;
+    const { watermarks, waitingFor } = poll.request;
     let lowestWatermark = Number.POSITIVE_INFINITY;
     let smallestHead = Number.POSITIVE_INFINITY;
     let isMoving = false;
     for (const [id, group] of this.groups.entries()) {
-      const known = watermarks[id] ?? 0;
+      const known = ofGroup(watermarks, id);
       lowestWatermark = Math.min(lowestWatermark, Math.max(group.watermark, known));
       if (group.watermark > known && known < waitingFor) isMoving = true;
       const head = this.head(poll, id, group);
@@ -136,21 +144,21 @@ export class Feed {
       if (head !== undefined && head.kind !== EntryKind.command) return true;
       if (head !== undefined) smallestHead = Math.min(smallestHead, head.timestamp);
       // The window has moved under the poll: `missing` reads it back.
-      if (head === undefined && (positions[id] ?? 0) !== 0 && this.hasMore(poll, id, group)) return false;
+      if (head === undefined && this.hasMore(poll, id, group)) return false;
     }
-    return smallestHead <= lowestWatermark || (waitingFor > 0 && isMoving);
+    return smallestHead <= lowestWatermark || (waitingFor > BEFORE_ALL && isMoving);
   }
 
   private hasMore(poll: Poll, id: GroupId, group: Group): boolean {
-    const from = poll.request.positions[id] ?? 0;
-    return from > 0 && from <= group.commitIndex;
+    const from = ofGroup(poll.request.positions, id);
+    return from !== NOT_WANTED && from <= group.commitIndex;
   }
 
   private head(poll: Poll, id: GroupId, group: Group): LogEntry | undefined {
     if (!this.hasMore(poll, id, group)) return undefined;
     const read = poll.read.get(id);
     if (read !== undefined) return read[0];
-    const from = poll.request.positions[id] ?? 0;
+    const from = ofGroup(poll.request.positions, id);
     return from >= group.firstInWindow ? group.at(from) : undefined;
   }
 
@@ -159,15 +167,15 @@ export class Feed {
    * within its share.
    */
   private answer(poll: Poll): GroupFeed[] {
-    const heads = this.groups.map((group, id) => this.head(poll, id, group)?.timestamp ?? 0);
-    const order = [...this.groups.keys()].sort((a, b) => (heads[a] ?? 0) - (heads[b] ?? 0));
+    const heads = this.groups.map((group, id) => this.head(poll, id, group)?.timestamp ?? BEFORE_ALL);
+    const order = [...this.groups.keys()].sort((a, b) => ofGroup(heads, a) - ofGroup(heads, b));
     let room = poll.request.bytesMax;
     const parts = order.map((id) => {
       const part = this.part(poll, id);
       const bytes = part.entries.reduce((sum, entry) => sum + entry.bytes.length, 0);
       // One large entry of each of many groups would be more than a message carries: the first
       // goes, the others next time.
-      if (bytes > room && room < poll.request.bytesMax) return { group: id, entries: [], watermark: 0 };
+      if (bytes > room && room < poll.request.bytesMax) return nothingOf(id);
       room -= bytes;
       return part;
     });
@@ -175,16 +183,15 @@ export class Feed {
   }
 
   private part(poll: Poll, id: GroupId): GroupFeed {
-    const group = this.groups[id];
-    if (group === undefined) throw new InvariantError(`no group ${id}`);
-    const from = poll.request.positions[id] ?? 0;
-    if (from === 0) return { group: id, entries: [], watermark: 0 };
+    const group = ofGroup(this.groups, id);
+    const from = ofGroup(poll.request.positions, id);
+    if (from === NOT_WANTED) return nothingOf(id);
     if (from > group.commitIndex) return { group: id, entries: [], watermark: group.watermark };
     const entries = poll.read.get(id) ?? group.slice(from, group.commitIndex, this.share(poll));
     const last = entries[entries.length - 1];
     // With more to come the watermark is only what has been sent.
     const isAll = last !== undefined && last.index >= group.commitIndex;
-    return { group: id, entries, watermark: isAll ? group.watermark : (last?.timestamp ?? 0) };
+    return { group: id, entries, watermark: isAll ? group.watermark : (last?.timestamp ?? BEFORE_ALL) };
   }
 
   /**
@@ -194,4 +201,9 @@ export class Feed {
   private share(poll: Poll): number {
     return Math.max(1, Math.floor(poll.request.bytesMax / this.groups.length));
   }
+}
+
+/** Says nothing of the group: whatever the merger knows of it is newer. */
+function nothingOf(group: GroupId): GroupFeed {
+  return { group, entries: [], watermark: BEFORE_ALL };
 }

@@ -10,7 +10,7 @@
  * - After that it gathers: for half of what commits take longer than the network needs. They take
  *   longer when machines are busy.
  */
-import type { Index } from '../../../shared/raft/entry.js';
+import type { LogIndex, MonotonicMs } from '../../../shared/raft/entry.js';
 
 /** No command waits longer for company (milliseconds). */
 export const GATHER_MS_MAX = 5;
@@ -51,16 +51,16 @@ export class Gathering {
   /** From stamp to commit, smoothed (milliseconds). */
   private commitMs = 0;
   /** The batch that is measured: its last entry, and when it was stamped. */
-  private measured: { readonly index: Index; readonly atMs: number } | null = null;
+  private measured: { readonly index: LogIndex; readonly atMs: MonotonicMs } | null = null;
   private lastCount = 0;
-  private lastAtMs = Number.NEGATIVE_INFINITY;
+  private lastAtMs: MonotonicMs = Number.NEGATIVE_INFINITY;
   /** When what waits is stamped (milliseconds); null: that is not known yet. */
-  private dueMs: number | null = null;
+  private dueMs: MonotonicMs | null = null;
   /** Until when what waits is held back at the latest (milliseconds); null: it is not. */
-  private heldUntilMs: number | null = null;
+  private heldUntilMs: MonotonicMs | null = null;
 
   /** Whether commands that wait are stamped now. `nowMs` is monotonic (milliseconds). */
-  isOver({ count, bytes, isAnswered, roundTripMs }: Waiting, nowMs: number): boolean {
+  isOver({ count, bytes, isAnswered, roundTripMs }: Waiting, nowMs: MonotonicMs): boolean {
     const before = nowMs - this.lastAtMs <= FORGOTTEN_MS ? this.lastCount : 0;
     if (count + before <= FEW || bytes >= BYTES_MAX) return true;
     const untilMs = this.lastAtMs + HOLD_MS_MAX;
@@ -77,7 +77,7 @@ export class Gathering {
   }
 
   /** They were stamped, `index` being the last one; or refused, then nothing waits any more. */
-  stamped(count: number, index: Index, nowMs: number): void {
+  stamped(count: number, index: LogIndex, nowMs: MonotonicMs): void {
     this.release();
     this.lastCount = count;
     this.lastAtMs = nowMs;
@@ -90,14 +90,14 @@ export class Gathering {
     this.measured = null;
   }
 
-  committed(commitIndex: Index, nowMs: number): void {
+  committed(commitIndex: LogIndex, nowMs: MonotonicMs): void {
     if (this.measured === null || commitIndex < this.measured.index) return;
     this.commitMs += (nowMs - this.measured.atMs - this.commitMs) * SMOOTHING;
     this.measured = null;
   }
 
   /** When to ask again, or null (milliseconds). */
-  nextDueMs(): number | null {
+  nextDueMs(): MonotonicMs | null {
     return this.heldUntilMs ?? this.dueMs;
   }
 

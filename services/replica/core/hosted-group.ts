@@ -6,7 +6,14 @@
  * Whatever the owner is to do about it goes to `emit`, in order.
  */
 
-import { EntryKind, type GroupId, type Index, type LogPosition, type Timestamp } from '../../../shared/raft/entry.js';
+import {
+  EntryKind,
+  type GroupId,
+  type LogIndex,
+  type LogPosition,
+  type MonotonicMs,
+  type Timestamp,
+} from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
 import type { GroupClock } from '../../../shared/raft/options.js';
 import type { GroupEvent } from '../../../shared/raft/state.js';
@@ -62,11 +69,11 @@ export class HostedGroup<C extends QueuedCommand> {
   private readonly gathering = new Gathering();
   private readonly acknowledgements = new AcknowledgementTracker<C>();
   private readonly unresolved = new UnresolvedCommands<C>();
-  private snapshotIndex: Index = 0;
+  private snapshotIndex: LogIndex = 0;
   /** Of the last batch, the last command whose client waits until it is applied here; 0: none. */
-  private lastToApply: Index = 0;
+  private lastToApply: LogIndex = 0;
   /** The last entry applied here; null: not known. */
-  private applied: Index | null = null;
+  private applied: LogIndex | null = null;
 
   constructor(
     readonly id: GroupId,
@@ -107,7 +114,7 @@ export class HostedGroup<C extends QueuedCommand> {
   }
 
   /** The index that a snapshot must reach before the log can go on; 0 when none is needed (T10). */
-  get neededSnapshot(): Index {
+  get neededSnapshot(): LogIndex {
     return this.snapshotIndex;
   }
 
@@ -133,7 +140,7 @@ export class HostedGroup<C extends QueuedCommand> {
   }
 
   /** When gathered commands are due to be stamped, or null (milliseconds, monotonic). */
-  get nextStampMs(): number | null {
+  get nextStampMs(): MonotonicMs | null {
     // What they wait for was reported in this turn.
     if (this.isHolding && this.isAnswered) return 0;
     return this.gathering.nextDueMs();
@@ -153,7 +160,7 @@ export class HostedGroup<C extends QueuedCommand> {
    * Appends what is queued to the log, unless more is worth waiting for. `roundTripMs`: to the
    * farthest peer, 0 when none is known. `applied`: last entry applied here; null: not known.
    */
-  stampQueued(roundTripMs: number, applied: Index | null, nowMs: number): void {
+  stampQueued(roundTripMs: number, applied: LogIndex | null, nowMs: MonotonicMs): void {
     const { group, queue, gathering, emit } = this;
     if (queue.length === 0) return;
     this.applied = applied;
@@ -183,11 +190,11 @@ export class HostedGroup<C extends QueuedCommand> {
   }
 
   /** Acts on what the group wants its owner to know. */
-  collectEvents(nowMs: number): void {
+  collectEvents(nowMs: MonotonicMs): void {
     for (const event of this.group.takeEvents()) this.onEvent(event, nowMs);
   }
 
-  private onEvent(event: GroupEvent, nowMs: number): void {
+  private onEvent(event: GroupEvent, nowMs: MonotonicMs): void {
     const { id, emit } = this;
     switch (event.type) {
       case 'became-leader':
@@ -213,7 +220,7 @@ export class HostedGroup<C extends QueuedCommand> {
 
   private onLostLeadership(
     { term, uncommitted }: GroupEvent & { readonly type: 'lost-leadership' },
-    nowMs: number,
+    nowMs: MonotonicMs,
   ): void {
     this.refuseQueued();
     // Some of it was perhaps stamped by earlier leaders, which answer for that.
@@ -244,7 +251,7 @@ export class HostedGroup<C extends QueuedCommand> {
    * Reports what has become committed and ordered. `lowestWatermark`: of all groups of this server
    * (T7).
    */
-  report(lowestWatermark: Timestamp, nowMs: number): void {
+  report(lowestWatermark: Timestamp, nowMs: MonotonicMs): void {
     const { id, group, acknowledgements, emit } = this;
     this.gathering.committed(group.commitIndex, nowMs);
     this.resolve(nowMs);
@@ -256,7 +263,7 @@ export class HostedGroup<C extends QueuedCommand> {
    * T9: before anything newer is reported, so that what is committed after all becomes ordered in
    * its turn.
    */
-  private resolve(nowMs: number): void {
+  private resolve(nowMs: MonotonicMs): void {
     const { id, group, unresolved, acknowledgements, emit } = this;
     if (unresolved.isEmpty) return;
     for (const { outcome, entries, waiting } of unresolved.resolve(group, nowMs)) {

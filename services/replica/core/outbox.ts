@@ -5,7 +5,7 @@
  * to that peer, or alone when it has waited for `PATIENCE_MS`: an envelope costs much more than
  * what is in it. To a peer at which a read waits, nothing is patient.
  */
-import type { LogEntry, ServerId, Timestamp } from '../../../shared/raft/entry.js';
+import type { LogEntry, MonotonicMs, ServerId, Timestamp } from '../../../shared/raft/entry.js';
 import type { Message } from '../../../shared/raft/message.js';
 import type { BarrierAnswer } from '../../../shared/wire/envelope.js';
 
@@ -32,7 +32,7 @@ class Peer {
   readonly messages: Message[] = [];
   readonly patient: Message[] = [];
   /** Since when the first of `patient` has been waiting (milliseconds, monotonic). */
-  patientSinceMs = Number.POSITIVE_INFINITY;
+  patientSinceMs: MonotonicMs = Number.POSITIVE_INFINITY;
   readonly barrierAsks: number[] = [];
   readonly barrierAnswers: BarrierAnswer[] = [];
   closeUpTo: Timestamp = 0;
@@ -49,7 +49,7 @@ class Peer {
 export class Outbox {
   private readonly byPeer = new Map<ServerId, Peer>();
   /** Until when nothing for a peer is patient (milliseconds). */
-  private readonly impatientUntilMs = new Map<ServerId, number>();
+  private readonly impatientUntilMs = new Map<ServerId, MonotonicMs>();
 
   /** @param bytesMax Most bytes of entries in one envelope, one message at least. */
   constructor(public bytesMax: number) {}
@@ -63,7 +63,7 @@ export class Outbox {
     return outgoing;
   }
 
-  add(message: Message, nowMs: number): void {
+  add(message: Message, nowMs: MonotonicMs): void {
     const peer = this.to(message.to);
     if (message.isPatient !== true) peer.messages.push(message);
     else if (peer.patient.push(message) === 1) peer.patientSinceMs = nowMs;
@@ -81,7 +81,7 @@ export class Outbox {
    * A read waits at `peer`, or here for what `peer` has to say: until then what goes there leaves
    * at once.
    */
-  hurry(peer: ServerId, untilMs: number): void {
+  hurry(peer: ServerId, untilMs: MonotonicMs): void {
     this.impatientUntilMs.set(peer, untilMs);
   }
 
@@ -89,14 +89,14 @@ export class Outbox {
    * Whether an envelope leaves for `peer` now. `sinceMs`: since when there has been something that
    * is not in here yet.
    */
-  isLeaving(peer: ServerId, nowMs: number, sinceMs = Number.POSITIVE_INFINITY): boolean {
+  isLeaving(peer: ServerId, nowMs: MonotonicMs, sinceMs = Number.POSITIVE_INFINITY): boolean {
     const outgoing = this.byPeer.get(peer);
     if (outgoing?.isUrgent === true) return true;
     const oldestMs = Math.min(sinceMs, outgoing?.patientSinceMs ?? sinceMs);
     return this.isDue(oldestMs, nowMs) || (oldestMs <= nowMs && nowMs < (this.impatientUntilMs.get(peer) ?? 0));
   }
 
-  private isDue(sinceMs: number, nowMs: number): boolean {
+  private isDue(sinceMs: MonotonicMs, nowMs: MonotonicMs): boolean {
     return nowMs - sinceMs >= PATIENCE_MS;
   }
 
@@ -104,7 +104,7 @@ export class Outbox {
    * When something that waits has to leave alone; null when nothing waits (milliseconds,
    * monotonic).
    */
-  nextDueMs(): number | null {
+  nextDueMs(): MonotonicMs | null {
     let next: number | null = null;
     for (const { patient, patientSinceMs } of this.byPeer.values()) {
       if (patient.length > 0) next = Math.min(next ?? patientSinceMs, patientSinceMs);
@@ -116,7 +116,7 @@ export class Outbox {
    * Takes out what leaves now: the contents of each envelope, with its peer, and whether it is a
    * probe.
    */
-  *take(nowMs: number): Generator<[peer: ServerId, contents: Outgoing, isProbe: boolean]> {
+  *take(nowMs: MonotonicMs): Generator<[peer: ServerId, contents: Outgoing, isProbe: boolean]> {
     for (const [peer, outgoing] of this.byPeer) {
       if (!this.isLeaving(peer, nowMs)) continue;
       this.byPeer.delete(peer);

@@ -6,7 +6,7 @@
  * with the next sample, not make it useless or wrong.
  */
 import type { ClockGuard } from '../../../shared/clock/guard.js';
-import type { ServerId, Timestamp } from '../../../shared/raft/entry.js';
+import type { MonotonicMs, ServerId, Timestamp } from '../../../shared/raft/entry.js';
 import type { Envelope } from '../../../shared/wire/envelope.js';
 
 interface Heard {
@@ -24,7 +24,7 @@ const PERIOD_MS = 5_000;
 
 /** Shortest round trips to one peer, in a period and in the one before. */
 interface Shortest {
-  readonly beganMs: number;
+  readonly beganMs: MonotonicMs;
   readonly roundTripMs: number;
   readonly beforeMs: number;
 }
@@ -49,7 +49,7 @@ export class PeerClocks {
   /**
    * Wraps what there is for a peer. `physical`: own clock (microseconds); `nowMs`: monotonic time.
    */
-  wrap(to: ServerId, outgoing: Contents, physical: Timestamp, nowMs: number): Envelope {
+  wrap(to: ServerId, outgoing: Contents, physical: Timestamp, nowMs: MonotonicMs): Envelope {
     const nowUs = Math.round(nowMs * 1_000);
     const heard = this.heard.get(to);
     const heldUs = heard === undefined ? 0 : nowUs - heard.receivedUs;
@@ -66,7 +66,7 @@ export class PeerClocks {
   }
 
   /** Takes a clock sample from an envelope that has arrived. */
-  receive(envelope: Envelope, physical: Timestamp, nowMs: number): void {
+  receive(envelope: Envelope, physical: Timestamp, nowMs: MonotonicMs): void {
     const nowUs = Math.round(nowMs * 1_000);
     this.heard.set(envelope.from, { sentUs: envelope.sentMonotonicUs, receivedUs: nowUs });
     if (envelope.echoMonotonicUs === 0) return;
@@ -81,7 +81,7 @@ export class PeerClocks {
    * Of the peers that have been heard lately the longest round trip, without what queues add; 0
    * when none is known (milliseconds).
    */
-  longestRoundTripMs(nowMs: number): number {
+  longestRoundTripMs(nowMs: MonotonicMs): number {
     let longest = 0;
     for (const { beganMs, roundTripMs, beforeMs } of this.shortest.values()) {
       if (nowMs - beganMs <= 2 * PERIOD_MS) longest = Math.max(longest, Math.min(roundTripMs, beforeMs));
@@ -89,7 +89,7 @@ export class PeerClocks {
     return longest;
   }
 
-  private measure(peer: ServerId, roundTripMs: number, nowMs: number): void {
+  private measure(peer: ServerId, roundTripMs: number, nowMs: MonotonicMs): void {
     const known = this.shortest.get(peer);
     if (known === undefined || nowMs - known.beganMs > PERIOD_MS) {
       const isRecent = known !== undefined && nowMs - known.beganMs <= 2 * PERIOD_MS;

@@ -15,13 +15,15 @@ import { InvariantError } from '../../../shared/raft/assert.js';
 import type {
   ConfigurationChange,
   GroupId,
-  Index,
   LogEntry,
+  LogIndex,
   LogPosition,
+  MonotonicMs,
   ServerId,
   Timestamp,
 } from '../../../shared/raft/entry.js';
 import { Group, type PendingWrite } from '../../../shared/raft/group.js';
+import { ofGroup } from '../../../shared/raft/lists.js';
 import type { ConfigureRefusal } from '../../../shared/raft/membership.js';
 import type { GroupOptions } from '../../../shared/raft/options.js';
 import { PromiseLimit } from '../../../shared/raft/promise-limit.js';
@@ -57,7 +59,7 @@ export interface ServerOptions extends Omit<GroupOptions, 'group' | 'server' | '
    * By group, the last entry that this server has applied; null when nothing is known of it
    * (default).
    */
-  readonly applied?: () => readonly Index[] | null;
+  readonly applied?: () => readonly LogIndex[] | null;
 }
 
 /** How long a barrier waits for an answer before it asks again (milliseconds). */
@@ -78,7 +80,7 @@ interface InFlight {
   readonly pending: readonly GroupPending[];
   readonly limit: Timestamp | null;
   /** Since its first try (milliseconds, monotonic). */
-  readonly sinceMs: number;
+  readonly sinceMs: MonotonicMs;
 }
 
 export class ReplicaCore<C extends QueuedCommand> {
@@ -96,16 +98,16 @@ export class ReplicaCore<C extends QueuedCommand> {
   /** The largest timestamp that a barrier of some other server waits for (T6). */
   private closeUpToElsewhere: Timestamp = 0;
   /** When the transport was last asked whether a peer takes messages (milliseconds). */
-  private readonly probedAtMs = new Map<ServerId, number>();
+  private readonly probedAtMs = new Map<ServerId, MonotonicMs>();
   private inFlight: InFlight | null = null;
   private isInstalling = false;
   private physical: Timestamp;
-  private nowMs: number;
+  private nowMs: MonotonicMs;
 
   constructor(
     private readonly options: ServerOptions,
     loaded: LoadedState,
-    time: { physical: Timestamp; nowMs: number },
+    time: { physical: Timestamp; nowMs: MonotonicMs },
   ) {
     this.physical = time.physical;
     this.nowMs = time.nowMs;
@@ -139,7 +141,7 @@ export class ReplicaCore<C extends QueuedCommand> {
    * To be called first in a turn: physical time (microseconds since the epoch) and monotonic time
    * (milliseconds).
    */
-  advance(physical: Timestamp, nowMs: number): void {
+  advance(physical: Timestamp, nowMs: MonotonicMs): void {
     this.physical = physical;
     this.nowMs = nowMs;
     this.clock.advance(physical, nowMs);
@@ -184,7 +186,7 @@ export class ReplicaCore<C extends QueuedCommand> {
   receive(envelope: Envelope): boolean {
     if (envelope.groups !== this.options.groups || envelope.from === this.options.server) return false;
     this.peerClocks.receive(envelope, this.physical, this.nowMs);
-    for (const message of envelope.messages) this.groups[message.group]?.receive(message, this.nowMs);
+    for (const message of envelope.messages) ofGroup(this.groups, message.group).receive(message, this.nowMs);
     for (const id of envelope.barrierAsks) {
       const configurations = this.groups.map(({ configuration: { term, index } }) => ({ term, index }));
       this.outbox.to(envelope.from).barrierAnswers.push({
@@ -208,8 +210,7 @@ export class ReplicaCore<C extends QueuedCommand> {
    * becomes of it. `after`: a timestamp that the entry must come after (T7), 0 for none.
    */
   offer(group: GroupId, command: C, after: Timestamp): CommandRefusal | null {
-    const hosted = this.hosted[group];
-    return hosted === undefined ? 'not-leader' : hosted.offer(command, after);
+    return ofGroup(this.hosted, group).offer(command, after);
   }
 
   /**
@@ -217,10 +218,10 @@ export class ReplicaCore<C extends QueuedCommand> {
    * until it is applied is not taken while many others wait for that.
    */
   refusal(group: GroupId, acknowledgement: Acknowledgement): CommandRefusal | null {
-    const hosted = this.hosted[group];
-    const refusal = hosted === undefined ? 'not-leader' : hosted.refusal(1);
+    const hosted = ofGroup(this.hosted, group);
+    const refusal = hosted.refusal(1);
     if (refusal !== null) return refusal;
-    return acknowledgement === 'applied' && hosted?.isBacklogFull === true ? 'behind' : null;
+    return acknowledgement === 'applied' && hosted.isBacklogFull ? 'behind' : null;
   }
 
   /** Read barriers under way, and how many may be. */
@@ -283,7 +284,7 @@ export class ReplicaCore<C extends QueuedCommand> {
    */
   readDone(effect: ReadEffect, entries: readonly LogEntry[]): void {
     if (effect.follower === null) this.feed.onRead(effect, entries);
-    else this.groups[effect.group]?.entriesRead(effect.follower, entries, this.nowMs);
+    else ofGroup(this.groups, effect.group).entriesRead(effect.follower, entries, this.nowMs);
   }
 
   /**
@@ -301,17 +302,17 @@ export class ReplicaCore<C extends QueuedCommand> {
   }
 
   transfer(group: GroupId, target: ServerId | null): boolean {
-    return this.groups[group]?.transfer(target, this.nowMs) ?? false;
+    return ofGroup(this.groups, group).transfer(target, this.nowMs);
   }
 
   /** T11: see Group.configure. */
   configure(group: GroupId, change: ConfigurationChange): ConfigureRefusal | null {
-    return this.groups[group]?.configure(change, this.nowMs) ?? null;
+    return ofGroup(this.groups, group).configure(change, this.nowMs);
   }
 
   /** T10: snapshots cover these positions, one a group, which the own state machine has applied. */
   compact(positions: readonly LogPosition[]): void {
-    for (const [id, position] of positions.entries()) this.groups[id]?.compact(position, this.nowMs);
+    for (const [id, position] of positions.entries()) ofGroup(this.groups, id).compact(position, this.nowMs);
   }
 
   /**
@@ -328,7 +329,7 @@ export class ReplicaCore<C extends QueuedCommand> {
    * patient has waited for long enough (milliseconds, monotonic). Later is no harm: every other
    * turn looks as well.
    */
-  nextWakeMs(): number | null {
+  nextWakeMs(): MonotonicMs | null {
     let next = this.outbox.nextDueMs() ?? Number.POSITIVE_INFINITY;
     if (this.isLeading) next = Math.min(next, this.closingByTime.nextDueMs() ?? next);
     // Behind a write nothing is stamped.

@@ -6,7 +6,7 @@
  * of its own term, and then each of them is either committed as well or can never be. Only what
  * stays open for longer than that is told to be unknown.
  */
-import type { Index, LogEntry, Term } from '../../../shared/raft/entry.js';
+import type { LogEntry, LogIndex, MonotonicMs, Term } from '../../../shared/raft/entry.js';
 import type { EntryOutcome, Group } from '../../../shared/raft/group.js';
 import type { Placed, QueuedCommand } from './effect.js';
 
@@ -24,7 +24,7 @@ export interface Resolved<C extends QueuedCommand> extends Omit<Leftover<C>, 'te
 }
 
 interface Held<C extends QueuedCommand> extends Leftover<C> {
-  readonly untilMs: number;
+  readonly untilMs: MonotonicMs;
 }
 
 /**
@@ -36,21 +36,21 @@ const HELD_MAX = 4;
 export class UnresolvedCommands<C extends QueuedCommand> {
   private held: Held<C>[] = [];
   /** Outcomes change with the commit index only. */
-  private lookedAt: Index = -1;
+  private lookedAt: LogIndex = -1;
 
   get isEmpty(): boolean {
     return this.held.length === 0;
   }
 
   /** `untilMs`: when to give up (monotonic). */
-  add(leftover: Leftover<C>, untilMs: number): void {
+  add(leftover: Leftover<C>, untilMs: MonotonicMs): void {
     if (leftover.entries.length === 0) return;
     this.held.push({ ...leftover, untilMs });
     this.lookedAt = -1;
   }
 
   /** Takes out what is decided by now, in order, and what has waited for too long. */
-  resolve(group: Pick<Group, 'commitIndex' | 'outcomeOf'>, nowMs: number): Resolved<C>[] {
+  resolve(group: Pick<Group, 'commitIndex' | 'outcomeOf'>, nowMs: MonotonicMs): Resolved<C>[] {
     const [oldest] = this.held;
     if (oldest === undefined || (group.commitIndex === this.lookedAt && nowMs < oldest.untilMs)) return [];
     this.lookedAt = group.commitIndex;
@@ -71,7 +71,10 @@ export class UnresolvedCommands<C extends QueuedCommand> {
   }
 }
 
-function split<C extends QueuedCommand>({ entries, waiting }: Leftover<C>, outcomeOf: (index: Index) => EntryOutcome) {
+function split<C extends QueuedCommand>(
+  { entries, waiting }: Leftover<C>,
+  outcomeOf: (index: LogIndex) => EntryOutcome,
+) {
   const none = () => ({ entries: [] as LogEntry[], waiting: [] as Placed<C>[] });
   const parts = { committed: none(), replaced: none(), open: none(), unknown: none() };
   for (const entry of entries) parts[outcomeOf(entry.index)].entries.push(entry);

@@ -3,7 +3,7 @@
  * synchronous: the memory engine and the Postgres engine both run this, the one on its rows, the
  * other on what it has read of them.
  */
-import type { Index, Timestamp } from '../../raft/entry.js';
+import type { MergedIndex, Timestamp } from '../../raft/entry.js';
 import { MACHINE_COMMAND } from '../../wire/machine.js';
 import { readInput } from '../registry.js';
 import { type CommandOutcome, Reject, rejectOf, versionOf } from '../state-machine.js';
@@ -17,7 +17,7 @@ export interface KvRow {
   readonly version: number;
   /** JSON text. */
   readonly json: string;
-  readonly mergedIndex: Index;
+  readonly mergedIndex: MergedIndex;
   readonly timestamp: Timestamp;
 }
 
@@ -28,7 +28,7 @@ export type VersionOf = (key: string) => number;
 export interface KvCommand {
   readonly name: string;
   readonly operations: readonly OperationInput[];
-  readonly mergedIndex: Index;
+  readonly mergedIndex: MergedIndex;
   readonly timestamp: Timestamp;
 }
 
@@ -39,7 +39,7 @@ export interface KvCommand {
 export function readKvCommand(command: {
   readonly name: string;
   readonly payload: Uint8Array;
-  readonly mergedIndex: Index;
+  readonly mergedIndex: MergedIndex;
   readonly timestamp: Timestamp;
 }): KvCommand | string {
   const { name, payload, mergedIndex, timestamp } = command;
@@ -55,7 +55,7 @@ export function readKvCommand(command: {
  * Why the built-in machine is not switched: it has one version only. Undefined when it is in force
  * already.
  */
-function readSwitch(payload: Uint8Array, mergedIndex: Index): string | undefined {
+function readSwitch(payload: Uint8Array, mergedIndex: MergedIndex): string | undefined {
   const decided = switchOf(payload, versionOf(kvContract), mergedIndex);
   if ('to' in decided) return `there is no version ${decided.to} of the built-in machine`;
   return decided.outcome.ok ? undefined : decided.outcome.message;

@@ -3,11 +3,12 @@
  * and made anew from the stream at a restart; it grows with the messages of the log, not with its
  * entries.
  */
-import type { GroupId, Index } from '../../raft/entry.js';
+import type { GroupId, LogIndex } from '../../raft/entry.js';
+import { itemAt } from '../../raft/lists.js';
 
 export interface Segment {
-  readonly from: Index;
-  readonly to: Index;
+  readonly from: LogIndex;
+  readonly to: LogIndex;
   /** Of the first message of the record, and how many it has. */
   readonly sequence: number;
   readonly parts: number;
@@ -30,14 +31,14 @@ export class GroupIndex {
   }
 
   /** Drops what is at or after `from`. */
-  truncate(from: Index): void {
+  truncate(from: LogIndex): void {
     while ((this.#segments.at(-1)?.from ?? -1) >= from) this.#segments.pop();
     const last = this.#segments.at(-1);
     if (last !== undefined && last.to >= from) this.#segments[this.#segments.length - 1] = { ...last, to: from - 1 };
   }
 
   /** Drops what is at or below `base`. */
-  removeUpTo(base: Index): void {
+  removeUpTo(base: LogIndex): void {
     const kept = this.#at(base + 1);
     if (kept > 0) this.#segments.splice(0, kept);
     const first = this.#segments[0];
@@ -57,7 +58,7 @@ export class GroupIndex {
   }
 
   /** Whether it has every entry after `base` up to `lastIndex`, and no other. */
-  covers(base: Index, lastIndex: Index): boolean {
+  covers(base: LogIndex, lastIndex: LogIndex): boolean {
     let next = base + 1;
     for (const { from, to } of this.#segments) {
       if (from !== next) return false;
@@ -70,7 +71,7 @@ export class GroupIndex {
    * The segments with the entries from `from` on, as many as it takes for about `bytesMax` bytes,
    * at most `countMax`.
    */
-  from(from: Index, to: Index, bytesMax: number, countMax: number): readonly Segment[] {
+  from(from: LogIndex, to: LogIndex, bytesMax: number, countMax: number): readonly Segment[] {
     const start = this.#at(from);
     let end = start;
     let bytes = 0;
@@ -85,12 +86,12 @@ export class GroupIndex {
   }
 
   /** The position of the first segment that ends at or after `index`. */
-  #at(index: Index): number {
+  #at(index: LogIndex): number {
     let low = 0;
     let high = this.#segments.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if ((this.#segments[middle]?.to ?? 0) < index) low = middle + 1;
+      if (itemAt(this.#segments, middle).to < index) low = middle + 1;
       else high = middle;
     }
     return low;

@@ -10,7 +10,8 @@
  * other; it counts when all of them are there. The CRC is over the message's sequence in the stream
  * and the rest, so a message in a wrong place shows as well.
  */
-import type { GroupId, Index, LogEntry, Timestamp } from '../../raft/entry.js';
+import type { GroupId, LogEntry, LogIndex, Timestamp } from '../../raft/entry.js';
+import { itemAt, lastOf } from '../../raft/lists.js';
 import { blockLength, copyBlock, decodeBlock } from '../../wire/entry-block.js';
 import { crc32 } from '../checksum.js';
 import type { LogStoreIdentity } from '../errors.js';
@@ -41,8 +42,8 @@ export class MessageError extends Error {
 /** Entries of a group in a record. */
 export interface Block {
   readonly group: GroupId;
-  readonly firstIndex: Index;
-  readonly lastIndex: Index;
+  readonly firstIndex: LogIndex;
+  readonly lastIndex: LogIndex;
   readonly bytes: number;
 }
 
@@ -87,8 +88,7 @@ export interface StoreRecord {
 }
 
 export function blockOf(group: GroupId, entries: readonly LogEntry[]): Block {
-  const [first, last] = [entries[0]?.index ?? 0, entries.at(-1)?.index ?? 0];
-  return { group, firstIndex: first, lastIndex: last, bytes: blockLength(entries) };
+  return { group, firstIndex: itemAt(entries, 0).index, lastIndex: lastOf(entries).index, bytes: blockLength(entries) };
 }
 
 /** In the order in which they lie in the record. */

@@ -8,7 +8,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { NatsConnection } from '@nats-io/nats-core';
-import type { GroupId, Index, LogEntry, Timestamp } from '../../raft/entry.js';
+import type { GroupId, LogEntry, LogIndex, Timestamp } from '../../raft/entry.js';
 import { LogStoreFencedError, type LogStoreIdentity } from '../errors.js';
 import { demand, demandGroups, EMPTY_HEAD, type GroupHead, headOnBase, headsAfter, termOf } from '../head.js';
 import { loadGroups } from '../loading.js';
@@ -128,7 +128,7 @@ export class JetStreamLogStore implements LogStore {
     return writing;
   }
 
-  async read(group: GroupId, from: Index, to: Index, bytesMax: number): Promise<LogEntry[]> {
+  async read(group: GroupId, from: LogIndex, to: LogIndex, bytesMax: number): Promise<LogEntry[]> {
     demand(this.#state !== 'closed', 'the store is closed');
     for (;;) {
       const droppings = this.#droppings;
@@ -276,7 +276,7 @@ export class JetStreamLogStore implements LogStore {
     }
   }
 
-  async #read(group: GroupId, from: Index, to: Index, bytesMax: number): Promise<LogEntry[]> {
+  async #read(group: GroupId, from: LogIndex, to: LogIndex, bytesMax: number): Promise<LogEntry[]> {
     const head = this.#headOf(group);
     const first = Math.max(1, from);
     const last = Math.min(to, head.lastIndex);

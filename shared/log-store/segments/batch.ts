@@ -2,7 +2,7 @@
  * The bytes of one batch, laid out in a buffer that is used again for every write: first the
  * payloads, then, when it is known where the batch goes, headers and checksums. Pure.
  */
-import type { GroupId, Index } from '../../raft/entry.js';
+import type { GroupId, LogIndex } from '../../raft/entry.js';
 import type { GroupWrite } from '../port.js';
 import { groupBytesMax, type ServerPart, serverBytesMax, writeGroup, writeServer } from './payload.js';
 import { PAYLOAD_AT, RecordKind, recordLength, sealRecord } from './record.js';
@@ -18,7 +18,7 @@ export interface BatchRecord {
   readonly payloadBytes: number;
   /** Of its entries, if it has any. */
   readonly group: GroupId;
-  readonly firstIndex: Index;
+  readonly firstIndex: LogIndex;
   readonly count: number;
 }
 

@@ -3,11 +3,11 @@
  * found by bisection. It grows with the records of the log, each of which holds at least one entry.
  * With room to grow it takes 24 to 36 bytes a record.
  */
-import type { Index } from '../../raft/entry.js';
+import type { LogIndex } from '../../raft/entry.js';
 
 /** A record with entries of the group. */
 export interface Place {
-  readonly firstIndex: Index;
+  readonly firstIndex: LogIndex;
   readonly count: number;
   /** Number of the segment. */
   readonly segment: number;
@@ -46,7 +46,7 @@ export class GroupIndex {
   }
 
   /** Drops what is at or after `from`. */
-  truncate(from: Index): void {
+  truncate(from: LogIndex): void {
     while (this.size > 0 && (this.#first[this.#end - 1] ?? 0) >= from) this.#drop(--this.#end);
     if (this.size > 0 && this.#last(this.#end - 1) >= from) {
       this.#count[this.#end - 1] = from - (this.#first[this.#end - 1] ?? 0);
@@ -54,7 +54,7 @@ export class GroupIndex {
   }
 
   /** Drops records that have nothing above `base`. */
-  removeUpTo(base: Index): void {
+  removeUpTo(base: LogIndex): void {
     while (this.size > 0 && this.#last(this.#start) <= base) this.#drop(this.#start++);
   }
 
@@ -78,7 +78,7 @@ export class GroupIndex {
   }
 
   /** Whether it has every entry after `base` up to `lastIndex`, and none beyond. */
-  covers(base: Index, lastIndex: Index): boolean {
+  covers(base: LogIndex, lastIndex: LogIndex): boolean {
     let next = base + 1;
     for (let at = this.#start; at < this.#end; at++) {
       if ((this.#first[at] ?? 0) > next) return false;
@@ -91,7 +91,7 @@ export class GroupIndex {
    * Records with the entries from `from` to `to`: as many as it takes for about `bytesMax` bytes,
    * but at least one.
    */
-  find(from: Index, to: Index, bytesMax: number): Place[] {
+  find(from: LogIndex, to: LogIndex, bytesMax: number): Place[] {
     const places: Place[] = [];
     let bytes = 0;
     for (let at = this.#at(from); at < this.#end && (this.#first[at] ?? 0) <= to; at++) {
@@ -111,7 +111,7 @@ export class GroupIndex {
   }
 
   /** The first record that ends at or after `index`. */
-  #at(index: Index): number {
+  #at(index: LogIndex): number {
     let low = this.#start;
     let high = this.#end;
     while (low < high) {
@@ -122,7 +122,7 @@ export class GroupIndex {
     return low;
   }
 
-  #last(at: number): Index {
+  #last(at: number): LogIndex {
     return (this.#first[at] ?? 0) + (this.#count[at] ?? 0) - 1;
   }
 

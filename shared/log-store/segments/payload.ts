@@ -8,7 +8,7 @@
  *   carried       entries that lie in an older segment as well, and are read from here from now on: as `group`
  *   end           number and id of the next segment, which is there and goes on: JSON
  */
-import type { GroupId, Index, LogEntry, Timestamp } from '../../raft/entry.js';
+import type { GroupId, LogEntry, LogIndex, Timestamp } from '../../raft/entry.js';
 import { blockLength, copyBlock, decodeBlock } from '../../wire/entry-block.js';
 import { VarintReader, writeVarint } from '../../wire/varint.js';
 import { WireError } from '../../wire/wire-error.js';
@@ -143,7 +143,7 @@ function writeText(target: Buffer, at: number, text: string): number {
 
 /** Entries as they lie in a record. */
 export interface Block {
-  readonly firstIndex: Index;
+  readonly firstIndex: LogIndex;
   readonly count: number;
   /** A view of the record. */
   readonly bytes: Uint8Array;

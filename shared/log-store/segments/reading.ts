@@ -2,7 +2,7 @@
  * Reading entries back: which pieces of which files to read, and that what is read is what was
  * written.
  */
-import type { GroupId, Index, LogEntry, Term } from '../../raft/entry.js';
+import type { GroupId, LogEntry, LogIndex, Term } from '../../raft/entry.js';
 import { WireError } from '../../wire/wire-error.js';
 import { LogStoreCorruptError } from '../port.js';
 import type { Place } from './group-index.js';
@@ -84,13 +84,13 @@ export class Collector {
   #bytes = 0;
 
   constructor(
-    private readonly from: Index,
-    private readonly to: Index,
+    private readonly from: LogIndex,
+    private readonly to: LogIndex,
     private readonly bytesMax: number,
-    private readonly termOf: (index: Index) => Term | undefined,
+    private readonly termOf: (index: LogIndex) => Term | undefined,
   ) {}
 
-  get nextIndex(): Index {
+  get nextIndex(): LogIndex {
     return this.from + this.entries.length;
   }
 

@@ -3,6 +3,7 @@
  * whether anything is missing or is not what was written. Reads everything, changes nothing.
  */
 import { join } from 'node:path';
+import { itemAt } from '../../raft/lists.js';
 import { WireError } from '../../wire/wire-error.js';
 import { LogStoreFormatError, type LogStoreIdentity, LogStoreIdentityError } from '../errors.js';
 import { LogStoreUsageError } from '../head.js';
@@ -115,7 +116,7 @@ class Recovery {
   }
 
   async #openLast(at: number): Promise<Segment> {
-    const segment = await this.#open(this.numbers[at] ?? 0);
+    const segment = await this.#open(itemAt(this.numbers, at));
     const { format, cluster, server, groups } = segment.checkpoint.identity;
     if (format !== FORMAT) throw new LogStoreFormatError(this.folder.path, format, FORMAT);
     const { identity } = this;

@@ -26,7 +26,7 @@
  * In memory it keeps the head of every group, and 24 to 36 bytes for each record (group-index.ts);
  * entries are read from the files.
  */
-import type { GroupId, Index, LogEntry } from '../../raft/entry.js';
+import type { GroupId, LogEntry, LogIndex } from '../../raft/entry.js';
 import { LogStoreLegacyError } from '../errors.js';
 import { demand, demandGroups, type GroupHead, headsAfter, termOf } from '../head.js';
 import { loadGroups } from '../loading.js';
@@ -137,7 +137,7 @@ export class SegmentLogStore implements LogStore {
     return writing;
   }
 
-  async read(group: GroupId, from: Index, to: Index, bytesMax: number): Promise<LogEntry[]> {
+  async read(group: GroupId, from: LogIndex, to: LogIndex, bytesMax: number): Promise<LogEntry[]> {
     demand(this.#phase !== 'closed', 'the store is closed');
     const reading = this.#read(group, from, to, bytesMax);
     this.#reads.add(reading);
@@ -195,7 +195,7 @@ export class SegmentLogStore implements LogStore {
     return dropped;
   }
 
-  async #read(group: GroupId, from: Index, to: Index, bytesMax: number): Promise<LogEntry[]> {
+  async #read(group: GroupId, from: LogIndex, to: LogIndex, bytesMax: number): Promise<LogEntry[]> {
     for (;;) {
       const droppings = this.#droppings;
       const head = this.state.headOf(group);
@@ -213,7 +213,7 @@ export class SegmentLogStore implements LogStore {
    * Reads the next records that are wanted. Their files stay open for as long as this read is among
    * the running ones.
    */
-  async #collect(group: GroupId, collector: Collector, to: Index): Promise<void> {
+  async #collect(group: GroupId, collector: Collector, to: LogIndex): Promise<void> {
     const { nextIndex } = collector;
     const places = this.state.indexOf(group).find(nextIndex, to, collector.room);
     const spans = spansOf(places).map((span) => ({ span, segment: this.state.segments.get(span[0]?.segment ?? 0) }));

@@ -1,6 +1,6 @@
 /** Entries on their way through the logs of one group: durable, equal, committed. */
 
-import type { Index } from '../../../shared/raft/entry.js';
+import { BEFORE_FIRST, type LogIndex } from '../../../shared/raft/entry.js';
 import { Group } from '../../../shared/raft/group.js';
 import type { Message } from '../../../shared/raft/message.js';
 import { reachedByQuorum } from '../../../shared/raft/options.js';
@@ -10,9 +10,9 @@ import { beforeEverything, changeMessages, sendEarly, stateOf } from './group.js
 import { all, type Plan, replace } from './plan.js';
 
 /** What `GroupState.countDurable` would count, whichever term it is of. */
-function reachedByQuorumHeard({ configuration, server, durableIndex, heard, log }: GroupState): Index {
+function reachedByQuorumHeard({ configuration, server, durableIndex, heard, log }: GroupState): LogIndex {
   const reached = reachedByQuorum(configuration, (voter) =>
-    voter === server ? durableIndex : (heard.durable.get(voter) ?? 0),
+    voter === server ? durableIndex : (heard.durable.get(voter) ?? BEFORE_FIRST),
   );
   return Math.min(reached, log.lastIndex);
 }
@@ -94,7 +94,7 @@ export const REPLICATION: readonly Plan[] = [
       replace(GroupState, 'countDurable', function () {
         const { heard, leader, term, durableIndex, log } = this;
         if (heard.term !== term) return;
-        const index = Math.min(durableIndex, heard.durable.get(leader) ?? 0);
+        const index = Math.min(durableIndex, heard.durable.get(leader) ?? BEFORE_FIRST);
         if (index > this.commitIndex && log.termAt(index) === term) this.setCommitIndex(index);
       }),
   },

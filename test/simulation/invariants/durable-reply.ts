@@ -2,6 +2,8 @@
  * A follower's success says only what is on its disk, and so does the promise beside it (Raft
  * section 5.3, T2).
  */
+
+import type { GroupId, Timestamp } from '../../../shared/raft/entry.js';
 import type { Message } from '../../../shared/raft/message.js';
 import type { Ledger } from '../ledger.js';
 import type { SimulatedServer } from '../server.js';
@@ -32,7 +34,7 @@ export class DurableReply implements Invariant {
     );
   }
 
-  private promise(server: SimulatedServer, group: number, promised: number): void {
+  private promise(server: SimulatedServer, group: GroupId, promised: Timestamp): void {
     const { promiseLimit } = server.disk;
     hold(
       promised <= promiseLimit,

@@ -6,7 +6,7 @@ import type { ReplicaCore } from '../../../services/replica/core/server.js';
 import type { Applied, MergedCommand } from '../../../shared/engine/port.js';
 import type { WriteBatch } from '../../../shared/log-store/port.js';
 import type { MergedRun } from '../../../shared/merge/merge.js';
-import type { GroupId, Index, LogEntry } from '../../../shared/raft/entry.js';
+import type { GroupId, LogEntry, LogIndex } from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
 import type { Message } from '../../../shared/raft/message.js';
 import type { Envelope } from '../../../shared/wire/envelope.js';
@@ -27,7 +27,7 @@ export interface Invariant {
    * A server has dropped everything from `from` on. `wasLeading`: it has led without a break since
    * before.
    */
-  onTruncated?(server: SimulatedServer, group: GroupId, from: Index, wasLeading: boolean): void;
+  onTruncated?(server: SimulatedServer, group: GroupId, from: LogIndex, wasLeading: boolean): void;
   /** A snapshot covers more of a server's log than before (T10). */
   onBase?(server: SimulatedServer, group: GroupId, core: Group): void;
   onLeader?(server: SimulatedServer, group: GroupId, core: Group): void;

@@ -2,7 +2,7 @@
  * T2: once a quorum has promised a claim (c, i) of a term, every entry of that term behind i, and
  * every entry of a later term, has a timestamp above c.
  */
-import type { GroupId } from '../../../shared/raft/entry.js';
+import type { GroupId, Timestamp } from '../../../shared/raft/entry.js';
 import type { Closed, Message } from '../../../shared/raft/message.js';
 import type { Created } from '../ledger.js';
 import type { SimulatedServer } from '../server.js';
@@ -63,7 +63,7 @@ export class Promises implements Invariant {
     }
   }
 
-  private tell(claims: TermClaims, group: GroupId, server: string, promised: number): void {
+  private tell(claims: TermClaims, group: GroupId, server: string, promised: Timestamp): void {
     if (promised <= (claims.told.get(server) ?? 0)) return;
     claims.told.set(server, promised);
     const sorted = [...claims.told.values()].sort((a, b) => b - a);

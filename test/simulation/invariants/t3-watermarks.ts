@@ -2,7 +2,7 @@
  * T3: no server ever has a watermark at or above an entry that is not in its committed prefix and
  * is, or later becomes, committed. So no server merges past an entry that is still to come.
  */
-import type { GroupId, LogEntry } from '../../../shared/raft/entry.js';
+import type { GroupId, LogEntry, Timestamp } from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
 import type { Ledger } from '../ledger.js';
 import type { SimulatedServer } from '../server.js';
@@ -36,7 +36,7 @@ export class Watermarks implements Invariant {
     }
   }
 
-  private check(server: string, group: GroupId, watermark: number, entry: LogEntry | undefined): void {
+  private check(server: string, group: GroupId, watermark: Timestamp, entry: LogEntry | undefined): void {
     const isBelow = entry === undefined || watermark < entry.timestamp;
     hold(
       isBelow,

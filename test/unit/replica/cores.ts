@@ -4,7 +4,7 @@
  */
 import type { Acknowledgement, CommandRefusal, Effect, QueuedCommand } from '../../../services/replica/core/effect.js';
 import { ReplicaCore } from '../../../services/replica/core/server.js';
-import { EntryKind, type GroupId, type Index, type LogEntry, type ServerId } from '../../../shared/raft/entry.js';
+import { EntryKind, type GroupId, type LogEntry, type LogIndex, type ServerId } from '../../../shared/raft/entry.js';
 import { GROUP_DEFAULTS } from '../../../shared/raft/options.js';
 import { decodeConfiguration, encodeConfiguration } from '../../../shared/wire/configuration.js';
 import { encodeEntry } from '../../../shared/wire/entry-block.js';
@@ -21,7 +21,7 @@ export interface Server {
   readonly name: ServerId;
   readonly core: ReplicaCore<QueuedCommand>;
   /** By group, the last entry applied there, as its core is told; null: it is told nothing. */
-  applied: readonly Index[] | null;
+  applied: readonly LogIndex[] | null;
   /** Everything that the core told its owner so far. */
   readonly told: Told[];
   /** Its writes wait until it no longer is. */

@@ -4,7 +4,7 @@
  * Logs begin at the newest snapshot but one that counts. A server that installs the newest finds
  * everything that comes after it, however long that takes.
  */
-import type { Index } from '../../../../shared/raft/entry.js';
+import { type MergedIndex, type MonotonicMs, NOTHING_MERGED } from '../../../../shared/raft/entry.js';
 import type { Effect, KnownSnapshot } from '../effect.js';
 import { padded } from './positions.js';
 
@@ -15,22 +15,22 @@ const RETRY_MS = 5_000;
 
 export class Compaction {
   /** What the own log and stream have been told to begin at. */
-  private begin: Index = 0;
-  private underWay: Index | null = null;
-  private retryAtMs = 0;
-  private nowMs = 0;
+  private begin: MergedIndex = NOTHING_MERGED;
+  private underWay: MergedIndex | null = null;
+  private retryAtMs: MonotonicMs = 0;
+  private nowMs: MonotonicMs = 0;
 
   constructor(
     private readonly groups: number,
     private readonly emit: (effect: Effect) => void,
   ) {}
 
-  advance(nowMs: number): void {
+  advance(nowMs: MonotonicMs): void {
     this.nowMs = nowMs;
   }
 
   /** What is covered goes, once the own state, which is at `applied`, has it too. */
-  maybeBegin(known: readonly KnownSnapshot[], applied: Index): void {
+  maybeBegin(known: readonly KnownSnapshot[], applied: MergedIndex): void {
     const covered = known[known.length - KEPT];
     if (covered === undefined || this.underWay !== null || this.nowMs < this.retryAtMs) return;
     const { mergedIndex, positions } = covered.position;

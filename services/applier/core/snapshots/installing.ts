@@ -6,7 +6,7 @@
  *     rebuild   an operator asks, or a part is missing   the newest one, whatever the state is
  */
 import { type EnginePosition, versionAt } from '../../../../shared/engine/port.js';
-import type { Index } from '../../../../shared/raft/entry.js';
+import type { LogIndex, MergedIndex, MonotonicMs } from '../../../../shared/raft/entry.js';
 import type { Effect, KnownSnapshot } from '../effect.js';
 import type { SnapshotList } from './list.js';
 import { reaches } from './positions.js';
@@ -23,27 +23,27 @@ const REBUILD_MS_MAX = 120_000;
 /** The state is to be made again. Without a request it is damaged: until it is whole. */
 interface Rebuild {
   readonly request: number | null;
-  readonly untilMs: number;
+  readonly untilMs: MonotonicMs;
 }
 
 export class SnapshotInstalling {
   /** What is needed next is in no stream. */
   private isNeeded = false;
   /** For each request where the database is asked for first: what the state must have reached. */
-  private readonly locating = new Map<number, readonly Index[]>();
+  private readonly locating = new Map<number, readonly LogIndex[]>();
   /** For each request for an installation: for each group the index that must have been reached. */
-  private readonly requests: WaitingRequests<readonly Index[], EnginePosition>;
+  private readonly requests: WaitingRequests<readonly LogIndex[], EnginePosition>;
   private rebuild: Rebuild | null = null;
   /** Names of those that could not be read, as far as they are known: others are tried first. */
   private damaged: ReadonlySet<string> = new Set();
-  private askAtMs = 0;
+  private askAtMs: MonotonicMs = 0;
 
   constructor(
     private readonly list: SnapshotList,
     /** Whether this server can go on from a state with this version in force (T12). */
     private readonly hasVersion: (version: number) => boolean,
     private readonly emit: (effect: Effect) => void,
-    private nowMs: number,
+    private nowMs: MonotonicMs,
   ) {
     this.requests = new WaitingRequests((request, position) => emit({ type: 'installed', request, position }));
   }
@@ -58,7 +58,7 @@ export class SnapshotInstalling {
   }
 
   /** `isInstalling`: a snapshot is being made the state, which may take long. */
-  advance(nowMs: number, isInstalling: boolean): void {
+  advance(nowMs: MonotonicMs, isInstalling: boolean): void {
     this.nowMs = nowMs;
     if (this.rebuild !== null && nowMs >= this.rebuild.untilMs && !isInstalling) this.answerRebuild(null);
   }
@@ -70,7 +70,7 @@ export class SnapshotInstalling {
   }
 
   /** Answered by `installed` once the state has reached `atLeast`, or no snapshot does. */
-  request(request: number, atLeast: readonly Index[]): void {
+  request(request: number, atLeast: readonly LogIndex[]): void {
     this.locating.set(request, atLeast);
     this.emit({ type: 'locate', request });
   }
@@ -108,7 +108,7 @@ export class SnapshotInstalling {
   }
 
   /** The snapshot that is to be installed now, if any. The state is at `applied`. */
-  wanted(applied: Index): KnownSnapshot | null {
+  wanted(applied: MergedIndex): KnownSnapshot | null {
     if (!this.list.isCurrent || !this.isWaiting) return null;
     const usable = this.list.known.filter((one) => this.isUsable(one, applied));
     // What could not be read once may be read later.
@@ -132,7 +132,7 @@ export class SnapshotInstalling {
     this.list.discard();
   }
 
-  listed(applied: Index): void {
+  listed(applied: MergedIndex): void {
     const { known } = this.list;
     this.damaged = new Set(known.flatMap(({ name }) => (this.damaged.has(name) ? name : [])));
     if (this.damaged.size === known.length) this.damaged = new Set();
@@ -143,7 +143,7 @@ export class SnapshotInstalling {
     this.requests.refuseAll();
   }
 
-  private isUsable({ position: { mergedIndex, positions }, position }: KnownSnapshot, applied: Index): boolean {
+  private isUsable({ position: { mergedIndex, positions }, position }: KnownSnapshot, applied: MergedIndex): boolean {
     if (!this.hasVersion(versionAt(position))) return false;
     if (this.isRebuilding) return true;
     if (mergedIndex <= applied) return false;

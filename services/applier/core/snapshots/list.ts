@@ -4,7 +4,7 @@
  * A list that was begun before a wish may be too old to serve it. Such a wish makes the list that
  * is under way old: another one follows it at once.
  */
-import type { Index } from '../../../../shared/raft/entry.js';
+import { type MergedIndex, type MonotonicMs, NOTHING_MERGED } from '../../../../shared/raft/entry.js';
 import type { Effect, KnownSnapshot } from '../effect.js';
 
 /** Between two looks at what other servers have saved (milliseconds). */
@@ -16,7 +16,7 @@ const RETRY_MS = 5_000;
 
 export class SnapshotList {
   private snapshots: readonly KnownSnapshot[] = [];
-  private listAtMs: number;
+  private listAtMs: MonotonicMs;
   private isListing = false;
   /** The list is older than a wish that it is to serve. */
   private isOld = true;
@@ -25,7 +25,7 @@ export class SnapshotList {
 
   constructor(
     private readonly emit: (effect: Effect) => void,
-    private nowMs: number,
+    private nowMs: MonotonicMs,
   ) {
     this.listAtMs = nowMs;
   }
@@ -44,15 +44,15 @@ export class SnapshotList {
     return !this.isOld;
   }
 
-  get newestIndex(): Index {
-    return this.newest?.position.mergedIndex ?? 0;
+  get newestIndex(): MergedIndex {
+    return this.newest?.position.mergedIndex ?? NOTHING_MERGED;
   }
 
-  get nextWakeMs(): number {
+  get nextWakeMs(): MonotonicMs {
     return this.isListing ? Number.POSITIVE_INFINITY : this.listAtMs;
   }
 
-  advance(nowMs: number): void {
+  advance(nowMs: MonotonicMs): void {
     this.nowMs = nowMs;
     if (this.isListing || nowMs < this.listAtMs) return;
     this.isListing = true;

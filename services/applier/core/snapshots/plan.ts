@@ -7,7 +7,7 @@
  *     compaction  what they allow to drop
  */
 import type { EnginePosition } from '../../../../shared/engine/port.js';
-import type { Index, ServerId } from '../../../../shared/raft/entry.js';
+import type { LogIndex, MergedIndex, MonotonicMs, ServerId } from '../../../../shared/raft/entry.js';
 import type { Effect, KnownSnapshot } from '../effect.js';
 import { Compaction } from './compaction.js';
 import { SnapshotInstalling } from './installing.js';
@@ -35,14 +35,17 @@ export class SnapshotPlan {
   private readonly compaction: Compaction;
   private readonly server: ServerId;
   /** Requests for a snapshot of at least this merged index. */
-  private readonly takes: WaitingRequests<{ readonly atLeast: Index; readonly untilMs: number }, KnownSnapshot>;
+  private readonly takes: WaitingRequests<
+    { readonly atLeast: MergedIndex; readonly untilMs: MonotonicMs },
+    KnownSnapshot
+  >;
   /** False for a server whose state is not trusted: it takes none, and drops nothing. */
   private isTrusted = true;
 
   constructor(
     { server, groups, limits, hasVersion = () => true, emit }: SnapshotPlanOptions,
-    private applied: Index,
-    private nowMs: number,
+    private applied: MergedIndex,
+    private nowMs: MonotonicMs,
   ) {
     this.server = server;
     this.list = new SnapshotList(emit, nowMs);
@@ -52,7 +55,7 @@ export class SnapshotPlan {
     this.takes = new WaitingRequests((request, snapshot) => emit({ type: 'taken', request, snapshot }));
   }
 
-  get nextWakeMs(): number {
+  get nextWakeMs(): MonotonicMs {
     return Math.min(this.list.nextWakeMs, this.taking.nextWakeMs);
   }
 
@@ -71,7 +74,7 @@ export class SnapshotPlan {
   }
 
   /** `isInstalling`: a snapshot is being made the state, which may take long. */
-  advance(nowMs: number, isTrusted: boolean, isInstalling: boolean): void {
+  advance(nowMs: MonotonicMs, isTrusted: boolean, isInstalling: boolean): void {
     this.nowMs = nowMs;
     this.isTrusted = isTrusted;
     this.list.advance(nowMs);
@@ -84,14 +87,14 @@ export class SnapshotPlan {
   }
 
   /** Commands up to `mergedIndex` are applied, whose entries have `bytes`. */
-  onApplied(mergedIndex: Index, bytes: number): void {
+  onApplied(mergedIndex: MergedIndex, bytes: number): void {
     this.applied = mergedIndex;
     this.taking.onApplied(mergedIndex, bytes);
     this.compact();
   }
 
   /** The state is elsewhere. */
-  onMoved(mergedIndex: Index): void {
+  onMoved(mergedIndex: MergedIndex): void {
     this.applied = mergedIndex;
     this.taking.onMoved(mergedIndex);
   }
@@ -121,7 +124,7 @@ export class SnapshotPlan {
    * A `craft.verify` is applied, at which `by` is to take a snapshot; true when that is this
    * server, and it does.
    */
-  onMark(mark: Index, by: ServerId | undefined): boolean {
+  onMark(mark: MergedIndex, by: ServerId | undefined): boolean {
     if (by === undefined) return false;
     if (by === this.server) return this.isTrusted && this.taking.begin(mark);
     this.taking.onOthersMark();
@@ -129,7 +132,7 @@ export class SnapshotPlan {
   }
 
   /** The snapshot that was begun at this mark is in the bucket. */
-  saved(mark: Index, name: string): void {
+  saved(mark: MergedIndex, name: string): void {
     this.taking.saved(mark, name);
   }
 
@@ -139,7 +142,7 @@ export class SnapshotPlan {
   }
 
   /** A majority has what this server has at this mark. */
-  onAgreed(mark: Index): void {
+  onAgreed(mark: MergedIndex): void {
     this.taking.onAgreed(mark);
   }
 
@@ -185,7 +188,7 @@ export class SnapshotPlan {
   }
 
   /** Answered by `installed` once the state has reached `atLeast`, or no snapshot does. */
-  install(request: number, atLeast: readonly Index[]): void {
+  install(request: number, atLeast: readonly LogIndex[]): void {
     this.installing.request(request, atLeast);
   }
 

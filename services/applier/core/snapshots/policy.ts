@@ -1,5 +1,5 @@
 /** When a snapshot is due (T10). Pure. */
-import type { Index } from '../../../../shared/raft/entry.js';
+import { type MergedIndex, type MonotonicMs, NOTHING_MERGED } from '../../../../shared/raft/entry.js';
 
 export interface SnapshotLimits {
   /** Commands, and bytes of their entries, since the newest snapshot of the cluster. */
@@ -11,7 +11,7 @@ export interface SnapshotLimits {
 
 /** A place that is remembered with the bytes that had been applied until then. */
 interface Mark {
-  readonly mergedIndex: Index;
+  readonly mergedIndex: MergedIndex;
   readonly bytes: number;
 }
 
@@ -21,17 +21,17 @@ interface Mark {
 const MARKS_MAX = 256;
 
 export class SnapshotPolicy {
-  private newestIndex: Index = 0;
-  private newestAtMs: number;
+  private newestIndex: MergedIndex = NOTHING_MERGED;
+  private newestAtMs: MonotonicMs;
   /** Some server needs one that reaches so far. */
-  private wantedIndex: Index = 0;
+  private wantedIndex: MergedIndex = NOTHING_MERGED;
   private applied: Mark;
   private marks: Mark[];
 
   constructor(
     private readonly limits: SnapshotLimits,
-    mergedIndex: Index,
-    nowMs: number,
+    mergedIndex: MergedIndex,
+    nowMs: MonotonicMs,
   ) {
     this.newestAtMs = nowMs;
     this.applied = { mergedIndex, bytes: 0 };
@@ -39,7 +39,7 @@ export class SnapshotPolicy {
   }
 
   /** Commands up to `mergedIndex` are applied, which were `bytes` more. */
-  onApplied(mergedIndex: Index, bytes: number): void {
+  onApplied(mergedIndex: MergedIndex, bytes: number): void {
     this.applied = { mergedIndex, bytes: this.applied.bytes + bytes };
     this.marks.push(this.applied);
     // Every other one goes: what is left is as evenly spread as before.
@@ -47,13 +47,13 @@ export class SnapshotPolicy {
   }
 
   /** The state is elsewhere now: a snapshot was installed, or the database has gone back. */
-  onMoved(mergedIndex: Index): void {
+  onMoved(mergedIndex: MergedIndex): void {
     this.applied = { mergedIndex, bytes: this.applied.bytes };
     this.marks = [this.applied];
   }
 
   /** The newest snapshot that there is; 0 when there is none (any more). */
-  onNewest(mergedIndex: Index, nowMs: number): void {
+  onNewest(mergedIndex: MergedIndex, nowMs: MonotonicMs): void {
     if (mergedIndex < this.newestIndex) this.newestIndex = mergedIndex;
     if (mergedIndex <= this.newestIndex) return;
     this.newestIndex = mergedIndex;
@@ -61,11 +61,11 @@ export class SnapshotPolicy {
     this.marks = this.marks.filter((mark) => mark.mergedIndex >= mergedIndex);
   }
 
-  onWanted(mergedIndex: Index): void {
+  onWanted(mergedIndex: MergedIndex): void {
     this.wantedIndex = Math.max(this.wantedIndex, mergedIndex);
   }
 
-  isDue(nowMs: number): boolean {
+  isDue(nowMs: MonotonicMs): boolean {
     const entries = this.applied.mergedIndex - this.newestIndex;
     if (entries <= 0) return false;
     if (this.newestIndex < this.wantedIndex) return true;

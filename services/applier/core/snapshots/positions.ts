@@ -1,11 +1,12 @@
 /** Positions of a state in the logs of all groups, as requests and compactions look at them. */
-import { type Index, LOG_START, type LogPosition } from '../../../../shared/raft/entry.js';
+import { positionIn } from '../../../../shared/engine/port.js';
+import type { LogIndex, LogPosition } from '../../../../shared/raft/entry.js';
 
-export function reaches(positions: readonly LogPosition[], atLeast: readonly Index[]): boolean {
-  return atLeast.every((index, group) => (positions[group]?.index ?? 0) >= index);
+export function reaches(positions: readonly LogPosition[], atLeast: readonly LogIndex[]): boolean {
+  return atLeast.every((index, group) => positionIn(positions, group).index >= index);
 }
 
-/** One position for every group: an engine knows only those that it has had a command of. */
+/** One position for every group. */
 export function padded(positions: readonly LogPosition[], groups: number): LogPosition[] {
-  return Array.from({ length: groups }, (_, group) => positions[group] ?? LOG_START);
+  return Array.from({ length: groups }, (_, group) => positionIn(positions, group));
 }

@@ -7,7 +7,7 @@
  * It counts only once a majority of servers has the same rows at its mark: a server that differs
  * spreads nothing. One server at a time takes one.
  */
-import type { Index } from '../../../../shared/raft/entry.js';
+import type { MergedIndex, MonotonicMs } from '../../../../shared/raft/entry.js';
 import type { Effect } from '../effect.js';
 import { type SnapshotLimits, SnapshotPolicy } from './policy.js';
 
@@ -37,7 +37,7 @@ const PATIENCE_MS_MAX = 60_000;
 
 /** A snapshot of this server that does not count yet. */
 interface Unconfirmed {
-  readonly mark: Index;
+  readonly mark: MergedIndex;
   /** Undefined until it is saved. */
   name: string | undefined;
   /**
@@ -48,29 +48,29 @@ interface Unconfirmed {
   /** A majority has what this server has at the mark. */
   isAgreed: boolean;
   /** When it is to be confirmed (again), if it is agreed. */
-  confirmAtMs: number;
-  untilMs: number;
+  confirmAtMs: MonotonicMs;
+  untilMs: MonotonicMs;
 }
 
 export class SnapshotTaking {
   private readonly policy: SnapshotPolicy;
   private unconfirmed: Unconfirmed[] = [];
   /** Until then none is taken: the last one waits for votes, or has failed. */
-  private quietUntilMs = 0;
+  private quietUntilMs: MonotonicMs = 0;
   private patienceMs = PATIENCE_MS;
   /** Another server is taking one, as far as is known. */
-  private elsewhereUntilMs = 0;
+  private elsewhereUntilMs: MonotonicMs = 0;
 
   constructor(
     limits: SnapshotLimits,
     private readonly emit: (effect: Effect) => void,
-    applied: Index,
-    private nowMs: number,
+    applied: MergedIndex,
+    private nowMs: MonotonicMs,
   ) {
     this.policy = new SnapshotPolicy(limits, applied, nowMs);
   }
 
-  get nextWakeMs(): number {
+  get nextWakeMs(): MonotonicMs {
     return Math.min(
       ...this.unconfirmed.map(({ name, isAgreed, confirmAtMs, untilMs }) => {
         if (name === undefined) return Number.POSITIVE_INFINITY;
@@ -91,35 +91,35 @@ export class SnapshotTaking {
     return !this.isBusy && this.nowMs >= this.quietUntilMs && this.policy.isDue(this.nowMs);
   }
 
-  advance(nowMs: number): void {
+  advance(nowMs: MonotonicMs): void {
     this.nowMs = nowMs;
     this.pursue();
   }
 
   /** Commands up to `mergedIndex` are applied, whose entries have `bytes`. */
-  onApplied(mergedIndex: Index, bytes: number): void {
+  onApplied(mergedIndex: MergedIndex, bytes: number): void {
     this.policy.onApplied(mergedIndex, bytes);
   }
 
   /** The state is elsewhere. */
-  onMoved(mergedIndex: Index): void {
+  onMoved(mergedIndex: MergedIndex): void {
     this.policy.onMoved(mergedIndex);
   }
 
   /** The newest snapshot that counts is of this merged index; 0 when there is none. */
-  onNewest(newest: Index): void {
+  onNewest(newest: MergedIndex): void {
     this.policy.onNewest(newest, this.nowMs);
     // One that is older than what counts is of no use any more.
     for (const one of this.unconfirmed) if (one.name !== undefined && one.mark < newest) this.giveUp(one);
   }
 
   /** A request waits for one of at least this merged index. */
-  onAwaited(atLeast: Index): void {
+  onAwaited(atLeast: MergedIndex): void {
     this.policy.onWanted(atLeast);
   }
 
   /** Some server needs one of at least this merged index: it is due at once. */
-  want(atLeast: Index): void {
+  want(atLeast: MergedIndex): void {
     this.policy.onWanted(atLeast);
     this.quietUntilMs = 0;
   }
@@ -135,7 +135,7 @@ export class SnapshotTaking {
   }
 
   /** A mark is reached at which this server is to take one; false when it does not. */
-  begin(mark: Index): boolean {
+  begin(mark: MergedIndex): boolean {
     // Marks that come close together are looked at by fewer servers than a snapshot needs: of two
     // only the first one is taken.
     if (this.isBusy) return false;
@@ -151,7 +151,7 @@ export class SnapshotTaking {
   }
 
   /** The snapshot that was begun at this mark is in the bucket. */
-  saved(mark: Index, name: string): void {
+  saved(mark: MergedIndex, name: string): void {
     const { saving } = this;
     // One of another place than the newest that was begun must never take that one's votes.
     if (saving?.mark !== mark) return;
@@ -168,7 +168,7 @@ export class SnapshotTaking {
   }
 
   /** A majority has what this server has at this mark. */
-  onAgreed(mark: Index): void {
+  onAgreed(mark: MergedIndex): void {
     const one = this.unconfirmed.find((other) => other.mark === mark && !other.isWithdrawn);
     if (one === undefined) return;
     one.isAgreed = true;
