@@ -40,10 +40,14 @@ export function boundsOf({ delayMs }: Profile, leaders: readonly number[], site:
   const way = (one: number, other: number): number => from(one)[other] ?? 0;
   /** There and back to the nearest sites that are a majority with this one. */
   const majority = (one: number): number => 2 * ([...from(one)].sort((a, b) => a - b)[delayMs.length >> 1] ?? 0);
+  /** From what `leader` writes until `one` knows that a majority has it: each site tells it so. */
+  const known = (leader: number, one: number): number =>
+    delayMs.map((_, by) => way(leader, by) + way(by, one)).sort((a, b) => a - b)[delayMs.length >> 1] ?? 0;
   const asked = leaders.map((leader) => ({
     committed: 2 * way(site, leader) + majority(leader),
-    // What the other leaders say of the time of the entry has to reach the leader, which answers.
-    ordered: 2 * way(site, leader) + Math.max(majority(leader), ...leaders.map((other) => way(other, leader))),
+    // What the other leaders say of the time of the entry has to be known at the leader, which
+    // answers.
+    ordered: 2 * way(site, leader) + Math.max(majority(leader), ...leaders.map((other) => known(other, leader))),
   }));
   const committed = Math.min(...asked.map((one) => one.committed));
   const ordered = Math.min(...asked.map((one) => one.ordered));

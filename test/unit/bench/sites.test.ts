@@ -33,6 +33,12 @@ describe('bounds', () => {
     // With one leader its site is far from the others.
     expect(boundsOf(profile, [0], 2).committed).toBe(110);
   });
+  it('of five sites contain the way by a third, which makes the majority', () => {
+    const five = profileOf('', [15, 40, 60, 30, 50, 70, 20, 45, 65, 35]);
+    const ordered = five.delayMs.map((_, site) => boundsOf(five, [0, 1, 2, 3, 4], site).ordered);
+    // From site 3 to site 1 takes 40 ms, by site 2 75.
+    expect(ordered).toEqual([75, 90, 120, 70, 70]);
+  });
   it('need delays of all pairs', () => {
     for (const given of [[1, 2], [], [1, -1, 2]]) expect(() => profileOf('', given)).toThrow(RangeError);
   });
