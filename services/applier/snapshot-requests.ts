@@ -120,7 +120,7 @@ export class SnapshotRequests {
         if (cause instanceof Error && cause.cause instanceof NoRespondersError) {
           throw new CraftError('UNAVAILABLE', 'group 0 has no leader now; try again', { cause });
         }
-        const message = 'no word of it yet: the state may be replaced, or may still be';
+        const message = 'outcome unknown: the restore may have happened or may still happen';
         throw new CraftError('TIMEOUT_UNKNOWN', message, { cause });
       },
     );

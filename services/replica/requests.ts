@@ -83,7 +83,7 @@ export class ReplicaRequests {
     const wait = this.beginWait();
     try {
       const { mergedIndex, positions } = await requestInstall(connection, subjects.install(server), atLeast);
-      logger.info({ mergedIndex }, 'the logs go on from where the state machine is');
+      logger.info({ mergedIndex }, 'the logs go on from the position of the state machine');
       this.wait = undefined;
       runner.dispatch((core) => core.installed(positions));
     } catch (error) {

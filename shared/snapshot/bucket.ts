@@ -178,7 +178,7 @@ export class SnapshotBucket {
   async openFile(name: string): Promise<StoredFile> {
     const found = await this.find(name, 'the file');
     const about = metadataOf(found, 'file');
-    if (about === undefined) throw new SnapshotFormatError(`${name} is no file of a snapshot`);
+    if (about === undefined) throw new SnapshotFormatError(`${name} is not a file of a snapshot`);
     const { position, format, machine } = about;
     return { position, format, machine, digest: digestOfFile(about, digestOf(found)), data: this.read(found) };
   }
@@ -208,7 +208,7 @@ export class SnapshotBucket {
   }
 
   /**
-   * Undefined for an object that is no snapshot of this cluster: the name of the bucket is the same
+   * Undefined for an object that is not a snapshot of this cluster: the name of the bucket is the same
    * for names that differ only in case.
    */
   private infoOf(info: StoredObject): SnapshotInfo | undefined {
@@ -254,7 +254,7 @@ export class SnapshotBucket {
   async open(name: string): Promise<EngineSnapshot> {
     const found = await this.find(name, 'snapshot');
     const info = this.infoOf(found);
-    if (info === undefined) throw new SnapshotFormatError(`${name} is no snapshot`);
+    if (info === undefined) throw new SnapshotFormatError(`${name} is not a snapshot`);
     const { position, format, machine } = info;
     return { position, format, machine, data: this.read(found) };
   }

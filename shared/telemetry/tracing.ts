@@ -366,7 +366,7 @@ function exporterFromEnvironment(): SpanExporter | undefined {
   const endpoint = getStringFromEnv(key) ?? '';
   const { protocol: scheme } = URL.canParse(endpoint) ? new URL(endpoint) : { protocol: '' };
   if (scheme !== 'http:' && scheme !== 'https:') {
-    throw new ConfigError(`wrong configuration: ${key}: ${endpoint} is no URL that begins with http:// or https://`);
+    throw new ConfigError(`wrong configuration: ${key}: ${endpoint} is not a URL that begins with http:// or https://`);
   }
   const protocol =
     getStringFromEnv('OTEL_EXPORTER_OTLP_TRACES_PROTOCOL') ?? getStringFromEnv('OTEL_EXPORTER_OTLP_PROTOCOL');

@@ -259,7 +259,7 @@ it('the project of craft init compiles, and runs with packages; the server has c
   const project = at('a project');
   await mkdir(project);
   const cli = join(at('source'), 'dist/services/cli/main.js');
-  await expect(run(at(), process.execPath, [cli, 'init', 'a project'])).rejects.toThrow('"a project" is no name');
+  await expect(run(at(), process.execPath, [cli, 'init', 'a project'])).rejects.toThrow('"a project" is not a name');
   await rename(at('bank'), project);
   // Nothing is left out: the project keeps what it has for development.
   await run(project, 'npm', ['install', clientPackage], QUIET_NPM);

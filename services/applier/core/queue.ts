@@ -186,9 +186,9 @@ export class ApplyQueue {
     this.checksum.add(command.group, entry.index, entry.bytes);
     if (checksum === undefined || checksum === this.checksum.toString()) return;
     throw new LogMismatchError(
-      `the merged log has checksum ${checksum} at merged index ${command.mergedIndex}, the log applied here ${this.checksum}: ` +
-        'the stream and the database do not belong together; remove this database (or the stream, if it was tampered with) ' +
-        'and start again: both are rebuilt from the log',
+      `the stream and the database do not belong together: at merged index ${command.mergedIndex} the merged log has ` +
+        `checksum ${checksum}, and the log applied here has ${this.checksum}. Give this server an empty database, or ` +
+        'remove the stream if it was tampered with. Both are rebuilt from the log',
     );
   }
 

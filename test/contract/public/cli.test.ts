@@ -153,8 +153,8 @@ describe('clients', () => {
       expect([exitCode, stdout], command.join()).toEqual([0, expect.stringMatching(/^(Examples:|Exit code)/m)]);
     }
     expect((await craft('statsu')).stderr).toContain('Did you mean status?');
-    expect((await craft('cmd', 'kv put', '{}')).stderr).toMatch(/^craft: UNKNOWN_COMMAND: "kv put" is no name/);
-    expect((await craft('query', '', '{}')).stderr).toMatch(/^craft: UNKNOWN_COMMAND: "" is no name/);
+    expect((await craft('cmd', 'kv put', '{}')).stderr).toMatch(/^craft: UNKNOWN_COMMAND: "kv put" is not a valid name/);
+    expect((await craft('query', '', '{}')).stderr).toMatch(/^craft: UNKNOWN_COMMAND: "" is not a valid name/);
     expect((await craft('cmd', 'kv.put', '{}', '--after', '99999999999999999')).stderr).toMatch(
       /not an integer from 1 to 9007199254740991/,
     );

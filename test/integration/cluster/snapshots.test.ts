@@ -233,7 +233,7 @@ describe('a file of the old cluster, restored in a new one', () => {
     const bucket = await SnapshotBucket.find(theirs.connection, subjects);
     const object = await bucket.saveFile(await openFile(file));
     const { digest } = await bucket.openFile(object);
-    const rejected = { ok: false, error: { code: 'REJECTED', message: expect.stringContaining('there is a state') } };
+    const rejected = { ok: false, error: { code: 'REJECTED', message: expect.stringContaining('a state exists') } };
     expect(await ask(subjects.admin('restore', 's1'), { object, replace: false })).toMatchObject(rejected);
     expect(await ask(subjects.restore(), { object, digest, replace: false })).toMatchObject(rejected);
     // Nor is it for clients.

@@ -191,7 +191,7 @@ describe('the files', () => {
         () => new Error('written'),
         (refused: Error) => refused,
       );
-      expect(error.message).toMatch(/passwords\.json is no JSON object of passwords by user$/);
+      expect(error.message).toMatch(/passwords\.json is not a JSON object of passwords by user$/);
       expect(error.cause).toBeUndefined();
     }
   });
