@@ -208,7 +208,8 @@ export class SnapshotBucket {
   }
 
   /**
-   * Undefined for an object that is not a snapshot of this cluster: the name of the bucket is the same
+   * Undefined for an object that is not a snapshot of this cluster: the name of the bucket is the
+   * same
    * for names that differ only in case.
    */
   private infoOf(info: StoredObject): SnapshotInfo | undefined {

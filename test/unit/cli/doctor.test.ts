@@ -450,7 +450,7 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
       ...environment({ CRAFT_SNAPSHOT_ENTRIES: '20' }),
       snapshots: known({ snapshots: [snapshot('2026-01-01T11:00:00Z', false)], nowMs: NOW_MS }),
     },
-    /no confirmed snapshot of 60 commands, and one that no majority has confirmed/,
+    /no confirmed snapshot after 60 commands, and one that no majority has confirmed/,
   ],
   [
     'snapshot-groups',
