@@ -303,9 +303,7 @@ it('says that JetStream is off for an account, what of a database a role may not
     '--json',
   );
   const said = findingsOf(refused).map(lineOf);
-  expect(said).toContainEqual(
-    expect.stringMatching(/^error nats-unreachable: NATS: NATS refuses these credentials/),
-  );
+  expect(said).toContainEqual(expect.stringMatching(/^error nats-unreachable: NATS: NATS refuses these credentials/));
   expect(said).toContainEqual(
     expect.stringMatching(/^error database-unreachable: .*password authentication failed.*28P01/),
   );

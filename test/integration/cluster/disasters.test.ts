@@ -298,7 +298,7 @@ describe('the database', () => {
   });
 
   it('whose table is dropped says so, and gets it back from a snapshot', async () => {
-    const remedy = /made again from a snapshot/;
+    const remedy = /a snapshot restores what is missing/;
     await onDatabase('s3', (holder) =>
       holder.begin(async (sql) => {
         // Else the snapshot may be there before it was asked for.
