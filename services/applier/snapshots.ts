@@ -1,7 +1,7 @@
 /**
  * Does what the core wants done about snapshots (T10): saves them in the object store of the
- * cluster, confirms, lists and removes them, and drops from the own log and the own stream what
- * they cover. What is to be done when is decided in core/snapshots.
+ * cluster, confirms, lists and removes them. Drops from the own log and the own stream what they
+ * cover. What is to be done when is decided in core/snapshots.
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';

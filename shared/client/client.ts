@@ -166,8 +166,8 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
    * same id).
    *
    * Commands that are issued in one turn of the event loop to the same target keep their order in
-   * the log, as far as they fit into one message (1,024 commands, 256 KiB). A command that must be
-   * sent again may come after those that followed it.
+   * the log. This holds for those that fit into one message (1,024 commands, 256 KiB). A command
+   * that must be sent again may come after those that followed it.
    */
   command<Name extends NameOf<M['commands']>, const Options extends CommandOptions = object>(
     name: Name,

@@ -268,9 +268,9 @@ export class SnapshotBucket {
 
   /**
    * Removes all but the newest `keep` that are confirmed, those beyond them that may still be, and
-   * those that are being read (a server that installs one more slowly than new ones are taken would
-   * never come to its end); files that had been restored long before those, and what unfinished
-   * saves have left.
+   * those that are being read. A server that installs one more slowly than new ones are taken would
+   * else never come to its end. Also removes files that had been restored long before those, and
+   * what unfinished saves have left.
    */
   async prune(keep: number): Promise<void> {
     const objects = await this.objects();
@@ -293,7 +293,7 @@ export class SnapshotBucket {
 
   /**
    * Whether something that is no kept snapshot stays all the same. A file is to be restored by
-   * every server that applies that command; the logs have gone past it when even the oldest kept
+   * every server that applies that command. The logs have gone past it when even the oldest kept
    * snapshot (0 for none) is much younger. By the time of the NATS server: the other one is the
    * operator's.
    */

@@ -1,5 +1,5 @@
 /**
- * `craft doctor` where much is wrong: at a real NATS server, a real Postgres and a real disk each
+ * `craft doctor` where much is wrong, at a real NATS server, a real Postgres and a real disk. Each
  * mistake is named, with its place and a remedy, and nothing is changed. That it finds nothing at a
  * healthy cluster: test/integration/cluster/accounts.test.ts.
  */

@@ -1,6 +1,6 @@
 /**
- * Each way to be let in by a real NATS server, for services, the command line and the client; and
- * each wrong one, which is told within five seconds with what to do, while services go on trying.
+ * Each way to be let in by a real NATS server, for services, the command line and the client. Each
+ * wrong one is told within five seconds with what to do, while services go on trying.
  */
 import { execFile, spawn } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';

@@ -1,8 +1,8 @@
 /**
- * A newcomer's first hour, by the commands of the pages; and the packages as a user has them:
- * packed from a fresh copy of this project, installed outside of it, and used by the project that
- * `craft init` writes. Its machine and client are compiled against the package's declarations, and
- * run.
+ * A newcomer's first hour, by the commands of the pages; and the packages as a user has them. They
+ * are packed from a fresh copy of this project, installed outside of it, and used by the project
+ * that `craft init` writes. Its machine and client are compiled against the package's declarations,
+ * and run.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';

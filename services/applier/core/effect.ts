@@ -33,7 +33,7 @@ export type EngineEffect =
   | { readonly type: 'install'; readonly snapshot: KnownSnapshot }
   /**
    * Begin to add up the rows, and perhaps to save a snapshot, both of the state as it is, then
-   * `begun`; what comes of them in the background is told with `verified` or `verifyFailed`,
+   * `begun`. What comes of them in the background is told with `verified` or `verifyFailed`,
    * `saved` or `saveFailed`.
    */
   | { readonly type: 'begin'; readonly mark: Index; readonly save: boolean }

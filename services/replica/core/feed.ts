@@ -26,7 +26,7 @@ export interface FeedAnswer {
   readonly request: number;
   readonly groups: readonly GroupFeed[];
   /**
-   * For each group the index up to which the log is gone, when some of what was asked for is: the
+   * For each group the index up to which the log is gone, when some of what was asked for is. The
    * merger must go on from a position beyond these (T10). Else null.
    */
   readonly bases: readonly Index[] | null;

@@ -1,5 +1,5 @@
 /**
- * T10 on real processes: logs and streams stay bounded by themselves, and whatever is lost of one
+ * T10 on real processes. Logs and streams stay bounded by themselves. Whatever is lost of one
  * server comes back by itself while the others serve: a long absence, the merged-log stream, the
  * database, the log store (as a new server).
  */
@@ -50,7 +50,7 @@ async function overwrite(count: number): Promise<number> {
 
 /**
  * Overwrites until `isReached`; the merged index of the last command. Commands of one turn come to
- * one group together, and a log drops only what the newest snapshot but one covers: how many
+ * one group together, and a log drops only what the newest snapshot but one covers. How many
  * commands that takes is a matter of chance.
  */
 async function overwriteUntil(what: string, isReached: () => Promise<boolean>): Promise<number> {
