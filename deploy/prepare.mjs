@@ -125,7 +125,7 @@ if (values.again) {
 
 const { servers } = deployment;
 if (existsSync(folder)) {
-  fail(`${folder} is there already. The volumes have its passwords: remove both for a new cluster.`);
+  fail(`${folder} exists already. The volumes have its passwords: remove both for a new cluster.`);
 }
 mkdirSync(folder, { recursive: true, mode: 0o700 });
 if (!run('deploy/package/built.mjs') || !writeNats(servers, values.clients)) {

@@ -141,7 +141,7 @@ async function supervised(
 ): Promise<Omit<SupervisedService, 'start'>> {
   const metrics = await openMetrics({ cluster, service: name, server, port: metricsPort, address: metricsAddress });
   const health = processHealth.of(name);
-  health.report('running', { why: 'it is starting', remedy: 'wait; when it lasts, see what the log says' });
+  health.report('running', { why: 'it is starting', remedy: 'wait; if it lasts, read the log' });
   reports.observe(name, metrics);
   metrics.gaugeBy('build_info', 'Always 1: the versions of craft and of Node.js', ['version', 'node'], () => [
     [[VERSION, process.version], 1],

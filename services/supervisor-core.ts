@@ -22,7 +22,7 @@ export const WELL_MS = 30_000;
 export interface Supervised {
   readonly name: string;
   /**
-   * It keeps a second copy of this server away: the others wait until it has started for the first
+   * It keeps a second copy of this server away. The others wait until it has started for the first
    * time, so that a second copy's do not take over from the first one's. And what it had open must
    * be closed before it is started again.
    */

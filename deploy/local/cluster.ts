@@ -58,7 +58,7 @@ export class GivenUpError extends Error {
 const NEXT: Readonly<Record<PartEnd['next'], string>> = {
   again: '; starting it again',
   'given-up':
-    '; it ends like this again and again, and is not started any more: mend the cause, then start the cluster again',
+    '; it failed like this several times and is not started again: fix the cause, then start the cluster again',
   none: '',
 };
 

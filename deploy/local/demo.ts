@@ -1,7 +1,7 @@
 /**
  * `npm run demo`: a cluster of its own on free ports, commands from a plain NATS client through
- * every leader, then what came of them: the rows and checksums of all databases, and one command's
- * trace. Exit code 0 when all of it is as it should be.
+ * every leader, then what came of them. That is the rows and checksums of all databases, and one
+ * command's trace. Exit code 0 when all of it is as it should be.
  */
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';

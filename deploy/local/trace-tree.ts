@@ -9,8 +9,8 @@ export type TraceSpan = Pick<
 const SHOWN = ['craft.group', 'craft.index', 'craft.merged_index', 'error.type'];
 
 /**
- * The spans below each other as their parents say, in the order of their beginnings, each with its
- * server and service, the start after the first one and the duration in milliseconds. A span whose
+ * The spans below each other as their parents say, in the order of their beginnings. Each has its
+ * server and service, the start after the first one, and the duration in milliseconds. A span whose
  * parent is not among them stands at the left edge.
  */
 export function traceTree(spans: readonly TraceSpan[]): string[] {

@@ -8,7 +8,7 @@ import type { Answers, ReplyAddress } from '../../shared/wire/answers.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 
 const UNTRUSTED =
-  'the command is in the log, but the state of this server is not to be trusted: ask again with the same id';
+  'the command is in the log, but the state of this server cannot be trusted: send it again with the same id';
 
 /**
  * Sends the answers that are this server's to give to the commands of one transaction; returns how

@@ -165,7 +165,7 @@ export class ApplierHealth {
       const { refusal } = this;
       if (refusal === null) return undefined;
       const rebuild = core.divergence === undefined ? '' : `; then run: craft rebuild ${server}`;
-      return troubleOf(refusal, refusal.error, `see in what they differ: craft verify${rebuild}`);
+      return troubleOf(refusal, refusal.error, `find out how they differ: craft verify${rebuild}`);
     });
     health.watch('batch', () => this.slowBatch());
     const behind = new Lasting<MergedIndex>(TROUBLE_MS);

@@ -212,7 +212,7 @@ export class Executor {
         return;
       case 'list':
         this.during(
-          'snapshots cannot be looked at',
+          'the snapshots cannot be listed',
           snapshots.list(),
           (all) => (core) => core.bucket.listed(all),
           (core) => core.bucket.listFailed(),
@@ -244,7 +244,7 @@ export class Executor {
         return;
       case 'compact':
         this.during(
-          'what snapshots cover could not be dropped',
+          'the log before the snapshots could not be dropped',
           snapshots.compact(effect.mergedIndex, effect.positions),
           () => (core) => core.bucket.compacted(),
           (core) => core.bucket.compactFailed(),
@@ -252,7 +252,7 @@ export class Executor {
         return;
       case 'locate':
         this.during(
-          'the database does not say where it is',
+          'the position of the database could not be read',
           this.adapters.engine.locate([]),
           (position) => (core) => core.located(effect.request, position),
           (core) => core.located(effect.request, null),
@@ -388,7 +388,7 @@ export class Executor {
       this.outside.onVerified(position, found);
       told = (core) => core.verified(position.mergedIndex, rowsChecksumOf(found));
     } catch (error) {
-      if (!this.isStopping) this.outside.warn('the rows could not be added up', error);
+      if (!this.isStopping) this.outside.warn('the checksum of the rows could not be computed', error);
       told = (core) => core.verifyFailed(error);
     }
     this.dispatch(told);
@@ -401,10 +401,21 @@ function describe(effect: EngineWork): Pick<WorkUnderWay, 'what' | 'mayLast'> {
   if (effect.type === 'mark') return { what: 'keeping the verdict', mayLast: false };
   if (effect.type !== 'apply') return { what: effect.type, mayLast: true };
   const { batch, restoring } = effect;
-  const [first] = batch.commands;
-  const last = batch.commands[batch.commands.length - 1];
-  const range = first === last ? `${first?.mergedIndex}` : `${first?.mergedIndex} to ${last?.mergedIndex}`;
   // Migrations and files take what they need.
-  const mayLast = restoring !== undefined || first?.name === MACHINE_COMMAND;
-  return { what: `the batch of merged index ${range} (${first?.name})`, mayLast };
+  const mayLast = restoring !== undefined || batch.commands[0]?.name === MACHINE_COMMAND;
+  return { what: `the batch of ${placeOf(batch)}`, mayLast };
+}
+
+/** For the log: which batch failed, and why. */
+export function batchFailure(batch: EngineBatch, cause: unknown): Error {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new Error(`applying ${placeOf(batch)} failed: ${why}`, { cause });
+}
+
+/** For example `merged index 15 to 19 (kv.put)`, with the name of the first command. */
+function placeOf({ commands }: EngineBatch): string {
+  const [first] = commands;
+  const last = commands[commands.length - 1];
+  const range = first === last ? `${first?.mergedIndex}` : `${first?.mergedIndex} to ${last?.mergedIndex}`;
+  return `merged index ${range} (${first?.name})`;
 }

@@ -1,5 +1,5 @@
 /**
- * A look again at what could not be read. Nothing else may look at it: an applier that follows the
+ * A look again at what could not be read. Nothing else may look at it. An applier that follows the
  * end of the log needs its stream no more, and what was said of the stream would stay so for as
  * long as commands come.
  */

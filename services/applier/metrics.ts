@@ -81,7 +81,7 @@ export class ApplierMetrics {
     this.retries = metrics.counter('apply_retries_total', 'Transactions that were tried again');
     this.installs = metrics.counter('snapshot_installs_total', 'Snapshots installed');
     this.installFailures = metrics.counter('snapshot_install_failures_total', 'Snapshots that could not be installed');
-    this.malformed = metrics.counter('malformed_checkpoints_total', 'Messages on the checkpoint subject that are none');
+    this.malformed = metrics.counter('malformed_checkpoints_total', 'Malformed messages on the checkpoint subject');
     this.repliesRefused = metrics.counter(
       'replies_refused_total',
       'Requests without an answer: their reply subject is one of the services or of NATS',
@@ -95,7 +95,7 @@ export class ApplierMetrics {
     this.otherDifferences = differences('other');
     const seconds = metrics.histogramBy(
       'command_seconds',
-      'Time from the proposal of a command of this server until the applier has it (`merged`), it is `applied` here, or its answer has left (`answered`); in whole milliseconds',
+      'Time from the proposal of a command of this server. `merged`: until the applier has it; `applied`: until it is applied here; `answered`: until its answer has left. In whole milliseconds',
       'stage',
       LATENCIES,
     );

@@ -50,7 +50,7 @@ export class NatsTail implements MergedLogTail {
       this.log.push(decodeMergedBatch(data));
     } catch (reason) {
       if (!(reason instanceof WireError)) throw reason;
-      this.warn('a message on the subject of the merged log is no merged batch', reason.message);
+      this.warn('a message on the subject of the merged log is not a merged batch', reason.message);
     }
   }
 }

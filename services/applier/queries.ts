@@ -67,7 +67,7 @@ export class Queries {
     const { metrics } = options;
     const seconds = metrics.histogramBy(
       'read_seconds',
-      'Time of one read, answered or refused; not of those that were refused because too many were under way',
+      'Time of one read, answered or refused. Reads refused because too many were under way do not count',
       'kind',
       LATENCIES,
     );

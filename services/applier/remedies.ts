@@ -9,7 +9,7 @@ const REMEDIES: readonly (readonly [RegExp, string])[] = [
   [/^53100$/, 'make room on the disk of Postgres'],
   [/^53300$/, 'raise max_connections of Postgres, or close other connections'],
   [/^53/, 'give Postgres more memory or disk'],
-  [/^28/, 'see user and password in CRAFT_DATABASE_URL'],
+  [/^28/, 'check user and password in CRAFT_DATABASE_URL'],
   [/^3D000$/, 'create the database of CRAFT_DATABASE_URL'],
   [/^42501$/, 'give the user of CRAFT_DATABASE_URL its rights back: it must own the tables'],
   [
@@ -30,7 +30,7 @@ export function databaseWhy(error: unknown): string {
 export function databaseRemedy(error: unknown, server: string): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   if (code === 'DAMAGED') {
-    return `wait: what is missing is made again from a snapshot; when this lasts, take one: craft snapshot take, or run: craft rebuild ${server}`;
+    return `wait: a snapshot restores what is missing; if this lasts, take one: craft snapshot take, or run: craft rebuild ${server}`;
   }
   if (code === 'SNAPSHOT_FORMAT' || code === 'VERSION_MISSING') return 'see what the error says';
   const state = postgresErrorOf(error)?.code;

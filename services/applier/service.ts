@@ -37,7 +37,7 @@ import { ApplierHealth } from './applier-health.js';
 import type { ApplierCore } from './core/applier.js';
 import { type CheckpointMessage, checkpointMessage } from './core/comparison.js';
 import type { Effect } from './core/effect.js';
-import { Executor, type Outside } from './executor.js';
+import { batchFailure, Executor, type Outside } from './executor.js';
 import { LookAgain } from './look-again.js';
 import { watchVoters } from './members.js';
 import { ApplierMetrics } from './metrics.js';
@@ -320,12 +320,13 @@ export class ApplierService implements Service {
         return;
       case 'trouble':
         this.applierHealth.failed(effect.error);
-        if (effect.isRetry) this.counts.retries.add();
-        if (effect.isRetry) this.spans?.failed(effect.error);
-        this.warn(
-          effect.isRetry ? 'a batch could not be applied; trying again' : 'the state cannot go on',
-          effect.error,
-        );
+        if (effect.batch === null) {
+          this.warn('the state cannot go on', effect.error);
+          return;
+        }
+        this.counts.retries.add();
+        this.spans?.failed(effect.error);
+        this.warn('a batch failed; trying again', batchFailure(effect.batch, effect.error));
         return;
       case 'recovered':
         this.applierHealth.recovered();
@@ -335,7 +336,7 @@ export class ApplierService implements Service {
         return;
       case 'waiting':
         this.applierHealth.waits(effect.reason);
-        if (effect.reason === undefined) logger.info('the state goes on: the version that it waited for is there');
+        if (effect.reason === undefined) logger.info('the version that the state waited for is loaded: it goes on');
         else logger.error(effect.reason);
         return;
       case 'version':

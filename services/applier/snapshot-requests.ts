@@ -107,9 +107,9 @@ export class SnapshotRequests {
   }
 
   /**
-   * Whether the file is one that this engine can take over is found out before it has a place in
-   * the log, where no server could go past it any more; whether there is a state that may not be
-   * lost, at that place. Answered when this cluster's state is that of the file.
+   * Before the file has a place in the log, this server checks that its engine can take it over: no
+   * server could go past it any more. Whether there is a state that may not be lost is checked at
+   * that place. Answered when this cluster's state is that of the file.
    */
   private async restore(data: Uint8Array): Promise<object> {
     const { connection, subjects } = this.options;
@@ -120,7 +120,7 @@ export class SnapshotRequests {
         if (cause instanceof Error && cause.cause instanceof NoRespondersError) {
           throw new CraftError('UNAVAILABLE', 'group 0 has no leader now; try again', { cause });
         }
-        const message = 'no word of it yet: the state may be replaced, or may still be';
+        const message = 'outcome unknown: the restore may have happened or may still happen';
         throw new CraftError('TIMEOUT_UNKNOWN', message, { cause });
       },
     );

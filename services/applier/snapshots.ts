@@ -1,7 +1,7 @@
 /**
  * Does what the core wants done about snapshots (T10): saves them in the object store of the
- * cluster, confirms, lists and removes them, and drops from the own log and the own stream what
- * they cover. What is to be done when is decided in core/snapshots.
+ * cluster, confirms, lists and removes them. Drops from the own log and the own stream what they
+ * cover. What is to be done when is decided in core/snapshots.
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
@@ -164,7 +164,7 @@ export class Snapshots {
     try {
       news = parseJson(data, snapshotNews);
     } catch (error) {
-      warn('a message about snapshots is none', error);
+      warn('a message about snapshots is malformed', error);
       return;
     }
     if (news.server !== server) onTaking(news.server, news.taking);
@@ -196,7 +196,7 @@ export class Snapshots {
   ): Promise<T> {
     const { connection, subjects, replicas, warn, onBucket } = this.options;
     this.bucket ??= SnapshotBucket.open(connection, subjects, replicas, (subject) =>
-      warn('the bucket of the snapshots has an object that is none; it is passed over', { subject }),
+      warn('the bucket of the snapshots has an object that is not a snapshot; it is skipped', { subject }),
     );
     try {
       const done = await work(await this.bucket);
@@ -208,7 +208,7 @@ export class Snapshots {
       if (!(error instanceof SnapshotFormatError)) this.troubles.set(kind, error);
       if (kind === 'save') this.saveFailedAtMs = Date.now();
       if (!isStreamNotFound(error)) throw error;
-      throw new CraftError('UNAVAILABLE', 'the bucket of the snapshots is gone; it is being made anew', {
+      throw new CraftError('UNAVAILABLE', 'the bucket of the snapshots is gone; it is created again', {
         cause: error,
       });
     } finally {

@@ -134,5 +134,5 @@ function requireVersion(connection: NatsConnection): void {
   const version = connection.info?.version ?? '';
   const [major = 0, minor = 0] = version.split('.').map(Number);
   if (major > NATS_VERSION[0] || (major === NATS_VERSION[0] && minor >= NATS_VERSION[1])) return;
-  throw new ConfigError(`the NATS server has version ${version}; needed is ${NATS_VERSION.join('.')} or later`);
+  throw new ConfigError(`the NATS server has version ${version}; craft needs ${NATS_VERSION.join('.')} or later`);
 }

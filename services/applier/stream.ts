@@ -132,7 +132,7 @@ export class MergedLogReader {
   }
 
   /**
-   * By bisection: the first message that reaches the wanted merged index; the end of the stream
+   * By bisection: the first message that reaches the wanted merged index. The end of the stream
    * when none does yet (the database may be ahead of a stream that lost its tail). Undefined while
    * there is no stream.
    */

@@ -22,7 +22,7 @@ export function troublesOf({ server, services }: ServerHealth, isLed: boolean): 
     }),
   );
   const missing = SERVICES.filter((name) => !services.some(({ service }) => service === name));
-  return [...said, ...missing.map((name) => `${server} ${name}: it does not answer; see whether it runs`)];
+  return [...said, ...missing.map((name) => `${server} ${name}: it does not answer; check that it runs`)];
 }
 
 /** Whether all services of a server do their work, by their own word. */
@@ -60,7 +60,7 @@ export function standing(before: readonly ServerHealth[], now: readonly ServerHe
     const others = furthest(was, service);
     if (!isSame || position >= others) return [];
     const at = `${server} ${service}: it stands still at ${position}, while another server is at ${others}`;
-    return [`${at}; see its log, and restart it when this lasts`];
+    return [`${at}; read its log, and restart it if this lasts`];
   });
 }
 

@@ -82,7 +82,7 @@ export class Contexts {
       return new Contexts(path, contextsFile.parse(JSON.parse(text)));
     } catch (cause) {
       const why = cause instanceof z.ZodError ? z.prettifyError(cause) : (cause as Error).message;
-      throw new ContextError(`${path} is no file of contexts: ${why}`, { cause });
+      throw new ContextError(`${path} is not a file of contexts: ${why}`, { cause });
     }
   }
 
@@ -105,7 +105,9 @@ export class Contexts {
   /** Adds a context, or replaces it. @throws ContextError for a name that is none. */
   async put(name: string, given: Context): Promise<void> {
     if (!NAME.test(name)) {
-      throw new ContextError(`${JSON.stringify(name)} is no name: letters, digits, ".", "_" and "-", at most 64`);
+      throw new ContextError(
+        `${JSON.stringify(name)} is not a valid name: letters, digits, ".", "_" and "-", at most 64`,
+      );
     }
     await this.change(({ file }) => ({ ...file, contexts: { ...file.contexts, [name]: given } }));
   }
@@ -163,7 +165,7 @@ export class Contexts {
         }
         if (performance.now() - startMs > LOCK_MS_MAX) {
           throw new ContextError(
-            `another craft context writes ${this.path}; when none runs, one was killed: remove ${this.lockPath}`,
+            `another craft context is writing ${this.path}; if none is running, remove ${this.lockPath}`,
             { cause },
           );
         }

@@ -63,9 +63,7 @@ export function assess(
   before: readonly ServerHealth[] = [],
 ): Health {
   if (servers.length === 0 && healths.length === 0) {
-    const problems = [
-      'see whether the servers run, and whether they use this NATS server and this name of the cluster',
-    ];
+    const problems = ['check that the servers run, and that they use this NATS server and this name of the cluster'];
     return { level: 'not serving', verdict: 'not serving: no server answers', problems, missing: [], groups: [] };
   }
   const answering = new Set(servers.map(({ server }) => server));
@@ -93,7 +91,7 @@ export function assess(
     ...unled,
     ...silent.map(
       (server) =>
-        `${server} does not answer: see whether it runs and reaches NATS, or take it out: craft members remove ${server}`,
+        `${server} does not answer: check that it runs and reaches NATS, or remove it: craft members remove ${server}`,
     ),
     ...servers.flatMap((one) => (healthOf(one.server) === undefined ? troubles(one) : streamTrouble(one))),
     ...healths.flatMap((one) => troublesOf(one, isLed)),
@@ -220,7 +218,7 @@ function troubles(line: StatusLine): string[] {
     );
   } else if (state.trusted === false) {
     lines.push(
-      `nothing is read from ${server} since ${state.since}: ${state.error}; see in what they differ: craft verify`,
+      `nothing is read from ${server} since ${state.since}: ${state.error}; find out how they differ: craft verify`,
     );
   } else if (!state.ok) lines.push(`${server} cannot apply the merged log since ${state.since}: ${state.error}`);
   return lines;

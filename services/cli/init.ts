@@ -53,7 +53,7 @@ export async function init({ folder, craft, print }: InitOptions): Promise<void>
   const target = resolve(folder);
   const name = basename(target);
   if (!NAME.test(name)) {
-    throw new InitError(`${JSON.stringify(name)} is no name of a package: small letters, digits, ".", "_" and "-"`);
+    throw new InitError(`${JSON.stringify(name)} is not a name of a package: small letters, digits, ".", "_" and "-"`);
   }
   const there = await readdir(target).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;

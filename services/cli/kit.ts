@@ -54,7 +54,7 @@ export function examples(...lines: string[]): string {
 }
 
 export function jsonOption(): Option {
-  return new Option('--json', 'for programs: a line for each, as JSON').default(false);
+  return new Option('--json', 'for programs: one line of JSON for each').default(false);
 }
 
 /**

@@ -59,7 +59,7 @@ export async function printLog(
   let next = await sequenceOf(manager, log, range.from, last);
   while (range.follow || next <= last) {
     const read = await readPiece(manager, log, next, async ({ data, seq }) => {
-      const run = runOf(data, (why) => onSkipped(`message ${seq} of ${log.stream} is passed over: ${why}`));
+      const run = runOf(data, (why) => onSkipped(`message ${seq} of ${log.stream} is skipped: ${why}`));
       const entries = entriesOf(run).filter(({ index }) => index >= range.from);
       const known = await outcomes.of(entries);
       for (const [at, entry] of entries.entries()) print({ ...entry, ...known[at] });

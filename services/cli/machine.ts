@@ -77,7 +77,7 @@ export async function switchMachine(
     }
     if (performance.now() >= deadlineMs) {
       throw new OutcomeUnknownError(
-        `version ${version} is in force from merged index ${index} on; ${left.join(', ')} has not come to it yet`,
+        `version ${version} is in force from merged index ${index} on; ${left.join(', ')} has not reached it yet`,
         '',
       );
     }
@@ -127,7 +127,7 @@ async function append({ connection, subjects }: Session, input: MachineInput, de
       return parseReply(switched, reply.json()).index;
     } catch (error) {
       if (isTimeout(error)) {
-        const message = `no word of the switch to version ${input.version} yet; craft machine status shows what is in force`;
+        const message = `the outcome of the switch to version ${input.version} is unknown; craft machine status shows the version in force`;
         throw new OutcomeUnknownError(message, '', { cause: error });
       }
       const isForNow = hasNoResponders(error) || (error instanceof CraftError && error.retryable);

@@ -1,6 +1,6 @@
 /**
  * `craft members`: who belongs to the cluster, and how that changes (T11). A server is added to, or
- * taken out of, one group after the other; each step can be taken again, so a command that was
+ * taken out of, one group after the other. Each step can be taken again, so a command that was
  * broken off is simply given again.
  */
 import { setTimeout as delay } from 'node:timers/promises';

@@ -2,7 +2,7 @@
  * The configuration of a NATS cluster for one cluster of craft, as text. Pure.
  *
  * Services, readers and each client have an account of their own. An account sees of another one
- * only what that exports: there is no subject on which a client could reach a replica, and an
+ * only what that exports. There is no subject on which a client could reach a replica, and an
  * answer to a forged reply subject ends in the account of the forger. Operators are users of the
  * services' account, since they may replace the whole state anyway; permissions keep them from
  * mistakes.

@@ -101,7 +101,7 @@ async function readPasswords(path: string): Promise<Passwords | undefined> {
     return passwordsFile.parse(JSON.parse(text));
   } catch {
     // What is wrong with it is not said: that has passwords.
-    throw new NatsConfigError(`${path} is no JSON object of passwords by user`);
+    throw new NatsConfigError(`${path} is not a JSON object of passwords by user`);
   }
 }
 
@@ -112,7 +112,7 @@ async function requireNew(paths: readonly string[]): Promise<void> {
       () => false,
     );
     if (isThere)
-      throw new NatsConfigError(`${path} is there already: --force writes it again, with the same passwords`);
+      throw new NatsConfigError(`${path} exists already; to overwrite it with the same passwords, add --force`);
   }
 }
 

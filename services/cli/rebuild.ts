@@ -32,7 +32,7 @@ export async function rebuild(
   print: (value: unknown) => void,
 ): Promise<void> {
   const { connection, subjects } = session;
-  if (!SERVER_NAME.test(server)) throw new CraftError('INVALID_ARGUMENT', `${server} is no name of a server`);
+  if (!SERVER_NAME.test(server)) throw new CraftError('INVALID_ARGUMENT', `${server} is not a name of a server`);
   let reply: Msg;
   try {
     reply = await ask(connection, subjects.admin('rebuild', server), '', { timeout: timeoutMs });

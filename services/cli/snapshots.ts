@@ -76,7 +76,7 @@ export async function restoreSnapshot(
   const [first] = servers;
   if (first === undefined) throw new CraftError('UNAVAILABLE', 'no server answers');
   if (servers.some(({ version }) => version !== first.version)) {
-    throw new CraftError('UNAVAILABLE', 'the servers are of several versions: bring all to one before');
+    throw new CraftError('UNAVAILABLE', 'the servers run different versions: upgrade all of them first');
   }
   const deadline = performance.now() + timeoutMs;
   const left = () => ({ timeoutMs: Math.max(1, deadline - performance.now()) });
@@ -105,7 +105,7 @@ export async function restoreSnapshot(
  * cluster whose machine has a newer one begins with a switch in its log, which is a state, too.
  */
 export function whyNotRestored(mergedIndex: MergedIndex, version: number | undefined): string {
-  const why = `there is a state at merged index ${mergedIndex}, which would be lost: --replace if that is meant`;
+  const why = `a state exists at merged index ${mergedIndex}; to overwrite it, add --replace`;
   if (version === undefined || version <= FIRST_VERSION) return why;
   return `${why}; in a new cluster it is only the switch to version ${version} of the state machine, and no command is lost`;
 }
@@ -124,7 +124,11 @@ async function untilRestored(
     const timeout = Math.max(1, deadline - performance.now());
     const reply = await ask(connection, subjects.admin('restore', server), JSON.stringify(request), { timeout }).catch(
       (cause: unknown) => {
-        throw new OutcomeUnknownError('no answer: the state may be replaced, or may still be', '', { cause });
+        throw new OutcomeUnknownError(
+          'no answer, outcome unknown: the restore may have happened or may still happen',
+          '',
+          { cause },
+        );
       },
     );
     try {

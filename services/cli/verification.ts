@@ -75,7 +75,7 @@ export class Verification {
 
   /**
    * Every server is past `reached` and at rest, and there is no mark that all of them have looked
-   * at: one that was still busy with another mark, or began anew, has left one out.
+   * at. One that was still busy with another mark, or began anew, has left one out.
    */
   needsMark(reached: number): boolean {
     const states = [...this.servers.values()].filter(isCompared);

@@ -97,14 +97,14 @@ function conclude(lines: readonly VerifyLine[], problem: string): void {
   const undecided = of('undecided').map(({ server }) => server);
   if (undecided.length > 0) {
     sentences.push(
-      `of ${undecided.join(', ')} no majority has the same: bring back the servers that are missing, or make the state that ` +
-        'of a good backup: craft snapshot restore FILE --replace',
+      `${undecided.join(', ')}: no majority has the same: start the missing servers, or restore a good backup: ` +
+        'craft snapshot restore FILE --replace',
     );
   }
   const missing = of('missing').map(({ server }) => server);
   if (missing.length > 0) {
     const why = problem === '' ? '' : ` (${problem})`;
-    sentences.push(`of ${missing.join(', ')} it is not known${why}`);
+    sentences.push(`${missing.join(', ')}: not known${why}`);
   }
   if (sentences.length > 0) throw new Error(sentences.join('; '));
 }

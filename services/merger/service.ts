@@ -267,7 +267,7 @@ class MergerService implements Service {
       } catch (error) {
         if (this.isStopping) return;
         if (error instanceof OtherClusterError) throw error;
-        this.warn('JetStream does not give the merged-log stream; nothing is merged until it does', error);
+        this.warn('the merged-log stream cannot be opened; nothing is merged until it can', error);
         this.health.report('stream', error);
         this.health.turned('the merge');
         await pause(waitMs);
@@ -359,12 +359,12 @@ class MergerService implements Service {
     try {
       const state = await requestInstall(this.connection, this.subjects.install(this.config.server), atLeast);
       const { mergedIndex, checksum, positions } = state;
-      this.logger.info({ mergedIndex }, 'the merged log goes on from where the state machine is');
+      this.logger.info({ mergedIndex }, 'the merged log goes on from the position of the state machine');
       this.locating = undefined;
       return { mergedIndex, checksum, positions: positions.map(({ index }) => index) };
     } catch (error) {
       if (this.isStopping) throw error;
-      this.warn('where the state machine is cannot be told yet', error);
+      this.warn('the position of the state machine is not known yet', error);
       if (this.locating !== undefined) this.locating.why = messageOf(error);
       return null;
     }

@@ -95,7 +95,7 @@ export class MergedLogStream {
       return decodeMergedBatch(data).after;
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
-      this.warn('a message of the merged-log stream is no merged batch', { sequence, reason: error.message });
+      this.warn('a message of the merged-log stream is not a merged batch', { sequence, reason: error.message });
       return undefined;
     }
   }

@@ -331,7 +331,7 @@ export class Ingress {
         ? refusalError(outcome)
         : new CraftError(
             'TIMEOUT_UNKNOWN',
-            'leadership was lost, and it could not be found out in time whether the command is committed',
+            'leadership was lost, and the outcome of the command is unknown: send it again with the same id',
           );
     // One that the applier answers waits here for its trace only; its address is in the entry.
     for (const { command } of waiting) if (command.acknowledgement !== 'applied') this.tell(command, error);
@@ -412,7 +412,7 @@ function readAfter(text: string): Timestamp {
   if (text === '') return 0;
   const after = Number(text);
   if (!/^\d{1,16}$/.test(text) || !Number.isSafeInteger(after)) {
-    throw new CraftError('INVALID_ARGUMENT', `Craft-After: ${text} is no timestamp in microseconds`);
+    throw new CraftError('INVALID_ARGUMENT', `Craft-After: ${text} is not a timestamp in microseconds`);
   }
   return after;
 }

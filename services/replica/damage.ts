@@ -7,8 +7,8 @@ export class DamagedLogError extends Error {
   readonly code = 'DAMAGED_LOG';
   constructor(server: string, damage: LogStoreCorruptError) {
     super(
-      `the log store of server ${server} is damaged: ${damage.message}. It is not passed over, and nothing of it is changed: what this server ` +
-        `has promised may be in it. Replace the server (deploy/README.md, "Replace a server"): craft members remove ${server}, then start ` +
+      `the log store of server ${server} is damaged: ${damage.message}. Nothing was skipped or changed, because it may ` +
+        `hold promises of this server. Replace the server (deploy/README.md, "Replace a server"): craft members remove ${server}, then start ` +
         `it with CRAFT_JOIN=true and an empty log store, and craft members add ${server}`,
       { cause: damage },
     );

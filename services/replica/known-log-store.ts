@@ -1,6 +1,6 @@
 /**
  * Opens a server's log store, and refuses to do so with an empty one when the server has had a log
- * before: a member that has forgotten its votes and what it acknowledged would make a quorum wrong
+ * before. A member that has forgotten its votes and what it acknowledged would make a quorum wrong
  * (shared/wire/store-register.ts).
  */
 import { setTimeout as delay } from 'node:timers/promises';

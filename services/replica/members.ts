@@ -46,7 +46,7 @@ export function configureError(reason: ConfigureRefusal, { type, server }: Confi
     case 'not-a-member':
       return new CraftError(
         'INVALID_ARGUMENT',
-        type === 'promote' ? `${server} is no learner: add it first` : `${server} is a voter: demote it first`,
+        type === 'promote' ? `${server} is not a learner: add it first` : `${server} is a voter: demote it first`,
       );
     case 'clock':
       return new CraftError('UNAVAILABLE', "this server's clock is too far off to stamp entries");

@@ -1,8 +1,8 @@
 /**
  * Of several mergers of this server the one that came last is the one: the others are told so at
  * their next poll, and end. The stream itself refuses what two of them write at once
- * (services/merger/stream.ts), so this is not about safety: two that share the work, each starting
- * anew whenever the other one was faster, would go unnoticed.
+ * (services/merger/stream.ts), so this is not about safety. Without it, two would go unnoticed that
+ * share the work, each starting anew whenever the other one was faster.
  */
 
 /** More than two are there only when an operator restarts one again and again. */

@@ -79,7 +79,7 @@ export class ReplicaMetrics {
     this.writeEntries = metrics.histogram('log_write_entries', 'Entries in one write to the log store', BATCH_SIZES);
     const seconds = metrics.histogramBy(
       'command_seconds',
-      'Time from the proposal of a command of this server until it is `durable` here (from the start of the write), `committed`, or `answered` by the replica itself',
+      'Time from the proposal of a command of this server until it is `committed`, or `answered` by the replica itself. `durable`: from the start of the write until it is durable here',
       'stage',
       LATENCIES,
     );
@@ -89,7 +89,7 @@ export class ReplicaMetrics {
     const appended = metrics.counterBy('proposals_total', 'Entries appended as the leader of the group', 'group');
     const started = metrics.counterBy(
       'elections_started_total',
-      'Elections that this server has stood in, after a pre-vote or as the successor',
+      'Elections that this server has stood in, after a pre-vote or a hand-over',
       'group',
     );
     const won = metrics.counterBy('elections_won_total', 'Elections that this server has won', 'group');
@@ -212,7 +212,7 @@ export class ReplicaMetrics {
     );
     metrics.gaugeBy(
       'follower_lag_entries',
-      'Entries of the log of the group that a follower is not known to have, by its leader; once it has answered this leader',
+      'Entries of the group that a follower is not known to have. Counted by its leader, once the follower has answered it',
       ['group', 'follower'],
       () =>
         groups.flatMap((group, id) =>

@@ -1,7 +1,7 @@
 /**
  * What others ask of a replica beside Raft, commands and the feed: to compact its logs (T10), who
- * votes, to change a group's members (T11); and what it asks its own applier when the leaders' logs
- * do not go back far enough (T10).
+ * votes, to change a group's members (T11). Also what it asks its own applier when the leaders'
+ * logs do not go back far enough (T10).
  */
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { messageOf, type ServiceHealth, TROUBLE_MS } from '../../shared/health/health.js';
@@ -83,7 +83,7 @@ export class ReplicaRequests {
     const wait = this.beginWait();
     try {
       const { mergedIndex, positions } = await requestInstall(connection, subjects.install(server), atLeast);
-      logger.info({ mergedIndex }, 'the logs go on from where the state machine is');
+      logger.info({ mergedIndex }, 'the logs go on from the position of the state machine');
       this.wait = undefined;
       runner.dispatch((core) => core.installed(positions));
     } catch (error) {

@@ -1,5 +1,5 @@
 /**
- * What a restart needs beyond what the log store loads by itself: each group's window must reach
+ * What a restart needs beyond what the log store loads by itself. Each group's window must reach
  * back to its last committed command above its base, which a read barrier is about (T6). Behind it
  * there may be any number of no-ops.
  */

@@ -246,11 +246,11 @@ export class ReplicaService implements Service {
     this.runner.dispatch((core) => core.carry(bytes));
     const { payloadBytesMax } = this.config;
     const isEnough = bytes >= payloadBytesMax;
-    const why = `max_payload of the NATS server leaves ${bytes} bytes for a command, CRAFT_PAYLOAD_BYTES_MAX is ${payloadBytesMax}: larger ones are refused, and larger entries of before are not replicated`;
+    const why = `max_payload of the NATS server leaves ${bytes} bytes for a command, and CRAFT_PAYLOAD_BYTES_MAX is ${payloadBytesMax}. Larger commands are refused, and larger entries of the log are not replicated`;
     this.health.report('max-payload', isEnough ? undefined : { why });
     if (isEnough) return;
     this.warn(
-      `max_payload of the NATS server is too small for CRAFT_PAYLOAD_BYTES_MAX: commands of more than ${bytes} bytes are refused, and larger entries of before are not replicated`,
+      `max_payload of the NATS server is too small for CRAFT_PAYLOAD_BYTES_MAX. Commands of more than ${bytes} bytes are refused, and larger entries of the log are not replicated`,
       { payloadBytesMax },
     );
   }
@@ -286,7 +286,7 @@ export class ReplicaService implements Service {
     this.listen(subjects.rpc(config.server), (message) => {
       const envelope = this.read(message.data);
       this.runner.dispatch((core) => {
-        if (!core.receive(envelope)) this.drop('an envelope of another shape of cluster', envelope.from);
+        if (!core.receive(envelope)) this.drop('an envelope with other groups than this cluster has', envelope.from);
       });
     });
     this.listen(subjects.feed(config.server), (message) => {

@@ -100,6 +100,6 @@ function requirePayload(connection: NatsConnection, bytes: number): void {
   const max = connection.info?.max_payload ?? 0;
   if (max >= bytes) return;
   throw new ConfigError(
-    `wrong configuration: max_payload of the NATS server is ${max} bytes, needed are ${bytes}: raise it, or lower CRAFT_PAYLOAD_BYTES_MAX`,
+    `wrong configuration: max_payload of the NATS server is ${max} bytes, and ${bytes} are needed: raise it, or lower CRAFT_PAYLOAD_BYTES_MAX`,
   );
 }

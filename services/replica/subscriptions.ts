@@ -1,6 +1,6 @@
 /**
- * Which command subjects this server listens to: those of the groups that it leads, and, while it
- * leads any, `<c>.cmd.>`, `<c>.batch` and the same two with its own name in them. All in one queue
+ * Which command subjects this server listens to: those of the groups that it leads. While it leads
+ * any, also `<c>.cmd.>`, `<c>.batch` and the same two with its own name in them. All in one queue
  * group, so that a command reaches exactly one server also while leadership moves.
  */
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';

@@ -1,8 +1,8 @@
 /**
  * Spans of the replica: craft.append and craft.replicate from the writes, craft.wait for each group
- * whose watermark the entry waits for, craft.commit from what the core reports, and craft.command
- * where no applier answers. With tracing off none of this runs; of an entry that is not sampled
- * only its trace field is looked at.
+ * whose watermark the entry waits for. Also craft.commit from what the core reports, and
+ * craft.command where no applier answers. With tracing off none of this runs; of an entry that is
+ * not sampled only its trace field is looked at.
  */
 
 import type { Attributes } from '@opentelemetry/api';

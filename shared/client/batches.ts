@@ -6,11 +6,11 @@
  *               ▲           │
  *               └─ paused ◀─┘        an attempt that failed, and may be repeated
  *
- * Everything that is ready when `run` is called leaves in as few messages as the limits allow: what
- * an application issues in one turn of the event loop, and the repetitions that are due. Within a
- * message the commands keep the order in which they were added. A few commands while many are under
- * way wait up to a millisecond for company, as in Nagle's algorithm (RFC 896); an idle client sends
- * at once.
+ * Everything that is ready when `run` is called leaves in as few messages as the limits allow. That
+ * is what an application issues in one turn of the event loop, and the repetitions that are due.
+ * Within a message the commands keep the order in which they were added. A few commands while many
+ * are under way wait up to a millisecond for company, as in Nagle's algorithm (RFC 896); an idle
+ * client sends at once.
  *
  * Each attempt has a number of its own, never used again. An answer names its command by that
  * number. So an answer that comes twice, or after its attempt was given up, meets no call.

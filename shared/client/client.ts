@@ -147,7 +147,7 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     // A connection that is lost just now comes back by itself.
     await this.connection.flush().catch(() => undefined);
     if (this.refusal === undefined) return;
-    const message = 'NATS does not let this user hear answers: set the inbox prefix that its permissions have';
+    const message = 'NATS does not let this user hear answers: set the inbox prefix that its permissions allow';
     throw new UnavailableError(`${message} (${this.refusal.message})`, { cause: this.refusal });
   }
 
@@ -166,8 +166,8 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
    * same id).
    *
    * Commands that are issued in one turn of the event loop to the same target keep their order in
-   * the log, as far as they fit into one message (1,024 commands, 256 KiB). A command that must be
-   * sent again may come after those that followed it.
+   * the log. This holds for those that fit into one message (1,024 commands, 256 KiB). A command
+   * that must be sent again may come after those that followed it.
    */
   command<Name extends NameOf<M['commands']>, const Options extends CommandOptions = object>(
     name: Name,
@@ -186,7 +186,8 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     // A committed command is not ordered yet, so what this client does next must say that it comes
     // later (T7).
     const after = Math.max(options.after ?? 0, isCommitted ? this.newest : this.unordered);
-    if (!Number.isSafeInteger(after)) throw new InvalidArgumentError(`after: ${after} is no timestamp in microseconds`);
+    if (!Number.isSafeInteger(after))
+      throw new InvalidArgumentError(`after: ${after} is not a timestamp in microseconds`);
     const payload = Buffer.from(jsonOf(input));
     const traceparent = activeTraceparent() ?? '';
     const frame = encodeBatchCommand({ name, payload, id, acknowledgement, after, traceparent, payloadFormat: 'json' });
@@ -406,7 +407,7 @@ const NAME = /^[^\s.*>]+(?:\.[^\s.*>]+)*$/;
 function requireName(name: string): void {
   if (NAME.test(name)) return;
   throw new UnknownCommandError(
-    `${JSON.stringify(name)} is no name: names are words with dots between them, like kv.put`,
+    `${JSON.stringify(name)} is not a valid name: names are words with dots between them, like kv.put`,
   );
 }
 

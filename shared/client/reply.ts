@@ -96,8 +96,8 @@ export type StateStatus = z.output<typeof stateStatus>;
 const calls = z.record(z.string(), z.object({ input: z.record(z.string(), z.unknown()).optional() }));
 
 /**
- * What the state machine offers: its version in force, and for each command and query the JSON
- * Schema (draft 2020-12) of its input, as far as the library of the schema can tell.
+ * What the state machine offers: its version in force, its commands and its queries. Each has the
+ * JSON Schema (draft 2020-12) of its input, as far as the library of the schema can tell.
  */
 export const machineDescription = z.object({
   name: z.string(),

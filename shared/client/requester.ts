@@ -82,7 +82,7 @@ export class Requester {
 
   /**
    * Waits for one message to a subject of its own, which `announce` tells to the server that is to
-   * answer; for protocols that carry it elsewhere than in the reply field. Throws what `announce`
+   * answer. For protocols that carry it elsewhere than in the reply field. Throws what `announce`
    * throws.
    */
   expect(timeoutMs: number, onReply: OnReply, announce: (reply: string) => void): void {

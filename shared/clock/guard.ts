@@ -1,7 +1,7 @@
 /**
  * Clock of one server as its groups see it: the hybrid clock, bounded by the cluster's reference
- * time so that one clock far off cannot poison the cluster (a committed timestamp an hour ahead
- * would stall every merge for an hour).
+ * time. The bound keeps one clock that is far off from harming the cluster: a committed timestamp
+ * an hour ahead would stall every merge for an hour.
  *
  * bound = reference time + largest offset + promise window. Nothing beyond it is observed; the
  * groups refuse entries and closes beyond it and do not lead while the own clock, or their floor,
@@ -102,8 +102,8 @@ export class ClockGuard {
 
   /**
    * Whether the own clock is near enough to the reference time for this server to lead. Of two
-   * clocks that differ while no third one is heard of, the later one does not lead: a clock that is
-   * ahead does damage that stays, one that is behind none.
+   * clocks that differ while no third one is heard of, the later one does not lead. A clock that is
+   * ahead does lasting damage, one that is behind does none.
    */
   mayLead(): boolean {
     const { offsetUsMax } = this.options;

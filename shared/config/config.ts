@@ -175,7 +175,7 @@ const applierFields = {
   CRAFT_DATABASE_URL: z
     .string()
     .min(1)
-    .refine(isPostgresUrl, 'is no address like postgres://user:password@host:5432/database')
+    .refine(isPostgresUrl, 'is not an address like postgres://user:password@host:5432/database')
     .describe('The Postgres database of this server.'),
   CRAFT_APPLY_COMMANDS_MAX: z.coerce
     .number()

@@ -18,8 +18,8 @@ const WRONG_CONFIGURATION = 'CONFIG';
 
 /**
  * Codes of errors that no other try mends, and that concern the whole server: the process ends.
- * Every other error may pass (a database, NATS or a disk that is away, a migration that fails, a
- * table that is missing), and costs nothing but the service that has it.
+ * Every other error may pass, and stops only the service that has it. Examples are a database, NATS
+ * or a disk that is away, a migration that fails, a missing table.
  */
 const FINAL: ReadonlySet<unknown> = new Set([
   WRONG_CONFIGURATION,

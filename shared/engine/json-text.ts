@@ -1,7 +1,7 @@
 /**
  * What a payload must be, beyond valid JSON, so that every state machine keeps exactly what the
- * client sent: no character that Postgres cannot store, no number that a double changes, no nesting
- * that exhausts a stack. Checked on the text, because parsing hides two of the three.
+ * client sent. It has no character that Postgres cannot store, no number that a double changes, and
+ * no nesting that exhausts a stack. Checked on the text, because parsing hides two of the three.
  */
 import { isUtf8 } from 'node:buffer';
 
@@ -128,9 +128,9 @@ function checkNumber(text: string, start: number): number {
 
 /**
  * A literal survives when it is how a double is written: the shortest way, as JSON prints it, or
- * with up to DIGITS_MAX digits, as `%.17g` does; or when it is an integer that a double holds
- * exactly. Any other literal says more than the double that is read from it. Below NORMAL_MIN a
- * double has fewer digits than that, and only the shortest way counts.
+ * with up to DIGITS_MAX digits, as `%.17g` does. So does an integer that a double holds exactly.
+ * Any other literal says more than the double that is read from it. Below NORMAL_MIN a double has
+ * fewer digits than that, and only the shortest way counts.
  */
 function survives(literal: string): boolean {
   const value = Number(literal);

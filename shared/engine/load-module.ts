@@ -38,7 +38,7 @@ function hintFor(error: unknown): string {
   }
   const [, missing = ''] = /^Cannot find module '(.+)\.js' imported from .+\.ts$/.exec(error.message) ?? [];
   return missing !== '' && existsSync(`${missing}.ts`)
-    ? `; there is ${basename(missing)}.ts: where no compiler runs, an import names the file as it is`
+    ? `; there is ${basename(missing)}.ts: without a compiler, an import names the file with that ending`
     : '';
 }
 

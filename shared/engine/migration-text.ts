@@ -1,7 +1,8 @@
 /**
  * What a migration's SQL must not hold: words that begin, end or leave a transaction. All
- * migrations of a version run in one, at one place in the log; a `commit` among them would keep
- * half of them when a later one fails, and on one server only when that one crashes there.
+ * migrations of a version run in one, at one place in the log. A `commit` among them would keep
+ * half of them when a later one fails. When one server crashes there, that server alone would keep
+ * half of them.
  */
 
 /**

@@ -1,8 +1,8 @@
 /**
  * The migrations of a folder, and what of them has run: told apart by `when`, held against each
- * other by their SHA-256. Every server must run the same statements in the same order, so a journal
- * that does not say in which order is refused, and so is a migration that was changed after it ran.
- * A server that is made anew would run something else.
+ * other by their SHA-256. Every server must run the same statements in the same order. Therefore a
+ * journal without a clear order is refused, and so is a migration that was changed after it ran. A
+ * server that is made anew would run something else.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -72,7 +72,7 @@ export interface MigrationSource {
 /**
  * In their order.
  * @throws MigrationJournalError when the folder has none, or not the last one, or when a later one
- *   has no larger `when`; MigrationTransactionError when one of them would begin or end a
+ *   has no larger `when`. MigrationTransactionError when one of them would begin or end a
  *   transaction.
  */
 export function migrationsOf({ folder, last }: MigrationSource): Migration[] {

@@ -167,9 +167,9 @@ export interface RowsCheck {
 }
 
 /**
- * Whatever works on the state may throw, besides what it says: FencedError, which is final;
- * DamagedError, which only `restore` or an emptied database ends; ReplacedError, after which `open`
- * may be called again.
+ * Whatever works on the state may also throw one of three errors. FencedError is final.
+ * DamagedError ends only with `restore` or an emptied database. After ReplacedError, `open` may be
+ * called again.
  */
 export interface StorageEngine {
   /**
@@ -194,7 +194,7 @@ export interface StorageEngine {
   /**
    * Applies a batch in one transaction together with the new position and the results by id; the
    * promise resolves when it is committed. On any rejection but those below nothing is known to
-   * have been applied, and the same batch is to be given again: if the first try did take effect
+   * have been applied, and the same batch is to be given again. If the first try did take effect
    * after all, the second one finds that out and returns the same answer. A `craft.machine` is a
    * batch of its own: the migrations of its version run in the same transaction.
    * @throws FencedError when another instance has taken over: final.
@@ -210,9 +210,9 @@ export interface StorageEngine {
   /**
    * Runs a query on the stored state, which must hold at least `atLeast` (for each group the index
    * of its last command). `onCall` as for `apply`.
-   * @throws CraftError UNKNOWN_COMMAND or INVALID_ARGUMENT; PositionError when the state is behind:
-   *   a crash of the database has taken back what was applied (T8 makes that safe, T6 must not show
-   *   it).
+   * @throws CraftError UNKNOWN_COMMAND or INVALID_ARGUMENT; PositionError when the state is behind.
+   *   Then a crash of the database has taken back what was applied (T8 makes that safe, T6 must not
+   *   show it).
    */
   query(name: string, input: unknown, atLeast?: readonly LogIndex[], onCall?: OnDatabaseCall): Promise<unknown>;
   /**

@@ -77,7 +77,7 @@ export function readInput(
   name: string,
   payload: Uint8Array,
 ): { readonly input: unknown } | { readonly refused: string } {
-  if (name === RESTORE_COMMAND) return { refused: 'there is a state, which a file was not to replace' };
+  if (name === RESTORE_COMMAND) return { refused: 'restore refused: a state exists and `replace` was not set' };
   if (!Object.hasOwn(machine.commands, name)) return { refused: `there is no command ${quote(name)}` };
   try {
     return { input: accept(commandOf(machine, name), parseJson(payload)) };

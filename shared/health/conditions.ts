@@ -22,12 +22,12 @@ export interface ConditionKind {
 
 const RUNNING: ConditionKind = {
   about: 'The service cannot start, or has ended; its process tries again.',
-  remedy: 'mend what the error says; the service starts again by itself',
+  remedy: 'fix what the error says; the service starts again automatically',
   stops: true,
 };
 const NATS: ConditionKind = {
   about: 'The service has no connection to NATS.',
-  remedy: 'see whether the NATS servers run and can be reached from here, and whether CRAFT_NATS_URL is right',
+  remedy: 'check that the NATS servers run and can be reached from here, and that CRAFT_NATS_URL is right',
   stops: true,
 };
 const LAME_DUCK: ConditionKind = {
@@ -78,33 +78,33 @@ export const CONDITIONS = {
     nats: NATS,
     'lame-duck': LAME_DUCK,
     stream: {
-      about: 'JetStream does not give the merged-log stream.',
-      remedy: 'see nats stream report and nats server report jetstream',
+      about: 'The merged-log stream cannot be opened.',
+      remedy: 'run nats stream report and nats server report jetstream',
       stops: true,
     },
     publish: {
       about: 'The merged-log stream does not take what is merged: it is full, sealed, limited or gone.',
-      remedy: 'see nats stream info, and remove the limit that it names',
+      remedy: 'run nats stream info, and remove the limit that it shows',
       stops: true,
     },
     limits: {
-      about: 'The merged-log stream has limits that are not of craft: entries are dropped or refused.',
+      about: 'The merged-log stream has limits that craft did not set: entries are dropped or refused.',
       remedy: 'remove the limits: nats stream edit',
       stops: false,
     },
     feed: {
       about: 'The replica does not feed the merger.',
-      remedy: 'see whether the replica of this server runs',
+      remedy: 'check that the replica of this server runs',
       stops: true,
     },
     group: {
       about: 'A group is silent, and the merged log waits for it.',
-      remedy: 'see which servers of that group are missing or slow',
+      remedy: 'find out which servers of that group are missing or slow',
       stops: false,
     },
     position: {
       about: 'The logs do not go back to the end of the stream, and the applier does not say where to go on.',
-      remedy: 'see whether the applier of this server runs; take a snapshot: craft snapshot take',
+      remedy: 'check that the applier of this server runs; take a snapshot: craft snapshot take',
       stops: true,
     },
   },
@@ -114,19 +114,19 @@ export const CONDITIONS = {
     'lame-duck': LAME_DUCK,
     database: {
       about: 'The database is away, cannot be written, or refuses what is applied.',
-      remedy: 'see whether Postgres runs and can be written, and whether CRAFT_DATABASE_URL is right',
+      remedy: 'check that Postgres runs and can be written, and that CRAFT_DATABASE_URL is right',
       stops: true,
     },
     batch: {
       about: 'A batch has been under way for seconds: a lock, or a slow handler.',
       remedy:
-        'see pg_stat_activity and pg_locks; end the transaction that holds the lock: select pg_terminate_backend(PID)',
+        'look at pg_stat_activity and pg_locks; end the transaction that holds the lock: select pg_terminate_backend(PID)',
       stops: true,
       stopsAfterMs: 10_000,
     },
     stream: {
       about: 'The merged-log stream cannot be read.',
-      remedy: 'see nats stream report and nats server report jetstream',
+      remedy: 'run nats stream report and nats server report jetstream',
       stops: false,
     },
     gap: {
@@ -136,7 +136,7 @@ export const CONDITIONS = {
     },
     behind: {
       about: 'The database stands still although the merged log has more.',
-      remedy: 'see the log of the applier; restart it when this lasts',
+      remedy: 'read the log of the applier; restart it if this lasts',
       stops: true,
     },
     machine: {
@@ -146,12 +146,12 @@ export const CONDITIONS = {
     },
     differs: {
       about: 'The state differs from that of the other servers: nothing is read from it.',
-      remedy: 'see in what they differ: craft verify; then rebuild it: craft rebuild SERVER',
+      remedy: 'find out how they differ: craft verify; then rebuild it: craft rebuild SERVER',
       stops: true,
     },
     snapshots: {
       about: 'The object store of the snapshots does not work: none is taken or found.',
-      remedy: 'see nats object info and nats server report jetstream',
+      remedy: 'run nats object info and nats server report jetstream',
       stops: false,
     },
   },
@@ -165,7 +165,7 @@ export type ConditionCode<S extends ServiceName = ServiceName> = S extends Servi
 const REMEDIES: Readonly<Record<string, string>> = {
   DATABASE: CONDITIONS.applier.database.remedy,
   CONNECTION_LOST: CONDITIONS.applier.database.remedy,
-  MIGRATION: 'mend the migration, or what it finds in the database; the applier tries again by itself',
+  MIGRATION: 'fix the migration, or what it finds in the database; the applier tries again automatically',
   LOG_MISMATCH: 'give this server an empty database, then restart its applier',
   OTHER_MACHINE: 'set CRAFT_STATE_MACHINE to the machine of this cluster, or give another database',
   FENCED: 'end the second copy of this server',

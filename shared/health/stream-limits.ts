@@ -35,7 +35,7 @@ const OPTIONS: Readonly<Record<string, string>> = {
 export function limitsTrouble(stream: string, limits: readonly string[]): Trouble | undefined {
   if (limits.length === 0) return undefined;
   const options = limits.flatMap((limit) => OPTIONS[limit.split(' ')[0] ?? ''] ?? []);
-  const why = `stream ${stream} has limits that are not of craft: ${limits.join(', ')}`;
+  const why = `stream ${stream} has limits that craft did not set: ${limits.join(', ')}`;
   return {
     why,
     remedy: limits.includes('sealed') ? remake(stream) : `nats stream edit ${stream} ${options.join(' ')}`,
@@ -64,7 +64,7 @@ const REFUSALS: readonly (readonly [RegExp, (stream: string) => string])[] = [
   [
     /not enabled|no responders|timeout|offline/i,
     (stream) =>
-      `start the NATS server that has the stream, with JetStream (nats stream report); where there are several, a stream with replicas does without one of them: nats stream edit ${stream} --replicas=3`,
+      `start the NATS server that has the stream (nats stream report); with three NATS servers, replicas survive the loss of one: nats stream edit ${stream} --replicas=3`,
   ],
 ];
 

@@ -56,9 +56,10 @@ export class LogStoreLegacyError extends Error {
   readonly code = 'LOG_STORE_LEGACY';
   constructor(readonly folder: string) {
     super(
-      `the log store in ${folder} is LevelDB's, which this version does not read. Let this server begin with an empty folder, as a new member ` +
-        '(deploy/README.md, "Replace a server"); or, to change all servers at once, save the state with the version that wrote it ' +
-        '(craft snapshot save), begin a new cluster with empty folders, databases and streams, and restore it there (craft snapshot restore)',
+      `the log store in ${folder} is LevelDB's, which this version does not read. Replace this server by a new member with an ` +
+        'empty folder (deploy/README.md, "Replace a server"). To change all servers at once, save the state with the version ' +
+        'that wrote it (craft snapshot save). Then restore it (craft snapshot restore) into a new cluster with empty folders, ' +
+        'databases and streams',
     );
     this.name = 'LogStoreLegacyError';
   }
@@ -96,8 +97,8 @@ export class LogStoreGoneError extends Error {
     readonly place: string,
   ) {
     super(
-      `server ${server} has had a log store, and ${place} is empty: what it has promised and acknowledged is gone. Give it its log back; ` +
-        `or let a new server take its place: craft members remove ${server}, then start it with CRAFT_JOIN=true, then craft members add ${server}`,
+      `server ${server} has had a log store, and ${place} is empty: what it has promised and acknowledged is gone. Give it its log back, ` +
+        `or replace it: craft members remove ${server}, start it with CRAFT_JOIN=true, then craft members add ${server}`,
     );
     this.name = 'LogStoreGoneError';
   }

@@ -101,7 +101,7 @@ function headAfter(before: GroupHead, write: GroupWrite): GroupHead {
 
 /**
  * The head with the base that `write` gives, if any, before the rest of the write. A log that does
- * not reach the base, or has an entry of another term there, is dropped whole: what follows such an
+ * not reach the base, or has an entry of another term there, is dropped whole. What follows such an
  * entry cannot follow the snapshot (Raft section 7).
  */
 export function headOnBase(before: GroupHead, { group, base }: GroupWrite): GroupHead {

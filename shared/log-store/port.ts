@@ -3,8 +3,8 @@
  *
  * Contract, held by test/contract/log-store for every adapter:
  *  - `write` is atomic over all groups of the batch and durable when its promise resolves: a crash
- *    leaves either all of it or nothing, and batches survive in the order in which they were given
- *    (a prefix of them).
+ *    leaves either all of it or nothing. Batches survive in the order in which they were given (a
+ *    prefix of them).
  *  - one `write` at a time: the caller awaits it before it gives the next one. A second concurrent
  *    call is a programming error and throws.
  *  - `read` may run at any time and sees every write that has resolved.
@@ -36,7 +36,7 @@ export interface GroupWrite {
   /**
    * A snapshot covers everything up to here (T10): the log begins after it from now on. Not below
    * the base before. What the store has after it is kept when its entry (or base) at this index has
-   * this term; else, and when the log ends before it, the whole log is dropped, and lastIndex is
+   * this term. Else, and when the log ends before it, the whole log is dropped, and lastIndex is
    * this index. Comes before `truncateFrom` and `entries`. Their space on the disk comes back with
    * later writes.
    */
@@ -102,8 +102,8 @@ export interface LogStore {
   load(): Promise<LoadedState>;
   write(batch: WriteBatch): Promise<void>;
   /**
-   * Entries of one group from `from` on, contiguous, at least one when `from` exists, stopping
-   * after the entry that reaches `bytesMax` or at `to` (inclusive); empty when `from` is past the
+   * Contiguous entries of one group from `from` on, at least one when `from` exists. They stop
+   * after the entry that reaches `bytesMax`, or at `to` (inclusive). Empty when `from` is past the
    * end, or at or below the base.
    */
   read(group: GroupId, from: LogIndex, to: LogIndex, bytesMax: number): Promise<LogEntry[]>;

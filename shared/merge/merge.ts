@@ -8,10 +8,10 @@
  *                      ▼   smallest (timestamp, group) first, as long as it is <= every group's watermark
  *   merged    ──▶ 1: [12:00.003 g0]   2: [12:00.004 g1]       [12:00.007 g0] waits until groups 1 and 2 pass it
  *
- * A watermark says that no entry at or below it is still to come from its group (T3); so an entry
- * that is at or below all of them, and the smallest of the queues' heads, has its final place.
- * No-ops and configurations take no place: they are consumed as soon as they are at the head of
- * their queue, since nobody orders anything against them.
+ * A watermark says that no entry at or below it is still to come from its group (T3). Therefore an
+ * entry that is at or below all of them, and the smallest of the queues' heads, has its final
+ * place. No-ops and configurations take no place: they are consumed as soon as they are at the head
+ * of their queue, since nobody orders anything against them.
  *
  * Pure and synchronous. What it emits depends only on the groups' logs, not on when or in which
  * pieces they arrive.
@@ -183,7 +183,7 @@ export class Merge {
 
   /**
    * The first index of each group that has not arrived yet; NOT_WANTED for one with
-   * `bytesPerGroupMax` waiting already: no more of it is wanted until the others let it go on. This
+   * `bytesPerGroupMax` waiting already. No more of it is wanted until the others let it go on. This
    * bounds memory without ever starving the group that the merge waits for.
    */
   wanted(bytesPerGroupMax: number): PerGroup<LogIndex> {

@@ -1,9 +1,9 @@
 /**
- * What a table does by itself must be the same on every server: no default, check, trigger or rule
- * may know the time, a random number, or which server it is on. Said by the catalogue when the
- * engine opens: an expression names the functions that it calls by their numbers (its tree, as
- * pg_node_tree has it; pg_depend says nothing of Postgres's own); the body of a function is text,
- * which is searched for their names.
+ * What a table does by itself must be the same on every server. No default, check, trigger or rule
+ * may know the time, a random number, or which server it is on. The catalogue is read when the
+ * engine opens. An expression names the functions that it calls by their numbers (its tree, as
+ * pg_node_tree has it; pg_depend leaves out Postgres's own). The body of a function is text, which
+ * is searched for their names.
  */
 import { NondeterministicSchemaError } from '../engine/port.js';
 import { integerArray, textArray } from './array.js';

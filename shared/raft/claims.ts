@@ -20,8 +20,8 @@ export function claimIfWanted(state: GroupState, leadership: Leadership, nowMs: 
     leadership.closeWanted = 0;
     return;
   }
-  // T2: after the no-op of this term; once that is committed a quorum has accepted this leader's
-  // clock as well, so a wrong one cannot push the promises, which are kept for ever, out of reach.
+  // T2: after the no-op of this term. Once that is committed, a quorum has accepted this leader's
+  // clock as well. So a wrong one cannot push the promises, which are kept for ever, out of reach.
   if (state.commitIndex < leadership.noOpIndex || !clock.mayLead()) return;
   if (wanted > clock.bound()) {
     leadership.closeWanted = 0;
@@ -46,7 +46,7 @@ export function claimIfWanted(state: GroupState, leadership: Leadership, nowMs: 
 
 /**
  * Where leader and follower are a quorum, a claim that an append has caused is of no use to its
- * leader before that entry is committed: it travels with the acknowledgement. Where more are
+ * leader before that entry is committed. It travels with the acknowledgement. Where more are
  * needed, the promises have to come back before it counts.
  */
 function tell(state: GroupState, leadership: Leadership, wantsReply: boolean, nowMs: MonotonicMs): void {

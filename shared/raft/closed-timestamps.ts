@@ -18,8 +18,8 @@
  * Promises survive crashes because each is <= the durable promise limit, which a restarted server
  * takes as its promise.
  *
- * Claims of an older term are forgotten when the term changes: a quorum is counted within one term,
- * and "index i is committed" means the claiming leader's entry only while nobody else can have
+ * Claims of an older term are forgotten when the term changes. A quorum is counted within one term,
+ * and "index i is committed" means the claiming leader's entry only while no other leader can have
  * replaced it.
  */
 import { assert } from './assert.js';
@@ -30,9 +30,9 @@ import { reachedByQuorum } from './options.js';
 import type { PromiseLimit } from './promise-limit.js';
 
 /**
- * Claims that wait for their quorum or their index. One too many takes the place of the newest: the
- * oldest must stay, since it is the next to count; with a long round trip it would otherwise always
- * be gone when its promises arrive.
+ * Claims that wait for their quorum or their index. One too many takes the place of the newest. The
+ * oldest must stay, because it is the next to count. With a long round trip it would otherwise
+ * always be gone when its promises arrive.
  */
 const CLAIMS_MAX = 64;
 

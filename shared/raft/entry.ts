@@ -99,9 +99,9 @@ export interface ConfigurationChange {
 }
 
 /**
- * A configuration with the place of the entry that brought it; index 0 and term 0 for the one that
- * a group began with, index 0 and RECOVERED_TERM for one that was written by hand after a quorum
- * was lost.
+ * A configuration with the place of the entry that brought it. Index 0 and term 0: the one that a
+ * group began with. Index 0 and RECOVERED_TERM: one that was written by hand after a quorum was
+ * lost.
  */
 export interface PlacedConfiguration extends Configuration {
   readonly index: LogIndex;

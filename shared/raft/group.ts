@@ -93,9 +93,10 @@ export class Group {
   }
 
   /**
-   * Time has passed; to be called every few tens of milliseconds (milliseconds, monotonic). Who
-   * cannot write (`isDiskHung`) gives leadership up, and does not stand for election: it could win
-   * a pre-vote again and again, and its terms, never durable, would stop the others' elections.
+   * Time has passed; to be called every few tens of milliseconds (milliseconds, monotonic). A
+   * replica whose disk is hung (`isDiskHung`) gives up leadership, and does not stand for election.
+   * It could win a pre-vote again and again, and its terms, never durable, would stop the others'
+   * elections.
    */
   tick(nowMs: MonotonicMs, isDiskHung = false): void {
     const { state } = this;
@@ -367,8 +368,9 @@ export class Group {
     return this.state.log.lastTimestamp;
   }
   /**
-   * The largest timestamp of the log that a quorum vouches for: the last one once something of this
-   * term is committed, so that a quorum has accepted its leader's clock; else what is committed.
+   * The largest timestamp of the log that a quorum vouches for. Once something of this term is
+   * committed, a quorum has accepted its leader's clock: then it is the last one. Else it is what
+   * is committed.
    */
   get trustedTimestamp(): Timestamp {
     const { term, commitIndex, log } = this.state;

@@ -320,9 +320,9 @@ function maybeFinishTransfer(state: GroupState, leadership: Leadership, nowMs: M
 }
 
 /**
- * The target has the whole log, and all of it is committed: the target may have it before the
- * leader's own disk does, and clients would then hear of a loss of leadership that leaves the
- * outcome of their commands open (T9).
+ * The target has the whole log, and all of it is committed. The target may have it before the
+ * leader's own disk does. Clients would then hear of a loss of leadership that leaves the outcome
+ * of their commands open (T9).
  */
 function mayTakeOver(state: GroupState, leadership: Leadership, target: ServerId): boolean {
   const { lastIndex } = state.log;

@@ -1,7 +1,7 @@
 /**
- * Changes of a group's members, one server at a time (T11; dissertation, chapter 4): of two
- * configurations that differ by one voter any two quorums share a server, so the new one may be in
- * force at each server as soon as its entry is in that server's log.
+ * Changes of a group's members, one server at a time (T11; dissertation, chapter 4). Of two
+ * configurations that differ by one voter, any two quorums share a server. Therefore the new one
+ * may be in force at each server as soon as its entry is in that server's log.
  *
  *     non-member --add--> learner --promote--> voter --demote--> learner --remove--> non-member
  *
@@ -15,10 +15,10 @@ import type { GroupState, Leadership } from './state.js';
 
 /**
  * Why nothing was appended. `not-leader`: also while leadership moves away, which a change about
- * the leader itself begins; `pending`: the change before is not committed yet; `checking`: whether
- * enough voters are there is being found out, ask again; `behind`: the learner has not caught up;
- * `quorum`: too few voters of the new configuration are there; `not-a-member`: it must be a learner
- * first (or, to be removed, no voter any more); `clock`: as for commands.
+ * the leader itself begins. `pending`: the change before is not committed yet. `checking`: the
+ * leader checks whether enough voters are there; ask again. `behind`: the learner has not caught
+ * up. `quorum`: too few voters of the new configuration are there. `not-a-member`: it must be a
+ * learner first (or, to be removed, no voter any more). `clock`: as for commands.
  */
 export type ConfigureRefusal = 'not-leader' | 'pending' | 'checking' | 'behind' | 'quorum' | 'not-a-member' | 'clock';
 
@@ -31,9 +31,8 @@ export function configure(state: GroupState, change: ConfigurationChange, nowMs:
   const next = changed(state.configuration, change);
   if (next === 'not-a-member') return next;
   if (next === null) return null;
-  // A change before this one, or of an earlier leader, may still be undone; and a leader knows what
-  // is committed only once its no-op is (Ongaro's correction of single-server changes, raft-dev
-  // 2015).
+  // A change before this one, or of an earlier leader, may still be undone. A leader knows what is
+  // committed only once its no-op is (Ongaro's correction of single-server changes, raft-dev 2015).
   if (state.configuration.index > state.commitIndex || state.commitIndex < leadership.noOpIndex) return 'pending';
   if (change.type === 'promote' && !hasCaughtUp(state, leadership, change.server)) return 'behind';
   const asked = askedSince(state, leadership, change, nowMs);
@@ -96,9 +95,9 @@ function askedSince(
 }
 
 /**
- * Whether enough voters of `next` have been heard from since the change was asked for: a change
- * must not be what stops the group (consul 5546), and a voter that was heard from a moment before
- * may be dead by now.
+ * Whether enough voters of `next` have been heard from since the change was asked for. A change
+ * must not stop the group (consul 5546), and a voter that was heard from a moment before may be
+ * dead by now.
  */
 function hasQuorum(state: GroupState, { followers }: Leadership, next: Configuration, sinceMs: MonotonicMs): boolean {
   const there = next.voters.filter((voter) => {

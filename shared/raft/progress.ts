@@ -21,10 +21,10 @@ export class Progress {
   matchIndex: LogIndex = 0;
   nextIndex: LogIndex;
   /**
-   * `probe`: nothing is known of the follower's log yet, one message at a time; `pipeline`:
-   * messages follow each other without waiting; `reading`: what it needs is being read back from
-   * the log store; `snapshot`: what it needs is gone, it is told so with every heartbeat until it
-   * matches something that is there (T10).
+   * `probe`: nothing is known of the follower's log yet, one message at a time. `pipeline`:
+   * messages follow each other without waiting. `reading`: what it needs is being read back from
+   * the log store. `snapshot`: what it needs is gone; every heartbeat says so until it matches
+   * something that is there (T10).
    */
   state: 'probe' | 'pipeline' | 'reading' | 'snapshot' = 'probe';
   /** When the follower was last heard from, and last sent to (milliseconds, monotonic). */

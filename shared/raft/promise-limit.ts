@@ -2,7 +2,7 @@
  * The durable bound on every promise of one server (T2), shared by all its groups.
  *
  * A promise must survive a crash, but writing each one would cost a disk write per close. So one
- * number is durable, the limit: every promise that this server has told another one of is <= it,
+ * number is durable, the limit. Every promise that this server has told another one of is <= it,
  * and after a restart each group takes the limit as its promise. It is raised ahead of need, riding
  * on log writes where there are any.
  */
@@ -45,9 +45,9 @@ export class PromiseLimit {
 
   /**
    * The limit to put into the write that is about to start, or null when there is no reason to
-   * raise it: a promise needs it, or the write happens anyway (`rides`) and half of the window is
-   * used up. `now` is to be taken from the logs, not from the own clock: a limit that a wrong clock
-   * has pushed an hour ahead would keep this server from voting for an hour.
+   * raise it. Reasons are: a promise needs it, or the write happens anyway (`rides`) and half of
+   * the window is used up. `now` is to be taken from the logs, not from the own clock. A limit that
+   * a wrong clock has pushed an hour ahead would keep this server from voting for an hour.
    */
   forWrite(now: Timestamp, rides: boolean): Timestamp | null {
     const runsLow = rides && this.writing < now + this.windowUs / 2;

@@ -2,10 +2,10 @@
  * How a leader sends its log: AppendEntries in a bounded pipeline (Raft section 5.3; dissertation,
  * section 10.2.1).
  *
- * Entries leave at once. What can be said without entries (a commit, a claim, a heartbeat) is owed:
- * the next message to that follower carries it, whatever made that necessary, and the owner of the
- * group asks for it when it has waited for long enough (`Group.takeOwed`). It is put into words
- * only then, so one message tells of everything until then.
+ * Entries leave at once. What can be said without entries (a commit, a claim, a heartbeat) is owed.
+ * The next message to that follower carries it, whatever made that necessary. When it has waited
+ * for long enough, the owner of the group asks for it (`Group.takeOwed`). It is put into words only
+ * then, so one message tells of everything until then.
  */
 import type { LogEntry, MonotonicMs, ServerId } from './entry.js';
 import { quorumSize } from './options.js';

@@ -178,7 +178,7 @@ export class SnapshotBucket {
   async openFile(name: string): Promise<StoredFile> {
     const found = await this.find(name, 'the file');
     const about = metadataOf(found, 'file');
-    if (about === undefined) throw new SnapshotFormatError(`${name} is no file of a snapshot`);
+    if (about === undefined) throw new SnapshotFormatError(`${name} is not a file of a snapshot`);
     const { position, format, machine } = about;
     return { position, format, machine, digest: digestOfFile(about, digestOf(found)), data: this.read(found) };
   }
@@ -208,7 +208,8 @@ export class SnapshotBucket {
   }
 
   /**
-   * Undefined for an object that is no snapshot of this cluster: the name of the bucket is the same
+   * Undefined for an object that is not a snapshot of this cluster: the name of the bucket is the
+   * same
    * for names that differ only in case.
    */
   private infoOf(info: StoredObject): SnapshotInfo | undefined {
@@ -254,7 +255,7 @@ export class SnapshotBucket {
   async open(name: string): Promise<EngineSnapshot> {
     const found = await this.find(name, 'snapshot');
     const info = this.infoOf(found);
-    if (info === undefined) throw new SnapshotFormatError(`${name} is no snapshot`);
+    if (info === undefined) throw new SnapshotFormatError(`${name} is not a snapshot`);
     const { position, format, machine } = info;
     return { position, format, machine, data: this.read(found) };
   }
@@ -267,9 +268,9 @@ export class SnapshotBucket {
 
   /**
    * Removes all but the newest `keep` that are confirmed, those beyond them that may still be, and
-   * those that are being read (a server that installs one more slowly than new ones are taken would
-   * never come to its end); files that had been restored long before those, and what unfinished
-   * saves have left.
+   * those that are being read. A server that installs one more slowly than new ones are taken would
+   * else never come to its end. Also removes files that had been restored long before those, and
+   * what unfinished saves have left.
    */
   async prune(keep: number): Promise<void> {
     const objects = await this.objects();
@@ -292,7 +293,7 @@ export class SnapshotBucket {
 
   /**
    * Whether something that is no kept snapshot stays all the same. A file is to be restored by
-   * every server that applies that command; the logs have gone past it when even the oldest kept
+   * every server that applies that command. The logs have gone past it when even the oldest kept
    * snapshot (0 for none) is much younger. By the time of the NATS server: the other one is the
    * operator's.
    */

@@ -61,10 +61,10 @@ export async function openFile(path: string): Promise<SnapshotFile> {
   try {
     json = JSON.parse(text);
   } catch (cause) {
-    throw new SnapshotFormatError(`${path} is no snapshot`, { cause });
+    throw new SnapshotFormatError(`${path} is not a snapshot`, { cause });
   }
   const parsed = header.safeParse(json);
-  if (!parsed.success) throw new SnapshotFormatError(`${path} is no snapshot: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success) throw new SnapshotFormatError(`${path} is not a snapshot: ${z.prettifyError(parsed.error)}`);
   const { server, version, format, machine, position, bytes, digest } = parsed.data;
   return {
     about: { server, version, format, machine, position },
@@ -79,7 +79,7 @@ async function readHeader(path: string): Promise<[text: string, begin: number]> 
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(HEADER_BYTES_MAX), 0, HEADER_BYTES_MAX, 0);
     const end = buffer.subarray(0, bytesRead).indexOf(0x0a);
-    if (end < 0) throw new SnapshotFormatError(`${path} is no snapshot`);
+    if (end < 0) throw new SnapshotFormatError(`${path} is not a snapshot`);
     return [buffer.subarray(0, end).toString('utf8'), end + 1];
   } finally {
     await file.close();

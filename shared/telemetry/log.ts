@@ -45,10 +45,10 @@ interface Kind {
 }
 
 /**
- * Warnings about input that any client can send at any rate (malformed bytes on a subject, say):
- * the first of a kind is logged at once, and then at most one line in `intervalMs` (milliseconds)
- * says how many there were. A burst is always counted to its end: what was held back is logged when
- * the interval is over. `kind` must come from a small fixed set, never from the input.
+ * Warnings about input that any client can send at any rate (malformed bytes on a subject, say).
+ * The first of a kind is logged at once. Then at most one line in `intervalMs` (milliseconds) says
+ * how many there were. A burst is always counted to its end: what was held back is logged when the
+ * interval is over. `kind` must come from a small fixed set, never from the input.
  */
 export function warnOccasionally(logger: Pick<Logger, 'warn'>, intervalMs = 10_000): WarnOccasionally {
   const kinds = new Map<string, Kind>();

@@ -257,7 +257,7 @@ function namesOf(labels: OwnLabels): readonly string[] {
 export class MetricsPortError extends Error {
   readonly code = 'METRICS_PORT';
   constructor(port: number | undefined, cause: unknown) {
-    super(`the metrics port ${port} cannot be had: ${cause instanceof Error ? cause.message : cause}`, { cause });
+    super(`the metrics port ${port} cannot be opened: ${cause instanceof Error ? cause.message : cause}`, { cause });
     this.name = 'MetricsPortError';
   }
 }

@@ -13,10 +13,10 @@ export interface NatsHealth {
 
 /**
  * Warns until the connection is closed: of a lost connection and its return, of errors that the
- * server reports, and of a subscription that is read so slowly that its messages pile up in memory
- * (`slowConsumer`; only those are watched that have a limit, which every one that is read by
- * iteration needs, since the client holds any number of messages for it). `health` hears whether
- * there is a connection, and whether its server is about to leave. `metrics` count its returns.
+ * server reports, and of slow subscriptions (`slowConsumer`). The messages of a slow one pile up in
+ * memory. Only those with a limit are watched. Every subscription that is read by iteration needs
+ * one, because the client holds any number of messages for it. `health` hears whether there is a
+ * connection, and whether its server is about to leave. `metrics` count its returns.
  */
 export async function watchNats(
   connection: Pick<NatsConnection, 'status'>,

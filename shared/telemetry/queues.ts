@@ -31,7 +31,7 @@ export function observeQueues(metrics: Pick<Metrics, 'gaugeBy'>, read: () => rea
   );
   metrics.gaugeBy(
     'queue_items_max',
-    'Most items in that queue: beyond it, what comes is refused, or waits elsewhere',
+    'Most items in that queue: further ones are refused, or wait elsewhere',
     ['queue', 'group'],
     () => series(({ items }) => items?.max),
   );

@@ -21,9 +21,9 @@
  *
  * The entry carries the context of craft.command and where the trace begins (traceparent.ts), so
  * every span below it needs nothing but the entry. The id of craft.server is derived from that
- * context and the server, therefore replica, merger and applier of a server meet there without a
- * word to each other, also as processes of their own. Whether a command is sampled is decided once,
- * by its leader; an entry that is not sampled carries empty strings, and nobody allocates or
+ * context and the server. Therefore replica, merger and applier of a server meet there without a
+ * message to each other, also as processes of their own. Whether a command is sampled is decided
+ * once, by its leader; an entry that is not sampled carries empty strings, and nobody allocates or
  * records anything for it. Spans are recorded when both ends are known, with explicit times, so
  * nothing is kept open.
  *
@@ -367,7 +367,7 @@ function exporterFromEnvironment(): SpanExporter | undefined {
   const endpoint = getStringFromEnv(key) ?? '';
   const { protocol: scheme } = URL.canParse(endpoint) ? new URL(endpoint) : { protocol: '' };
   if (scheme !== 'http:' && scheme !== 'https:') {
-    throw new ConfigError(`wrong configuration: ${key}: ${endpoint} is no URL that begins with http:// or https://`);
+    throw new ConfigError(`wrong configuration: ${key}: ${endpoint} is not a URL that begins with http:// or https://`);
   }
   const protocol =
     getStringFromEnv('OTEL_EXPORTER_OTLP_TRACES_PROTOCOL') ?? getStringFromEnv('OTEL_EXPORTER_OTLP_PROTOCOL');

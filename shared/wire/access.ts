@@ -59,22 +59,22 @@ const REASONS: readonly (readonly [RegExp, string])[] = [
   [/altname|does not match certificate/i, 'the certificate of NATS is not for this address: use a name that it has'],
   [
     /self[- ]signed|unable to (?:verify|get)|issuer certificate|CERT_UNTRUSTED/i,
-    'the certificate of NATS is of no known authority: set CRAFT_NATS_TLS_CA to its CA',
+    'the certificate of NATS was signed by an unknown authority: set CRAFT_NATS_TLS_CA to its CA',
   ],
   [/has expired|not yet valid/i, 'the certificate of NATS is not valid now: renew it, or set the clock right'],
   [
     /does not support 'tls'/i,
-    'NATS offers no TLS: leave tls:// and the CRAFT_NATS_TLS_ settings out, or configure it there',
+    'NATS offers no TLS: leave out tls:// and the CRAFT_NATS_TLS_ settings, or configure TLS there',
   ],
   [
     /authorization|authentication|nkey/i,
-    'NATS does not let these credentials in: check user and password, CRAFT_NATS_CREDS, CRAFT_NATS_NKEY, CRAFT_NATS_TOKEN',
+    'NATS refuses these credentials: check user and password, CRAFT_NATS_CREDS, CRAFT_NATS_NKEY, CRAFT_NATS_TOKEN',
   ],
   [/refused/i, 'NATS does not run there, or the address is wrong'],
   [/ENOTFOUND|EAI_AGAIN|getaddrinfo/i, 'the name of the host is not known'],
   [
     /timeout|alert|ECONNRESET|EPIPE|closed/i,
-    'NATS does not answer: it hangs, a firewall is between, or it wants another certificate (CRAFT_NATS_TLS_CERT, CRAFT_NATS_TLS_KEY)',
+    'NATS does not answer: it hangs, a firewall blocks it, or it wants another certificate (CRAFT_NATS_TLS_CERT, CRAFT_NATS_TLS_KEY)',
   ],
 ];
 

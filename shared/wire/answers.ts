@@ -1,6 +1,6 @@
 /**
  * Answers on their way to clients. A command that came alone is answered alone and at once. Answers
- * to commands of batches collect by inbox until `flush`: those of one transaction, or of one turn
+ * to commands of batches collect by inbox until `flush`. Those of one transaction, or of one turn
  * of the event loop, travel in one message for each inbox, as far as its size allows.
  */
 import type { MsgHdrs, NatsConnection } from '@nats-io/nats-core';

@@ -1,6 +1,6 @@
 /**
  * Requests of services and operators. The request of the NATS client takes the first message for
- * the answer, also one of a stream that has the subjects of this cluster; then the real answer is
+ * the answer, also one of a stream that has the subjects of this cluster. Then the real answer is
  * dropped.
  */
 import { type Msg, type MsgHdrs, type NatsConnection, RequestError, TimeoutError } from '@nats-io/nats-core';

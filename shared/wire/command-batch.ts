@@ -112,9 +112,8 @@ export function encodeCommandBatch(firstNumber: number, inbox: string, frames: r
 }
 
 /**
- * The payloads are views of `bytes`. Throws WireError when nothing of the batch may be executed:
- * its bytes are no batch, it has no command or too many, or answers to it could not be told apart
- * or sent.
+ * The payloads are views of `bytes`. Throws WireError when no command may be executed: its bytes
+ * are no batch, it has no command or too many, or its answers could not be sent or told apart.
  */
 export function decodeCommandBatch(bytes: Uint8Array): CommandBatch {
   const source = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);

@@ -48,9 +48,9 @@ export const NO_NATS = 'NATS cannot be reached; trying again';
  */
 const DIAL_MS_MAX = 3_000;
 /**
- * A way that has fallen silent breaks no connection: one that brings no answer to two pings is
- * given up when the third is due, at most six seconds after its last word. The same server is
- * dialled once more, then the next one.
+ * A network path that has fallen silent breaks no connection. One that brings no answer to two
+ * pings is given up when the third is due, at most six seconds after its last message. The same
+ * server is dialled once more, then the next one.
  */
 const PING_MS = 2_000;
 const PINGS_OUT_MAX = 2;
@@ -176,8 +176,9 @@ const GREETING_EVERY_MS = 3_000;
 
 /**
  * Hears how many bytes of entries a message carries now: at once, and after every reconnect. A
- * server that is reloaded with another max_payload tells nobody, so its greeting is looked at; when
- * that has another one, the connection is made anew, which the client needs to hear of it.
+ * server that is reloaded with another max_payload does not say so. Therefore its greeting is
+ * looked at. When that has another one, the connection is made anew: the client learns of it in no
+ * other way.
  */
 export function onCarriedBytes(connection: NatsConnection, hear: (bytes: number) => void): void {
   const bytesMax = messageBytesMax(connection);

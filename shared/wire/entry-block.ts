@@ -1,7 +1,7 @@
 /**
- * The frame codec of `craft.v1.EntryBlock`, by hand: every entry passes here at the leader that
- * stamps it and at every server that receives it, so no message objects are made and no body is
- * copied on the way in.
+ * The frame codec of `craft.v1.EntryBlock`, by hand. Every entry passes here, at the leader that
+ * stamps it and at every server that receives it. Therefore no message objects are made, and no
+ * body is copied on the way in.
  *
  *   EntryBlock = frame*          frame = 0x0a  length  Entry
  *   Entry      = [0x08 term]  [0x10 timestamp]  [0x18 kind]  [0x22 length body]        each left out when zero or empty
@@ -23,7 +23,7 @@ const BLOCK_FIELDS = 1;
 const ENTRY_FIELDS = 4;
 
 /**
- * Frames are cut from a common chunk, one directly after the other: entries that were encoded in a
+ * Frames are cut from a common chunk, one directly after the other. Entries that were encoded in a
  * row can be laid out as a block without a copy (see concatBlock). A chunk is never reused.
  */
 const CHUNK_BYTES = 64 * 1024;
@@ -176,8 +176,8 @@ export function blockLength(entries: readonly LogEntry[]): number {
 
 /**
  * The entries as one block. Where their bytes lie end to end in memory already (entries of one
- * decoded block, or encoded in a row) it is a view of them, otherwise a copy; either way it must
- * not be modified.
+ * decoded block, or encoded in a row) it is a view of them. Otherwise it is a copy. Either way it
+ * must not be modified.
  */
 export function concatBlock(entries: readonly LogEntry[]): Uint8Array {
   const first = entries[0];

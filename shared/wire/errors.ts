@@ -1,8 +1,7 @@
 /**
- * The error codes of the public contract and what they promise (T9): every code but TIMEOUT_UNKNOWN
- * is a definite refusal, that is, the command has not been and will not be executed;
- * TIMEOUT_UNKNOWN says that it may or may not happen, and that asking again with the same id is
- * safe.
+ * The error codes of the public contract and what they promise (T9). Every code but TIMEOUT_UNKNOWN
+ * is a definite refusal: the command has not been and will not be executed. TIMEOUT_UNKNOWN says
+ * that it may or may not happen, and that asking again with the same id is safe.
  */
 export const ErrorCode = {
   INVALID_ARGUMENT: { status: 400, retryable: false },

@@ -6,7 +6,7 @@ const IMPORTED_REPLY = '_R_.';
 
 /**
  * Whether a request has come from another account. Then an answer reaches the requester on the
- * reply subject of the message alone: an inbox that is named elsewhere is one of an account that
+ * reply subject of the message alone. An inbox that is named elsewhere belongs to an account that
  * this service does not see.
  */
 export function isFromOtherAccount(reply: string | undefined): reply is string {

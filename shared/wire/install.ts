@@ -1,7 +1,7 @@
 /**
  * Where a server's state machine is, for its replica and merger when their logs do not go back far
- * enough (T10): a request on `<c>.install.<server>`, answered by the applier once its state is at
- * or beyond what is asked for, from a snapshot if need be. JSON.
+ * enough (T10). The request is `<c>.install.<server>`. The applier answers once its state is at or
+ * beyond what is asked for, from a snapshot if need be. JSON.
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';

@@ -1,7 +1,7 @@
 /**
  * The command that switches the state machine to another version (T12). It has its place in the log
- * like every other one: what is before it is executed by the version before, what is after it by
- * the new one, on every server. Only the services themselves append it.
+ * like every other one. On every server, what is before it is executed by the version before, and
+ * what is after it by the new one. Only the services themselves append it.
  */
 import { z } from 'zod';
 

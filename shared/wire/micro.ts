@@ -1,9 +1,9 @@
 /**
- * The services as `nats micro ls`, `info` and `stats` list them: answers to `$SRV.PING`,
- * `$SRV.INFO` and `$SRV.STATS`, to all services, to those of a name, and to one by its id (ADR-32
- * of NATS). The library for that subscribes to the endpoints itself and times every request. Here
- * the services keep their own subscriptions; only what they count is read, and only when it is
- * asked for.
+ * The services as `nats micro ls`, `info` and `stats` list them. They answer `$SRV.PING`,
+ * `$SRV.INFO` and `$SRV.STATS`, sent to all services, to those of a name, or to one by its id
+ * (ADR-32 of NATS). The library for that subscribes to the endpoints itself and times every
+ * request. Here the services keep their own subscriptions; only what they count is read, and only
+ * when it is asked for.
  */
 import { type NatsConnection, nuid } from '@nats-io/nats-core';
 import { VERSION } from '../config/version.js';

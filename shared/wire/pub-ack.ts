@@ -1,6 +1,6 @@
 /**
  * Acknowledgements of JetStream. A foreign stream that has the subjects of this cluster answers
- * every request, too, and often before a server does: such a message is no answer, and must not end
+ * every request, too, and often before a server does. Such a message is no answer, and must not end
  * the waiting for one.
  */
 

@@ -1,6 +1,6 @@
 /**
- * Which servers have had a log store, in a small stream next to the logs: so a member whose disk
- * was wiped is told from a server that starts for the first time. It would have forgotten its votes
+ * Which servers have had a log store, in a small stream next to the logs. It tells a member whose
+ * disk was wiped from a server that starts for the first time. It would have forgotten its votes
  * and what it acknowledged, and a quorum could be wrong with it (T1, T11).
  *
  * What is lost of the register protects nobody any more, and harms nobody either: every server

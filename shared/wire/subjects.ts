@@ -13,8 +13,8 @@ export class Subjects {
   constructor(readonly cluster: string) {}
 
   /**
-   * Whether a service may answer there. NATS does not hold the reply subject of a request against
-   * the requester's permissions: an answer to a subject of this cluster, or of NATS itself, would
+   * Whether a service may answer there. NATS does not check the reply subject of a request against
+   * the requester's permissions. An answer to a subject of this cluster, or of NATS itself, would
    * be a message that a service sends in the client's name.
    */
   isReply(subject: string): boolean {
@@ -142,7 +142,7 @@ export class Subjects {
   }
   /**
    * The stream of a server's log store, where that is in JetStream, and the one subject that it
-   * stores: any other client that may publish to that can stop the server for good.
+   * stores. Any other client that may publish to it can stop the server for good.
    */
   storeStream(server: ServerId): string {
     return `${this.cluster.toUpperCase()}_STORE_${server}`;

@@ -1,7 +1,7 @@
 /**
- * Base-128 varints (the protobuf encoding specification, "Base 128 Varints") as plain numbers:
- * 32-bit arithmetic for the low seven groups of bits, multiplication above them, so that values up
- * to 2^53 - 1 need neither BigInt nor Long.
+ * Base-128 varints (the protobuf encoding specification, "Base 128 Varints") as plain numbers. The
+ * low seven groups of bits take 32-bit arithmetic, those above them multiplication. Therefore
+ * values up to 2^53 - 1 need neither BigInt nor Long.
  */
 import { WireError } from './wire-error.js';
 

@@ -1,6 +1,7 @@
 /**
- * A whole chaos run: a cluster of craft on a cluster of NATS, registers, a bank and probes of every
- * group as clients, faults in an order that follows from the seed, and the judgement of all of it.
+ * A whole chaos run: a cluster of craft on a cluster of NATS, with registers, a bank and probes of
+ * every group as clients. The order of the faults follows from the seed. At the end all of it is
+ * judged.
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';

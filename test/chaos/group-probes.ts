@@ -1,6 +1,6 @@
 /**
  * One client a group that asks the leader of just that group for a write, at a steady pace and
- * whether or not the last one has been answered: so it shows to the tick how long the group had no
+ * whether or not the last one has been answered. So it shows to the tick how long the group had no
  * leader.
  */
 import { headers, type NatsConnection } from 'nats';

@@ -2,10 +2,10 @@
  * npm run chaos -- [--minutes M] [--seed S] [--servers 3|5] [--faults NAME,NAME] [--layout
  * server|service] [--processes N] [--keys N] [--history FILE]
  *
- * A cluster of craft servers on three nats-servers on this machine, registers and a bank as
- * clients, snapshots every few hundred commands, and every few seconds one of the faults of
- * faults/. Exit code 0: every check held; 1: a violation; 2: wrong usage; 3: undecided. The
- * histories are kept, and so is the cluster's folder when something is wrong.
+ * A cluster of craft servers on three nats-servers on this machine, with registers and a bank as
+ * clients. Snapshots are taken every few hundred commands. Every few seconds comes one of the
+ * faults of faults/. Exit code 0: every check held; 1: a violation; 2: wrong usage; 3: undecided.
+ * The histories are kept, and so is the cluster's folder when something is wrong.
  */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';

@@ -1,7 +1,7 @@
 /**
  * A TCP proxy on this machine that can fall silent, in one direction or in both: a partition as the
  * two ends see it. Bytes that are held back are in the buffers of the operating system, as those of
- * a network that retransmits: they arrive when it is healed, in their order, and a sender that goes
+ * a network that retransmits. They arrive when it is healed, in their order, and a sender that goes
  * on meanwhile comes to a halt.
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';

@@ -1,7 +1,7 @@
 /**
  * One client of the register workload: one operation at a time, with a connection of its own. Every
- * write has a value of its own; none is retried behind the recorder's back, and one that is asked
- * for again keeps its id and is recorded as an operation again.
+ * write has a value of its own. None is retried behind the recorder's back. One that is asked for
+ * again keeps its id and is recorded as an operation again.
  */
 import { headers, type MsgHdrs, type NatsConnection } from 'nats';
 import { Requester } from '../../shared/client/requester.js';

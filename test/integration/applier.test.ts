@@ -1,6 +1,6 @@
 /**
  * The applier service on a real NATS server and a real Postgres, with the merged log written by
- * hand: whatever happens to the stream or the database, every entry is applied once and in order,
+ * hand. Whatever happens to the stream or the database, every entry is applied once and in order,
  * or the service says why it stops.
  */
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
 /**
- * `craft doctor` where much is wrong: at a real NATS server, a real Postgres and a real disk each
+ * `craft doctor` where much is wrong, at a real NATS server, a real Postgres and a real disk. Each
  * mistake is named, with its place and a remedy, and nothing is changed. That it finds nothing at a
  * healthy cluster: test/integration/cluster/accounts.test.ts.
  */
@@ -239,7 +239,7 @@ const PLANTED: readonly RegExp[] = [
   /^warning database-durability: \S+\/wrong: full_page_writes is off/,
   /^warning database-timeouts: \S+\/wrong: statement_timeout is preset to 4000 ms; alter role weak reset statement_timeout$/,
   /^warning database-connections: \S+\/wrong: 0 of 3 connections of the role are taken, 6 are needed; raise/,
-  /^error database-of-another: \S+\/wrong: it is of the cluster bank, not of craft; correct CRAFT_DATABASE_URL/,
+  /^error database-of-another: \S+\/wrong: it belongs to the cluster bank, not to craft; correct CRAFT_DATABASE_URL/,
   /^warning database-migrations: \S+\/wrong: it lacks migrations of this release: 0006_cluster; restart the applier/,
   /^error database-nondeterminism: \S+\/wrong: the default of column seen of table kv uses .*clock_timestamp\(\).*give the value in the handler/,
   /^warning database-trigger: \S+\/wrong: the table kv has the trigger audit.*drop trigger audit on kv$/,
@@ -303,9 +303,7 @@ it('says that JetStream is off for an account, what of a database a role may not
     '--json',
   );
   const said = findingsOf(refused).map(lineOf);
-  expect(said).toContainEqual(
-    expect.stringMatching(/^error nats-unreachable: NATS: NATS does not let these credentials in/),
-  );
+  expect(said).toContainEqual(expect.stringMatching(/^error nats-unreachable: NATS: NATS refuses these credentials/));
   expect(said).toContainEqual(
     expect.stringMatching(/^error database-unreachable: .*password authentication failed.*28P01/),
   );

@@ -64,7 +64,7 @@ it('TypeScript that Node.js cannot run as it is, with what to do', async () => {
   );
   expect(await refusalOf('enum.ts', ['enum Kind { a }', 'export default Kind;'])).toMatch(/: \/enum\.ts:1: .*enum/);
   expect(await refusalOf('import.ts', ["import { limit } from './schema.js';", 'export default limit;'])).toMatch(
-    /: \/import\.ts:1: .*; there is schema\.ts: where no compiler runs, an import names the file as it is$/,
+    /: \/import\.ts:1: .*; there is schema\.ts: without a compiler, an import names the file with that ending$/,
   );
 });
 

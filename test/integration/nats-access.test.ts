@@ -1,6 +1,6 @@
 /**
- * Each way to be let in by a real NATS server, for services, the command line and the client; and
- * each wrong one, which is told within five seconds with what to do, while services go on trying.
+ * Each way to be let in by a real NATS server, for services, the command line and the client. Each
+ * wrong one is told within five seconds with what to do, while services go on trying.
  */
 import { execFile, spawn } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -129,7 +129,7 @@ it('the client and the command line are, too', async () => {
   expect((await run({ CRAFT_NATS_TOKEN: TOKEN }, '--nats', at(ports.token))).stdout).toMatch(noServer);
   expect((await run({ CRAFT_NATS_NKEY: file('user.nk') }, '--nats', at(ports.nkey))).stdout).toMatch(noServer);
   const wrong = await run({}, '--nats', tlsUrl(MISTAKE), ...options);
-  expect(wrong.stdout).toContain('NATS does not let these credentials in');
+  expect(wrong.stdout).toContain('NATS refuses these credentials');
   expect(wrong.stdout).not.toContain(MISTAKE);
 });
 
@@ -197,17 +197,17 @@ const WRONG: readonly Wrong[] = [
   {
     what: 'a wrong password',
     options: () => ({ natsUrl: tlsUrl(MISTAKE), ...certificates() }),
-    told: /does not let these credentials in/,
+    told: /refuses these credentials/,
   },
   {
     what: 'a wrong token',
     options: () => ({ natsUrl: at(ports.token), natsToken: MISTAKE }),
-    told: /does not let these credentials in/,
+    told: /refuses these credentials/,
   },
   {
     what: 'no NKey where one is wanted',
     options: () => ({ natsUrl: at(ports.nkey) }),
-    told: /does not let these credentials in/,
+    told: /refuses these credentials/,
   },
   { what: 'an unknown authority', options: () => ({ natsUrl: tlsUrl() }), told: /set CRAFT_NATS_TLS_CA/ },
   {

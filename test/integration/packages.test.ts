@@ -1,8 +1,8 @@
 /**
- * A newcomer's first hour, by the commands of the pages; and the packages as a user has them:
- * packed from a fresh copy of this project, installed outside of it, and used by the project that
- * `craft init` writes. Its machine and client are compiled against the package's declarations, and
- * run.
+ * A newcomer's first hour, by the commands of the pages; and the packages as a user has them. They
+ * are packed from a fresh copy of this project, installed outside of it, and used by the project
+ * that `craft init` writes. Its machine and client are compiled against the package's declarations,
+ * and run.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -259,7 +259,7 @@ it('the project of craft init compiles, and runs with packages; the server has c
   const project = at('a project');
   await mkdir(project);
   const cli = join(at('source'), 'dist/services/cli/main.js');
-  await expect(run(at(), process.execPath, [cli, 'init', 'a project'])).rejects.toThrow('"a project" is no name');
+  await expect(run(at(), process.execPath, [cli, 'init', 'a project'])).rejects.toThrow('"a project" is not a name');
   await rename(at('bank'), project);
   // Nothing is left out: the project keeps what it has for development.
   await run(project, 'npm', ['install', clientPackage], QUIET_NPM);

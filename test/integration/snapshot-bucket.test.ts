@@ -102,7 +102,7 @@ it('keeps a file that is to be restored until every kept snapshot is an hour you
     expect(both[0]?.digest).not.toBe(both[1]?.digest);
     // Files are no snapshots, and the other way round.
     expect(await bucket.list()).toHaveLength(2);
-    await expect(bucket.openFile(oldest.name)).rejects.toThrow('is no file');
+    await expect(bucket.openFile(oldest.name)).rejects.toThrow('is not a file');
     const read = async () => {
       const chunks: Uint8Array[] = [];
       for await (const chunk of (await bucket.openFile(file)).data) chunks.push(chunk);

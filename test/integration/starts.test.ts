@@ -310,7 +310,7 @@ for (const [name, startOne] of Object.entries(STARTS)) {
   it(`a start of the ${name} that cannot have its port closes what it has opened; the next one succeeds`, async () => {
     const taken = await silentPort();
     const more = { CRAFT_METRICS_PORT: String(taken.port), CRAFT_LOG_LEVEL: 'silent' };
-    await expect(startOne(more)).rejects.toThrow(`the metrics port ${taken.port} cannot be had: `);
+    await expect(startOne(more)).rejects.toThrow(`the metrics port ${taken.port} cannot be opened: `);
     await expectNothingOpen();
     const service = await startOne({ CRAFT_METRICS_PORT: String(await freePort()), CRAFT_LOG_LEVEL: 'silent' });
     await service.stop();

@@ -1,6 +1,6 @@
 /**
- * The database of a simulated server: the key-value machine in memory, whose last transactions a
- * crash may take back, and whose rows may come to differ from the other servers' without a word.
+ * The database of a simulated server: the key-value machine in memory. A crash may take back its
+ * last transactions. Its rows may come to differ from the other servers' unnoticed.
  */
 import { positionRestored, restoredBy } from '../../services/applier/restoring.js';
 import type { KvOverlay } from '../../shared/engine/kv/execute.js';

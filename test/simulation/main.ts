@@ -1,7 +1,9 @@
 /**
- * npm run sim -- --seeds N --from S --minutes M [--break NAME] [--servers N] [--spares N] [--groups
- * K] npm run sim -- --soak MINUTES --from S [--every COMMANDS]: one long run, which shows how much
- * servers keep
+ * npm run sim -- --seeds N --from S --minutes M [--break NAME] [--servers N] [--spares N]
+ *     [--groups K]: many short runs.
+ *
+ * npm run sim -- --soak MINUTES --from S [--every COMMANDS]: one long run, which shows how much
+ * servers keep.
  *
  * Exit code 0 when no invariant broke, 1 when one did, 2 for wrong arguments. The last line has the
  * figures.

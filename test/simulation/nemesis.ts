@@ -214,8 +214,8 @@ export class Nemesis {
   }
 
   /**
-   * A leader has just been elected, or has just closed its group: it is cut off from some of the
-   * others at that very moment and ends a little later, perhaps together with those that heard it.
+   * A leader has just been elected, or has just closed its group. It is cut off from some of the
+   * others at that very moment, and ends a little later, perhaps together with those that heard it.
    * What it said is then known to few, or only to disks.
    */
   onLonelyMoment(server: SimulatedServer, weight = 1): void {

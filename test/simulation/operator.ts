@@ -1,8 +1,8 @@
 /**
- * The operator of a simulated cluster: adds servers and removes servers while everything else goes
- * on (T11), one at a time, group by group, as `craft members` does it; has rows compared, rebuilds
- * servers that differ, and restores files. What has been begun is also finished once everything is
- * healed; then all rows are compared once more, and what differs is rebuilt.
+ * The operator of a simulated cluster. It adds servers and removes servers while everything else
+ * goes on (T11), one at a time, group by group, as `craft members` does it. It has rows compared,
+ * rebuilds servers that differ, and restores files. What has been begun is also finished once
+ * everything is healed; then all rows are compared once more, and what differs is rebuilt.
  */
 
 import { FIRST_VERSION } from '../../shared/engine/switch.js';

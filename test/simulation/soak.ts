@@ -1,5 +1,5 @@
 /**
- * One long run instead of many short ones: what a server keeps (T10) must depend on the state and
+ * One long run instead of many short ones. What a server keeps (T10) must depend on the state and
  * on how often there are snapshots, not on how long the cluster has lived.
  */
 import { performance } from 'node:perf_hooks';
@@ -40,9 +40,9 @@ export interface Soak {
 
 /**
  * Logs and streams begin at the snapshot before the newest, and the next one is due `snapshotEvery`
- * after the newest: two intervals. As much again for each of these may come meanwhile: a snapshot
- * that is being taken, a member that is being installed, and a bucket that is lost and must be
- * filled twice before anything is dropped.
+ * after the newest: two intervals. As much again may come meanwhile for each of these: a snapshot
+ * that is being taken, a member that is being installed, and a lost bucket. That must be filled
+ * twice before anything is dropped.
  */
 const INTERVALS_MAX = 6;
 /**

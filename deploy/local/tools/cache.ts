@@ -10,7 +10,7 @@ export function toolsDir(environment: NodeJS.ProcessEnv = process.env): string {
 
 /**
  * Puts a program into the cache. `produce` gets an empty folder on the same file system and returns
- * the program's path in it; the program is moved into place in one step, so that concurrent
+ * the program's path in it. The program is moved into place in one step, so that concurrent
  * installs cannot see each other's halves: the last one wins.
  */
 export async function installTool(

@@ -1,7 +1,7 @@
 /**
- * A program out of a newer Debian release than the machine's own, without installing anything: apt
+ * A program out of a newer Debian release than the machine's own, without installing anything. apt
  * fetches the package into a folder (from the machine's own mirror, its signature checked by apt as
- * always) and dpkg-deb unpacks it there.
+ * always). dpkg-deb unpacks it there.
  */
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

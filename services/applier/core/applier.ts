@@ -69,7 +69,7 @@ export class ApplierCore {
     this.batching = new Batching(this.queue, nowMs);
     this.work = new EngineWork(random, emit, nowMs);
     this.reading = new Reading(this.queue, emit, (error) => {
-      this.work.trouble(error, false);
+      this.work.trouble(error, null);
       this.snapshots.need();
     });
     this.versions = new VersionGate(machine, emit, () => this.snapshots.need(), nowMs);
@@ -201,7 +201,7 @@ export class ApplierCore {
   lookFailed(id: number, error: unknown): void {
     if (!this.reading.looked(id, false) || !this.work.isIdle || this.isFinal(error)) return;
     if (error instanceof DamagedError) this.snapshots.repair();
-    this.work.trouble(error, false);
+    this.work.trouble(error, null);
   }
 
   /** Whether some read waits for commands that are not applied. */
@@ -288,7 +288,7 @@ export class ApplierCore {
     if (failed?.type === 'install') this.snapshots.installFailed(isFormat ? failed.snapshot.name : undefined);
     if (this.isFinal(error)) return;
     if (error instanceof PositionError) {
-      this.work.trouble(error, false);
+      this.work.trouble(error, null);
       this.goTo(error.position);
       return;
     }
@@ -297,7 +297,7 @@ export class ApplierCore {
     // The file that is to be restored is gone, or of no use here: only a snapshot leads past it.
     const isFileGone = isFormat && failed?.type === 'apply';
     if (isFileGone) this.snapshots.need();
-    this.work.trouble(error, failed?.type === 'apply');
+    this.work.trouble(error, failed?.type === 'apply' ? failed.batch : null);
     this.work.retryLater(isFileGone);
   }
 
@@ -404,7 +404,7 @@ export class ApplierCore {
     }
     if (!(error instanceof ReplacedError)) return false;
     this.mustOpen = true;
-    this.work.trouble(error, false);
+    this.work.trouble(error, null);
     return true;
   }
 

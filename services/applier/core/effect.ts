@@ -33,7 +33,7 @@ export type EngineEffect =
   | { readonly type: 'install'; readonly snapshot: KnownSnapshot }
   /**
    * Begin to add up the rows, and perhaps to save a snapshot, both of the state as it is, then
-   * `begun`; what comes of them in the background is told with `verified` or `verifyFailed`,
+   * `begun`. What comes of them in the background is told with `verified` or `verifyFailed`,
    * `saved` or `saveFailed`.
    */
   | { readonly type: 'begin'; readonly mark: MergedIndex; readonly save: boolean }
@@ -109,10 +109,10 @@ export type Effect =
    */
   | { readonly type: 'rebuilt'; readonly request: number; readonly position: EnginePosition | null }
   /**
-   * Something keeps the state from going on; said again for as long as it lasts. `isRetry`: a batch
-   * will be tried again.
+   * Something keeps the state from going on; said again for as long as it lasts. `batch`: the one
+   * that will be tried again; null: the error is not about a batch.
    */
-  | { readonly type: 'trouble'; readonly error: unknown; readonly isRetry: boolean }
+  | { readonly type: 'trouble'; readonly error: unknown; readonly batch: EngineBatch | null }
   /** Why nothing may be read from this state any more; undefined: it may again. */
   | { readonly type: 'refusal'; readonly reason: string | undefined }
   /**

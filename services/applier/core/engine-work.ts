@@ -4,7 +4,7 @@
  * A failure is no outcome: the same is asked for again, at growing intervals. What keeps the state
  * from going on is told each time, and once when it is over.
  */
-
+import type { EngineBatch } from '../../../shared/engine/port.js';
 import type { MonotonicMs } from '../../../shared/raft/entry.js';
 import type { Effect, EngineEffect } from './effect.js';
 
@@ -83,10 +83,10 @@ export class EngineWork {
     this.retryMs = Math.min(2 * this.retryMs, RETRY_MS_MAX);
   }
 
-  /** Something keeps the state from going on. `isRetry`: a batch will be tried again. */
-  trouble(error: unknown, isRetry: boolean): void {
+  /** Something keeps the state from going on. `batch` will be tried again. */
+  trouble(error: unknown, batch: EngineBatch | null): void {
     this.isTroubled = true;
-    this.emit({ type: 'trouble', error, isRetry });
+    this.emit({ type: 'trouble', error, batch });
   }
 
   recovered(): void {

@@ -10,7 +10,7 @@
  * written again, with other borders. So entries that are known already are skipped one by one, and
  * a hole is reported, never jumped over (T8: no entry is skipped, none applied twice). The running
  * checksum (T4) goes on from the engine's own, entry by entry, and must meet every checksum that
- * the merger wrote: a stream that is not the log that this state was made from is noticed at once.
+ * the merger wrote. So a stream that is not the log of this state is noticed at once.
  */
 
 import type { EngineBatch, EnginePosition, MergedCommand } from '../../../shared/engine/port.js';
@@ -143,7 +143,7 @@ export class ApplyQueue {
 
   /**
    * The next batch, or null when nothing waits. What replaces the whole state (T10), or switches
-   * the machine (T12), is a batch of its own; one that is to be compared or saved as it is at a
+   * the machine (T12), is a batch of its own. One that is to be compared or saved as it is at a
    * `craft.verify` ends with that. `isServicesOnly`: it ends before the first command that needs
    * the state machine's code.
    * @throws LogMismatchError when the entries do not add up to the checksum that the merger gave
@@ -186,9 +186,9 @@ export class ApplyQueue {
     this.checksum.add(command.group, entry.index, entry.bytes);
     if (checksum === undefined || checksum === this.checksum.toString()) return;
     throw new LogMismatchError(
-      `the merged log has checksum ${checksum} at merged index ${command.mergedIndex}, the log applied here ${this.checksum}: ` +
-        'the stream and the database do not belong together; remove this database (or the stream, if it was tampered with) ' +
-        'and start again: both are rebuilt from the log',
+      `the stream and the database do not belong together: at merged index ${command.mergedIndex} the merged log has ` +
+        `checksum ${checksum}, and the log applied here has ${this.checksum}. Give this server an empty database, or ` +
+        'remove the stream if it was tampered with. Both are rebuilt from the log',
     );
   }
 

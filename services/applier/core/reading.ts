@@ -209,8 +209,8 @@ export class Reading {
   private missing(firstMergedIndex: MergedIndex, tries: number): void {
     this.onMissing(
       new MissingEntriesError(
-        `the stream goes on at merged index ${firstMergedIndex}, but this server's database needs ${this.queue.wanted} next: the ` +
-          'entries between are gone from the stream, and there is no snapshot beyond them yet',
+        `the stream goes on at merged index ${firstMergedIndex}, but this server's database needs ${this.queue.wanted} next. ` +
+          'The entries between are gone from the stream, and there is no snapshot beyond them yet',
       ),
     );
     if (tries % RESTART_TRIES === 0) this.emit({ type: 'restart-log' });

@@ -8,9 +8,9 @@ import { LIST_SEQUENCES } from '../../../shared/postgres/sequence-names.js';
 import type { Transaction } from './transaction.js';
 
 /**
- * What besides the results by id: `kv`, or, for a user's machine, all tables of the schemas in the
- * search path (that is public, unless the operator has set another one). Never the position: it has
- * the fence.
+ * The tables besides the results by id: `kv`, or, for a user's machine, all tables of the schemas
+ * in the search path. That is public, unless the operator has set another one. Never the position:
+ * it has the fence.
  */
 export type Scope = 'built-in' | 'search-path';
 
@@ -24,8 +24,8 @@ export interface StateTable {
   readonly columns: string;
   /**
    * Whether every type is Postgres's own. A type of the user's has another number in every
-   * database, and the binary form of its arrays and records has that number in it: such a table is
-   * copied as text.
+   * database, and the binary form of its arrays and records has that number in it. Therefore such a
+   * table is copied as text.
    */
   readonly isBinary: boolean;
 }

@@ -2,11 +2,11 @@
  * One connection to Postgres, with statements in order, and with transactions that end with the
  * connection that they began on.
  *
- * The driver's own `begin` is not used: a statement sent after the connection broke in
- * mid-transaction makes it throw out of a timer, and statements that wait inside the driver would
- * be run outside the transaction after it reconnects. Here a transaction sends one message at a
- * time and nothing more once anything has gone wrong with the connection, and a client whose
- * connection failed is thrown away, not used again.
+ * The driver's own `begin` is not used. A statement sent after the connection broke in
+ * mid-transaction makes it throw out of a timer. Statements that wait inside the driver would be
+ * run outside the transaction after it reconnects. Here a transaction sends one message at a time,
+ * and nothing more once anything has gone wrong with the connection. A client whose connection
+ * failed is thrown away, not used again.
  */
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres, { type Sql } from 'postgres';

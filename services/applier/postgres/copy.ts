@@ -2,7 +2,7 @@
  * COPY in both directions, through the driver, with what the driver's own streams leave open closed
  * here:
  *
- *  - Its promise settles when the stream begins; what the server says at the end of the statement
+ *  - Its promise settles when the stream begins. What the server says at the end of the statement
  *    is then not heard (an error after the last byte would be waited for without end). So the
  *    settling functions of its query are replaced before it is sent.
  *  - It pauses its socket when a reader is slow and leaves it paused when the copy ends meanwhile.

@@ -3,7 +3,7 @@
  * once (T8).
  *
  * The position lies in the same database and moves in the same transaction as the rows, guarded by
- * an epoch that every engine raises when it opens: of two that are open only the last one can
+ * an epoch. Every engine raises it when it opens, so of two that are open only the last one can
  * write. Commits are asynchronous (synchronous_commit = off): what Postgres forgets in a crash,
  * position and rows alike, is applied again from the merged log.
  */

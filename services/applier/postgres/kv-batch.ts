@@ -40,7 +40,7 @@ const deleteRows = (table: string, first: number) =>
 
 /**
  * Only with the parts that have something to do. Postgres plans a statement once for the session,
- * unless it finds that planning it for the parameters at hand is worth the effort: with an empty
+ * unless it finds that planning it for the parameters at hand is worth the effort. With an empty
  * array it always does, and planning costs more than a small batch.
  */
 function writeBatch(table: string, hasPuts: boolean, hasDeletes: boolean, storing: Storing | undefined): string {

@@ -1,6 +1,6 @@
 /**
  * Which ids are in the window (T8), compactly: for an id it gives the numbers of the stored rows
- * that may hold its outcome. It never misses an id that was added and has not expired; one that was
+ * that may hold its outcome. It never misses an id that was added and has not expired. One that was
  * never added is taken for one of a row less than once in a hundred thousand times. So only a
  * probable duplicate asks the database.
  *

@@ -3,7 +3,7 @@
  * what is known here need not be read again.
  *
  * True for one state only. The engine throws it away whenever the state may have moved by other
- * means than the batches that it has committed; a batch is written only where the position is still
+ * means than the batches that it has committed. A batch is written only where the position is still
  * the one that it was planned for, which no other writer keeps.
  *
  * Bounded: two generations, of which the older one is dropped when the younger one is full. A key

@@ -2,9 +2,9 @@
  * Results by id in Postgres (T8), those of one batch in one row. Nothing in the database finds an
  * id in them: the engine knows in which row to look (recent-ids.ts).
  *
- * `outcomes` has four elements for each id, in the order of `ids`: how far its merged index is
- * beyond the row's, its group, how far its timestamp is before the row's, and the outcome: JSON
- * text when it succeeded, else an object that says why not.
+ * `outcomes` has four elements for each id, in the order of `ids`. These are: how far its merged
+ * index is beyond the row's, its group, how far its timestamp is before the row's, and the outcome.
+ * The outcome is JSON text when it succeeded, else an object that says why not.
  */
 
 import type { StoredResult } from '../../../shared/engine/results.js';
@@ -113,7 +113,7 @@ export const LIST_RESULT_BATCHES = `select number, "timestamp", ids from craft.r
 
 /**
  * Removes rows below number $1 whose outcomes are all of before timestamp $2, at most $3. On its
- * own, not as part of a batch: such a result counts as absent to every entry still to come, so it
+ * own, not as part of a batch. Such a result counts as absent to every entry still to come. So it
  * does not matter when it goes, or whether a crash brings it back. Nothing where epoch $4 is not
  * the state's, or the state has gone back behind merged index $5: what was expired there may count.
  */

@@ -3,10 +3,10 @@
  * form those of its new ids are stored.
  *
  * Ids in the window are remembered (recent-ids.ts), and their outcomes lie in one row for each
- * batch: an id that is not remembered has no outcome that counts, and nothing is asked. While more
+ * batch. An id that is not remembered has no outcome that counts, and nothing is asked. While more
  * ids are in the window than are to be remembered, the outcomes of further ones are stored a row
- * each, and the database is asked for every id until the last of those has expired. What counts as
- * a duplicate is decided by timestamps (`originsOf`), wherever a result lies.
+ * each. The database is asked for every id until the last of those has expired. What counts as a
+ * duplicate is decided by timestamps (`originsOf`), wherever a result lies.
  *
  * One of these is true of one state: it is loaded from it, and learns of each batch before that is
  * written, and again when it is known to be. It may know ids of batches that never were committed;

@@ -82,8 +82,8 @@ export function readResults(rows: Rows): Map<string, StoredResult> {
 export const LAST_RESULT = 'select max("timestamp") from craft.results';
 
 /**
- * Removes the oldest results below $1, at most $2. On its own, not as part of a batch: such a
- * result counts as absent to every entry still to come, so it does not matter when it goes, or
+ * Removes the oldest results below $1, at most $2. On its own, not as part of a batch. Such a
+ * result counts as absent to every entry still to come. So it does not matter when it goes, or
  * whether a crash brings it back. Nothing where epoch $3 is not the state's, or the state has gone
  * back behind merged index $4: what was expired there may count.
  */

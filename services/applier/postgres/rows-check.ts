@@ -2,7 +2,7 @@
  * A look at all rows of the state (T4): one transaction that sees one state of all tables, on a
  * connection of its own, while batches go on.
  *
- * The digest of a row is that of its text form in UTF-8, under PLAIN_SETTINGS: it depends neither
+ * The digest of a row is that of its text form in UTF-8, under PLAIN_SETTINGS. It depends neither
  * on the version of Postgres nor on locale, encoding, or where the row lies. Each table is locked
  * only while it is read, and gives way to what waits for it: a handler that truncates a table is
  * not held up for long.

@@ -99,7 +99,7 @@ export const sequences = craft.table('sequences', {
 });
 
 /**
- * Outcomes of commands that carry an id (T8), a row for those of one batch: what is in a row
+ * Outcomes of commands that carry an id (T8), a row for those of one batch. What is in a row
  * depends on the borders of the batches, so it is not the same on every server; the outcomes are.
  * Rows older than the window count as absent and are removed in time.
  */

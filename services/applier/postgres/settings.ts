@@ -1,7 +1,7 @@
 /**
- * What a role or a database may have preset, and nothing that is the same on every server may
- * depend on: time-outs, which would undo the same again and again; where names are found; and how
- * values are written. For the beginning of a transaction, whose sessions may be a pooler's.
+ * What a role or a database may have preset: time-outs, which would undo the same again and again,
+ * where names are found, and how values are written. Nothing that is the same on every server may
+ * depend on it. For the beginning of a transaction, whose sessions may be a pooler's.
  */
 
 /** None of these is a look at anything: in a transaction that sees one state, a lock may follow. */

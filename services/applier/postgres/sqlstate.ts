@@ -33,7 +33,7 @@ export function isDeterministic(error: unknown): boolean {
 
 /**
  * Faults of the environment: the connection (08, 57P), resources (53), the system (58), concurrency
- * (40001, 40P01, 55P03), a session that may only read (25006) or has waited too long (25P03,
+ * (40001, 40P01, 55P03). Also a session that may only read (25006) or has waited too long (25P03,
  * 25P04), a cancelled statement (57014), a damaged file (XX001, XX002). What has nothing to do with
  * the command is tried again; every other error is the command's own.
  */
@@ -52,8 +52,8 @@ export function isAborted(error: unknown): boolean {
 
 /**
  * Class 57P is the operator's (shutdown, terminate), class 08 the connection's, 25P03 and 25P04 are
- * time-outs; and whatever a server says that is FATAL (there is no such database, no such role):
- * the session ends with them.
+ * time-outs. The session ends with these, and with whatever a server calls FATAL (there is no such
+ * database, no such role).
  */
 export function endsSession(error: PostgresError): boolean {
   if (error.severity === 'FATAL' || error.severity === 'PANIC') return true;

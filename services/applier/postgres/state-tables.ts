@@ -35,7 +35,7 @@ export async function requireTables(transaction: Run): Promise<void> {
   const missing = await missingTables(transaction);
   if (missing.length === 0) return;
   throw new DamagedError(
-    `the state of this server is damaged: ${missing.join(', ')} is missing. A snapshot restores it; so does an emptied database`,
+    `the state of this server is damaged: ${missing.join(', ')} is missing. A snapshot restores it; otherwise give this server an empty database`,
   );
 }
 

@@ -1,7 +1,7 @@
 /**
  * What a handler may send. The driver throws for some values while it writes to its socket, which
- * would look like a broken connection; and a statement that ends the transaction would commit half
- * a batch. Both are refused here, as the command's own failure.
+ * would look like a broken connection. A statement that ends the transaction would commit half a
+ * batch. Both are refused here, as the command's own failure.
  */
 
 /** The protocol counts parameters with 16 bits, and the driver refuses the largest numbers. */
@@ -9,8 +9,8 @@ const PARAMETERS_MAX = 65_533;
 
 /**
  * Statements that begin, end or leave the transaction, take the connection over, or change
- * settings: those would hold for the commands after this one, as many as happen to be in its batch
- * or to share its session.
+ * settings. Settings would hold for the commands after this one, as many as happen to be in its
+ * batch or to share its session.
  */
 const CONTROL =
   /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*(begin|start|commit|end|rollback|abort|savepoint|release|prepare\s+transaction|copy|set|reset|discard)\b/i;

@@ -1,8 +1,8 @@
 /**
  * Runs the same commands at two servers that have nothing in common but the log, and compares their
  * rows and results. The other server has another clock, time zone and environment, other random
- * numbers and other borders of batches; it finds the rows of a table in another order, and each of
- * its batches is tried once and rolled back before it counts.
+ * numbers and other borders of batches. It finds the rows of a table in another order. Each of its
+ * batches is tried once and rolled back before it counts.
  */
 import type { InputOf, MachineTypes, NameOf } from '../../../shared/client/machine.js';
 import type { EnginePosition, MergedCommand, StorageEngine } from '../../../shared/engine/port.js';
@@ -68,7 +68,7 @@ let last: Promise<unknown> = Promise.resolve();
  * handlers are deterministic: it finds what these commands meet. While handlers run, `Date`,
  * `Math.random` and `process.env` of this process are others.
  * @throws NondeterminismError with the command and the columns; InvalidArgumentError and
- *   UnknownCommandError for commands that no leader would take; Error when a handler fails, or when
+ *   UnknownCommandError for commands that no leader would take. Error when a handler fails, or when
  *   the databases are not equal at the beginning
  */
 export function checkDeterminism<M extends StateMachineContract & MachineTypes>(

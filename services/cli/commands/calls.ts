@@ -8,11 +8,11 @@ export function addCalls(program: Command): void {
     .command('cmd')
     .description('run a command and print its reply')
     .argument('<name>', 'for example kv.put')
-    .argument('<json>', 'the input; @FILE: of a file, -: from standard input')
-    .option('--group <g>', "through this group's leader", integer(0))
-    .option('--id <id>', 'idempotency id: commands of one id take effect once')
+    .argument('<json>', 'the input; @FILE reads a file, - reads standard input')
+    .option('--group <g>', "send it to this group's leader", integer(0))
+    .option('--id <id>', 'idempotency id: commands with the same id take effect once')
     .addOption(new Option('--ack <when>', 'when to answer').choices(['applied', 'ordered', 'committed']))
-    .option('--after <timestamp>', 'be ordered after this timestamp (microseconds)', integer(1))
+    .option('--after <timestamp>', 'order it after this timestamp (microseconds)', integer(1))
     .addHelpText(
       'after',
       examples(
@@ -29,8 +29,8 @@ export function addCalls(program: Command): void {
     .command('query')
     .description('read, and print the result')
     .argument('<name>', 'for example kv.get')
-    .argument('<json>', 'the input; @FILE: of a file, -: from standard input')
-    .addOption(new Option('--consistency <which>', 'what to see').choices(['linearizable', 'local']))
+    .argument('<json>', 'the input; @FILE reads a file, - reads standard input')
+    .addOption(new Option('--consistency <which>', 'which state to read').choices(['linearizable', 'local']))
     .addHelpText(
       'after',
       examples('craft query kv.get \'{"key":"a"}\'', 'craft query kv.list \'{"prefix":"order-"}\' --consistency local'),
@@ -44,8 +44,8 @@ export function addCalls(program: Command): void {
 
   program
     .command('commands')
-    .description('what the cluster offers: commands and queries, with their inputs')
-    .argument('[name]', 'only this one: the JSON Schema of its input')
+    .description('list the commands and queries of the cluster, with their inputs')
+    .argument('[name]', 'print the JSON Schema of the input of this one')
     .option('--json', 'all, as JSON with JSON Schemas')
     .addHelpText('after', examples('craft commands', 'craft commands kv.put'))
     .action((name: string | undefined, { json: asJson = false }: { json?: boolean }) =>

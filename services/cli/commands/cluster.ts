@@ -22,12 +22,12 @@ const REBUILD_MS = 600_000;
 export function addCluster(program: Command): void {
   program
     .command('status')
-    .description('whether the cluster is healthy, what is wrong, and how far every server is')
+    .description('show whether the cluster is healthy, what is wrong, and how far each server is')
     .option('--json', 'as JSON')
-    .option('--watch [seconds]', 'again and again, until Ctrl-C', integer(1))
+    .option('--watch [seconds]', 'repeat until Ctrl-C; default: every 2 seconds', integer(1))
     .addHelpText(
       'after',
-      '\nExit code: 0 healthy; 1 degraded: something is wrong, and all is served;\n2 not serving, or wrong usage.',
+      '\nExit code: 0 healthy; 1 degraded: something is wrong, but all is served;\n2 not serving, or wrong usage.',
     )
     .action(async ({ json: asJson = false, watch }: { json?: boolean; watch?: number | true }) => {
       const show = (servers: readonly StatusLine[], health: Health, healths: readonly ServerHealth[]): void => {
@@ -54,10 +54,10 @@ export function addCluster(program: Command): void {
 
   program
     .command('log')
-    .description('the merged log with outcomes, an entry a line, as JSON')
-    .option('--server <name>', 'whose copy; default: the first one that answers')
+    .description('print the merged log with outcomes, one line of JSON for each entry')
+    .option('--server <name>', 'read the copy of this server; default: the first one that answers')
     .option('--from <n>', 'the first merged index', integer(1), 1)
-    .option('--follow', 'go on with what is still to come')
+    .option('--follow', 'keep printing new entries')
     .addHelpText('after', examples('craft log --from 1000 | head', 'craft log --server s2 --follow'))
     .action((options: { server?: string; from: number; follow?: boolean }) =>
       withSession(program, async ({ connection, client, subjects }) => {
@@ -73,7 +73,7 @@ export function addCluster(program: Command): void {
 
   program
     .command('verify')
-    .description('have all servers compare their rows; prints a server a line, as JSON')
+    .description('compare the rows of all servers; prints one line of JSON for each server')
     .addOption(waitOption('for all of it', VERIFY_MS))
     .action((options: { wait: number }) =>
       withSession(program, async (session) => {
@@ -83,7 +83,7 @@ export function addCluster(program: Command): void {
     );
   program
     .command('rebuild')
-    .description('make the state of a server that differs again, from a snapshot that a majority has confirmed')
+    .description('rebuild the state of a server that differs, from a snapshot that a majority has confirmed')
     .argument('<server>')
     .addOption(waitOption('for all of it', REBUILD_MS))
     .action((server: string, options: { wait: number }) =>

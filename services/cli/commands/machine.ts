@@ -10,11 +10,11 @@ const SWITCH_MS = 600_000;
 export function addMachine(program: Command): void {
   const machine = program
     .command('machine')
-    .description('versions of the state machine: what the servers have, and the switch')
+    .description('show the versions of the state machine, and switch to another one')
     .addHelpText('after', examples('craft machine status', 'craft machine switch 2'));
   machine
     .command('status')
-    .description('for each server the version in force and those that are loaded, with fingerprints of their code')
+    .description('list the versions that each server has loaded, and the one in force, with fingerprints of their code')
     .addOption(jsonOption())
     .action(
       listing(program, machineTable, async (session, show) =>
@@ -23,8 +23,8 @@ export function addMachine(program: Command): void {
     );
   machine
     .command('switch')
-    .description('have all servers go on with another version, from one place in the log')
-    .argument('<version>', 'loaded by every member', integer(1))
+    .description('switch all servers to another version, at one place in the log')
+    .argument('<version>', 'every member must have loaded it', integer(1))
     .addOption(waitOption('for all of it', SWITCH_MS))
     .action((version: number, options: { wait: number }) =>
       withSession(program, async (session) => {

@@ -13,7 +13,7 @@ const MEMBERS_MS = 600_000;
 export function addMembers(program: Command): void {
   const members = program
     .command('members')
-    .description('who belongs to the cluster; add and remove servers')
+    .description('list, add and remove servers')
     .addHelpText('after', examples('craft members list', 'craft members add s4', 'craft members remove s1'));
   const wait = () => waitOption('for the whole change', MEMBERS_MS);
   const admin = (work: (admin: MembersAdmin) => Promise<void>, timeoutMs: number) =>
@@ -25,7 +25,7 @@ export function addMembers(program: Command): void {
     });
   members
     .command('list')
-    .description('the voters and learners of every group')
+    .description('list the voters and learners of every group')
     .addOption(jsonOption())
     .action(({ json }: { json: boolean }) =>
       admin(
@@ -43,7 +43,7 @@ export function addMembers(program: Command): void {
     );
   members
     .command('remove')
-    .description('take a server out; stop it afterwards')
+    .description('remove a server; stop it afterwards')
     .argument('<server>')
     .addOption(wait())
     .action((server: string, options: { wait: number }) =>

@@ -41,7 +41,7 @@ export function addNatsConfig(program: Command): void {
   program
     .command('nats-config')
     .description('write the configuration of the NATS servers: accounts, users, permissions')
-    .argument('<folder>', 'made when it does not exist')
+    .argument('<folder>', 'created when it does not exist')
     .addOption(
       new Option('--nodes <list>', 'names of the NATS servers, or NAME=HOST')
         .argParser(nodes)
@@ -61,11 +61,11 @@ export function addNatsConfig(program: Command): void {
     )
     .addOption(portOption('--port <n>', 'for clients', 4222).env('CRAFT_NATS_PORT'))
     .addOption(portOption('--route-port <n>', 'between the nodes', 6222))
-    .option('--site <name>', 'which one of --sites these nodes are')
+    .option('--site <name>', 'the one of --sites to which these nodes belong')
     .addOption(
       new Option(
         '--sites <list>',
-        'NATS clusters joined by gateways: NAME=HOST, with + between hosts of one',
+        'NATS clusters joined by gateways: NAME=HOST; separate the hosts of one by +',
       ).argParser(sites),
     )
     .addOption(portOption('--gateway-port <n>', 'between the sites', GATEWAY_PORT))
@@ -75,7 +75,7 @@ export function addNatsConfig(program: Command): void {
     .option('--node-key <file>', 'its key')
     .option('--node-ca <file>', 'its authority')
     .option('--verify-clients', 'require a client certificate of that authority', false)
-    .option('--force', 'write files again that are there already', false)
+    .option('--force', 'overwrite existing files', false)
     .addHelpText(
       'after',
       `${PASSWORDS}${examples(
@@ -131,7 +131,7 @@ function tlsOf(given: TlsArguments): NatsTls | undefined {
 
 function requireDistinct(given: readonly string[], what: string): void {
   const twice = given.find((one, at) => given.indexOf(one) !== at);
-  if (twice !== undefined) throw new NatsConfigError(`there are two of the name ${twice}: each ${what} needs its own`);
+  if (twice !== undefined) throw new NatsConfigError(`the name ${twice} is there twice: give each ${what} its own`);
 }
 
 function portOption(flags: string, what: string, port: number): Option {
@@ -161,7 +161,7 @@ function nodes(text: string): NatsNode[] {
   return list(text).map((one) => {
     const [name = '', host = name] = one.split('=', 2);
     requireName(name);
-    if (isIP(host) !== 6 && !HOST.test(host)) throw new InvalidArgumentError(`${JSON.stringify(host)} is no host`);
+    if (isIP(host) !== 6 && !HOST.test(host)) throw new InvalidArgumentError(`${JSON.stringify(host)} is not a host`);
     return { name, host: isIP(host) === 6 ? `[${host}]` : host };
   });
 }
@@ -176,6 +176,6 @@ function sites(text: string): NatsSite[] {
 
 function address(text: string): string {
   const version = isIP(text);
-  if (version === 0) throw new InvalidArgumentError(`${JSON.stringify(text)} is no IP address`);
+  if (version === 0) throw new InvalidArgumentError(`${JSON.stringify(text)} is not an IP address`);
   return version === 6 ? `[${text}]` : text;
 }

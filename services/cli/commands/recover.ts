@@ -13,10 +13,10 @@ export function addRecover(program: Command): void {
   program
     .command('recover')
     .description(
-      'after a quorum is lost for good: tell a stopped survivor who is left (deploy/README.md, "A quorum is lost for good")',
+      'after a quorum is lost for good: write the survivors into the log of a stopped server (deploy/README.md, "A quorum is lost for good")',
     )
     .requiredOption('--server <name>', 'this survivor')
-    .requiredOption('--survivors <names>', 'all that are left, separated by commas')
+    .requiredOption('--survivors <names>', 'all survivors, separated by commas')
     .addOption(
       new Option('--log-store <kind>', 'of this survivor')
         .choices(LOG_STORES)
@@ -34,7 +34,7 @@ export function addRecover(program: Command): void {
       new Option('--nats-monitor <urls>', 'as CRAFT_NATS_MONITOR_URL').env('CRAFT_NATS_MONITOR_URL').default(''),
     )
     .option('--groups <n>', 'number of groups', integer(1), 3)
-    .option('--confirm <cluster>', 'the name of the cluster: really do it')
+    .option('--confirm <cluster>', 'the name of the cluster; without it, nothing is changed')
     .action(async (options: RecoverArguments) => {
       const [{ recover }, { accessOf }] = await Promise.all([import('../recover.js'), import('../session.js')]);
       const { cluster, nats, inboxPrefix = INBOX_PREFIX_DEFAULT } = program.opts<GlobalOptions>();

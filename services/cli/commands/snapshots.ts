@@ -10,11 +10,11 @@ const STATE_MS = 600_000;
 export function addSnapshots(program: Command): void {
   const snapshot = program
     .command('snapshot')
-    .description('snapshots of the state, in the object store of the cluster')
+    .description('list, take, save and restore snapshots of the state')
     .addHelpText('after', examples('craft snapshot save backup', 'craft snapshot restore backup'));
   snapshot
     .command('list')
-    .description('what there is, oldest first')
+    .description('list the snapshots, oldest first')
     .addOption(jsonOption())
     .action(
       listing(program, snapshotsTable, async (session, show) =>
@@ -23,7 +23,7 @@ export function addSnapshots(program: Command): void {
     );
   snapshot
     .command('take')
-    .description('take one now; prints what it is')
+    .description('take a snapshot now, and print it')
     .addOption(waitOption('for the snapshot', STATE_MS))
     .action(({ wait }: { wait: number }) =>
       withSession(program, async (session) => {
@@ -34,7 +34,7 @@ export function addSnapshots(program: Command): void {
     );
   snapshot
     .command('save')
-    .description('take one and write it to a file, for `restore`')
+    .description('take a snapshot and write it to a file, for `restore`')
     .argument('<file>')
     .addOption(waitOption('for the snapshot', STATE_MS))
     .action((file: string, { wait }: { wait: number }) =>
@@ -46,9 +46,9 @@ export function addSnapshots(program: Command): void {
     );
   snapshot
     .command('restore')
-    .description('make the state of a file that of this cluster, at every server')
+    .description('replace the state of every server by that of a backup file')
     .argument('<file>')
-    .option('--replace', 'although there is a state, which is lost', false)
+    .option('--replace', 'overwrite the existing state (it will be lost)', false)
     .addOption(waitOption('for all of it', STATE_MS))
     .action((file: string, { replace, wait }: { replace: boolean; wait: number }) =>
       withSession(program, async (session) => {

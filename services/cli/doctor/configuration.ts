@@ -41,7 +41,7 @@ export const CONFIGURATION_CHECKS: readonly Check[] = [
   {
     code: 'setting-without-effect',
     level: 'warning',
-    about: 'A setting that another one makes useless, or that only tests use.',
+    about: 'A setting that another one overrides, or that only tests use.',
     find: ({ environment }) => withoutEffect(environment),
   },
   {
@@ -58,7 +58,7 @@ export const CONFIGURATION_CHECKS: readonly Check[] = [
   {
     code: 'environment-differs',
     level: 'error',
-    about: 'The environment is of another cluster than the one that runs: number of groups, name of the server.',
+    about: 'The environment belongs to another cluster than the one that runs: number of groups, name of the server.',
     find: environmentDiffers,
   },
   {
@@ -136,7 +136,7 @@ function serversDiffer({ cluster, servers: looked }: Facts): Sighting[] {
   for (const { server, cluster: other } of servers) {
     if (typeof other !== 'string' || other === cluster) continue;
     const remedy = 'start it with the same CRAFT_CLUSTER; names are case-sensitive';
-    found.push({ where: server, what: `it is of the cluster ${other}, not of ${cluster}`, remedy });
+    found.push({ where: server, what: `it belongs to the cluster ${other}, not to ${cluster}`, remedy });
   }
   return found;
 }

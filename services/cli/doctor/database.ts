@@ -40,7 +40,7 @@ export const DATABASE_CHECKS: readonly Check[] = [
         ? []
         : [
             {
-              what: `Postgres ${version} is older than craft is meant for`,
+              what: `Postgres ${version} is older than craft supports`,
               remedy: `upgrade to Postgres ${VERSION_MIN} or newer`,
             },
           ],
@@ -153,7 +153,7 @@ export const DATABASE_CHECKS: readonly Check[] = [
         ? []
         : [
             {
-              what: 'rows pass the network as they are, without TLS',
+              what: 'rows cross the network unencrypted, without TLS',
               remedy: 'add sslmode=verify-full to its address',
             },
           ],
@@ -170,11 +170,11 @@ export const DATABASE_CHECKS: readonly Check[] = [
       const remedy = 'correct CRAFT_DATABASE_URL, or give this server an empty database';
       const found = [];
       if (cluster !== undefined && cluster !== facts.cluster)
-        found.push({ what: `it is of the cluster ${cluster}, not of ${facts.cluster}`, remedy });
+        found.push({ what: `it belongs to the cluster ${cluster}, not to ${facts.cluster}`, remedy });
       if (given !== '' && server !== '' && server !== given)
-        found.push({ what: `it is of the server ${server}, not of ${given}`, remedy });
+        found.push({ what: `it belongs to the server ${server}, not to ${given}`, remedy });
       if (machine !== undefined && own !== undefined && machine !== own)
-        found.push({ what: `it is of the state machine ${machine}, and the cluster runs ${own}`, remedy });
+        found.push({ what: `it belongs to the state machine ${machine}, and the cluster runs ${own}`, remedy });
       return found;
     }),
   },
@@ -203,7 +203,7 @@ export const DATABASE_CHECKS: readonly Check[] = [
   {
     code: 'database-trigger',
     level: 'warning',
-    about: 'The table of the built-in state machine has a trigger, which is not of craft.',
+    about: 'The table of the built-in state machine has a trigger that craft did not create.',
     find: aboutState(({ triggers }) =>
       triggers.map((name) => ({
         what: `the table kv has the trigger ${name}, which can change or refuse rows`,

@@ -24,7 +24,7 @@ function unread({ database }: Facts): Sighting[] {
 function unwritten({ disk }: Facts): Sighting[] {
   const known = factOf(disk);
   if (known === undefined || 'syncMs' in known.writes) return [];
-  const what = `how fast its disk is was not measured: ${known.writes.why}`;
+  const what = `the speed of its disk was not measured: ${known.writes.why}`;
   return [{ where: known.path, what, remedy: 'make room, or run it as the user of the server' }];
 }
 
@@ -41,7 +41,7 @@ export const LOOKING_CHECKS: readonly Check[] = [
         ? [
             {
               where: 'streams',
-              what: 'there are too many to look at all',
+              what: 'there are too many to look at all of them',
               remedy: 'give craft a NATS account of its own',
             },
           ]

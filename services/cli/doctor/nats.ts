@@ -77,7 +77,7 @@ export const NATS_CHECKS: readonly Check[] = [
     find: ({ nats }) => {
       const known = factOf(nats);
       if (known === undefined || known.isTls || known.isLocal) return [];
-      const what = 'passwords and commands pass the network as they are, without TLS';
+      const what = 'passwords and commands cross the network unencrypted, without TLS';
       return [{ where: known.address, what, remedy: 'set up TLS: deploy/nats/README.md, "TLS"' }];
     },
   },

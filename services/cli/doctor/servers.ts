@@ -112,8 +112,8 @@ export const SERVER_CHECKS: readonly Check[] = [
         return covered === undefined || (covered.index > endOf(group) && !isYoung);
       });
       if (wrong.length === 0) return [];
-      const what = `it does not fit to the log of group ${wrong.join(', ')}`;
-      const remedy = 'see whether it is of this cluster; take another one: craft snapshot take';
+      const what = `it does not match the log of group ${wrong.join(', ')}`;
+      const remedy = 'check whether it belongs to this cluster; take another one: craft snapshot take';
       return [{ where: newest.name, what, remedy }];
     },
   },
@@ -162,9 +162,9 @@ function lateSnapshot({ snapshots, servers, environment, cluster }: Facts): Sigh
     : '';
   const what =
     newest === undefined
-      ? `there is no confirmed snapshot of ${applied} commands${unconfirmed}: the logs cannot be shortened`
+      ? `there is no confirmed snapshot after ${applied} commands${unconfirmed}: the logs cannot be shortened`
       : `the newest one is ${Math.round(ageMs / 60_000)} min and ${since} commands old${unconfirmed}: the logs cannot be shortened`;
-  const remedy = 'take one: craft snapshot take; when none is confirmed, see in what the servers differ: craft verify';
+  const remedy = 'take one: craft snapshot take; when none is confirmed, find out how the servers differ: craft verify';
   return [{ where: `${cluster} snapshots`, what, remedy }];
 }
 

@@ -93,7 +93,7 @@ export const STREAM_CHECKS: readonly Check[] = [
         const remedy = REMAKE[kind](name);
         if (storage === 'memory') return { what: 'it is in memory, and lost when NATS restarts', remedy };
         if (retention === 'limits') return undefined;
-        return { what: `its retention is ${retention}: messages that somebody has read are removed`, remedy };
+        return { what: `its retention is ${retention}: messages are removed once they are read`, remedy };
       }),
   },
   {
@@ -117,7 +117,7 @@ export const STREAM_CHECKS: readonly Check[] = [
   {
     code: 'foreign-stream',
     level: 'error',
-    about: 'A stream that is not of craft stores subjects of the cluster: its acknowledgements look like answers.',
+    about: 'A stream of another application stores subjects of the cluster: its acknowledgements look like answers.',
     find: ({ streams, cluster }) =>
       (factOf(streams)?.streams ?? []).flatMap(({ config }) => {
         if (ownStream(config.name, cluster) !== undefined) return [];
@@ -167,7 +167,7 @@ export const STREAM_CHECKS: readonly Check[] = [
   {
     code: 'missing-stream',
     level: 'warning',
-    about: 'A server runs, and a stream of the cluster is not there.',
+    about: 'A server runs, and a stream of the cluster does not exist.',
     find: missingStreams,
   },
 ];
@@ -188,13 +188,13 @@ function missingStreams({ streams, servers, cluster }: Facts): Sighting[] {
   const names = new Set(known.streams.map(({ config }) => config.name));
   const found = answering.flatMap(({ server }) => {
     const where = subjects.logStream(server);
-    const remedy = `see whether the merger of ${server} runs: it makes the stream`;
-    return names.has(where) ? [] : [{ where, what: 'it is not there, although the server runs', remedy }];
+    const remedy = `check that the merger of ${server} runs: it creates the stream`;
+    return names.has(where) ? [] : [{ where, what: 'it does not exist, although the server runs', remedy }];
   });
   if (names.has(subjects.register())) return found;
-  const what = 'it is not there: a member whose disk is wiped would not be noticed';
+  const what = 'it does not exist: a member whose disk is wiped would not be noticed';
   return [
     ...found,
-    { where: subjects.register(), what, remedy: 'restart one server after the other: each enters itself' },
+    { where: subjects.register(), what, remedy: 'restart one server after the other: each one registers itself' },
   ];
 }

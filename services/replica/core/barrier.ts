@@ -4,13 +4,13 @@
  * A barrier asks every server for the largest timestamp that it has appended in any group and takes
  * the maximum T over a quorum. A write that was acknowledged before the barrier began is on a
  * quorum, which meets this one: so its timestamp is <= T, whatever the clocks do. Once every
- * watermark here has reached T, all that will ever lie at or below T is committed here: the barrier
+ * watermark here has reached T, all that will ever lie at or below T is committed here. The barrier
  * then gives, for each group, the index up to which the state machine must have applied before it
  * may be read.
  *
  * What a quorum is depends on the configuration, which this server may be the last to learn of
  * (T11). Of the servers that hold the write, one that has been asked knows its configuration, since
- * quorums of neighbouring configurations meet: so nothing counts until this server knows a
+ * quorums of neighbouring configurations meet. Therefore nothing counts until this server knows a
  * configuration as new as the newest that it has been told of.
  */
 import type { MonotonicMs, ServerId, Timestamp } from '../../../shared/raft/entry.js';
@@ -121,8 +121,8 @@ export class Barriers {
   }
 
   /**
-   * What to ask the others to close up to, or 0: they close by themselves when they know of the
-   * entry, so only a barrier that has been waiting for a while says so, and not more often than
+   * What to ask the others to close up to, or 0. They close by themselves when they know of the
+   * entry. Therefore only a barrier that has been waiting for a while asks, and not more often than
    * every `intervalMs`.
    */
   nudge(lowestWatermark: Timestamp, nowMs: MonotonicMs, intervalMs: number): Timestamp {

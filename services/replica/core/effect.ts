@@ -73,8 +73,8 @@ export type Effect<C extends QueuedCommand> =
   /** Answers one feed request. */
   | ({ readonly type: 'feed' } & FeedAnswer)
   /**
-   * The leaders' logs begin beyond this server's in some groups: the state machine is to be at or
-   * beyond `atLeast` in every group, then call `installed` with where it is, or with null when that
+   * The leaders' logs begin beyond this server's in some groups. The state machine is to be at or
+   * beyond `atLeast` in every group. Then call `installed` with where it is, or with null when that
    * could not be done; it is asked for again (T10).
    */
   | { readonly type: 'snapshot-needed'; readonly atLeast: readonly LogIndex[] }

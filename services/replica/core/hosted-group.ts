@@ -1,7 +1,7 @@
 /**
- * One group as this server hosts it: the consensus core of its replica, the commands that wait to
- * be stamped, the acknowledgements that are due, what a lost leadership left unresolved, and the
- * snapshot that its log needs.
+ * One group as this server hosts it: the consensus core of its replica, with the commands that wait
+ * to be stamped and the acknowledgements that are due. Also what a lost leadership left unresolved,
+ * and the snapshot that its log needs.
  *
  * Whatever the owner is to do about it goes to `emit`, in order.
  */

@@ -18,10 +18,10 @@ export interface Outgoing {
 }
 
 /**
- * How long what is patient waits for company (milliseconds). Longer than most disk writes, after
- * which the acknowledgement of an append takes along the claim that the append caused, and than a
- * client with one request in flight needs from one request to the next. No answer to a client waits
- * for anything patient, unless a disk is slower than this.
+ * How long what is patient waits for company (milliseconds). Longer than most disk writes: after a
+ * write, the acknowledgement of an append takes along the claim that the append caused. Also longer
+ * than a client with one request in flight needs from one request to the next. No answer to a
+ * client waits for anything patient, unless a disk is slower than this.
  */
 export const PATIENCE_MS = 4;
 

@@ -2,8 +2,8 @@
  * Round-trip clock samples with every peer, from what the envelopes carry anyway.
  *
  * The four timestamps are NTP's (RFC 5905 section 8), but round trips are measured with the
- * monotonic clocks: a clock that was set while an envelope was under way or held shall be noticed
- * with the next sample, not make it useless or wrong.
+ * monotonic clocks. A clock that was set while an envelope was under way or held is noticed with
+ * the next sample, and does not make it useless or wrong.
  */
 import type { ClockGuard } from '../../../shared/clock/guard.js';
 import type { MonotonicMs, ServerId, Timestamp } from '../../../shared/raft/entry.js';

@@ -2,9 +2,9 @@
  * Commands of one group whose leader this server was no longer when they were not yet committed
  * (T9).
  *
- * Nobody else can answer for them, and often the answer is near: the new leader commits something
- * of its own term, and then each of them is either committed as well or can never be. Only what
- * stays open for longer than that is told to be unknown.
+ * No other server can answer for them, and often the answer is near. The new leader commits
+ * something of its own term. Then each of them is either committed as well or can never be. Only
+ * what stays open for longer than that is told to be unknown.
  */
 import type { LogEntry, LogIndex, MonotonicMs, Term } from '../../../shared/raft/entry.js';
 import type { EntryOutcome, Group } from '../../../shared/raft/group.js';

@@ -1,9 +1,9 @@
 /**
- * How a stream that is only ever appended to gives space back (T10): what lies before the last
- * checkpoint and before the first message that any group still needs is purged. A group that writes
- * seldom would hold on to old messages, and with them to all after them; so when most of the stream
- * is garbage the entries in its oldest messages are written again, along with the writes that
- * follow.
+ * How a stream that is only ever appended to gives space back (T10). What lies before the last
+ * checkpoint, and before the first message that any group still needs, is purged. A group that
+ * writes seldom would hold on to old messages, and with them to all after them. Therefore, when
+ * most of the stream is garbage, the entries in its oldest messages are written again, along with
+ * the writes that follow.
  */
 import type { GroupId, LogEntry } from '../../raft/entry.js';
 import type { GroupIndex, Segment } from './group-index.js';

@@ -82,8 +82,8 @@ export class JetStreamLogStore implements LogStore {
    * Opens the stream, or makes a new store in it, and fences off the process that has it open.
    * @throws LogStoreSyncError when the NATS server is not known to sync always,
    *   LogStoreIdentityError when the stream is another server's, LogStoreFormatError when another
-   *   version wrote it, LogStoreCorruptError when it is damaged, LogStoreFencedError when others
-   *   keep writing to it, LogStoreWriteError when JetStream cannot be had.
+   *   version wrote it. LogStoreCorruptError when it is damaged, LogStoreFencedError when others
+   *   keep writing to it, LogStoreWriteError when JetStream is not available.
    */
   static async open(options: JetStreamLogStoreOptions): Promise<JetStreamLogStore> {
     const stream = await StoreStream.open(options.connection, options.stream, options.subject, options.tags);

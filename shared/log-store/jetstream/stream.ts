@@ -1,7 +1,7 @@
 /**
  * The stream of a jetstream log store: one copy, in files, all of one server. Every message is
- * published with the sequence that it must follow, so that of two writers one is refused; a publish
- * has been synced to the disk when it is acknowledged (sync.ts sees to that).
+ * published with the sequence that it must follow, so that of two writers one is refused. A publish
+ * has been synced to the disk when it is acknowledged (sync.ts checks that).
  */
 import {
   DiscardPolicy,

@@ -29,8 +29,8 @@ export async function requireSyncAlways(host: string, options: SyncOptions): Pro
   if (options.isTrusted) return;
   if (options.monitorUrls.length === 0) {
     throw new LogStoreSyncError(
-      `the log store in JetStream needs a NATS server that syncs every message: ${HOW}, and let craft see it: ` +
-        'set CRAFT_NATS_MONITOR_URL to the address of its monitoring port (http_port), or skip the check with CRAFT_LOG_STORE_SYNC=vouched',
+      `the log store in JetStream needs a NATS server that syncs every message: ${HOW}. To let craft check it, set ` +
+        'CRAFT_NATS_MONITOR_URL to the address of its monitoring port (http_port). CRAFT_LOG_STORE_SYNC=vouched skips the check',
     );
   }
   const failures: unknown[] = [];

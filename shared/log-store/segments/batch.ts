@@ -1,6 +1,6 @@
 /**
- * The bytes of one batch, laid out in a buffer that is used again for every write: first the
- * payloads, then, when it is known where the batch goes, headers and checksums. Pure.
+ * The bytes of one batch, laid out in a buffer that is used again for every write. The payloads
+ * come first. Headers and checksums follow when it is known where the batch goes. Pure.
  */
 import type { GroupId, LogIndex } from '../../raft/entry.js';
 import type { GroupWrite } from '../port.js';

@@ -41,7 +41,7 @@ export interface SegmentFolder {
 
 /**
  * Blocks are allocated and zeroed this far ahead of a small write, so that most writes change no
- * metadata of the file: a sync is then one write to the disk instead of two. A larger write is
+ * metadata of the file. A sync is then one write to the disk instead of two. A larger write is
  * worth its own allocation.
  */
 const AHEAD_BYTES = 256 * 1024;

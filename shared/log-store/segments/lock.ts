@@ -1,8 +1,8 @@
 /**
- * One process at a time may have a folder. Node.js has no file locks, so the lock is a socket in
- * the folder on which its holder listens: the kernel closes it with the process, however that ends,
- * and it works between containers that share the folder. (Not between machines: a folder on a
- * network file system must not be given to two.)
+ * One process at a time may have a folder. Node.js has no file locks. Therefore the lock is a
+ * socket in the folder, on which its holder listens. The kernel closes it with the process, however
+ * that ends. It works between containers that share the folder. (Not between machines: a folder on
+ * a network file system must not be given to two.)
  *
  * Each process makes a socket under a name of its own, and only then looks for others. Of two
  * processes one has made its socket before the other looks, so at least one sees the other. A

@@ -1,8 +1,8 @@
 /**
  * How much of the disk the store takes. A segment of which no entry can be read any more is
- * dropped. A group that is written seldom would hold on to old segments; so when less than half of
- * all segments is live, the live entries of the emptiest one are written again, and it is dropped,
- * too. Pure.
+ * dropped. A group that is written seldom would hold on to old segments. Therefore, when less than
+ * half of all segments is live, the live entries of the emptiest one are written again. Then it is
+ * dropped, too. Pure.
  */
 
 /** Segments that may lie about beside twice what is live. */

@@ -71,7 +71,7 @@ export class SegmentLogStore implements LogStore {
   /**
    * Opens the folder, or makes a new store in it.
    * @throws LogStoreLockedError when another process has it open, LogStoreIdentityError when it is
-   *   another server's, LogStoreFormatError or LogStoreLegacyError when another version wrote it,
+   *   another server's, LogStoreFormatError or LogStoreLegacyError when another version wrote it.
    *   LogStoreCorruptError when it is damaged, LogStoreWriteError when the file system refuses.
    */
   static async open(options: SegmentLogStoreOptions): Promise<SegmentLogStore> {

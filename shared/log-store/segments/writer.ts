@@ -1,6 +1,6 @@
 /**
- * Writing to the sequence of segments: batches go to the end of the newest one, which gives way to
- * the next when it is full, or when a write to it failed. Holds S1 to S5 of store.ts.
+ * Writing to the sequence of segments: batches go to the end of the newest one. It gives way to the
+ * next when it is full, or when a write to it failed. Holds S1 to S5 of store.ts.
  */
 import { LogStoreWriteError } from '../port.js';
 import { BatchBuffer, type BatchRecord } from './batch.js';

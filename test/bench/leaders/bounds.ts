@@ -78,8 +78,8 @@ const IN_FLIGHT_MIN = 8;
 
 /**
  * Requests in flight that keep the leaders busy, when all of them do `perSecond` and each request
- * waits for `waitMs`: a queue of that length at the bottleneck, and no longer one, which would hold
- * up heartbeats.
+ * waits for `waitMs`. That is a queue of that length at the bottleneck, and no longer one, which
+ * would hold up heartbeats.
  */
 export function inFlightFor({ servers, groups }: Shape, perSecond: number, waitMs: number): number {
   return Math.max(IN_FLIGHT_MIN * Math.min(servers, groups), Math.ceil((perSecond * waitMs) / 1_000));

@@ -1,7 +1,7 @@
 /**
- * Where one leader is the bottleneck: throughput with one group and with several, when every server
- * has a narrow link to NATS, and when every server gets little processor time, beside what
- * arithmetic allows.
+ * Where one leader is the bottleneck: throughput with one group and with several, beside what
+ * arithmetic allows. Once every server has a narrow link to NATS, and once it gets little processor
+ * time.
  *
  *     npm run bench:leaders -- --quick
  *     npm run bench:leaders

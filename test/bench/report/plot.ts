@@ -1,7 +1,7 @@
 /**
  * Results as SVG pictures: panels side by side, both axes logarithmic, with a legend and a foot.
  * `plot` makes the one of `npm run bench`: puts a second, latency and processor time against
- * requests in flight; a bar from the lowest to the highest round at each median. Pure.
+ * requests in flight. Each median has a bar from the lowest to the highest round. Pure.
  */
 import type { Spread } from '../statistics.js';
 import type { BenchResult, Figures } from './result.js';

@@ -8,10 +8,10 @@
  * 3. Reads keep real time (T6): what was read, or acknowledged, before a read began, is at that
  *    version or later in it.
  * 4. Transfers are whole (T8): no read shows one of the two accounts of a transfer that was
- *    acknowledged and the other one from before it; no two acknowledged transfers made the same
- *    version; one that has failed for certain is in no read.
- * 5. Transfers do once what they say: what one was told that it made is by it wherever it is read,
- *    is one version after what it expected, and between these two versions of an account its amount
+ *    acknowledged and the other one from before it. No two acknowledged transfers made the same
+ *    version. One that has failed for certain is in no read.
+ * 5. Transfers do once what they say. What one was told that it made is by it wherever it is read,
+ *    and is one version after what it expected. Between these two versions of an account its amount
  *    has moved. The state machine said no to none whose expectation was true all the while.
  */
 import type { Account, BankEvent, Transfer } from './format.js';

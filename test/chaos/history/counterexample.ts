@@ -1,9 +1,9 @@
 /**
- * From a key whose operations have no linearization to the few that show why: the shortest prefix
- * of its history that fails, and then everything taken away without which it fails as well.
+ * From a key whose operations have no linearization to the few that show why. It takes the shortest
+ * prefix of its history that fails, then takes away everything without which it fails as well.
  *
  * Each step only weakens what is known, and a weaker history that fails is a proof for the stronger
- * one: a read may be left out, a reply to a write may be forgotten (its outcome is then unknown),
+ * one. A read may be left out, a reply to a write may be forgotten (its outcome is then unknown),
  * and so may versions.
  */
 import type { Attempt } from './attempts.js';

@@ -2,7 +2,7 @@
  * The operations on one key that a linearization has to arrange, made of the attempts of clients.
  *
  * What real time says about two operations depends on how the first was acknowledged (T6, T7), so
- * an operation has two ends: every *read* that starts after `endForReads` comes after it, and every
+ * an operation has two ends. Every *read* that starts after `endForReads` comes after it, and every
  * *write* that starts after `endForWrites`. They are the same for a read and for a write
  * acknowledged as applied or ordered. A committed write has no `endForWrites`: a later write may be
  * ordered before it, unless that one carries Craft-After from its timestamp on.

@@ -1,10 +1,10 @@
 /**
  * Whether the operations of one key have a linearization: an order in which a single register would
- * have given every reply, and which respects what real time, Craft-After and (on request) the
- * places told in replies demand.
+ * have given every reply. It respects what real time, Craft-After and (on request) the places told
+ * in replies demand.
  *
- * The search is that of Wing and Gong with the memory of Lowe: take an operation that nothing left
- * must come before, try it, go on, go back at a dead end, and never visit the same set of
+ * The search is that of Wing and Gong with the memory of Lowe. Take an operation that nothing left
+ * must come before, try it, go on, and go back at a dead end. Never visit the same set of
  * operations with the same state twice. What keeps it small:
  * - A read that may come next and fits the state is taken at once: no other order could make that
  *   worse, so only writes branch.

@@ -1,6 +1,6 @@
 /**
- * Versions of a machine on a real Postgres (T12): whose state a database has, and how one version
- * gives way to the next, with its migrations, at one place in the log.
+ * Versions of a machine on a real Postgres (T12). Whose state a database has, and how one version
+ * gives way to the next at one place in the log, with its migrations.
  */
 import { sql } from 'drizzle-orm';
 import postgres, { type Sql } from 'postgres';

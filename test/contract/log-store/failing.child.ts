@@ -1,6 +1,6 @@
 /**
  * A process whose files may not grow beyond a limit, once that is set (a file named `limited`
- * appears beside the store): writes the batches of a run until one fails, then prints what it sees.
+ * appears beside the store). Writes the batches of a run until one fails, then prints what it sees.
  * When the limit is lifted (a file named `lifted` appears), it tries the same batch again and
  * writes some more.
  *

@@ -1,7 +1,7 @@
 /**
- * A disk with one folder, in memory, under the segment store: it keeps apart what a process can
- * read and what a power failure leaves, fails when it is told to, and can be copied at any moment
- * with an operation half done.
+ * A disk with one folder, in memory, under the segment store. It keeps apart what a process can
+ * read and what a power failure leaves. It fails when it is told to, and can be copied at any
+ * moment with an operation half done.
  */
 import { LogStoreWriteError } from '../../../shared/log-store/port.js';
 import type { SegmentFile, SegmentFolder } from '../../../shared/log-store/segments/files.js';

@@ -130,10 +130,10 @@ export function randomOf(seed: number): () => number {
 }
 
 /**
- * The write number `n` of a run: it touches every group, so that a batch that survives in part
- * shows, and its promise limit is n, so that a store tells how far it came. `bytes` is about what
- * each group gets. Now and then a group's base moves: to an entry of its log, beyond the end of
- * that, or to an entry that conflicts with its own.
+ * The write number `n` of a run. It touches every group, so that a batch that survives in part
+ * shows. Its promise limit is n, so that a store tells how far it came. `bytes` is about what each
+ * group gets. Now and then a group's base moves: to an entry of its log, beyond the end of that, or
+ * to an entry that conflicts with its own.
  */
 export function batchOf(seed: number, n: number, model: Model, groups: number, bytes: number): WriteBatch {
   const random = randomOf(seed * 1_000_003 + n);

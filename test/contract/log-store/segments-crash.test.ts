@@ -1,8 +1,8 @@
 /**
- * Every crash of a segment store: after each operation on the disk, with each name that was not
- * synced there or not, and with the write under way torn at every byte or with some of its sectors
- * missing. What was acknowledged must be there, batches whole or not at all, and no crash may be
- * taken for damage.
+ * Every crash of a segment store, after each operation on the disk. Each name that was not synced
+ * is there or not. The write under way is torn at every byte, or some of its sectors are missing.
+ * What was acknowledged must be there, batches whole or not at all, and no crash may be taken for
+ * damage.
  */
 import { describe, expect, it } from 'vitest';
 import { LogStoreWriteError, type WriteBatch } from '../../../shared/log-store/port.js';

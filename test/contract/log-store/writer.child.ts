@@ -1,7 +1,7 @@
 /**
- * A process that writes the batches of a run for ever, going on where the store stands, and prints
- * `opening`, then `opened n`, then `acknowledged n` for each: at once and synchronously, so that a
- * line is out before the next write begins.
+ * A process that writes the batches of a run for ever, going on where the store stands. It prints
+ * `opening`, then `opened n`, then `acknowledged n` for each, at once and synchronously. So a line
+ * is out before the next write begins.
  *
  * Arguments: folder, seed, bytes per group.
  */

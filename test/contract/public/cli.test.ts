@@ -153,8 +153,10 @@ describe('clients', () => {
       expect([exitCode, stdout], command.join()).toEqual([0, expect.stringMatching(/^(Examples:|Exit code)/m)]);
     }
     expect((await craft('statsu')).stderr).toContain('Did you mean status?');
-    expect((await craft('cmd', 'kv put', '{}')).stderr).toMatch(/^craft: UNKNOWN_COMMAND: "kv put" is no name/);
-    expect((await craft('query', '', '{}')).stderr).toMatch(/^craft: UNKNOWN_COMMAND: "" is no name/);
+    expect((await craft('cmd', 'kv put', '{}')).stderr).toMatch(
+      /^craft: UNKNOWN_COMMAND: "kv put" is not a valid name/,
+    );
+    expect((await craft('query', '', '{}')).stderr).toMatch(/^craft: UNKNOWN_COMMAND: "" is not a valid name/);
     expect((await craft('cmd', 'kv.put', '{}', '--after', '99999999999999999')).stderr).toMatch(
       /not an integer from 1 to 9007199254740991/,
     );
@@ -376,7 +378,8 @@ describe('clients', () => {
     const unknown = await craft('rebuild', 's9');
     expect(unknown).toMatchObject({ exitCode: 1, stdout: '' });
     expect(unknown.stderr).toBe('craft: UNAVAILABLE: no applier of a server s9 answers; those that do: s1, s2, s3\n');
-    for (const wrong of ['*', '>', 's1.s2', '']) expect((await craft('rebuild', wrong)).stderr).toContain('no name');
+    for (const wrong of ['*', '>', 's1.s2', ''])
+      expect((await craft('rebuild', wrong)).stderr).toContain('is not a name of a server');
     expect((await craft('rebuild')).exitCode).toBe(2);
   });
 

@@ -1,11 +1,11 @@
 /**
- * What operators and machines do to a cluster: each is told within five seconds, by status and
- * metrics, with what to do; the cluster goes on by itself once it is over, and the databases are
+ * What operators and machines do to a cluster. Each is told within five seconds, by status and
+ * metrics, with what to do. The cluster goes on by itself once it is over, and the databases are
  * equal.
  *
  * Elsewhere: full disks and clocks (answers.test.ts), databases that are replaced
- * (isolation.test.ts), states that differ (differing.test.ts), kill -9 of every part under load
- * (faults.test.ts), NATS servers of a cluster that are restarted one after the other
+ * (isolation.test.ts), states that differ (differing.test.ts). Also kill -9 of every part under
+ * load (faults.test.ts), and NATS servers of a cluster that are restarted one after the other
  * (nats-nodes.test.ts).
  */
 import { readFile, writeFile } from 'node:fs/promises';
@@ -298,7 +298,7 @@ describe('the database', () => {
   });
 
   it('whose table is dropped says so, and gets it back from a snapshot', async () => {
-    const remedy = /made again from a snapshot/;
+    const remedy = /a snapshot restores what is missing/;
     await onDatabase('s3', (holder) =>
       holder.begin(async (sql) => {
         // Else the snapshot may be there before it was asked for.

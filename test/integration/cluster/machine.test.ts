@@ -1,7 +1,7 @@
 /**
  * T12 on real processes: a bank goes from version 1 to version 2 under load, server by server, with
- * a kill -9 in the middle; then servers come from nothing, from an emptied database and from a
- * backup of version 1; a migration that fails leaves everything as it was; two builds of one
+ * a kill -9 in the middle. Then servers come from nothing, from an emptied database and from a
+ * backup of version 1. A migration that fails leaves everything as it was. Two builds of one
  * version are told.
  */
 import { writeFile } from 'node:fs/promises';

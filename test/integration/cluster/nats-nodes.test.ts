@@ -1,6 +1,6 @@
 /**
- * The three servers of a NATS cluster are restarted one after the other, under load: each time the
- * servers whose stream is there say so within five seconds, in status and metrics, the others
+ * The three servers of a NATS cluster are restarted one after the other, under load. Each time the
+ * servers whose stream is there say so within five seconds, in status and metrics. The others
  * serve, and all of them go on by themselves.
  */
 import { jetstreamManager } from '@nats-io/jetstream';

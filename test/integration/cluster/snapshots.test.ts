@@ -1,5 +1,5 @@
 /**
- * T10 on real processes: logs and streams stay bounded by themselves, and whatever is lost of one
+ * T10 on real processes. Logs and streams stay bounded by themselves. Whatever is lost of one
  * server comes back by itself while the others serve: a long absence, the merged-log stream, the
  * database, the log store (as a new server).
  */
@@ -50,7 +50,7 @@ async function overwrite(count: number): Promise<number> {
 
 /**
  * Overwrites until `isReached`; the merged index of the last command. Commands of one turn come to
- * one group together, and a log drops only what the newest snapshot but one covers: how many
+ * one group together, and a log drops only what the newest snapshot but one covers. How many
  * commands that takes is a matter of chance.
  */
 async function overwriteUntil(what: string, isReached: () => Promise<boolean>): Promise<number> {
@@ -233,7 +233,7 @@ describe('a file of the old cluster, restored in a new one', () => {
     const bucket = await SnapshotBucket.find(theirs.connection, subjects);
     const object = await bucket.saveFile(await openFile(file));
     const { digest } = await bucket.openFile(object);
-    const rejected = { ok: false, error: { code: 'REJECTED', message: expect.stringContaining('there is a state') } };
+    const rejected = { ok: false, error: { code: 'REJECTED', message: expect.stringContaining('a state exists') } };
     expect(await ask(subjects.admin('restore', 's1'), { object, replace: false })).toMatchObject(rejected);
     expect(await ask(subjects.restore(), { object, digest, replace: false })).toMatchObject(rejected);
     // Nor is it for clients.

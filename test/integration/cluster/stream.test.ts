@@ -1,6 +1,6 @@
 /**
- * A merged-log stream that lost what its applier still needs, on an idle cluster of one server:
- * nothing else has it but the groups' logs, and no new command comes that would show the loss
+ * A merged-log stream that lost what its applier still needs, on an idle cluster of one server.
+ * Nothing else has it but the groups' logs, and no new command comes that would show the loss
  * (T10).
  */
 import { jetstreamManager } from '@nats-io/jetstream';

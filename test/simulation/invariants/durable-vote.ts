@@ -1,6 +1,6 @@
 /**
- * Durable vote and term: on disk a term never goes back and the vote of a term never changes;
- * nobody is told of a vote that is not on disk, and nobody votes for two candidates in a term (Raft
+ * Durable vote and term: on disk a term never goes back and the vote of a term never changes. No
+ * server is told of a vote that is not on disk, and none votes for two candidates in a term (Raft
  * section 5.2).
  */
 import type { WriteBatch } from '../../../shared/log-store/port.js';

@@ -1,6 +1,6 @@
 /**
  * T11: a leader changes its group's members by one voter at a time, and only when the change before
- * is committed and it knows so (its no-op is committed): then any two quorums of neighbouring
+ * is committed and it knows so (its no-op is committed). Then any two quorums of neighbouring
  * configurations share a server.
  */
 import { EntryKind, type GroupId, type PlacedConfiguration } from '../../../shared/raft/entry.js';

@@ -1,6 +1,6 @@
 /**
  * T12: which version is in force after a merged index is the same at every server, and changes at a
- * `craft.machine` that took effect and nowhere else; its code executes what comes next; a snapshot
+ * `craft.machine` that took effect and nowhere else. Its code executes what comes next. A snapshot
  * has the version of its place. Servers whose rows were changed by hand are left out.
  */
 import { type Applied, type MergedCommand, versionAt } from '../../../shared/engine/port.js';

@@ -1,5 +1,5 @@
 /**
- * T2: once a quorum has promised a claim (c, i) of a term, every entry of that term behind i, and
+ * T2: let a quorum have promised a claim (c, i) of a term. Every entry of that term behind i, and
  * every entry of a later term, has a timestamp above c.
  */
 import type { GroupId, Timestamp } from '../../../shared/raft/entry.js';

@@ -1,7 +1,7 @@
 /**
- * T4: a server whose state differs from that of a majority is found, and only such a one; nothing
- * that is read from its state reaches a client until it has been made again; no snapshot of it
- * counts or is installed.
+ * T4: a server whose state differs from that of a majority is found, and only such a one. Nothing
+ * that is read from its state reaches a client until it has been rebuilt. No snapshot of it counts
+ * or is installed.
  */
 import type { MergedCommand } from '../../../shared/engine/port.js';
 import { RESTORE_COMMAND } from '../../../shared/wire/restore.js';

@@ -1,7 +1,7 @@
 /**
  * T7: a write that starts after another one was acknowledged as `ordered` or `applied`, or after a
- * read has seen it, comes after it in the merged log; after a `committed` one when it carries that
- * one's timestamp (Craft-After).
+ * read has seen it, comes after it in the merged log. After a `committed` one it does so when it
+ * carries that one's timestamp (Craft-After).
  */
 import type { Acknowledgement } from '../../../services/replica/core/effect.js';
 import type { MergedRun } from '../../../shared/merge/merge.js';

@@ -1,6 +1,6 @@
 /**
- * T9: after a definite refusal nothing of that attempt is ever committed, in any group; and nothing
- * of it is ever in any log, unless the refusal says that it was there and has been replaced.
+ * T9: after a definite refusal nothing of that attempt is ever committed, in any group. Nothing of
+ * it is ever in any log, unless the refusal says that it was there and has been replaced.
  */
 import type { CommandRefusal } from '../../../services/replica/core/effect.js';
 import type { GroupId, LogEntry } from '../../../shared/raft/entry.js';

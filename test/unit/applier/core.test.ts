@@ -2,6 +2,7 @@
 import { expect, it } from 'vitest';
 import { ApplierCore } from '../../../services/applier/core/applier.js';
 import type { Effect } from '../../../services/applier/core/effect.js';
+import { batchFailure } from '../../../services/applier/executor.js';
 import { DamagedError } from '../../../shared/engine/port.js';
 import { encodeVerify, VERIFY_COMMAND } from '../../../shared/engine/verify.js';
 import { Merge, mergeStart } from '../../../shared/merge/merge.js';
@@ -89,6 +90,19 @@ it('waits for the next try after a failure, though more has come meanwhile', () 
   core.engineFailed(new Error('the disk is full'));
   core.run();
   expect(core.nextWakeMs).toBeGreaterThan(1_010);
+});
+
+it('names the batch that will be tried again, for the log', () => {
+  const { core } = given([
+    ['kv.put', new Uint8Array(0)],
+    ['kv.delete', new Uint8Array(0)],
+  ]);
+  core.engineFailed(new Error('the disk is full'));
+  const trouble = core.run().find((effect) => effect.type === 'trouble');
+  expect(trouble?.batch).not.toBeNull();
+  if (trouble?.batch == null) return;
+  const { message } = batchFailure(trouble.batch, trouble.error);
+  expect(message).toBe('applying merged index 1 to 2 (kv.put) failed: the disk is full');
 });
 
 it('trusts the state of a restored file, whatever the state was before, and says so to who wanted it', () => {

@@ -51,7 +51,7 @@ describe('conditions', () => {
   it('of a service that no process answers for are missing', () => {
     const { services } = all('s1');
     const without = { server: 's1', services: services.filter(({ service }) => service !== 'merger') };
-    expect(troublesOf(without, true)).toEqual(['s1 merger: it does not answer; see whether it runs']);
+    expect(troublesOf(without, true)).toEqual(['s1 merger: it does not answer; check that it runs']);
     expect(serves(without)).toBe(false);
   });
 

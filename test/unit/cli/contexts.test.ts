@@ -60,7 +60,7 @@ it('refuses a file that is something else, names it, and leaves it alone', async
   await mkdir(dirname(path), { recursive: true });
   for (const text of ['{', '[]', '{"contexts":{"a":{"nats":7}}}', '{"contexts":{},"other":1}']) {
     await writeFile(path, text);
-    await expect(Contexts.read(path), text).rejects.toThrow(`${path} is no file of contexts`);
+    await expect(Contexts.read(path), text).rejects.toThrow(`${path} is not a file of contexts`);
     expect(await readFile(path, 'utf8')).toBe(text);
   }
   await expect(Contexts.read(dirname(path))).rejects.toThrow('cannot be read');

@@ -202,7 +202,7 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
   [
     'servers-differ',
     servers(s1, s2, { ...s3, cluster: 'Craft' }),
-    /^s3: it is of the cluster Craft, not of craft; start it/,
+    /^s3: it belongs to the cluster Craft, not to craft; start it/,
   ],
   [
     'servers-differ',
@@ -302,7 +302,7 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
   [
     'missing-stream',
     { streams: known({ streams: STREAMS.slice(1), isCut: false }) },
-    /^CRAFT_LOG_s1: it is not there, .*merger of s1/,
+    /^CRAFT_LOG_s1: it does not exist, .*merger of s1/,
   ],
   [
     'missing-stream',
@@ -328,7 +328,7 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
   [
     'database-version',
     database({ versionNumber: 130_022, version: '13.22' }),
-    /^db:5432\/craft_s1: Postgres 13\.22 is older than craft is meant for; upgrade to Postgres 14/,
+    /^db:5432\/craft_s1: Postgres 13\.22 is older than craft supports; upgrade to Postgres 14/,
   ],
   [
     'database-superuser',
@@ -388,9 +388,9 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
   [
     'database-of-another',
     state({ cluster: 'bank' }),
-    /it is of the cluster bank, not of craft; correct CRAFT_DATABASE_URL/,
+    /it belongs to the cluster bank, not to craft; correct CRAFT_DATABASE_URL/,
   ],
-  ['database-of-another', state({ server: 's2' }), /it is of the server s2, not of s1/],
+  ['database-of-another', state({ server: 's2' }), /it belongs to the server s2, not to s1/],
   ['database-of-another', state({ machine: 'bank' }), /state machine bank, and the cluster runs kv/],
   [
     'database-migrations',
@@ -450,7 +450,7 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
       ...environment({ CRAFT_SNAPSHOT_ENTRIES: '20' }),
       snapshots: known({ snapshots: [snapshot('2026-01-01T11:00:00Z', false)], nowMs: NOW_MS }),
     },
-    /no confirmed snapshot of 60 commands, and one that no majority has confirmed/,
+    /no confirmed snapshot after 60 commands, and one that no majority has confirmed/,
   ],
   [
     'snapshot-groups',
@@ -460,14 +460,14 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
         nowMs: NOW_MS,
       }),
     },
-    /does not fit to the log of group 1, 2; see whether/,
+    /does not match the log of group 1, 2; check whether/,
   ],
   [
     'degraded',
     servers(s1, s2, { ...s3, logStore: { ok: false, since: '2026-01-01', error: 'ENOSPC' } }),
     /^cluster: s3 cannot write its log store/,
   ],
-  ['not-serving', servers(), /^cluster: no server answers; see whether the servers run/],
+  ['not-serving', servers(), /^cluster: no server answers; check that the servers run/],
   [
     'not-looked-at',
     { account: failed('could not look: there was no answer') },
@@ -492,7 +492,7 @@ const ROWS: readonly (readonly [string, Partial<Facts>, RegExp])[] = [
   [
     'not-looked-at',
     value('disk', { writes: { why: 'this user may not write there' } }),
-    /^\/data: how fast its disk is was not measured: this user may not write there; .*as the user of the server/,
+    /^\/data: the speed of its disk was not measured: this user may not write there; .*as the user of the server/,
   ],
   ['not-given', { disk: notGiven('not looked at') }, /^disk: not looked at; give it$/],
 ];

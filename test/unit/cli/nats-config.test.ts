@@ -148,7 +148,7 @@ describe('the files', () => {
   it('are not overwritten, and are written again with the same passwords when that is wanted', async () => {
     await write();
     const before = await passwords();
-    await expect(write()).rejects.toThrow(/n1\.conf is there already: --force/);
+    await expect(write()).rejects.toThrow(/n1\.conf exists already; to overwrite it/);
     await expect(write()).rejects.toThrow(NatsConfigError);
     await write({ CRAFT_READER_PASSWORD: 'another' }, true);
     expect(await passwords()).toEqual({ ...before, reader: 'another' });
@@ -168,7 +168,7 @@ describe('the files', () => {
     const elsewhere = join(folder.path, 'elsewhere');
     await writeFile(elsewhere, 'kept');
     await symlink(elsewhere, join(path, 'client.env'));
-    await expect(write()).rejects.toThrow(/client\.env is there already/);
+    await expect(write()).rejects.toThrow(/client\.env exists already/);
     await write({}, true);
     expect(await readFile(elsewhere, 'utf8')).toBe('kept');
     await expect(readlink(join(path, 'client.env'))).rejects.toThrow(/EINVAL/);
@@ -191,7 +191,7 @@ describe('the files', () => {
         () => new Error('written'),
         (refused: Error) => refused,
       );
-      expect(error.message).toMatch(/passwords\.json is no JSON object of passwords by user$/);
+      expect(error.message).toMatch(/passwords\.json is not a JSON object of passwords by user$/);
       expect(error.cause).toBeUndefined();
     }
   });

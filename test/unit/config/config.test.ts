@@ -60,7 +60,7 @@ describe('configuration', () => {
       'postgres://ann:secret@[::z]',
     ]) {
       const act = () => applierConfig({ ...minimal, CRAFT_DATABASE_URL: wrong });
-      expect(act).toThrow(/CRAFT_DATABASE_URL: is no address like postgres:/);
+      expect(act).toThrow(/CRAFT_DATABASE_URL: is not an address like postgres:/);
       expect(act, 'no secret').not.toThrow(/secret/);
     }
     for (const right of [

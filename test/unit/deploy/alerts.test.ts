@@ -1,11 +1,11 @@
 /**
  * The alerts and the dashboard, as files: their metrics are those that the services open, and each
  * alert has its condition in alerts.promtool.yaml. Real faults make conditions true elsewhere, and
- * the metric of the alert is looked at there: disasters.test.ts (services that do not serve, health
- * states, processes and leaders that are missing, elections, databases behind, reads and commands
- * refused, snapshots, NATS), differing.test.ts (differences, reads), answers.test.ts (log stores,
- * clocks). Queues, latencies and what is counted of commands: the unit tests of the metrics of each
- * service.
+ * the metric of the alert is looked at there. disasters.test.ts has services that do not serve,
+ * health states, missing processes and leaders, elections, databases behind, refused reads and
+ * commands, snapshots, NATS. differing.test.ts has differences and reads, answers.test.ts log
+ * stores and clocks. Queues, latencies and what is counted of commands: the unit tests of the
+ * metrics of each service.
  */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';

@@ -166,7 +166,7 @@ describe('deploy/compose', () => {
   it('prepares nothing twice', async () => {
     const folder = join(secrets.path, 'secrets');
     const before = await readdir(folder, { recursive: true });
-    await expect(prepare(folder)).rejects.toThrow('is there already');
+    await expect(prepare(folder)).rejects.toThrow('exists already');
     expect(await readdir(folder, { recursive: true })).toEqual(before);
   });
 

@@ -1,6 +1,6 @@
 /**
  * The manifests against each other, against the configuration that the services read, and against
- * what `prepare.mjs` writes: every name, label, port and key that one of them refers to is there.
+ * what `prepare.mjs` writes. Every name, label, port and key that one of them refers to is there.
  * No cluster is asked.
  */
 import { execFile } from 'node:child_process';

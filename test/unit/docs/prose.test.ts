@@ -1,10 +1,12 @@
 /** Pages and comments: how long a line and a sentence may be, and words that have a better one. */
 import { expect, it } from 'vitest';
 import { filesIn, read } from './files.js';
-import { commentLines, markdownLines, type ProseLine, sentencesOf, wordsOf } from './prose.js';
+import { commentLines, commentSentences, markdownLines, type ProseLine, sentencesOf, wordsOf } from './prose.js';
 
 const LINE_MAX = 100;
 const WORDS_MAX = 25;
+/** In a comment, where the code stands beside it. */
+const COMMENT_WORDS_MAX = 30;
 
 /** A server is a server. The better word stands beside each. */
 const BETTER = new Map([
@@ -19,7 +21,7 @@ const BETTER = new Map([
 const BANNED = new RegExp(`\\b(${[...BETTER.keys()].join('|')})\\b`, 'gi');
 
 /** Pages that still have longer sentences. */
-const LONG_SENTENCES = ['ARCHITECTURE.md', 'CHANGELOG.md'];
+const LONG_SENTENCES = ['CHANGELOG.md'];
 
 const pages = filesIn('', '.md').map((path) => ({ path, lines: markdownLines(read(path)) }));
 const programs = ['services', 'shared', 'test', 'deploy']
@@ -49,6 +51,15 @@ it('no sentence of a page has more than 25 words', () => {
   expect(long).toEqual([]);
 });
 
+it('no sentence of a comment has more than 30 words', () => {
+  const long = programs.flatMap(({ path }) =>
+    commentSentences(read(path)).flatMap(({ line, text }) =>
+      wordsOf(text) > COMMENT_WORDS_MAX ? [`${path}:${line}: ${wordsOf(text)} words: ${text}`] : [],
+    ),
+  );
+  expect(long).toEqual([]);
+});
+
 it('no word is used that has a better one', () => {
   const better = (word: string) => `${word}: ${BETTER.get(word.toLowerCase())}`;
   expect(findings(({ text }) => (text.match(BANNED) ?? []).map(better))).toEqual([]);
@@ -60,5 +71,22 @@ it('sees long lines and banned words, and leaves drawings, tables and examples a
   const program = ['const a = 1; // code', '/** prose */', ' *     $ example', ' *  a   ──▶ b', ' * more', '  // also'];
   expect(commentLines(program.join('\n')).map(({ line }) => line)).toEqual([2, 5, 6]);
   expect(sentencesOf(`# ${long}\n| ${long}|\nOne, two.\nThree\n- four`).map(wordsOf)).toEqual([0, 2, 1, 1]);
+  const comment = [
+    '/**',
+    ' * One, two.',
+    ' * Three',
+    ' * four.',
+    ' *',
+    ' *  - five',
+    ' */',
+    'const a = 1; // code',
+    '// six',
+  ];
+  expect(commentSentences(comment.join('\n')).map(({ text }) => text)).toEqual([
+    'One, two.',
+    'Three four.',
+    '- five',
+    'six',
+  ]);
   expect('Whoever asks'.match(BANNED)).toEqual(['Whoever']);
 });

@@ -24,10 +24,12 @@ export function markdownLines(page: string): ProseLine[] {
  */
 export function sentencesOf(page: string): string[] {
   const text = page.replaceAll(/^( *)```[\s\S]*?^\1```$/gm, '').replaceAll(/^(?: *\||#).*$/gm, '\n');
-  return text
-    .split(/\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )/)
-    .flatMap((paragraph) => paragraph.trim().split(/(?<=[.!?])\s+/))
-    .map((sentence) => sentence.replaceAll(/\s+/g, ' '));
+  return text.split(/\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )/).flatMap(sentencesOfParagraph);
+}
+
+function sentencesOfParagraph(paragraph: string): string[] {
+  const sentences = paragraph.trim().split(/(?<=[.!?])\s+/);
+  return sentences.map((sentence) => sentence.replaceAll(/\s+/g, ' '));
 }
 
 export function wordsOf(sentence: string): number {
@@ -44,6 +46,26 @@ export function commentLines(program: string): ProseLine[] {
     const [, content] = /^\s*(?:\/\*\*?|\*|\/\/)( .*)$/.exec(text) ?? [];
     return content !== undefined && !/^ (?: {4}|biome-ignore)|\S {2,}\S|^ +\|/.test(content) && !hasLongWord(content);
   });
+}
+
+/**
+ * The sentences of the comments of a program, each with the line where its paragraph begins. Empty
+ * lines, drawings, items of a list, numbered rules and tags end a paragraph.
+ */
+export function commentSentences(program: string): ProseLine[] {
+  const paragraphs: { line: number; text: string }[] = [];
+  let before = 0;
+  for (const { line, text } of commentLines(program)) {
+    const content = text.replace(/^\s*(?:\/\*\*?|\*|\/\/) */, '').replace(/ *\*\/$/, '');
+    const isNew = /^\s*\/\*/.test(text) || /^(?:[-*] |@|[A-Z]?\d+\. )/.test(content);
+    const last = paragraphs.at(-1);
+    if (last === undefined || isNew || line !== before + 1) paragraphs.push({ line, text: content });
+    else last.text += `\n${content}`;
+    before = line;
+  }
+  return paragraphs.flatMap(({ line, text }) =>
+    sentencesOfParagraph(text).map((sentence) => ({ line, text: sentence })),
+  );
 }
 
 function numbered(text: string): ProseLine[] {

@@ -45,7 +45,7 @@ it('the certificate is looked at for the hosts, not for what an @ in the passwor
 describe('what craft doctor says of a database that cannot be reached', () => {
   it.each(['se/cret@h', 'se?cret@h', 'se#cret@h', 'cret%se@h'])('has nothing of the address …:%s/db', async (rest) => {
     const said = await databaseFact(`postgres://u:12${rest}/db`);
-    expect(said).toMatchObject({ is: 'failed', why: 'its address is no URL' });
+    expect(said).toMatchObject({ is: 'failed', why: 'its address is not a URL' });
     expect(JSON.stringify(said)).not.toMatch(/cret|12/);
   });
 

@@ -142,7 +142,7 @@ describe('tracing', () => {
   ])('refuses %s=%s as wrong configuration', (key, value) => {
     vi.stubEnv(key, value);
     expect(() => open('replica', 's1')).toThrow(
-      new ConfigError(`wrong configuration: ${key}: ${value} is no URL that begins with http:// or https://`),
+      new ConfigError(`wrong configuration: ${key}: ${value} is not a URL that begins with http:// or https://`),
     );
   });
 

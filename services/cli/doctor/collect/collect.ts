@@ -45,7 +45,7 @@ export async function collect(looks: Looks): Promise<Facts> {
 
 async function collectOnNats({ options, environment }: Looks): Promise<OnNats> {
   const connecting = connectDoctor(options, environment);
-  const session = await within(() => connecting, 'see whether NATS hangs', CONNECT_MS_MAX);
+  const session = await within(() => connecting, 'check whether NATS hangs', CONNECT_MS_MAX);
   if (session.is !== 'known') {
     // One that comes after all is not kept.
     connecting.then(
@@ -68,10 +68,10 @@ async function lookAround(
   environment: Facts['environment'],
 ): Promise<OnNats> {
   const nats = natsFacts(session, options);
-  const jetStream = 'see whether JetStream is up: nats server report jetstream';
+  const jetStream = 'check that JetStream is up: nats server report jetstream';
   const [account, rights, [streams, snapshots], [servers, clocks]] = await Promise.all([
     within(() => accountFacts(session), jetStream),
-    within(() => refusedRights(session, environment), 'see whether NATS hangs'),
+    within(() => refusedRights(session, environment), 'check whether NATS hangs'),
     onStreams(session, jetStream),
     onServers(session),
   ]);
@@ -90,9 +90,9 @@ async function onStreams(session: Session, remedy: string): Promise<[Facts['stre
 }
 
 async function onServers(session: Session): Promise<[Facts['servers'], Facts['clocks']]> {
-  const servers = await within(() => lookTwice(session), 'see whether the servers run');
+  const servers = await within(() => lookTwice(session), 'check that the servers run');
   const count = factOf(servers)?.servers.length ?? 0;
   const clocks: Fact<never> | Facts['clocks'] =
-    count === 0 ? SKIPPED : await within(() => clockFacts(session, count), 'see whether the servers run');
+    count === 0 ? SKIPPED : await within(() => clockFacts(session, count), 'check that the servers run');
   return [servers, clocks];
 }

@@ -35,10 +35,10 @@ export async function databaseFact(url: string | undefined): Promise<Fact<Databa
     sql = open(url);
   } catch (error) {
     const isNoUrl = error instanceof TypeError || error instanceof URIError;
-    const why = isNoUrl ? 'its address is no URL' : (error as Error).message;
+    const why = isNoUrl ? 'its address is not a URL' : (error as Error).message;
     return { is: 'failed', why, remedy: ADDRESS_REMEDY };
   }
-  const remedy = `see whether Postgres runs at ${place.name}, and whether this role may log in`;
+  const remedy = `check that Postgres runs at ${place.name}, and that this role may log in`;
   try {
     const basics = await within(() => lookAtServer(sql, place, remedy), remedy);
     return basics.is === 'known' ? { is: 'known', value: { ...basics.value, ...(await lookInside(sql)) } } : basics;
@@ -120,8 +120,9 @@ async function lookInside(sql: Sql): Promise<Pick<DatabaseFacts, 'missingRights'
       remedy,
       msMax,
     );
-  const busy = 'see whether Postgres is busy: select * from pg_stat_activity';
-  const state = "look as the applier's own role, and see whether a statement locks its tables: select * from pg_locks";
+  const busy = 'check whether Postgres is busy: select * from pg_stat_activity';
+  const state =
+    "look as the applier's own role, and check whether a statement locks its tables: select * from pg_locks";
   return {
     missingRights: await reading(() => missingRights(rows), CATALOGUE_MS_MAX, busy),
     connections: await reading(() => connections(rows), CATALOGUE_MS_MAX, busy),

@@ -46,7 +46,7 @@ export async function diskFact(
         const { fileSystem, ...value } = parsed.value;
         return { ...value, fileSystem };
       },
-      `see whether the disk of ${folder} hangs`,
+      `check whether the disk of ${folder} hangs`,
       LOOK_MS_MAX,
     );
   } finally {
