@@ -37,7 +37,7 @@ VARIABLES
   leaderLog, \* by term: the log of its leader, which only grows
   floor,     \* by term: its leader stamps above this
   matched,   \* by term and server: how much of the leader's log is durable there
-  committed, \* by term: what its leader, or a follower with it, knows to be committed
+  committed, \* by term: what its leader, or a follower, knows to be committed
   claims,    \* facts: [term, time, index]
   promises,  \* facts: [term, from, time]
   history,   \* the longest committed log so far
@@ -215,16 +215,16 @@ LearnCommit(s, n) ==
   /\ UNCHANGED <<term, votedFor, role, log, durable, promised, closed, votes, winners, leaderLog, floor, matched, committed,
                  claims, promises, history>>
 
-(* A follower that is a quorum together with its leader: what both have durably, of this term. *)
-CommitWithLeader(s, n) ==
+(* A follower counts for itself what a quorum has durably, of this term: servers tell each other. *)
+CommitByCounting(s, n) ==
   LET t == term[s]
-      has(l) == IF Defect = "tell-undurable-append" THEN Len(leaderLog[t]) ELSE matched[t][l]
+      has(x) == IF Defect = "tell-undurable-append" /\ x \in winners[t] THEN Len(leaderLog[t]) ELSE matched[t][x]
   IN
   /\ role[s] = "follower"
   /\ t > 0
   /\ n \in (commit[s] + 1)..Len(log[s])
-  /\ n <= matched[t][s]
-  /\ \E l \in winners[t] \ {s} : {s, l} \in Quorum /\ n <= has(l)
+  /\ LastTerm(log[s]) = t
+  /\ {x \in Server : has(x) >= n} \in Quorum
   /\ Defect = "follower-commits-old-term" \/ log[s][n].term = t
   /\ commit' = [commit EXCEPT ![s] = n]
   /\ committed' = [committed EXCEPT ![t] = Max({@, n})]
@@ -292,7 +292,7 @@ Next ==
     \/ Propose(s)
     \/ Persist(s)
     \/ \E t \in Terms, n \in 1..MaxLength : Receive(s, t, n)
-    \/ \E n \in 1..MaxLength : Commit(s, n) \/ LearnCommit(s, n) \/ CommitWithLeader(s, n)
+    \/ \E n \in 1..MaxLength : Commit(s, n) \/ LearnCommit(s, n) \/ CommitByCounting(s, n)
     \/ \E time \in 1..MaxTime : Claim(s, time)
     \/ \E claim \in claims : Promise(s, claim) \/ Close(s, claim)
     \/ Crash(s)

@@ -13,9 +13,9 @@ import { type Plan, replace } from './plan.js';
 export const SNAPSHOTS: readonly Plan[] = [
   {
     name: 'install-over-longer-log',
-    foundBy: 121,
-    within: 200,
-    shape: { servers: 3, spares: 0, groups: 1, snapshotEvery: 3, skewed: true },
+    foundBy: 939,
+    within: 1_000,
+    shape: { servers: 3, spares: 0, groups: 2, snapshotEvery: 10, skewed: true },
     what: 'a snapshot is installed over a longer log without a look at what that has at its last index (T10)',
     install: () =>
       replace(GroupState, 'install', function (original, base: LogPosition) {
