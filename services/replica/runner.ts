@@ -21,6 +21,9 @@ export const SYSTEM_CLOCKS: Clocks = {
   monotonicMs: () => performance.now(),
 };
 
+/** Gives the core something that has happened. */
+export type Dispatch<C extends QueuedCommand> = (event: (core: ReplicaCore<C>) => void) => void;
+
 /** A tick of all groups' timers (milliseconds). */
 const TICK_MS = 20;
 

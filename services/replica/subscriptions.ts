@@ -28,6 +28,7 @@ export class LeaderSubscriptions {
   private any: readonly Subscription[] = [];
   /** Which led group takes the next message that names none. */
   private turn = 0;
+  private isDrained = false;
 
   constructor(
     private readonly connection: NatsConnection,
@@ -37,7 +38,7 @@ export class LeaderSubscriptions {
   ) {}
 
   start(group: GroupId): void {
-    if (this.byGroup.has(group)) return;
+    if (this.byGroup.has(group) || this.isDrained) return;
     const { subjects, handlers } = this;
     const prefix = subjects.groupCommand(group, '');
     const all = [
@@ -69,8 +70,9 @@ export class LeaderSubscriptions {
     await Promise.allSettled(ended.map((subscription) => subscription.drain()));
   }
 
-  /** No new commands at all; resolves as `stop` does. */
+  /** No new commands from here on; resolves as `stop` does. */
   async drain(): Promise<void> {
+    this.isDrained = true;
     await Promise.all([...this.byGroup.keys()].map((group) => this.stop(group)));
   }
 

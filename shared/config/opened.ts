@@ -39,6 +39,7 @@ interface Closer {
 export class Opened {
   private readonly closers: Closer[] = [];
   private closed: Promise<void> | undefined;
+  private stopped: Promise<void> | undefined;
 
   constructor(private readonly options: OpenedOptions = {}) {}
 
@@ -87,6 +88,12 @@ export class Opened {
       this.options.onUnfinished?.(`${what}: ${why}`, error);
       return false;
     }
+  }
+
+  /** Runs the stop of the service, once; called again, waits for the same. */
+  stop(work: () => Promise<void>): Promise<void> {
+    this.stopped ??= work();
+    return this.stopped;
   }
 
   /**

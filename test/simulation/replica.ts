@@ -250,7 +250,7 @@ export class SimulatedReplica {
   }
 
   /**
-   * Asks the applier, which may have to install a snapshot first, as services/replica/service.ts
+   * Asks the applier, which may have to install a snapshot first, as services/replica/locating.ts
    * does.
    */
   private install(atLeast: readonly LogIndex[]): void {

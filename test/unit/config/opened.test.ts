@@ -140,6 +140,26 @@ describe('a stop', () => {
   });
 });
 
+it('a second stop waits for the same as the first one', async () => {
+  const opened = new Opened();
+  const events: string[] = [];
+  let close: () => void = () => undefined;
+  opened.own('the database', () => new Promise<void>((resolve) => (close = resolve)));
+  const stop = () =>
+    opened.stop(async () => {
+      events.push('stopping');
+      await opened.close();
+      events.push('closed');
+    });
+  const [first, second] = [stop(), stop()];
+  void second.then(() => events.push('second'));
+  await Promise.resolve();
+  expect(events).toEqual(['stopping']);
+  close();
+  await Promise.all([first, second]);
+  expect(events).toEqual(['stopping', 'closed', 'second']);
+});
+
 it('a start that fails, and leaves something exclusive open, says both', async () => {
   const failing = openAll(async (opened) => {
     const close = () => Promise.reject(new Error('disk'));
