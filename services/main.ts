@@ -50,7 +50,7 @@ const SERVICES: Readonly<Record<ServiceName, (logger: Logger) => Promise<Start>>
   },
   merger: async () => {
     const config = commonConfig();
-    const { startMerger } = await import('./merger/service.js');
+    const { startMerger } = await import('./merger/start.js');
     return (links, signal) => startMerger(config, links, signal);
   },
   applier: async () => {

@@ -5,7 +5,7 @@
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from 'nats';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { startMerger } from '../../services/merger/service.js';
+import { startMerger } from '../../services/merger/start.js';
 import { startReplica } from '../../services/replica/start.js';
 import { commonConfig, replicaConfig } from '../../shared/config/config.js';
 import { natsAddress } from '../../shared/wire/connection.js';

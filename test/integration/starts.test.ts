@@ -12,7 +12,7 @@ import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { servicesProgram } from '../../deploy/local/project.js';
 import { startApplier } from '../../services/applier/start.js';
-import { startMerger } from '../../services/merger/service.js';
+import { startMerger } from '../../services/merger/start.js';
 import { Runner } from '../../services/replica/runner.js';
 import { startReplica } from '../../services/replica/start.js';
 import { connectCraft } from '../../shared/client/index.js';

@@ -73,7 +73,7 @@ export class SimulatedMerger {
   }
 
   /**
-   * Asks the applier, which may have to install a snapshot first, as services/merger/service.ts
+   * Asks the applier, which may have to install a snapshot first, as services/merger/locating.ts
    * does.
    */
   private locate({ atLeast }: LocateEffect): void {
@@ -173,7 +173,7 @@ export class SimulatedMerger {
 
   /**
    * The stream is of no use to its applier: it is emptied, and begins again where the state machine
-   * is (services/merger/service.ts).
+   * is (services/merger/merging.ts).
    */
   beginAgain(): void {
     // What is on its way would land in the new one.
