@@ -11,9 +11,10 @@ import { createLogger, type Logger, warnOccasionally } from '../../shared/teleme
 import { openTelemetry } from '../../shared/telemetry/open.js';
 import { connectNats, drainAndClose, NO_NATS, requireOpen } from '../../shared/wire/connection.js';
 import { ApplierCore } from './core/applier.js';
+import type { OnApplied } from './effects.js';
 import { explainOpening } from './opening.js';
 import { PostgresEngine } from './postgres/engine.js';
-import { ApplierService, type OnApplied } from './service.js';
+import { ApplierService } from './service.js';
 
 /** Most bytes of entries in one transaction, and waiting for it. */
 const BATCH_BYTES_MAX = 4 * 1024 * 1024;

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { ApplierCore } from '../../../services/applier/core/applier.js';
 import type { Effect } from '../../../services/applier/core/effect.js';
-import { batchFailure } from '../../../services/applier/executor.js';
+import { batchFailure } from '../../../services/applier/engine-worker.js';
 import { DamagedError } from '../../../shared/engine/port.js';
 import { encodeVerify, VERIFY_COMMAND } from '../../../shared/engine/verify.js';
 import { Merge, mergeStart } from '../../../shared/merge/merge.js';
