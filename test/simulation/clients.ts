@@ -149,7 +149,7 @@ export class Clients {
     if (this.isLost()) return;
     world.queue.after(this.latencyUs(), () => {
       const { applier } = server ?? {};
-      if (applier && server) server.after(applier, 0, () => applier.query(operation.key, tag));
+      if (applier && server) server.after(applier, 0, () => applier.answers.query(operation.key, tag));
     });
   }
 

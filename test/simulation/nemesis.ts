@@ -169,7 +169,7 @@ export class Nemesis {
         }
         break;
       case 'reader-stall':
-        server.applier?.stall();
+        server.applier?.reader.stall();
         break;
       case 'session-loss':
         server.isSessionLossy = true;

@@ -162,7 +162,8 @@ export class Operator {
     if (this.compareAfter === null) for (const { applier } of world.servers) applier?.hearTaking('operator', false);
     const after = this.compareAfter ?? world.observer.ledger.merged.length;
     this.compareAfter = after;
-    if (this.members.every(({ applier }) => applier !== null && applier.verifiedAt > after)) this.comparedAtUs = nowUs;
+    if (this.members.every(({ applier }) => applier !== null && applier.database.verifiedAt > after))
+      this.comparedAtUs = nowUs;
     else if (nowUs - this.askedAtUs >= ASK_US) {
       this.askedAtUs = nowUs;
       this.compare();

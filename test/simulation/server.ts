@@ -199,7 +199,7 @@ export class SimulatedServer {
    * process of its own hears it all the same.
    */
   publish(run: MergedRun, expectedSequence: number): boolean {
-    if (!this.world.options.isOneProcess) this.applier?.hearRun(run);
+    if (!this.world.options.isOneProcess) this.applier?.reader.hear(run);
     if (!this.stream.publish(run, expectedSequence)) return false;
     this.world.observer.onStored(this, run);
     return true;
