@@ -55,7 +55,7 @@ export interface Adapters {
 
 export class Executor {
   /** Requests that the core answers. */
-  readonly installs = new Requests<EnginePosition | null>();
+  readonly locates = new Requests<EnginePosition | null>();
   readonly takes = new Requests<KnownSnapshot | null>();
   readonly rebuilds = new Requests<EnginePosition | null>();
   private waker: NodeJS.Timeout | undefined;
@@ -224,7 +224,7 @@ export class Executor {
         );
         return;
       case 'installed':
-        this.installs.answer(effect.request, effect.position);
+        this.locates.answer(effect.request, effect.position);
         return;
       case 'taken':
         this.takes.answer(effect.request, effect.snapshot);

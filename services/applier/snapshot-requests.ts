@@ -13,8 +13,8 @@ import {
 import type { SnapshotInfo } from '../../shared/snapshot/bucket.js';
 import { ask } from '../../shared/wire/ask.js';
 import { CraftError } from '../../shared/wire/errors.js';
-import { installRequest } from '../../shared/wire/install.js';
 import { parseJson } from '../../shared/wire/json.js';
+import { locateRequest } from '../../shared/wire/locate.js';
 import { OUTCOME_MESSAGE_MAX, type OutcomesReply, outcomesRequest } from '../../shared/wire/outcomes.js';
 import { encodeError } from '../../shared/wire/reply.js';
 import type { ReplyGuard } from '../../shared/wire/reply-guard.js';
@@ -32,7 +32,7 @@ export interface SnapshotRequestsOptions {
   readonly groups: number;
   readonly engine: Pick<StorageEngine, 'verify' | 'outcomes'>;
   readonly snapshots: Pick<Snapshots, 'list' | 'openFile'>;
-  readonly executor: Pick<Executor, 'dispatch' | 'installs' | 'takes' | 'rebuilds'>;
+  readonly executor: Pick<Executor, 'dispatch' | 'locates' | 'takes' | 'rebuilds'>;
   readonly onFailure: (error: unknown) => void;
 }
 
@@ -49,7 +49,7 @@ export class SnapshotRequests {
   /** Answers until the connection is closed. */
   start(): void {
     const { subjects, server, snapshots, executor } = this.options;
-    this.listen(subjects.install(server), (message) => this.install(message.data));
+    this.listen(subjects.locate(server), (message) => this.locate(message.data));
     const take = () => this.take();
     // To all servers, and no answer is wanted: one of them does it.
     this.listen(subjects.admin('snapshot'), async (message) => {
@@ -78,8 +78,8 @@ export class SnapshotRequests {
   /** One without a reply subject is done as well, without an answer. */
   private async answer(message: Msg, answer: (message: Msg) => Promise<object>): Promise<void> {
     const { subjects, server, replies, onFailure } = this.options;
-    // A service asks for an install, and nothing else.
-    const isOfService = message.subject === subjects.install(server);
+    // A service asks where the state is, and nothing else.
+    const isOfService = message.subject === subjects.locate(server);
     if (!(isOfService ? replies.allowsService(message.reply) : replies.allowsClient(message.reply))) return;
     this.underWay += 1;
     try {
@@ -157,10 +157,10 @@ export class SnapshotRequests {
     }
   }
 
-  private async install(data: Uint8Array): Promise<object> {
+  private async locate(data: Uint8Array): Promise<object> {
     const { executor, groups } = this.options;
-    const atLeast = parseInstall(data, groups);
-    const position = await executor.installs.ask((request) =>
+    const atLeast = parseLocate(data, groups);
+    const position = await executor.locates.ask((request) =>
       executor.dispatch((core) => core.install(request, atLeast)),
     );
     if (position !== null) return located(position, groups);
@@ -186,8 +186,8 @@ export class SnapshotRequests {
   }
 }
 
-function parseInstall(data: Uint8Array, groups: number): readonly number[] {
-  const { atLeast } = parseJson(data, installRequest);
+function parseLocate(data: Uint8Array, groups: number): readonly number[] {
+  const { atLeast } = parseJson(data, locateRequest);
   if (atLeast.length === groups) return atLeast;
   throw new CraftError('INVALID_ARGUMENT', `${atLeast.length} indexes for ${groups} groups`);
 }

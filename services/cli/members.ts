@@ -9,7 +9,7 @@ import { z } from 'zod';
 import { CraftError } from '../../shared/client/index.js';
 import { ask } from '../../shared/wire/ask.js';
 import { ErrorCode } from '../../shared/wire/errors.js';
-import { StoreRegister } from '../../shared/wire/store-register.js';
+import { StoreRegistry } from '../../shared/wire/store-registry.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 
 const reply = z.discriminatedUnion('ok', [
@@ -92,7 +92,7 @@ export class MembersAdmin {
     }
     // Its name may come again, with an empty log store.
     const { connection, subjects } = this.options;
-    await (await StoreRegister.open(connection, subjects)).remove(server);
+    await (await StoreRegistry.open(connection, subjects)).remove(server);
   }
 
   private async requireStarted(server: string): Promise<void> {
@@ -116,7 +116,7 @@ export class MembersAdmin {
     if (members.has(server)) return;
     // A removal that was broken off at its last step may be given again.
     const { connection, subjects } = this.options;
-    if (await (await StoreRegister.open(connection, subjects)).has(server)) return;
+    if (await (await StoreRegistry.open(connection, subjects)).has(server)) return;
     throw new CraftError('REJECTED', `${server} is no member; members are ${[...members].sort().join(', ')}`);
   }
 

@@ -8,7 +8,7 @@ import { messageOf, type ServiceHealth, TROUBLE_MS } from '../../shared/health/h
 import type { MergePosition } from '../../shared/merge/merge.js';
 import type { LogIndex } from '../../shared/raft/entry.js';
 import type { Logger, WarnOccasionally } from '../../shared/telemetry/log.js';
-import { requestInstall } from '../../shared/wire/install.js';
+import { requestLocation } from '../../shared/wire/locate.js';
 
 export interface LocatingOptions {
   readonly connection: NatsConnection;
@@ -48,7 +48,7 @@ export class Locating {
     const { connection, subject, logger, warn, signal } = this.options;
     this.wait ??= { sinceMs: performance.now(), why: 'its applier has no state yet that reaches them' };
     try {
-      const { mergedIndex, checksum, positions } = await requestInstall(connection, subject, atLeast);
+      const { mergedIndex, checksum, positions } = await requestLocation(connection, subject, atLeast);
       logger.info({ mergedIndex }, 'the merged log goes on from the position of the state machine');
       this.wait = undefined;
       return { mergedIndex, checksum, positions: positions.map(({ index }) => index) };

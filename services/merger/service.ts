@@ -72,7 +72,7 @@ export class MergerService implements Service {
     const counts = new MergerMetrics({ metrics, groups, mergedIndex, core: () => this.merging.core });
     const name = subjects.logStream(server);
     this.storing = new Storing({ stream, name, counts, health, warn, signal });
-    const subject = subjects.install(server);
+    const subject = subjects.locate(server);
     this.locating = new Locating({ connection, subject, health, logger, warn, signal });
     const { storing, locating } = this;
     const { mergedLog } = links;

@@ -1,7 +1,7 @@
 /**
  * Opens a server's log store, and refuses to do so with an empty one when the server has had a log
  * before. A member that has forgotten its votes and what it acknowledged would make a quorum wrong
- * (shared/wire/store-register.ts).
+ * (shared/wire/store-registry.ts).
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/nats-core';
@@ -14,7 +14,7 @@ import { LogStoreGoneError } from '../../shared/log-store/errors.js';
 import { isInFolder, isInJetStream, openLogStore, placeOf } from '../../shared/log-store/open.js';
 import { type LogStore, LogStoreWriteError } from '../../shared/log-store/port.js';
 import { connectNats, drainAndClose, NO_NATS } from '../../shared/wire/connection.js';
-import { StoreRegister } from '../../shared/wire/store-register.js';
+import { StoreRegistry } from '../../shared/wire/store-registry.js';
 import { Subjects } from '../../shared/wire/subjects.js';
 
 /**
@@ -42,7 +42,7 @@ export async function openKnownLogStore(
   health: ServiceHealth<'replica'>,
   opened: Opened,
 ): Promise<KnownLogStore> {
-  const { server, registerReplicas } = config;
+  const { server, registryReplicas } = config;
   // What is wrong with a log that is there is told also while NATS is away.
   const early = (await isInFolder(config))
     ? await opened.open('the log store', openLogStore(config), closeStore, STORE_CLOSING)
@@ -56,16 +56,16 @@ export async function openKnownLogStore(
   });
   const connection = await opened.open('the connection to NATS', connecting, drainAndClose);
   health.report('nats', undefined);
-  const register = await opened.step(StoreRegister.open(connection, new Subjects(config.cluster)));
+  const registry = await opened.step(StoreRegistry.open(connection, new Subjects(config.cluster)));
   if (early !== undefined) {
-    register.add(server, registerReplicas).catch((error) => warn('this log store could not be registered', error));
+    registry.add(server, registryReplicas).catch((error) => warn('this log store could not be registered', error));
     return { store: early, connection };
   }
   const waits = (why: string, error: unknown) => {
     warn(why, error);
     health.report('log-store', { why: `${why}: ${messageOf(error)}`, remedy: CONDITIONS.merger.stream.remedy });
   };
-  const store = await openFirst(config, connection, register, waits, opened);
+  const store = await openFirst(config, connection, registry, waits, opened);
   health.report('log-store', undefined);
   return { store, connection };
 }
@@ -73,14 +73,14 @@ export async function openKnownLogStore(
 async function openFirst(
   config: ReplicaConfig,
   connection: NatsConnection,
-  register: StoreRegister,
+  registry: StoreRegistry,
   warn: (why: string, error: unknown) => void,
   opened: Opened,
 ): Promise<LogStore> {
-  const { server, registerReplicas } = config;
+  const { server, registryReplicas } = config;
   const patience = { warn, signal: opened.signal };
   const looking = patiently(patience, async () => {
-    return !(await isInJetStream(config, connection)) && register.has(server);
+    return !(await isInJetStream(config, connection)) && registry.has(server);
   });
   if (await opened.step(looking)) throw new LogStoreGoneError(server, placeOf(config));
   // What JetStream says of itself passes; a store that is damaged, fenced or not synced stays so.
@@ -89,7 +89,7 @@ async function openFirst(
   const store = await opened.open('the log store', opening, closeStore, STORE_CLOSING);
   // Before another server hears of it. Not before it is there: a start that ends in between can be
   // repeated.
-  await opened.step(patiently(patience, () => register.add(server, registerReplicas)));
+  await opened.step(patiently(patience, () => registry.add(server, registryReplicas)));
   return store;
 }
 

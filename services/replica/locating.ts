@@ -6,7 +6,7 @@
 import type { NatsConnection } from '@nats-io/nats-core';
 import { messageOf, type ServiceHealth, TROUBLE_MS } from '../../shared/health/health.js';
 import type { Logger, WarnOccasionally } from '../../shared/telemetry/log.js';
-import { requestInstall } from '../../shared/wire/install.js';
+import { requestLocation } from '../../shared/wire/locate.js';
 import type { ClientCommand } from './commands.js';
 import type { EffectOf } from './executor.js';
 import type { Dispatch } from './runner.js';
@@ -47,7 +47,7 @@ export class Locating {
     const { connection, subject, dispatch, logger, warn } = this.options;
     const wait = this.beginWait();
     try {
-      const { mergedIndex, positions } = await requestInstall(connection, subject, atLeast);
+      const { mergedIndex, positions } = await requestLocation(connection, subject, atLeast);
       logger.info({ mergedIndex }, 'the logs go on from the position of the state machine');
       this.wait = undefined;
       dispatch((core) => core.installed(positions));

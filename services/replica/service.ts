@@ -148,7 +148,7 @@ export class ReplicaService implements Service {
       logger,
       warn,
     });
-    const subject = subjects.install(server);
+    const subject = subjects.locate(server);
     this.locating = new Locating({ connection, subject, dispatch, logger, warn, health });
     const { leading, envelopes, feed, requests, locating } = this;
     const effects = new Effects({

@@ -115,7 +115,7 @@ const replicas = z.coerce
   .max(5)
   .default(1)
   .describe(
-    'Replicas of the object store of snapshots and of the register of log stores: as many as there are NATS servers, up to 5.',
+    'Replicas of the object store of snapshots and of the registry of log stores: as many as there are NATS servers, up to 5.',
   );
 
 export const LOG_STORES = ['segments', 'jetstream'] as const;
@@ -267,8 +267,8 @@ export interface ReplicaConfig extends CommonConfig {
   readonly payloadBytesMax: number;
   readonly uncommittedBytesMax: number;
   readonly clockOffsetMaxMs: number;
-  /** Of the register of log stores. */
-  readonly registerReplicas: number;
+  /** Of the registry of log stores. */
+  readonly registryReplicas: number;
 }
 
 export interface ApplierConfig extends CommonConfig {
@@ -338,7 +338,7 @@ export function replicaConfig(environment: Environment = process.env): ReplicaCo
     payloadBytesMax: value.CRAFT_PAYLOAD_BYTES_MAX,
     uncommittedBytesMax: value.CRAFT_UNCOMMITTED_BYTES_MAX,
     clockOffsetMaxMs: value.CRAFT_CLOCK_OFFSET_MAX_MS,
-    registerReplicas: value.CRAFT_SNAPSHOT_REPLICAS,
+    registryReplicas: value.CRAFT_SNAPSHOT_REPLICAS,
   };
 }
 

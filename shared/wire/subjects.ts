@@ -74,8 +74,9 @@ export class Subjects {
   barrier(server: ServerId): string {
     return `${this.cluster}.barrier.${server}`;
   }
-  /** A replica or merger asks its own server's applier where the state machine is (T10). */
-  install(server: ServerId): string {
+  /** A replica or merger asks its own server's applier where the state machine is (T10). The
+   * subject has the name that earlier versions know. */
+  locate(server: ServerId): string {
     return `${this.cluster}.install.${server}`;
   }
   /**
@@ -153,7 +154,7 @@ export class Subjects {
   /**
    * The stream that remembers which servers have had a log store, and the subject that enters one.
    */
-  register(): string {
+  registry(): string {
     return `${this.cluster.toUpperCase()}_REGISTER`;
   }
   registered(server: ServerId): string {

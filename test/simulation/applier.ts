@@ -9,7 +9,7 @@ import type { EnginePosition } from '../../shared/engine/port.js';
 import { encodeVerify, VERIFY_COMMAND } from '../../shared/engine/verify.js';
 import { LOG_START, type LogIndex } from '../../shared/raft/entry.js';
 import { encodeCommand } from '../../shared/wire/command.js';
-import type { InstalledState } from '../../shared/wire/install.js';
+import type { LocatedState } from '../../shared/wire/locate.js';
 import { ApplierAnswers } from './applier-answers.js';
 import { ApplierDatabase } from './applier-database.js';
 import { ApplierReader } from './applier-reader.js';
@@ -71,7 +71,7 @@ export class SimulatedApplier {
    * Where the state is once it is at or beyond `atLeast`, for the merger and the replica; null when
    * there is none that reaches it yet (T10).
    */
-  locate(atLeast: readonly LogIndex[], answer: (state: InstalledState | null) => void): void {
+  locate(atLeast: readonly LogIndex[], answer: (state: LocatedState | null) => void): void {
     const request = this.nextRequest++;
     this.installs.set(request, (position) => {
       const { groups } = this.world.options;

@@ -6,7 +6,7 @@
 import { type FetchEffect, type LocateEffect, MergerCore, type MergerEffect } from '../../services/merger/core.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
 import { decodeFeedReply, decodeFeedRequest, encodeFeedReply, encodeFeedRequest } from '../../shared/wire/feed.js';
-import type { InstalledState } from '../../shared/wire/install.js';
+import type { LocatedState } from '../../shared/wire/locate.js';
 import { decodeMergedBatch, encodeMergedBatch } from '../../shared/wire/merged-batch.js';
 import type { Random } from './random.js';
 import type { SimulatedServer } from './server.js';
@@ -78,7 +78,7 @@ export class SimulatedMerger {
    */
   private locate({ atLeast }: LocateEffect): void {
     let isOver = false;
-    const end = (state: InstalledState | null) => {
+    const end = (state: LocatedState | null) => {
       if (isOver) return;
       isOver = true;
       const { mergedIndex = 0, checksum = '', positions = [] } = state ?? {};

@@ -13,7 +13,7 @@ import { decodeCommand } from '../../shared/wire/command.js';
 import { decodeConfiguration, encodeConfiguration } from '../../shared/wire/configuration.js';
 import { encodeEntry, entryBody } from '../../shared/wire/entry-block.js';
 import type { Envelope } from '../../shared/wire/envelope.js';
-import type { InstalledState } from '../../shared/wire/install.js';
+import type { LocatedState } from '../../shared/wire/locate.js';
 import type { Random } from './random.js';
 import type { SimulatedServer } from './server.js';
 import { countFault, Violation, type World } from './world.js';
@@ -255,7 +255,7 @@ export class SimulatedReplica {
    */
   private install(atLeast: readonly LogIndex[]): void {
     let isOver = false;
-    const end = (state: InstalledState | null) => {
+    const end = (state: LocatedState | null) => {
       if (isOver) return;
       isOver = true;
       this.world.note('installs', this.server.index, () => (state === null ? 'nothing' : `at ${state.mergedIndex}`));

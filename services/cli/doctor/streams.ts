@@ -9,7 +9,7 @@ import type { Check, Sighting } from './check.js';
 import { type Facts, factOf, type StreamFacts } from './facts.js';
 import { overlap } from './subjects-overlap.js';
 
-type Kind = 'log' | 'store' | 'register' | 'bucket';
+type Kind = 'log' | 'store' | 'registry' | 'bucket';
 
 interface OwnStream {
   readonly kind: Kind;
@@ -25,7 +25,7 @@ function ownStream(name: string, cluster: string): OwnStream | undefined {
   if (log !== '') return { kind: 'log', subjects: [subjects.logSubject(log)] };
   const store = serverAfter(subjects.storeStream(''));
   if (store !== '') return { kind: 'store', subjects: [subjects.storeSubject(store)] };
-  if (name === subjects.register()) return { kind: 'register', subjects: [subjects.registered('*')] };
+  if (name === subjects.registry()) return { kind: 'registry', subjects: [subjects.registered('*')] };
   const bucket = subjects.snapshotBucket();
   if (name === `OBJ_${bucket}`) return { kind: 'bucket', subjects: [`$O.${bucket}.C.>`, `$O.${bucket}.M.>`] };
   return undefined;
@@ -54,7 +54,7 @@ const REMAKE: Readonly<Record<Kind, (name: string) => string>> = {
   log: (name) => `delete it, and the merger makes it anew: nats stream rm ${name}`,
   store: () =>
     'keep it until its server is removed from all groups; replace the server: deploy/README.md, "Replace a server"',
-  register: (name) =>
+  registry: (name) =>
     `delete it, then restart one server after the other, each enters itself again: nats stream rm ${name}`,
   bucket: () =>
     'save the newest snapshot first: craft snapshot save FILE; only with that file at hand, delete the bucket and take another one: craft snapshot take',
@@ -134,7 +134,7 @@ export const STREAM_CHECKS: readonly Check[] = [
   {
     code: 'single-replica',
     level: 'warning',
-    about: 'The snapshots or the register have one replica although there are three NATS servers or more.',
+    about: 'The snapshots or the registry have one replica although there are three NATS servers or more.',
     find: (facts) => {
       const { nodesMax = 1 } = factOf(facts.nats) ?? {};
       // With two replicas, the loss of either stops the stream.
@@ -142,7 +142,7 @@ export const STREAM_CHECKS: readonly Check[] = [
       return perOwn(facts, ({ config, cluster }, { kind }) => {
         // The others can be written again, or are replicated by craft. Without a cluster of
         // JetStream there is nowhere else to keep it.
-        if (cluster === undefined || config.num_replicas > 1 || (kind !== 'register' && kind !== 'bucket'))
+        if (cluster === undefined || config.num_replicas > 1 || (kind !== 'registry' && kind !== 'bucket'))
           return undefined;
         const what = 'its only replica is lost with one NATS server';
         const remedy = `nats stream edit ${config.name} --replicas=${REPLICAS}, and set CRAFT_SNAPSHOT_REPLICAS=${REPLICAS}`;
@@ -177,7 +177,7 @@ const isCaseApart = (a: string, b: string): boolean => a !== b && a.toLowerCase(
 /** Without those that craft sets itself. */
 function foreignLimits(config: StreamConfig, kind: Kind): Partial<StreamConfig> {
   const { sealed: _, ...limits } = config;
-  return kind === 'register' ? { ...limits, max_msgs_per_subject: -1 } : limits;
+  return kind === 'registry' ? { ...limits, max_msgs_per_subject: -1 } : limits;
 }
 
 function missingStreams({ streams, servers, cluster }: Facts): Sighting[] {
@@ -191,10 +191,10 @@ function missingStreams({ streams, servers, cluster }: Facts): Sighting[] {
     const remedy = `check that the merger of ${server} runs: it creates the stream`;
     return names.has(where) ? [] : [{ where, what: 'it does not exist, although the server runs', remedy }];
   });
-  if (names.has(subjects.register())) return found;
+  if (names.has(subjects.registry())) return found;
   const what = 'it does not exist: a member whose disk is wiped would not be noticed';
   return [
     ...found,
-    { where: subjects.register(), what, remedy: 'restart one server after the other: each one registers itself' },
+    { where: subjects.registry(), what, remedy: 'restart one server after the other: each one registers itself' },
   ];
 }

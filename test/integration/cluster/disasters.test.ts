@@ -224,14 +224,14 @@ describe('the stream of a merged log', () => {
   }
 });
 
-it('the bucket of snapshots and the register of log stores are made anew when they are deleted', async () => {
+it('the bucket of snapshots and the registry of log stores are made anew when they are deleted', async () => {
   await eventually('the bucket', async () => (await manager.streams.info('OBJ_CRAFT_SNAPSHOTS')).config.name);
   await manager.streams.delete('OBJ_CRAFT_SNAPSHOTS');
   await manager.streams.delete('CRAFT_REGISTER');
   await test.cluster.kill('s3', 'SIGTERM');
   await test.cluster.restart('s3');
-  const register = async () => (await manager.streams.info('CRAFT_REGISTER')).state.messages > 0;
-  await eventually('the register', register, { timeoutMs: 30_000 });
+  const registry = async () => (await manager.streams.info('CRAFT_REGISTER')).state.messages > 0;
+  await eventually('the registry', registry, { timeoutMs: 30_000 });
   await eventually('the bucket again', async () => (await manager.streams.info('OBJ_CRAFT_SNAPSHOTS')).config.name);
 });
 

@@ -15,7 +15,7 @@ import { restoreSnapshot, saveSnapshot, takeSnapshot } from '../../../services/c
 import { type CraftClient, connectCraft } from '../../../shared/client/index.js';
 import { SnapshotBucket } from '../../../shared/snapshot/bucket.js';
 import { openFile } from '../../../shared/snapshot/file.js';
-import { StoreRegister } from '../../../shared/wire/store-register.js';
+import { StoreRegistry } from '../../../shared/wire/store-registry.js';
 import { Subjects } from '../../../shared/wire/subjects.js';
 import { eventually, startTestCluster, type TestCluster } from '../../harness/index.js';
 import { converged } from './inspect.js';
@@ -124,8 +124,8 @@ it('refuses to start a server whose log store is gone, and replaces it by a new 
   await test.cluster.kill('s3', 'SIGKILL');
   await rm(join(test.cluster.dataDir, 's3', 'log'), { recursive: true });
   const subjects = new Subjects(test.cluster.cluster);
-  const register = await StoreRegister.open(connection, subjects);
-  expect(await register.has('s3')).toBe(true);
+  const registry = await StoreRegistry.open(connection, subjects);
+  expect(await registry.has('s3')).toBe(true);
   await test.cluster.restart('s3');
   // It has forgotten its votes: it must not have any say under its name.
   await eventually('the end of s3', async () => expect(test.cluster.pids).not.toHaveProperty('s3'));
@@ -144,7 +144,7 @@ it('refuses to start a server whose log store is gone, and replaces it by a new 
   });
   // Out first, so that a quorum is two again; then the new one comes in while commands go on.
   await admin.remove('s3');
-  expect(await register.has('s3')).toBe(false);
+  expect(await registry.has('s3')).toBe(false);
   const load = overwrite(ENTRIES * 3);
   await admin.add('s4');
   const last = await load;

@@ -5,7 +5,7 @@ import { SnapshotTaking } from '../../../services/applier/core/snapshots/taking.
 import { ReplicaCore } from '../../../services/replica/core/server.js';
 import type { LogPosition } from '../../../shared/raft/entry.js';
 import { GroupState } from '../../../shared/raft/state.js';
-import type { InstalledState } from '../../../shared/wire/install.js';
+import type { LocatedState } from '../../../shared/wire/locate.js';
 import { SimulatedApplier } from '../applier.js';
 import { SimulatedDatabase } from '../database.js';
 import { type Plan, replace } from './plan.js';
@@ -55,8 +55,8 @@ export const SNAPSHOTS: readonly Plan[] = [
     what: 'the merger goes on one entry before the place that the state machine named (T4, T10)',
     foundBy: 4,
     install: () =>
-      replace(SimulatedApplier, 'locate', (original, atLeast, answer: (state: InstalledState | null) => void) =>
-        original(atLeast, (state: InstalledState | null) =>
+      replace(SimulatedApplier, 'locate', (original, atLeast, answer: (state: LocatedState | null) => void) =>
+        original(atLeast, (state: LocatedState | null) =>
           answer(state === null ? null : { ...state, mergedIndex: state.mergedIndex + 1 }),
         ),
       ),

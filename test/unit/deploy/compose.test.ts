@@ -131,7 +131,7 @@ describe('deploy/compose', () => {
     for (const [at, server] of SERVERS.entries()) {
       const environment = environmentOf(server);
       const replica = replicaConfig(environment);
-      expect(replica).toMatchObject({ server, servers: SERVERS, groups: 3, registerReplicas: 3, cluster: 'craft' });
+      expect(replica).toMatchObject({ server, servers: SERVERS, groups: 3, registryReplicas: 3, cluster: 'craft' });
       const url = new URL(applierConfig(environment).databaseUrl);
       expect([url.hostname, url.username, url.pathname]).toEqual([DATABASES[at], 'craft', '/craft']);
       expect(url.password).toBe(secretOf(DATABASES[at] ?? '', 'craft.password'));

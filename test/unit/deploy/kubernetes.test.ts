@@ -343,7 +343,7 @@ describe('deploy/kubernetes', () => {
       };
       expect(Object.keys(environment).filter((name) => !knownVariables().has(name))).toEqual([]);
       const replica = replicaConfig(environment);
-      expect(replica).toMatchObject({ server, servers, groups: servers.length, registerReplicas: 3 });
+      expect(replica).toMatchObject({ server, servers, groups: servers.length, registryReplicas: 3 });
       expect(new URL(applierConfig(environment).databaseUrl).host).toBe(`postgres-${ordinal}.postgres:5432`);
       expect(replica.natsUrl.split(',').map((url) => url.replace(/^.*@/, ''))).toEqual(
         podsOf(find(sets, 'nats')).map((pod) => `${pod}.nats:4222`),

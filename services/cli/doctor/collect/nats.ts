@@ -130,7 +130,7 @@ function wanted(subjects: Subjects, environment: Facts['environment']): RefusedR
     ];
   }
   return [
-    ...[subjects.rpc(NOBODY), subjects.feed(NOBODY), subjects.barrier(NOBODY), subjects.install(NOBODY)].map((one) =>
+    ...[subjects.rpc(NOBODY), subjects.feed(NOBODY), subjects.barrier(NOBODY), subjects.locate(NOBODY)].map((one) =>
       send(one, 'a server'),
     ),
     ...[subjects.logSubject(NOBODY), subjects.compact(NOBODY)].map((one) => send(one, 'a server')),

@@ -12,12 +12,12 @@ import { WireError } from './wire-error.js';
 
 const count = z.number().int().nonnegative();
 
-export const installRequest = z.object({
+export const locateRequest = z.object({
   /** For each group the index that the state must have reached; 0 where any will do. */
   atLeast: z.array(count),
 });
 
-const installReply = z.discriminatedUnion('ok', [
+const locateReply = z.discriminatedUnion('ok', [
   z.object({
     ok: z.literal(true),
     mergedIndex: count,
@@ -28,7 +28,7 @@ const installReply = z.discriminatedUnion('ok', [
 ]);
 
 /** How far a state machine is. */
-export interface InstalledState {
+export interface LocatedState {
   readonly mergedIndex: MergedIndex;
   /** Running checksum of the merged log there (T4). */
   readonly checksum: string;
@@ -37,26 +37,26 @@ export interface InstalledState {
 }
 
 /** A snapshot may have to be fetched and installed first (milliseconds). */
-const INSTALL_MS_MAX = 120_000;
+const LOCATE_MS_MAX = 120_000;
 
 /**
  * Asks the applier behind `subject`. Rejects when it does not answer in time or has no state that
  * reaches `atLeast` yet: ask again.
  * @throws WireError when the answer is not one, or not about as many groups.
  */
-export async function requestInstall(
+export async function requestLocation(
   connection: NatsConnection,
   subject: string,
   atLeast: readonly LogIndex[],
-): Promise<InstalledState> {
-  const message = await ask(connection, subject, JSON.stringify({ atLeast }), { timeout: INSTALL_MS_MAX });
+): Promise<LocatedState> {
+  const message = await ask(connection, subject, JSON.stringify({ atLeast }), { timeout: LOCATE_MS_MAX });
   let json: unknown;
   try {
     json = message.json();
   } catch (cause) {
     throw new WireError('the answer of the applier is not JSON', { cause });
   }
-  const reply = installReply.safeParse(json);
+  const reply = locateReply.safeParse(json);
   if (!reply.success) throw new WireError(`the answer of the applier: ${z.prettifyError(reply.error)}`);
   if (!reply.data.ok) throw new Error(`${reply.data.error.code}: ${reply.data.error.message}`);
   const { mergedIndex, checksum, positions } = reply.data;

@@ -3,7 +3,7 @@
  * disk was wiped from a server that starts for the first time. It would have forgotten its votes
  * and what it acknowledged, and a quorum could be wrong with it (T1, T11).
  *
- * What is lost of the register protects nobody any more, and harms nobody either: every server
+ * What is lost of the registry protects nobody any more, and harms nobody either: every server
  * enters itself again when it starts.
  */
 import {
@@ -22,16 +22,16 @@ import type { Subjects } from './subjects.js';
 
 const TIMEOUT_MS = 2_000;
 
-export class StoreRegister {
+export class StoreRegistry {
   private constructor(
     private readonly connection: NatsConnection,
     private readonly manager: JetStreamManager,
     private readonly subjects: Subjects,
   ) {}
 
-  static async open(connection: NatsConnection, subjects: Subjects): Promise<StoreRegister> {
+  static async open(connection: NatsConnection, subjects: Subjects): Promise<StoreRegistry> {
     const manager = await jetstreamManager(connection, { checkAPI: false, timeout: TIMEOUT_MS });
-    return new StoreRegister(connection, manager, subjects);
+    return new StoreRegistry(connection, manager, subjects);
   }
 
   /** Rejects when JetStream does not answer. */
@@ -39,7 +39,7 @@ export class StoreRegister {
     const { subjects, manager } = this;
     const wanted = { last_by_subj: subjects.registered(server) };
     try {
-      return (await manager.streams.getMessage(subjects.register(), wanted)) !== null;
+      return (await manager.streams.getMessage(subjects.registry(), wanted)) !== null;
     } catch (error) {
       if (isStreamNotFound(error)) return false;
       throw error;
@@ -47,17 +47,17 @@ export class StoreRegister {
   }
 
   /**
-   * Enters a server; makes the register, with so many replicas, if it is not there. Rejects when
+   * Enters a server; makes the registry, with so many replicas, if it is not there. Rejects when
    * JetStream does not answer.
    */
   async add(server: ServerId, replicas: number): Promise<void> {
     const { subjects, manager } = this;
     try {
-      requireOwnStream(await manager.streams.info(subjects.register()), subjects.registered(server));
+      requireOwnStream(await manager.streams.info(subjects.registry()), subjects.registered(server));
     } catch (error) {
       if (!isStreamNotFound(error)) throw error;
       await manager.streams.add({
-        name: subjects.register(),
+        name: subjects.registry(),
         subjects: [subjects.registered('*')],
         storage: StorageType.File,
         retention: RetentionPolicy.Limits,
@@ -72,7 +72,7 @@ export class StoreRegister {
   /** A server that is no member any more may come again, as a new one. */
   async remove(server: ServerId): Promise<void> {
     try {
-      await this.manager.streams.purge(this.subjects.register(), { filter: this.subjects.registered(server) });
+      await this.manager.streams.purge(this.subjects.registry(), { filter: this.subjects.registered(server) });
     } catch (error) {
       if (!isStreamNotFound(error)) throw error;
     }
