@@ -8,8 +8,8 @@ export class DamagedLogError extends Error {
   constructor(server: string, damage: LogStoreCorruptError) {
     super(
       `the log store of server ${server} is damaged: ${damage.message}. Nothing was skipped or changed, because it may ` +
-        `hold promises of this server. Replace the server (deploy/README.md, "Replace a server"): craft members remove ${server}, then start ` +
-        `it with CRAFT_JOIN=true and an empty log store, and craft members add ${server}`,
+        `hold promises of this server. Replace the server (deploy/README.md, "Replace a server"): craft members remove ${server}, ` +
+        `start it with CRAFT_JOIN=true and an empty log store, craft members add ${server}`,
       { cause: damage },
     );
     this.name = 'DamagedLogError';

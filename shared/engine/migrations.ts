@@ -106,8 +106,8 @@ function readFiles(folder: string): Migration[] {
     const before = entries[at - 1];
     if (before === undefined || before.when < when) continue;
     throw new MigrationJournalError(
-      `migration ${tag} of ${folder} comes after ${before.tag}, but its "when" (${when}) is not larger (${before.when}): ` +
-        'correct meta/_journal.json, so that each "when" is larger than the one before',
+      `migration ${tag} of ${folder} comes after ${before.tag}, but its "when" (${when}) is not larger (${before.when}). ` +
+        'Correct meta/_journal.json: each "when" must be larger than the one before',
     );
   }
   try {
@@ -176,7 +176,7 @@ function unknownMigration(migrations: readonly Migration[], when: number, hash: 
 
 function lateMigration(late: Migration, last: Migration | undefined): MigrationJournalError {
   return new MigrationJournalError(
-    `migration ${late.tag} has not run, but ${last?.tag}, which comes after it, has: ` +
-      'give it a "when" that is larger than that of every migration before it, and the last place in meta/_journal.json',
+    `migration ${late.tag} has not run, but ${last?.tag}, which comes after it, has. ` +
+      'Move it to the end of meta/_journal.json, with a "when" that is larger than all others',
   );
 }

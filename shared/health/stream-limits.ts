@@ -64,7 +64,7 @@ const REFUSALS: readonly (readonly [RegExp, (stream: string) => string])[] = [
   [
     /not enabled|no responders|timeout|offline/i,
     (stream) =>
-      `start the NATS server that has the stream (nats stream report); with three NATS servers, replicas survive the loss of one: nats stream edit ${stream} --replicas=3`,
+      `start the NATS server that has the stream (nats stream report). With three NATS servers, replicas survive the loss of one: nats stream edit ${stream} --replicas=3`,
   ],
 ];
 

@@ -247,7 +247,7 @@ it('the first hour: init, test, run, typed calls, rows by SQL, version 2, backup
   const second = startDevelopment(dev, { ...env, CRAFT_DATA_DIR: at('elsewhere') });
   await second.line(/^craft is ready/m);
   // The page says so: a machine with two versions has begun with a switch.
-  await expect(inProject(intoNew ?? '')).rejects.toThrow(/--replace .*only the switch to version 2 /);
+  await expect(inProject(intoNew ?? '')).rejects.toThrow(/--replace; .*only the switch to version 2 /);
   await inProject(overwrite ?? '');
   expect(await inProject(`craft query bank.total '{}'`)).toEqual(['{"cents":200}']);
   expect(await runPsqlBlock(sql, postgresPort)).toMatchObject(rows);

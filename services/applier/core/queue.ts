@@ -186,7 +186,7 @@ export class ApplyQueue {
     this.checksum.add(command.group, entry.index, entry.bytes);
     if (checksum === undefined || checksum === this.checksum.toString()) return;
     throw new LogMismatchError(
-      `the stream and the database do not belong together: at merged index ${command.mergedIndex} the merged log has ` +
+      `the stream and the database do not belong together. At merged index ${command.mergedIndex} the merged log has ` +
         `checksum ${checksum}, and the log applied here has ${this.checksum}. Give this server an empty database, or ` +
         'remove the stream if it was tampered with. Both are rebuilt from the log',
     );

@@ -58,8 +58,8 @@ export class VersionGate {
     this.wait(
       missing === undefined
         ? undefined
-        : `waiting at merged index ${at.mergedIndex + 1} for version ${missing} of the state machine, which is not loaded here: ` +
-            'start this server with a module that has it',
+        : `waiting at merged index ${at.mergedIndex + 1} for version ${missing} of the state machine, which is not loaded. ` +
+            'Start this server with a module that has it',
     );
     // A snapshot of after the switch leads past what the version before would have to execute.
     if (missing === versionAt(at) && this.isRetryDue()) this.needSnapshot();

@@ -173,8 +173,8 @@ function hintOf(kinds: readonly Kind[]): string {
   if (kinds.includes('time')) return 'use context.timestamp';
   if (kinds.includes('random')) return 'use context.random or an id in the input';
   return (
-    'a handler may depend on its input, its context, and rows in a stated order (order by), ' +
-    'not on clocks, random numbers, the environment or what it has kept in memory'
+    'a handler may depend on its input, its context, and rows in a stated order (order by). ' +
+    'It must not depend on clocks, random numbers, the environment or what it has kept in memory'
   );
 }
 

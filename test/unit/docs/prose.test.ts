@@ -1,6 +1,7 @@
 /** Pages and comments: how long a line and a sentence may be, and words that have a better one. */
 import { expect, it } from 'vitest';
 import { filesIn, read } from './files.js';
+import { textsOf } from './messages.js';
 import { commentLines, commentSentences, markdownLines, type ProseLine, sentencesOf, wordsOf } from './prose.js';
 
 const LINE_MAX = 100;
@@ -60,6 +61,18 @@ it('no sentence of a comment has more than 30 words', () => {
   expect(long).toEqual([]);
 });
 
+it('no sentence of a message or a help text has more than 25 words', () => {
+  const paths = programs.map(({ path }) => path).filter((path) => /^(?:services|shared|deploy)\//.test(path));
+  const long = paths.flatMap((path) =>
+    textsOf(read(path)).flatMap(({ line, text }) =>
+      sentencesOf(text).flatMap((sentence) =>
+        wordsOf(sentence) > WORDS_MAX ? [`${path}:${line}: ${wordsOf(sentence)} words: ${sentence}`] : [],
+      ),
+    ),
+  );
+  expect(long).toEqual([]);
+});
+
 it('no word is used that has a better one', () => {
   const better = (word: string) => `${word}: ${BETTER.get(word.toLowerCase())}`;
   expect(findings(({ text }) => (text.match(BANNED) ?? []).map(better))).toEqual([]);
@@ -87,6 +100,11 @@ it('sees long lines and banned words, and leaves drawings, tables and examples a
     'Three four.',
     '- five',
     'six',
+  ]);
+  const messages = `f(\`the \${name} \` + (\`has \${a + b}\` +\n 'failed. Stop'), 1 + 2, \`select 1\`, x + 'end');`;
+  expect(textsOf(messages)).toEqual([
+    { line: 1, text: 'the X has Xfailed. Stop' },
+    { line: 2, text: 'end' },
   ]);
   expect('Whoever asks'.match(BANNED)).toEqual(['Whoever']);
 });
