@@ -3,7 +3,7 @@
  * (T2).
  */
 import { assert } from './assert.js';
-import { BEFORE_ALL, type LogEntry, type LogIndex, type MonotonicMs, type ServerId } from './entry.js';
+import { BEFORE_ALL, type LogEntry, type LogIndex, type MonotonicMs, type ServerId, type Term } from './entry.js';
 import type { AppendEntries, AppendReply, Message, Refusal, SnapshotNotice } from './message.js';
 import { quorumSize } from './options.js';
 import type { GroupState } from './state.js';
@@ -120,7 +120,7 @@ function hearClaims(state: GroupState, leader: ServerId, { closed, quorumClosed 
 function findConflict(
   state: GroupState,
   append: AppendEntries,
-): { conflictTerm: number; conflictIndex: LogIndex } | null {
+): { conflictTerm: Term; conflictIndex: LogIndex } | null {
   const { log } = state;
   // Up to the base everything is committed, so it is what the leader has (T10).
   if (append.prevIndex <= log.base.index) return null;
@@ -152,7 +152,7 @@ function reply(
   state: GroupState,
   message: Message,
   round: number,
-  what: { refusal: Refusal; matchIndex?: LogIndex; conflictTerm?: number; conflictIndex?: LogIndex },
+  what: { refusal: Refusal; matchIndex?: LogIndex; conflictTerm?: Term; conflictIndex?: LogIndex },
   when: 'now' | 'durable',
   isPatient = false,
 ): AppendReply | null {

@@ -71,6 +71,13 @@ it('takes no timestamp for an index', () => {
   expect(log.termAt(watermark)).toBe(0);
 });
 
+it('takes no term for an index, and no index for a term', () => {
+  // @ts-expect-error: a term
+  expect(log.termAt(log.lastTerm)).toBe(0);
+  // @ts-expect-error: an index of a log
+  expect(log.lastIndexOfTerm(log.lastIndex)).toBe(0);
+});
+
 it('takes no moment of this process for a timestamp, and no timestamp for one', () => {
   const physical: Timestamp = 7_000_000;
   const nowMs: MonotonicMs = 3;
