@@ -3,7 +3,16 @@
  * (T2).
  */
 import { assert } from './assert.js';
-import { BEFORE_ALL, type LogEntry, type LogIndex, type MonotonicMs, type ServerId, type Term } from './entry.js';
+import {
+  BEFORE_ALL,
+  BEFORE_FIRST,
+  LOG_START,
+  type LogEntry,
+  type LogIndex,
+  type MonotonicMs,
+  type ServerId,
+  type Term,
+} from './entry.js';
 import type { AppendEntries, AppendReply, Message, Refusal, SnapshotNotice } from './message.js';
 import { quorumSize } from './options.js';
 import type { GroupState } from './state.js';
@@ -164,9 +173,9 @@ function reply(
   const body: AppendReply = {
     type: 'append-reply',
     refusal: what.refusal,
-    matchIndex: what.matchIndex ?? 0,
-    conflictTerm: what.conflictTerm ?? 0,
-    conflictIndex: what.conflictIndex ?? 0,
+    matchIndex: what.matchIndex ?? BEFORE_FIRST,
+    conflictTerm: what.conflictTerm ?? LOG_START.term,
+    conflictIndex: what.conflictIndex ?? BEFORE_FIRST,
     promised: when === 'durable' || promiseLimit.covers(promised) ? promised : 0,
     round,
   };
