@@ -78,6 +78,19 @@ export interface LogPosition {
 /** No entry has this index: it is before the first one. */
 export const BEFORE_FIRST: LogIndex = 0;
 
+/**
+ * The index that follows, of the same kind: plain arithmetic would make a number that passes for
+ * any.
+ */
+export function indexAfter<I extends LogIndex | MergedIndex>(index: I): I {
+  return (index + 1) as I;
+}
+
+/** The index before, of the same kind. */
+export function indexBefore<I extends LogIndex | MergedIndex>(index: I): I {
+  return (index - 1) as I;
+}
+
 /** No command has this place in the merged log: it is before the first one. */
 export const NOTHING_MERGED: MergedIndex = 0;
 

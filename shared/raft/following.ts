@@ -6,6 +6,7 @@ import { assert } from './assert.js';
 import {
   BEFORE_ALL,
   BEFORE_FIRST,
+  indexAfter,
   LOG_START,
   type LogEntry,
   type LogIndex,
@@ -92,7 +93,7 @@ export function onSnapshotNotice(
 function follow(state: GroupState, message: Message, round: number, nowMs: MonotonicMs): boolean {
   if (message.term < state.term) {
     // A leader of an older term learns of the newer one from the term of this reply.
-    reply(state, message, round, { refusal: 'log-mismatch', conflictIndex: state.log.lastIndex + 1 }, 'now');
+    reply(state, message, round, { refusal: 'log-mismatch', conflictIndex: indexAfter(state.log.lastIndex) }, 'now');
     return false;
   }
   if (message.term > state.term || state.role !== 'follower') state.becomeFollower(message.term, message.from, nowMs);
@@ -133,7 +134,7 @@ function findConflict(
   const { log } = state;
   // Up to the base everything is committed, so it is what the leader has (T10).
   if (append.prevIndex <= log.base.index) return null;
-  if (append.prevIndex > log.lastIndex) return { conflictTerm: 0, conflictIndex: log.lastIndex + 1 };
+  if (append.prevIndex > log.lastIndex) return { conflictTerm: 0, conflictIndex: indexAfter(log.lastIndex) };
   const conflictTerm = log.termAt(append.prevIndex);
   if (conflictTerm === append.prevTerm) return null;
   return { conflictTerm, conflictIndex: log.firstIndexOfRun(append.prevIndex) };

@@ -11,6 +11,8 @@ import { Merge, mergeStart } from '../../../shared/merge/merge.js';
 import { MergedWindow } from '../../../shared/merge/window.js';
 import {
   type GroupId,
+  indexAfter,
+  indexBefore,
   LOG_START,
   type LogIndex,
   type MergedIndex,
@@ -28,6 +30,15 @@ it('takes plain numbers for any kind', () => {
   const place: MergedIndex = index + 1;
   expectTypeOf(index + 1).toEqualTypeOf<number>();
   expect(place).toBe(4);
+});
+
+it('keeps the kind of the index after, and of the one before', () => {
+  expectTypeOf(indexAfter(log.lastIndex)).toEqualTypeOf<LogIndex>();
+  expect([indexAfter(log.lastIndex), indexBefore(mergedIndex)]).toEqual([1, -1]);
+  // @ts-expect-error: an index of a log
+  const place: MergedIndex = indexAfter(log.lastIndex);
+  // @ts-expect-error: a term is no index
+  expect(indexAfter(log.lastTerm)).toBe(place);
 });
 
 it('takes no index of a log for a place in the merged log', () => {
