@@ -18,7 +18,7 @@ import type { LoadedMachine } from '../../shared/engine/loading.js';
 import { type EnginePosition, indexesOf, type StorageEngine } from '../../shared/engine/port.js';
 import type { ServiceHealth } from '../../shared/health/health.js';
 import type { Links } from '../../shared/link/links.js';
-import type { ServerId } from '../../shared/raft/entry.js';
+import { NOTHING_MERGED, type ServerId } from '../../shared/raft/entry.js';
 import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
 import type { Metrics } from '../../shared/telemetry/metrics.js';
 import { watchNats } from '../../shared/telemetry/nats-watch.js';
@@ -118,7 +118,7 @@ export class ApplierService implements Service {
       },
     });
     const lookAgain = new LookAgain(() => reader.reaches(0), LOOK_AGAIN_MS, this.stopping.signal);
-    const end = () => Math.max(tail.end ?? 0, reader.end ?? 0);
+    const end = () => Math.max(tail.end ?? NOTHING_MERGED, reader.end ?? NOTHING_MERGED);
     const counts = new ApplierMetrics({
       metrics,
       server,

@@ -8,7 +8,7 @@ import { type JetStreamManager, jetstreamManager, type StoredMsg } from '@nats-i
 import { type NatsConnection, NoRespondersError, PermissionViolationError } from 'nats';
 import { CraftError } from '../../shared/client/index.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
-import type { LogIndex, MergedIndex, Timestamp } from '../../shared/raft/entry.js';
+import type { LogIndex, MergedIndex, Term, Timestamp } from '../../shared/raft/entry.js';
 import { itemAt } from '../../shared/raft/lists.js';
 import { decodeCommand } from '../../shared/wire/command.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
@@ -163,7 +163,7 @@ interface LogLine {
   readonly index: MergedIndex;
   readonly group: number;
   readonly groupIndex: LogIndex;
-  readonly term: number;
+  readonly term: Term;
   readonly timestamp: Timestamp;
   readonly name: string;
   readonly id: string;

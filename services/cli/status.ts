@@ -3,6 +3,7 @@
  * wrong, a table of the servers and one of the groups.
  */
 import type { ServerHealth } from '../../shared/client/index.js';
+import { BEFORE_ALL } from '../../shared/raft/entry.js';
 import { assess, type GroupHealth, type Health, offsetMs, type StatusLine } from './health.js';
 import { table, wrapped } from './table.js';
 
@@ -53,7 +54,7 @@ function groupRow({ group, led, leader, behind, learners }: GroupHealth, { group
   const others = [...behind].map(([server, by]) => `${server} ${by}${learners.includes(server) ? ' (learner)' : ''}`);
   if (led === undefined) return [String(group), 'none'];
   const { term, lastIndex, commitIndex, watermark } = led;
-  const newest = Math.max(...groups.map((one) => one.led?.watermark ?? 0));
+  const newest = Math.max(...groups.map((one) => one.led?.watermark ?? BEFORE_ALL));
   // Against the newest one: the merged log waits for the group whose watermark is the oldest (T3).
   const age = watermark === undefined ? '-' : `${((watermark - newest) / 1_000).toFixed(0)} ms`;
   return [String(group), leader ?? '-', String(term), String(lastIndex), String(commitIndex), age, others.join(' ')];

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import { type CraftClient, CraftError } from '../../shared/client/index.js';
+import { NOTHING_MERGED } from '../../shared/raft/entry.js';
 import { ask } from '../../shared/wire/ask.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import { hasNoResponders, isTimeout, parseReply } from './replies.js';
@@ -39,7 +40,7 @@ export async function verify(session: Session, timeoutMs: number, print: (value:
   const statuses = await client.status();
   if (statuses.length === 0) throw new CraftError('UNAVAILABLE', 'no server answers');
   // Whatever was acknowledged before is applied at the server that answered.
-  const before = Math.max(0, ...statuses.map(({ state }) => state?.appliedIndex ?? 0));
+  const before = Math.max(0, ...statuses.map(({ state }) => state?.appliedIndex ?? NOTHING_MERGED));
   const verification = new Verification(before + 1);
   verification.hear(statuses);
   let isAsked = false;

@@ -22,6 +22,7 @@ import {
 } from '../../shared/merge/merge.js';
 import { InvariantError } from '../../shared/raft/assert.js';
 import type { GroupId, LogEntry, LogIndex, MonotonicMs, Timestamp } from '../../shared/raft/entry.js';
+import type { PerGroup } from '../../shared/raft/lists.js';
 
 export interface MergerLimits {
   /** Most entries, and bytes of entries, in one run and in one message of the stream. */
@@ -51,8 +52,8 @@ export const MERGER_DEFAULTS: MergerLimits = {
 
 export interface FetchEffect {
   readonly type: 'fetch';
-  readonly positions: readonly LogIndex[];
-  readonly watermarks: readonly Timestamp[];
+  readonly positions: PerGroup<LogIndex>;
+  readonly watermarks: PerGroup<Timestamp>;
   readonly waitingFor: Timestamp;
   readonly bytesMax: number;
 }
@@ -75,7 +76,7 @@ export interface StoreEffect {
  */
 export interface LocateEffect {
   readonly type: 'locate';
-  readonly atLeast: readonly LogIndex[];
+  readonly atLeast: PerGroup<LogIndex>;
 }
 
 export type MergerEffect = FetchEffect | EmitEffect | StoreEffect | LocateEffect;
@@ -112,7 +113,7 @@ export class MergerCore {
   private readonly unstored: Unstored[] = [];
   private unstoredBytes = 0;
   /** Where the feed begins, when that is beyond where this merge stands. */
-  private bases: readonly LogIndex[] | null = null;
+  private bases: PerGroup<LogIndex> | null = null;
   /** Says in the log that it goes on elsewhere; emitted before anything else. */
   private anchor: MergedRun | null = null;
   private isFlushing = false;
@@ -184,7 +185,7 @@ export class MergerCore {
   }
 
   /** `bases`: some of what was asked for is gone, up to these indexes. */
-  fed(groups: readonly FedGroup[], bases: readonly LogIndex[] | null = null): void {
+  fed(groups: readonly FedGroup[], bases: PerGroup<LogIndex> | null = null): void {
     this.isFetching = false;
     this.bases = bases;
     for (const { group, entries, watermark } of groups) this.merge.offer(group, entries, watermark);

@@ -5,6 +5,7 @@
 import { type FeedSource, FeedUnavailableError } from '../../shared/link/feed.js';
 import type { MergedRun, MergePosition } from '../../shared/merge/merge.js';
 import type { LogIndex } from '../../shared/raft/entry.js';
+import type { PerGroup } from '../../shared/raft/lists.js';
 import type { FedGroup, FetchEffect, MergerCore, MergerEffect } from './core.js';
 
 export interface Adapters {
@@ -18,7 +19,7 @@ export interface Adapters {
   /** @throws StreamLostError when the stream is not what was written. */
   requireWhole(): Promise<void>;
   /** Where the state machine is, at or beyond these indexes; null: that cannot be told yet. */
-  locate(atLeast: readonly LogIndex[]): Promise<MergePosition | null>;
+  locate(atLeast: PerGroup<LogIndex>): Promise<MergePosition | null>;
   warn(text: string, error: unknown): void;
   /** The replica answers polls, or it does not, because of this. */
   onFeed(trouble: Error | undefined): void;
@@ -147,7 +148,7 @@ export class Executor {
     return (core) => core.fetchFailed();
   }
 
-  private async locate(atLeast: readonly LogIndex[]): Promise<MergePosition | null> {
+  private async locate(atLeast: PerGroup<LogIndex>): Promise<MergePosition | null> {
     const position = await this.adapters.locate(atLeast);
     if (position === null) await pause();
     return position;

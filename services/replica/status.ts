@@ -1,6 +1,6 @@
 /** What `<c>.admin.status` says of one server. */
 
-import type { GroupId, LogIndex, Timestamp } from '../../shared/raft/entry.js';
+import type { GroupId, LogIndex, Term, Timestamp } from '../../shared/raft/entry.js';
 import type { Group } from '../../shared/raft/group.js';
 import type { Protocol } from '../../shared/wire/protocol.js';
 import type { QueuedCommand } from './core/effect.js';
@@ -11,7 +11,7 @@ export interface GroupStatus {
   readonly group: GroupId;
   readonly role: string;
   readonly leader: string | null;
-  readonly term: number;
+  readonly term: Term;
   readonly voters: readonly string[];
   readonly learners: readonly string[];
   /** The log begins after this index; what is before is covered by snapshots (T10). */

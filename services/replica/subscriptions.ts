@@ -22,6 +22,8 @@ export interface LeaderHandlers {
   readonly takeMachine: (message: Msg, group: GroupId) => void;
 }
 
+const ANY_GROUP: GroupId = 0;
+
 export class LeaderSubscriptions {
   private readonly byGroup = new Map<GroupId, readonly Subscription[]>();
   /** Of what names no group; none while this server leads nothing. */
@@ -95,7 +97,8 @@ export class LeaderSubscriptions {
   private nextGroup(): GroupId {
     const led = [...this.byGroup.keys()];
     this.turn = (this.turn + 1) % Math.max(1, led.length);
-    return led[this.turn] ?? led[0] ?? 0;
+    // Where none is led, any group refuses the command, and says who leads.
+    return led[this.turn] ?? led[0] ?? ANY_GROUP;
   }
 
   private listen(subject: string, take: (message: Msg) => void): Subscription {

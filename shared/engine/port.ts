@@ -9,6 +9,7 @@ import {
   type LogPosition,
   type MergedIndex,
   type ServerId,
+  type Term,
   type Timestamp,
 } from '../raft/entry.js';
 import type { CommandOutcome, MachineVersion } from './state-machine.js';
@@ -20,7 +21,7 @@ export interface MergedCommand {
   readonly group: GroupId;
   /** Index in the group's log, and the term in which it was appended there. */
   readonly index: LogIndex;
-  readonly term: number;
+  readonly term: Term;
   readonly timestamp: Timestamp;
   readonly name: string;
   /** JSON text. */

@@ -6,13 +6,13 @@
  * `Tx` is what the engine gives to handlers: for the Postgres engine a Drizzle transaction.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import type { MergedIndex, Timestamp } from '../raft/entry.js';
 
 /** All that a handler may know besides its input and the transaction; the same at every server. */
 export interface CommandContext {
   /** Merged index of the entry. */
-  readonly index: MergedIndex;
-  readonly timestamp: Timestamp;
+  readonly index: number;
+  /** Of the entry (integer microseconds since the Unix epoch). */
+  readonly timestamp: number;
   /** The client's idempotency id, or an empty string. */
   readonly id: string;
   /** Uniform in [0, 1), from a generator seeded with the merged index and timestamp. */

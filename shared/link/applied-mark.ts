@@ -3,10 +3,11 @@
  * applier can follow, and stamps in the rhythm of the answers.
  */
 import type { LogIndex } from '../raft/entry.js';
+import type { PerGroup } from '../raft/lists.js';
 
 export class AppliedMark {
   /** By group: of its last entry that is applied. Null until the applier has said so. */
-  indexes: readonly LogIndex[] | null = null;
+  indexes: PerGroup<LogIndex> | null = null;
   private listener: (() => void) | undefined;
 
   /**

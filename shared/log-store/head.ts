@@ -3,6 +3,7 @@
  * by the adapters, so that they refuse the same misuse and agree on where terms begin.
  */
 import {
+  BEFORE_FIRST,
   type GroupId,
   type HardState,
   LOG_START,
@@ -89,7 +90,7 @@ function headAfter(before: GroupHead, write: GroupWrite): GroupHead {
     lastIndex = Math.min(lastIndex, truncateFrom - 1);
     termStarts = lastIndex === base.index ? [] : keptTermStarts(termStarts, truncateFrom);
   }
-  const added = newTermStarts(group, entries, lastIndex, termStarts.at(-1)?.term ?? 0, base.term);
+  const added = newTermStarts(group, entries, lastIndex, termStarts.at(-1)?.term ?? LOG_START.term, base.term);
   return {
     hardState,
     base,
@@ -125,7 +126,7 @@ function termStartsAfter({ termStarts, lastIndex }: GroupHead, index: LogIndex):
 }
 
 function keptTermStarts(termStarts: readonly TermStart[], truncateFrom: LogIndex): readonly TermStart[] {
-  return (termStarts.at(-1)?.firstIndex ?? 0) < truncateFrom
+  return (termStarts.at(-1)?.firstIndex ?? BEFORE_FIRST) < truncateFrom
     ? termStarts
     : termStarts.filter((start) => start.firstIndex < truncateFrom);
 }

@@ -22,6 +22,7 @@ import {
   BEFORE_FIRST,
   EntryKind,
   type GroupId,
+  indexAfter,
   type LogEntry,
   type LogIndex,
   type MergedIndex,
@@ -99,7 +100,7 @@ export function joined(runs: readonly [MergedRun, ...MergedRun[]]): MergedRun {
 
 /** A run without entries that says where a log goes on which lacks what is before (T10). */
 export function anchorAt(after: MergePosition): MergedRun {
-  return { firstMergedIndex: after.mergedIndex + 1, groups: [], entries: [], checkpoints: [], after };
+  return { firstMergedIndex: indexAfter(after.mergedIndex), groups: [], entries: [], checkpoints: [], after };
 }
 
 export class Merge {
@@ -149,7 +150,7 @@ export class Merge {
     const groups: GroupId[] = [];
     const entries: LogEntry[] = [];
     const checkpoints: { mergedIndex: MergedIndex; checksum: string }[] = [];
-    const firstMergedIndex = this.mergedIndex + 1;
+    const firstMergedIndex = indexAfter(this.mergedIndex);
     let bytes = 0;
     while (entries.length < entriesMax && bytes < bytesMax) {
       const group = this.smallestHead();
@@ -187,7 +188,7 @@ export class Merge {
    * bounds memory without ever starving the group that the merge waits for.
    */
   wanted(bytesPerGroupMax: number): PerGroup<LogIndex> {
-    return this.queues.map((queue) => (queue.bytes >= bytesPerGroupMax ? NOT_WANTED : queue.arrived + 1));
+    return this.queues.map((queue) => (queue.bytes >= bytesPerGroupMax ? NOT_WANTED : indexAfter(queue.arrived)));
   }
 
   /** The bytes that have arrived and wait for their place. */

@@ -6,7 +6,7 @@
  *     window           [ 41 .. 60 ][ 61 .. 72 ][ 73 ]   bounded by bytes, oldest runs leave first
  *                   ▲ start
  */
-import type { MergedIndex } from '../raft/entry.js';
+import { indexAfter, indexBefore, type MergedIndex } from '../raft/entry.js';
 import { itemAt } from '../raft/lists.js';
 import { bytesOf, type MergedRun } from './merge.js';
 
@@ -56,7 +56,7 @@ export class MergedWindow {
     const { firstMergedIndex, after, entries } = run;
     const { end } = this;
     if (end !== undefined && after.mergedIndex <= end) return;
-    if (end === undefined || firstMergedIndex > end + 1) this.begin(firstMergedIndex - 1);
+    if (end === undefined || firstMergedIndex > indexAfter(end)) this.begin(indexBefore(firstMergedIndex));
     if (entries.length === 0) return;
     const bytes = bytesOf(run);
     this.kept.push({ run, bytes });

@@ -2,7 +2,7 @@
  * Elections: Raft sections 5.2 and 5.4.1, pre-vote and leader stickiness (dissertation 9.6, 4.2.3),
  * promises in votes (T2).
  */
-import type { MonotonicMs, ServerId } from './entry.js';
+import type { MonotonicMs, ServerId, Term } from './entry.js';
 import { becomeLeader } from './leading.js';
 import type { Message, VoteReply, VoteRequest } from './message.js';
 import { quorumSize } from './options.js';
@@ -105,7 +105,7 @@ function campaign(state: GroupState, kind: { preVote: boolean; transfer: boolean
 }
 
 /** The candidate's own vote of `term` has become durable. */
-export function onOwnVoteDurable(state: GroupState, term: number, nowMs: MonotonicMs): void {
+export function onOwnVoteDurable(state: GroupState, term: Term, nowMs: MonotonicMs): void {
   if (state.role !== 'candidate' || state.term !== term || state.candidacy === null) return;
   state.candidacy.granted.add(state.server);
   maybeWin(state, nowMs);

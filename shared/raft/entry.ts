@@ -6,9 +6,10 @@
 declare const kind: unique symbol;
 
 /**
- * A number of one kind. It does not compile where a number of another kind belongs, nor compared
- * with one by `===`. Plain numbers are of any kind: literals, what arithmetic makes, and what
- * decoders have read. Therefore a kind costs nothing but its name, and what is declared has one.
+ * A number of one kind. Where it is declared, a number of another kind does not compile, and `===`
+ * of two kinds does not either. A plain number passes for any kind: a literal, the result of
+ * arithmetic, what a decoder has read. So kinds are checked where values are handed on, and cost
+ * nothing where they are made.
  */
 type Kind<Name extends string> = number & { readonly [kind]?: Name };
 
@@ -17,7 +18,7 @@ export type ServerId = string;
 /** Number of a group, 0 .. K-1. */
 export type GroupId = Kind<'GroupId'>;
 /** Raft term; 0 before the first election. */
-export type Term = number;
+export type Term = Kind<'Term'>;
 /** Index in one group's log; the first entry has index 1. */
 export type LogIndex = Kind<'LogIndex'>;
 /** Place in the merged log; the first command has 1. */
@@ -76,6 +77,19 @@ export interface LogPosition {
 
 /** No entry has this index: it is before the first one. */
 export const BEFORE_FIRST: LogIndex = 0;
+
+/**
+ * The index that follows, of the same kind: plain arithmetic would make a number that passes for
+ * any.
+ */
+export function indexAfter<I extends LogIndex | MergedIndex>(index: I): I {
+  return (index + 1) as I;
+}
+
+/** The index before, of the same kind. */
+export function indexBefore<I extends LogIndex | MergedIndex>(index: I): I {
+  return (index - 1) as I;
+}
 
 /** No command has this place in the merged log: it is before the first one. */
 export const NOTHING_MERGED: MergedIndex = 0;

@@ -3,7 +3,17 @@
  * (T2).
  */
 import { assert } from './assert.js';
-import { BEFORE_ALL, type LogEntry, type LogIndex, type MonotonicMs, type ServerId } from './entry.js';
+import {
+  BEFORE_ALL,
+  BEFORE_FIRST,
+  indexAfter,
+  LOG_START,
+  type LogEntry,
+  type LogIndex,
+  type MonotonicMs,
+  type ServerId,
+  type Term,
+} from './entry.js';
 import type { AppendEntries, AppendReply, Message, Refusal, SnapshotNotice } from './message.js';
 import { quorumSize } from './options.js';
 import type { GroupState } from './state.js';
@@ -83,7 +93,7 @@ export function onSnapshotNotice(
 function follow(state: GroupState, message: Message, round: number, nowMs: MonotonicMs): boolean {
   if (message.term < state.term) {
     // A leader of an older term learns of the newer one from the term of this reply.
-    reply(state, message, round, { refusal: 'log-mismatch', conflictIndex: state.log.lastIndex + 1 }, 'now');
+    reply(state, message, round, { refusal: 'log-mismatch', conflictIndex: indexAfter(state.log.lastIndex) }, 'now');
     return false;
   }
   if (message.term > state.term || state.role !== 'follower') state.becomeFollower(message.term, message.from, nowMs);
@@ -120,11 +130,11 @@ function hearClaims(state: GroupState, leader: ServerId, { closed, quorumClosed 
 function findConflict(
   state: GroupState,
   append: AppendEntries,
-): { conflictTerm: number; conflictIndex: LogIndex } | null {
+): { conflictTerm: Term; conflictIndex: LogIndex } | null {
   const { log } = state;
   // Up to the base everything is committed, so it is what the leader has (T10).
   if (append.prevIndex <= log.base.index) return null;
-  if (append.prevIndex > log.lastIndex) return { conflictTerm: 0, conflictIndex: log.lastIndex + 1 };
+  if (append.prevIndex > log.lastIndex) return { conflictTerm: 0, conflictIndex: indexAfter(log.lastIndex) };
   const conflictTerm = log.termAt(append.prevIndex);
   if (conflictTerm === append.prevTerm) return null;
   return { conflictTerm, conflictIndex: log.firstIndexOfRun(append.prevIndex) };
@@ -152,7 +162,7 @@ function reply(
   state: GroupState,
   message: Message,
   round: number,
-  what: { refusal: Refusal; matchIndex?: LogIndex; conflictTerm?: number; conflictIndex?: LogIndex },
+  what: { refusal: Refusal; matchIndex?: LogIndex; conflictTerm?: Term; conflictIndex?: LogIndex },
   when: 'now' | 'durable',
   isPatient = false,
 ): AppendReply | null {
@@ -164,9 +174,9 @@ function reply(
   const body: AppendReply = {
     type: 'append-reply',
     refusal: what.refusal,
-    matchIndex: what.matchIndex ?? 0,
-    conflictTerm: what.conflictTerm ?? 0,
-    conflictIndex: what.conflictIndex ?? 0,
+    matchIndex: what.matchIndex ?? BEFORE_FIRST,
+    conflictTerm: what.conflictTerm ?? LOG_START.term,
+    conflictIndex: what.conflictIndex ?? BEFORE_FIRST,
     promised: when === 'durable' || promiseLimit.covers(promised) ? promised : 0,
     round,
   };

@@ -29,6 +29,7 @@ import {
   BEFORE_ALL,
   type ConfigurationChange,
   type HardState,
+  indexAfter,
   type LogEntry,
   type LogIndex,
   type LogPosition,
@@ -298,7 +299,7 @@ export class Group {
     state.truncateFrom = null;
     state.baseChanged = false;
     state.configurationsChanged = false;
-    state.unsavedFrom = state.log.lastIndex + 1;
+    state.unsavedFrom = indexAfter(state.log.lastIndex);
     return { write, ...attest };
   }
 

@@ -7,6 +7,7 @@ import { claimIfWanted, onFollowerPromised } from './claims.js';
 import {
   BEFORE_FIRST,
   EntryKind,
+  indexAfter,
   isRecovered,
   type LogEntry,
   type LogIndex,
@@ -32,7 +33,7 @@ export function becomeLeader(state: GroupState, floor: Timestamp, nowMs: Monoton
   state.options.clock.observe(floor);
   state.leadership = {
     followers: new Map(),
-    noOpIndex: state.log.lastIndex + 1,
+    noOpIndex: indexAfter(state.log.lastIndex),
     undurableSinceMs: null,
     uncommittedBytes: state.log.bytesAfter(state.commitIndex),
     floor,
@@ -132,7 +133,7 @@ export function onAppendReply(state: GroupState, message: Message, reply: Append
       return;
     case 'clock':
       // It stays where it is until clocks are right again; the next heartbeat probes anew.
-      if (progress.isCurrent(reply.round)) progress.fallBack(progress.matchIndex + 1);
+      if (progress.isCurrent(reply.round)) progress.fallBack(indexAfter(progress.matchIndex));
       return;
   }
   sendAppend(state, leadership, message.from, nowMs);
@@ -156,7 +157,7 @@ function retryIndex({ log }: GroupState, progress: Progress, reply: AppendReply)
   const retry = lastOfTerm > 0 && lastOfTerm >= reply.conflictIndex ? lastOfTerm + 1 : reply.conflictIndex;
   // The follower's log reaches beyond the base of this one: whether it equals it there is worth one
   // try, else it needs a snapshot (T10).
-  const firstThere = log.base.index + 1;
+  const firstThere = indexAfter(log.base.index);
   return retry < firstThere && progress.nextIndex > firstThere ? firstThere : retry;
 }
 

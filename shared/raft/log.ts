@@ -14,6 +14,8 @@ import { assert } from './assert.js';
 import {
   BEFORE_ALL,
   BEFORE_FIRST,
+  indexAfter,
+  indexBefore,
   LOG_START,
   type LogEntry,
   type LogIndex,
@@ -109,7 +111,7 @@ export class RaftLog {
       const run = this.runs[i];
       if (run !== undefined && run.firstIndex <= index) return Math.max(run.firstIndex, this.basePosition.index + 1);
     }
-    return this.basePosition.index + 1;
+    return indexAfter(this.basePosition.index);
   }
 
   /** Last index with this term, or 0 when the log has none. */
@@ -148,7 +150,7 @@ export class RaftLog {
     assert(index >= this.firstInWindow, 'only entries of the window are truncated');
     const dropped = this.window.splice(index - this.firstInWindow);
     for (const entry of dropped) this.windowBytes -= entry.bytes.length;
-    this.last = index - 1;
+    this.last = indexBefore(index);
     while ((this.runs[this.runs.length - 1]?.firstIndex ?? BEFORE_FIRST) >= index) this.runs.pop();
     this.slices = { from: 0, to: 0, entries: [] };
   }

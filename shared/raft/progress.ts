@@ -2,7 +2,7 @@
  * What a leader knows of one follower: Raft section 5.3, with a bounded pipeline in the manner of
  * dissertation section 10.2.1.
  */
-import type { LogIndex, MonotonicMs } from './entry.js';
+import { indexAfter, type LogIndex, type MonotonicMs } from './entry.js';
 
 /** News without entries: a commit, a claim, a heartbeat. */
 interface Owed {
@@ -79,7 +79,7 @@ export class Progress {
     }
     this.inflight.push({ lastIndex, bytes });
     this.inflightBytes += bytes;
-    this.nextIndex = lastIndex + 1;
+    this.nextIndex = indexAfter(lastIndex);
   }
 
   /** A lost probe would silence the leader for ever; with every heartbeat another one may go. */
@@ -95,7 +95,7 @@ export class Progress {
       this.inflightBytes -= first.bytes;
     }
     if (index > this.matchIndex) this.matchIndex = index;
-    if (this.nextIndex <= this.matchIndex) this.nextIndex = this.matchIndex + 1;
+    if (this.nextIndex <= this.matchIndex) this.nextIndex = indexAfter(this.matchIndex);
     if (this.state === 'probe' || this.state === 'snapshot') this.state = 'pipeline';
     this.probeSent = false;
   }

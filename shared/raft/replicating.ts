@@ -7,7 +7,7 @@
  * for long enough, the owner of the group asks for it (`Group.takeOwed`). It is put into words only
  * then, so one message tells of everything until then.
  */
-import type { LogEntry, MonotonicMs, ServerId } from './entry.js';
+import { indexAfter, indexBefore, type LogEntry, type MonotonicMs, type ServerId } from './entry.js';
 import { quorumSize } from './options.js';
 import { Progress } from './progress.js';
 import type { GroupState, Leadership } from './state.js';
@@ -24,7 +24,7 @@ export function addMissingMembers(state: GroupState, leadership: Leadership, now
   const { voters, learners } = state.configuration;
   for (const peer of [...voters, ...learners]) {
     if (peer === state.server || leadership.followers.has(peer)) continue;
-    leadership.followers.set(peer, new Progress(state.log.lastIndex + 1, nowMs));
+    leadership.followers.set(peer, new Progress(indexAfter(state.log.lastIndex), nowMs));
   }
 }
 
@@ -108,7 +108,7 @@ export function sendEntries(
   nowMs: MonotonicMs,
   wantsReply = true,
 ): void {
-  const prevIndex = (entries[0]?.index ?? progress.nextIndex) - 1;
+  const prevIndex = indexBefore(entries[0]?.index ?? progress.nextIndex);
   const append = {
     type: 'append',
     prevIndex,
@@ -161,6 +161,6 @@ function sendNotice(state: GroupState, progress: Progress, peer: ServerId, nowMs
  */
 function requestRead(state: GroupState, progress: Progress, peer: ServerId): void {
   progress.state = 'reading';
-  const to = state.log.firstInWindow - 1;
+  const to = indexBefore(state.log.firstInWindow);
   state.events.push({ type: 'read', follower: peer, from: progress.nextIndex, to });
 }

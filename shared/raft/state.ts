@@ -10,6 +10,8 @@ import {
   type ConfigurationChange,
   EntryKind,
   type HardState,
+  indexAfter,
+  indexBefore,
   type LogEntry,
   type LogIndex,
   type LogPosition,
@@ -184,7 +186,7 @@ export class GroupState {
     const { base } = this.log;
     const stored = restored?.configurations ?? [];
     this.configurations = stored.length > 0 ? [...stored] : [{ ...options.bootstrap, index: 0, term: 0 }];
-    this.unsavedFrom = this.log.lastIndex + 1;
+    this.unsavedFrom = indexAfter(this.log.lastIndex);
     this.durableIndex = this.log.lastIndex;
     // A base is the place of a command: it lies where a state machine was.
     this.lastCommittedCommand = base.index;
@@ -371,7 +373,7 @@ export class GroupState {
   truncate(from: LogIndex): void {
     assert(from > this.commitIndex, 'a committed entry is never truncated (leader completeness, Raft section 5.4.3)');
     this.log.truncateFrom(from);
-    this.loseSuffix(from - 1);
+    this.loseSuffix(indexBefore(from));
     if (this.configuration.index >= from) {
       this.configurations = this.configurations.filter(({ index }) => index < from);
       this.configurationsChanged = true;
@@ -436,7 +438,7 @@ export class GroupState {
     this.baseChanged = true;
     this.configurationsChanged = true;
     this.truncateFrom = null;
-    this.unsavedFrom = base.index + 1;
+    this.unsavedFrom = indexAfter(base.index);
     this.updateWatermark();
     return true;
   }

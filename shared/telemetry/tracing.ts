@@ -57,7 +57,7 @@ import {
   type SpanExporter,
 } from '@opentelemetry/sdk-trace-base';
 import { ConfigError } from '../config/config.js';
-import type { GroupId, LogIndex, MergedIndex, Timestamp } from '../raft/entry.js';
+import type { GroupId, LogIndex, MergedIndex, Term, Timestamp } from '../raft/entry.js';
 import { formatTraceparent, parseTraceparent, serverTraceparent } from './traceparent.js';
 
 /**
@@ -101,7 +101,7 @@ export interface SpanAttributes {
   readonly command?: string;
   readonly group?: GroupId;
   readonly index?: LogIndex;
-  readonly term?: number;
+  readonly term?: Term;
   /** The entry's timestamp, microseconds since the Unix epoch. */
   readonly timestamp?: Timestamp;
   readonly mergedIndex?: MergedIndex;

@@ -4,15 +4,16 @@
  */
 import type { LogIndex } from '../raft/entry.js';
 import './protobuf.js';
+import type { PerGroup } from '../raft/lists.js';
 import { craft } from './generated/craft.js';
 import { WireError } from './wire-error.js';
 
-export function encodeBarrierReply(positions: readonly LogIndex[]): Uint8Array {
+export function encodeBarrierReply(positions: PerGroup<LogIndex>): Uint8Array {
   return craft.v1.BarrierReply.encode({ positions: [...positions] }).finish();
 }
 
 /** Throws WireError, also when it is not about `groups` groups. */
-export function decodeBarrierReply(bytes: Uint8Array, groups: number): readonly LogIndex[] {
+export function decodeBarrierReply(bytes: Uint8Array, groups: number): PerGroup<LogIndex> {
   const { positions } = decode(bytes);
   if (positions.length !== groups || !positions.every(Number.isSafeInteger)) throw new WireError('wrong positions');
   return positions;

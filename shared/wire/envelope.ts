@@ -205,7 +205,7 @@ function decodeBody(message: craft.v1.IGroupMessage): MessageBody {
   throw new WireError('a message of unknown type');
 }
 
-function decodeAppend(append: craft.v1.IAppendEntries, term: number): AppendEntries {
+function decodeAppend(append: craft.v1.IAppendEntries, term: Term): AppendEntries {
   const prevIndex = safe(append.prevIndex);
   const prevTerm = safe(append.prevTerm);
   const entries =

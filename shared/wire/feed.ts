@@ -6,7 +6,7 @@ import { headers, type MsgHdrs } from '@nats-io/nats-core';
 import type { GroupId, LogEntry, LogIndex, Timestamp } from '../raft/entry.js';
 import { concatBlock, decodeBlock } from './entry-block.js';
 import './protobuf.js';
-import { itemAt } from '../raft/lists.js';
+import { itemAt, type PerGroup } from '../raft/lists.js';
 import { craft } from './generated/craft.js';
 import { PROTOCOL, readable, requireReadable } from './protocol.js';
 import { WireError } from './wire-error.js';
@@ -36,10 +36,10 @@ export function protocolHeader(): MsgHdrs {
 }
 
 export interface FeedRequestFields {
-  readonly positions: readonly LogIndex[];
+  readonly positions: PerGroup<LogIndex>;
   readonly bytesMax: number;
   readonly waitingFor: Timestamp;
-  readonly watermarks: readonly Timestamp[];
+  readonly watermarks: PerGroup<Timestamp>;
 }
 
 export interface FeedGroup {
@@ -77,7 +77,7 @@ export interface FeedReply {
    * See the feed's answer in services/replica/core/feed.ts; null when all that was asked for is
    * there.
    */
-  readonly bases: readonly LogIndex[] | null;
+  readonly bases: PerGroup<LogIndex> | null;
 }
 
 export function encodeFeedReply({ groups, bases }: FeedReply): Uint8Array {

@@ -6,7 +6,7 @@
 import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
 import type { LogIndex, LogPosition, MergedIndex } from '../raft/entry.js';
-import { ofGroup } from '../raft/lists.js';
+import { ofGroup, type PerGroup } from '../raft/lists.js';
 import { ask } from './ask.js';
 import { WireError } from './wire-error.js';
 
@@ -47,7 +47,7 @@ const LOCATE_MS_MAX = 120_000;
 export async function requestLocation(
   connection: NatsConnection,
   subject: string,
-  atLeast: readonly LogIndex[],
+  atLeast: PerGroup<LogIndex>,
 ): Promise<LocatedState> {
   const message = await ask(connection, subject, JSON.stringify({ atLeast }), { timeout: LOCATE_MS_MAX });
   let json: unknown;

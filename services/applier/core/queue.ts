@@ -18,7 +18,7 @@ import { VERIFY_COMMAND, type VerifyInput, verifyInput } from '../../../shared/e
 import { RunningChecksum } from '../../../shared/merge/checksum.js';
 import { CHECKPOINT_INTERVAL, type MergedRun } from '../../../shared/merge/merge.js';
 import { InvariantError } from '../../../shared/raft/assert.js';
-import type { GroupId, LogEntry, MergedIndex } from '../../../shared/raft/entry.js';
+import { type GroupId, indexAfter, type LogEntry, type MergedIndex } from '../../../shared/raft/entry.js';
 import { decodeCommand } from '../../../shared/wire/command.js';
 import { entryBody } from '../../../shared/wire/entry-block.js';
 import { MACHINE_COMMAND } from '../../../shared/wire/machine.js';
@@ -99,7 +99,7 @@ export class ApplyQueue {
 
   /** The merged index that the next message must contain or come before. */
   get wanted(): MergedIndex {
-    return this.lastIndex + 1;
+    return indexAfter(this.lastIndex);
   }
 
   get isFull(): boolean {

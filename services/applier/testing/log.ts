@@ -20,7 +20,7 @@ export interface TestCommandOptions {
    * What handlers get as `context.timestamp`; later than that of the command before. Default: a
    * microsecond later.
    */
-  readonly timestamp?: Timestamp;
+  readonly timestamp?: number;
 }
 
 export class TestLog {

@@ -1,4 +1,5 @@
 /** The name that a mistyped one was probably meant to be. Pure. */
+import { itemAt, lastOf } from '../../../shared/raft/lists.js';
 
 /** Letters that may be wrong, missing, or too many, for a name of so many letters. */
 const wrongMax = (length: number): number => Math.max(2, Math.floor(length / 5));
@@ -20,10 +21,10 @@ function distanceOf(a: string, b: string): number {
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
     for (let j = 1; j <= b.length; j++) {
-      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+      const replaced = itemAt(row, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, itemAt(row, j) + 1, lastOf(next) + 1));
     }
     row = next;
   }
-  return row[b.length] ?? 0;
+  return lastOf(row);
 }

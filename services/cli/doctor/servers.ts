@@ -145,7 +145,10 @@ function problems(facts: Facts, level: Health['level']): Sighting[] {
 
 function lateSnapshot({ snapshots, servers, environment, cluster }: Facts): Sighting[] {
   const known = factOf(snapshots);
-  const applied = Math.max(0, ...(factOf(servers)?.servers ?? []).map(({ state }) => state?.appliedIndex ?? 0));
+  const applied = Math.max(
+    0,
+    ...(factOf(servers)?.servers ?? []).map(({ state }) => state?.appliedIndex ?? NOTHING_MERGED),
+  );
   if (known === undefined || applied === 0) return [];
   const newest = known.snapshots.findLast(({ confirmed }) => confirmed);
   const since = applied - (newest?.position.mergedIndex ?? NOTHING_MERGED);

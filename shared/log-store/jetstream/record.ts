@@ -10,6 +10,8 @@
  * other; it counts when all of them are there. The CRC is over the message's sequence in the stream
  * and the rest, so a message in a wrong place shows as well.
  */
+
+import { InvariantError } from '../../raft/assert.js';
 import type { GroupId, LogEntry, LogIndex, Timestamp } from '../../raft/entry.js';
 import { itemAt, lastOf } from '../../raft/lists.js';
 import { blockLength, copyBlock, decodeBlock } from '../../wire/entry-block.js';
@@ -132,7 +134,8 @@ export function decodeRecord(bytes: Buffer, sequence: number): StoreRecord {
   return {
     header,
     entries(block) {
-      const start = places.get(block) ?? 0;
+      const start = places.get(block);
+      if (start === undefined) throw new InvariantError('a block of another record');
       return decodeEntries(bytes.subarray(start, start + block.bytes), block, sequence);
     },
   };

@@ -3,7 +3,7 @@
  * parts are there and the record after it does not say that it was given up; the last one counts.
  * Until the first checkpoint only the places of entries are known.
  */
-import type { GroupId, Timestamp } from '../../raft/entry.js';
+import { type GroupId, indexAfter, type Timestamp } from '../../raft/entry.js';
 import { EMPTY_HEAD, type GroupHead, headsAfter, LogStoreUsageError } from '../head.js';
 import { type GroupIndex, indexOf } from './group-index.js';
 import {
@@ -87,7 +87,7 @@ export class Replay {
       this.heads.set(group, head);
       // Records that said so may be gone.
       indexOf(this.indexes, group).removeUpTo(head.base.index);
-      indexOf(this.indexes, group).truncate(head.lastIndex + 1);
+      indexOf(this.indexes, group).truncate(indexAfter(head.lastIndex));
     }
   }
 

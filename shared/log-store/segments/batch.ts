@@ -2,7 +2,7 @@
  * The bytes of one batch, laid out in a buffer that is used again for every write. The payloads
  * come first. Headers and checksums follow when it is known where the batch goes. Pure.
  */
-import type { GroupId, LogIndex } from '../../raft/entry.js';
+import { BEFORE_FIRST, type GroupId, type LogIndex } from '../../raft/entry.js';
 import type { GroupWrite } from '../port.js';
 import { groupBytesMax, type ServerPart, serverBytesMax, writeGroup, writeServer } from './payload.js';
 import { PAYLOAD_AT, RecordKind, recordLength, sealRecord } from './record.js';
@@ -79,7 +79,7 @@ export class BatchBuffer {
     const payloadBytes = write(at + PAYLOAD_AT) - at - PAYLOAD_AT;
     const length = recordLength(payloadBytes);
     const entries = from?.entries ?? [];
-    const firstIndex = entries[0]?.index ?? 0;
+    const firstIndex = entries[0]?.index ?? BEFORE_FIRST;
     this.#records.push({ kind, at, length, payloadBytes, group: from?.group ?? 0, firstIndex, count: entries.length });
     this.#length = at + length;
   }

@@ -4,6 +4,7 @@
  * With room to grow it takes 24 to 36 bytes a record.
  */
 import type { LogIndex } from '../../raft/entry.js';
+import { itemAt } from '../../raft/lists.js';
 
 /** A record with entries of the group. */
 export interface Place {
@@ -47,9 +48,9 @@ export class GroupIndex {
 
   /** Drops what is at or after `from`. */
   truncate(from: LogIndex): void {
-    while (this.size > 0 && (this.#first[this.#end - 1] ?? 0) >= from) this.#drop(--this.#end);
+    while (this.size > 0 && itemAt(this.#first, this.#end - 1) >= from) this.#drop(--this.#end);
     if (this.size > 0 && this.#last(this.#end - 1) >= from) {
-      this.#count[this.#end - 1] = from - (this.#first[this.#end - 1] ?? 0);
+      this.#count[this.#end - 1] = from - itemAt(this.#first, this.#end - 1);
     }
   }
 
@@ -81,7 +82,7 @@ export class GroupIndex {
   covers(base: LogIndex, lastIndex: LogIndex): boolean {
     let next = base + 1;
     for (let at = this.#start; at < this.#end; at++) {
-      if ((this.#first[at] ?? 0) > next) return false;
+      if (itemAt(this.#first, at) > next) return false;
       next = this.#last(at) + 1;
     }
     return next === lastIndex + 1;
@@ -94,10 +95,10 @@ export class GroupIndex {
   find(from: LogIndex, to: LogIndex, bytesMax: number): Place[] {
     const places: Place[] = [];
     let bytes = 0;
-    for (let at = this.#at(from); at < this.#end && (this.#first[at] ?? 0) <= to; at++) {
+    for (let at = this.#at(from); at < this.#end && itemAt(this.#first, at) <= to; at++) {
       places.push(this.#get(at));
       // The first one may be needed in part only, so it counts for nothing.
-      if (places.length > 1) bytes += this.#length[at] ?? 0;
+      if (places.length > 1) bytes += itemAt(this.#length, at);
       if (bytes >= bytesMax) break;
     }
     return places;
@@ -123,16 +124,16 @@ export class GroupIndex {
   }
 
   #last(at: number): LogIndex {
-    return (this.#first[at] ?? 0) + (this.#count[at] ?? 0) - 1;
+    return itemAt(this.#first, at) + itemAt(this.#count, at) - 1;
   }
 
   #get(at: number): Place {
     return {
-      firstIndex: this.#first[at] ?? 0,
-      count: this.#count[at] ?? 0,
-      segment: this.#segment[at] ?? 0,
-      offset: this.#offset[at] ?? 0,
-      length: this.#length[at] ?? 0,
+      firstIndex: itemAt(this.#first, at),
+      count: itemAt(this.#count, at),
+      segment: itemAt(this.#segment, at),
+      offset: itemAt(this.#offset, at),
+      length: itemAt(this.#length, at),
     };
   }
 
@@ -151,7 +152,7 @@ export class GroupIndex {
   }
 
   #drop(at: number): void {
-    this.onChange(this.#segment[at] ?? 0, -(this.#length[at] ?? 0));
+    this.onChange(itemAt(this.#segment, at), -itemAt(this.#length, at));
   }
 
   /** Makes room for one more: moves what is there to the front of arrays of a size that fits. */

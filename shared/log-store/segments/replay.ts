@@ -6,7 +6,7 @@
  * between, so until the newest one there may be gaps, and places of entries that are gone. In the
  * end each entry of the log has the place that was last written for it, and nothing else has one.
  */
-import type { Timestamp } from '../../raft/entry.js';
+import { indexAfter, type Timestamp } from '../../raft/entry.js';
 import { headsAfter } from '../head.js';
 import type { GroupWrite } from '../port.js';
 import type { Place } from './group-index.js';
@@ -68,7 +68,7 @@ export function placeOlder(state: StoreState, records: readonly StoredRecord[], 
  */
 export function beginNewest(state: StoreState): void {
   for (const [group, { base, lastIndex }] of state.heads) {
-    state.indexOf(group).truncate(lastIndex + 1);
+    state.indexOf(group).truncate(indexAfter(lastIndex));
     state.indexOf(group).removeUpTo(base.index);
   }
 }

@@ -2,7 +2,7 @@
  * What the store knows in memory: its segments, the head of every group, and where its entries lie.
  * Pure.
  */
-import type { GroupId, Timestamp } from '../../raft/entry.js';
+import { type GroupId, indexAfter, type Timestamp } from '../../raft/entry.js';
 import { EMPTY_HEAD, type GroupHead, headOnBase } from '../head.js';
 import type { GroupWrite } from '../port.js';
 import { GroupIndex, type Place } from './group-index.js';
@@ -47,7 +47,7 @@ export class StoreState {
       const place = places[at];
       if (write.base !== undefined) {
         const { base, lastIndex } = headOnBase(this.headOf(write.group), write);
-        index.truncate(lastIndex + 1);
+        index.truncate(indexAfter(lastIndex));
         index.removeUpTo(base.index);
       }
       if (write.truncateFrom !== undefined) index.truncate(write.truncateFrom);

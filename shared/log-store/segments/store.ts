@@ -27,6 +27,7 @@
  * entries are read from the files.
  */
 import type { GroupId, LogEntry, LogIndex } from '../../raft/entry.js';
+import { itemAt } from '../../raft/lists.js';
 import { LogStoreLegacyError } from '../errors.js';
 import { demand, demandGroups, type GroupHead, headsAfter, termOf } from '../head.js';
 import { loadGroups } from '../loading.js';
@@ -216,7 +217,7 @@ export class SegmentLogStore implements LogStore {
   async #collect(group: GroupId, collector: Collector, to: LogIndex): Promise<void> {
     const { nextIndex } = collector;
     const places = this.state.indexOf(group).find(nextIndex, to, collector.room);
-    const spans = spansOf(places).map((span) => ({ span, segment: this.state.segments.get(span[0]?.segment ?? 0) }));
+    const spans = spansOf(places).map((span) => ({ span, segment: this.state.segments.get(itemAt(span, 0).segment) }));
     for (const { span, segment } of spans) {
       if (segment !== undefined) collector.add(await readSpan(segment, group, span), segment.path);
       if (collector.isFull) return;

@@ -2,14 +2,14 @@
  * T2: let a quorum have promised a claim (c, i) of a term. Every entry of that term behind i, and
  * every entry of a later term, has a timestamp above c.
  */
-import type { GroupId, Timestamp } from '../../../shared/raft/entry.js';
+import type { GroupId, Term, Timestamp } from '../../../shared/raft/entry.js';
 import type { Closed, Message } from '../../../shared/raft/message.js';
 import type { Created } from '../ledger.js';
 import type { SimulatedServer } from '../server.js';
 import { hold, type Invariant, type Surroundings } from './invariant.js';
 
 interface TermClaims {
-  readonly term: number;
+  readonly term: Term;
   /**
    * In order of their timestamps; those below the newest that a quorum has promised are dropped.
    */
@@ -85,7 +85,7 @@ export class Promises implements Invariant {
     }
   }
 
-  private claimsOf(group: GroupId, term: number): TermClaims {
+  private claimsOf(group: GroupId, term: Term): TermClaims {
     const all = this.byGroup[group] ?? [];
     for (let i = all.length - 1; i >= 0; i--) {
       const claims = all[i];

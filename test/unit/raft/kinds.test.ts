@@ -11,6 +11,8 @@ import { Merge, mergeStart } from '../../../shared/merge/merge.js';
 import { MergedWindow } from '../../../shared/merge/window.js';
 import {
   type GroupId,
+  indexAfter,
+  indexBefore,
   LOG_START,
   type LogIndex,
   type MergedIndex,
@@ -28,6 +30,15 @@ it('takes plain numbers for any kind', () => {
   const place: MergedIndex = index + 1;
   expectTypeOf(index + 1).toEqualTypeOf<number>();
   expect(place).toBe(4);
+});
+
+it('keeps the kind of the index after, and of the one before', () => {
+  expectTypeOf(indexAfter(log.lastIndex)).toEqualTypeOf<LogIndex>();
+  expect([indexAfter(log.lastIndex), indexBefore(mergedIndex)]).toEqual([1, -1]);
+  // @ts-expect-error: an index of a log
+  const place: MergedIndex = indexAfter(log.lastIndex);
+  // @ts-expect-error: a term is no index
+  expect(indexAfter(log.lastTerm)).toBe(place);
 });
 
 it('takes no index of a log for a place in the merged log', () => {
@@ -69,6 +80,13 @@ it('takes no timestamp for an index', () => {
   merge.offer(0, [], index);
   // @ts-expect-error: a timestamp
   expect(log.termAt(watermark)).toBe(0);
+});
+
+it('takes no term for an index, and no index for a term', () => {
+  // @ts-expect-error: a term
+  expect(log.termAt(log.lastTerm)).toBe(0);
+  // @ts-expect-error: an index of a log
+  expect(log.lastIndexOfTerm(log.lastIndex)).toBe(0);
 });
 
 it('takes no moment of this process for a timestamp, and no timestamp for one', () => {
