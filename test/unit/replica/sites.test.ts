@@ -8,7 +8,9 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { projectRoot } from '../../../deploy/local/project.js';
 import type { ServerId } from '../../../shared/raft/entry.js';
-import { Timeline } from './timeline.js';
+import { boundsOf, profileOf } from '../../bench/sites/profiles.js';
+import { FarSites } from './far-sites.js';
+import type { Timeline } from './timeline.js';
 
 /** One way, between servers at three sites (milliseconds). */
 const WAYS: Readonly<Record<string, number>> = { 's1 s2': 15, 's1 s3': 40, 's2 s3': 60 };
@@ -20,17 +22,8 @@ const nearestMs = (server: ServerId): number => 2 * Math.min(...others(server).m
 /** A write at each end, and turns. */
 const LITTLE_MS = 2;
 
-/** Each of these groups is led by its preferred server, and has said all that it has to say. */
-function settled(groups: number): Timeline {
-  const timeline = new Timeline(SERVERS, { groups, latencyMs: wayMs, diskMs: 0.5 });
-  timeline.pass(6_000);
-  for (let group = 0; group < groups; group++) {
-    timeline.offer(SERVERS[group] ?? '', group, 'ordered');
-    timeline.pass(400);
-  }
-  timeline.begin();
-  return timeline;
-}
+const far = new FarSites(SERVERS, wayMs);
+const settled = (groups: number): Timeline => far.settled(groups);
 
 const guide = readFileSync(join(projectRoot(), 'deploy/sites/README.md'), 'utf8');
 /** The cells of a row of the guide, as numbers; those of the sites begin at the second. */
@@ -75,42 +68,33 @@ it('a command is ordered after a round trip to the farthest site that leads a gr
   }
 });
 
-/**
- * Median of how long a command takes to be ordered, by group, while these groups always have one
- * under way.
- */
-function ordered(writing: readonly number[]): number[] {
-  const timeline = settled(3);
-  const begun = new Map<number, number>();
-  const begin = (group: number) => {
-    begun.set(group, timeline.nowMs);
-    timeline.offer(SERVERS[group] ?? '', group, 'ordered');
-  };
-  const times = new Map<number, number[]>(writing.map((group) => [group, []]));
-  for (const group of writing) begin(group);
-  const endMs = timeline.nowMs + 5_000;
-  for (let seen = 0; timeline.nowMs < endMs; timeline.pass(0.1)) {
-    for (; seen < timeline.told.length; seen++) {
-      const [, what, group] = timeline.told[seen]?.text.split(' ') ?? [];
-      if (what !== 'ordered') continue;
-      times.get(Number(group))?.push(timeline.nowMs - (begun.get(Number(group)) ?? 0));
-      begin(Number(group));
-    }
-  }
-  return [...times.values()].map((all) => all.sort((a, b) => a - b)[all.length >> 1] ?? 0);
-}
-
 it('while there are commands, one is ordered after little more than the way from the farthest leader', () => {
   const farthestMs = (server: ServerId): number =>
     Math.max(nearestMs(server), ...others(server).map((one) => wayMs(one, server)));
   for (const [medians, name] of [
-    [SERVERS.map((_, group) => ordered([group])[0] ?? 0), '`ordered`, three groups, one site writes all the time'],
-    [ordered([0, 1, 2]), '`ordered`, three groups, all sites write all the time'],
+    [
+      SERVERS.map((_, group) => far.ordered(3, [group])[0] ?? 0),
+      '`ordered`, three groups, one site writes all the time',
+    ],
+    [far.ordered(3, [0, 1, 2]), '`ordered`, three groups, all sites write all the time'],
   ] as const) {
     expect(figures(name)).toEqual(medians.map(Math.round));
     for (const [at, median] of medians.entries()) {
       expect(median, `site ${at + 1}`).toBeLessThanOrEqual(farthestMs(SERVERS[at] ?? '') + 15 + LITTLE_MS);
     }
+  }
+});
+
+it('with five sites it waits for little more than the way by the third log that makes a majority', () => {
+  const profile = profileOf('five sites', [15, 40, 60, 30, 50, 70, 20, 45, 65, 35]);
+  const servers = ['s1', 's2', 's3', 's4', 's5'];
+  const way = (from: ServerId, to: ServerId) => profile.delayMs[servers.indexOf(from)]?.[servers.indexOf(to)] ?? 0;
+  const leaders = [0, 1, 2, 3, 4];
+  const medians = new FarSites(servers, way).ordered(5, leaders);
+  for (const [site, median] of medians.entries()) {
+    const bound = boundsOf(profile, leaders, site).ordered;
+    expect(median, `site ${site + 1}`).toBeGreaterThanOrEqual(bound);
+    expect(median, `site ${site + 1}`).toBeLessThanOrEqual(bound + 15 + LITTLE_MS);
   }
 });
 
