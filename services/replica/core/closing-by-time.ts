@@ -31,9 +31,9 @@ export class ClosingByTime {
   private intervalMs: number | null = null;
 
   /**
-   * At each turn of a server that leads a group: whether its groups are to close now.
-   * `largestCommand` is the largest timestamp of a command in its logs, `roundTripMs` the round
-   * trip to its farthest peer, 0 when none is known (milliseconds, like `nowMs`).
+   * At each turn of a server: whether the groups that it leads are to close now. `largestCommand`
+   * is the largest timestamp of a command in its logs. `roundTripMs` is the round trip to its
+   * farthest peer, 0 when none is known or it leads nothing (milliseconds, like `nowMs`).
    */
   isDue(largestCommand: Timestamp, roundTripMs: number, nowMs: MonotonicMs): boolean {
     if (largestCommand > this.lastCommand) {

@@ -331,7 +331,7 @@ export class ReplicaCore<C extends QueuedCommand> {
    */
   nextWakeMs(): MonotonicMs | null {
     let next = this.outbox.nextDueMs() ?? Number.POSITIVE_INFINITY;
-    if (this.isLeading) next = Math.min(next, this.closingByTime.nextDueMs() ?? next);
+    next = Math.min(next, this.closingByTime.nextDueMs() ?? next);
     // Behind a write nothing is stamped.
     if (this.inFlight === null) for (const { nextStampMs } of this.hosted) next = Math.min(next, nextStampMs ?? next);
     for (const group of this.groups) {
@@ -415,8 +415,8 @@ export class ReplicaCore<C extends QueuedCommand> {
 
   /** T5, where the network is slow: every group that this server leads closes up to the clock. */
   private closeByTime(): void {
-    if (!this.isLeading) return;
-    const roundTripMs = this.peerClocks.longestRoundTripMs(this.nowMs);
+    // A server that leads nothing sees the commands as well: none is new to it when it leads.
+    const roundTripMs = this.isLeading ? this.peerClocks.longestRoundTripMs(this.nowMs) : 0;
     if (!this.closingByTime.isDue(this.largestCommandTimestamp(), roundTripMs, this.nowMs)) return;
     const now = this.clock.peek();
     for (const group of this.groups) if (group.role === 'leader') group.closeUpTo(now, this.nowMs);
@@ -424,7 +424,7 @@ export class ReplicaCore<C extends QueuedCommand> {
 
   /** Groups that are led here close up to the clock again and again (T5). */
   get isClosingByTime(): boolean {
-    return this.isLeading && this.closingByTime.nextDueMs() !== null;
+    return this.closingByTime.nextDueMs() !== null;
   }
 
   private get isLeading(): boolean {
