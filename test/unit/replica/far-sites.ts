@@ -1,4 +1,7 @@
-/** Servers at sites that lie far apart, each of which leads a group. A write takes half a millisecond. */
+/**
+ * Servers at sites that lie far apart, each of which leads a group. A write takes half a
+ * millisecond.
+ */
 import type { ServerId } from '../../../shared/raft/entry.js';
 import { Timeline } from './timeline.js';
 
