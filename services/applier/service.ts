@@ -152,7 +152,7 @@ export class ApplierService implements Service {
       subjects,
       server,
       replicas: config.snapshots.replicas,
-      dueEntries: config.snapshots.entries,
+      dueEntries: () => core.snapshotDueEntries,
       onBucket: (trouble) => health.report('snapshots', trouble),
       onTaking: (other, isTaking) => this.executor.dispatch((one) => one.heardTaking(other, isTaking)),
       logger,

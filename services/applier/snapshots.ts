@@ -23,8 +23,8 @@ export interface SnapshotsOptions {
   readonly subjects: Subjects;
   readonly server: ServerId;
   readonly replicas: number;
-  /** One is due after so many entries (CRAFT_SNAPSHOT_ENTRIES). */
-  readonly dueEntries: number;
+  /** One is due after so many entries. */
+  readonly dueEntries: () => number;
   /** The bucket works, or it does not, because of this. */
   readonly onBucket: (trouble: unknown) => void;
   /** Another server says whether it is taking one. */
@@ -74,7 +74,7 @@ export class Snapshots {
       'Merged index of the newest snapshot that counts',
       () => this.newest?.position.mergedIndex,
     );
-    metrics.gauge('snapshot_due_entries', 'Entries after which the next snapshot is due', () => dueEntries);
+    metrics.gauge('snapshot_due_entries', 'Entries after which the next snapshot is due', dueEntries);
   }
 
   /** Hears what other servers say, until the connection is closed. */

@@ -20,7 +20,10 @@ export class SnapshotBucket {
   save(server: ServerId, state: SavedState): string {
     const { position } = state;
     const name = `${String(position.mergedIndex).padStart(16, '0')}-${server}`;
-    this.kept = [...this.kept.filter((one) => one.name !== name), { name, server, position, confirmed: false, state }];
+    this.kept = [
+      ...this.kept.filter((one) => one.name !== name),
+      { name, server, position, bytes: 0, confirmed: false, state },
+    ];
     this.kept.sort((a, b) => a.position.mergedIndex - b.position.mergedIndex);
     return name;
   }

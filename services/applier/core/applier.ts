@@ -159,6 +159,11 @@ export class ApplierCore {
     this.agreement.maybeAskForMark(this.at.mergedIndex, this.work.isInTrouble);
   }
 
+  /** Commands between two snapshots, as far as can be told. */
+  get snapshotDueEntries(): number {
+    return this.snapshots.dueEntries;
+  }
+
   /** What is to be done now. Call it after each event. */
   run(): Effect[] {
     this.next();

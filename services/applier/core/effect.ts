@@ -13,6 +13,8 @@ export interface KnownSnapshot {
   readonly name: string;
   readonly server: ServerId;
   readonly position: EnginePosition;
+  /** As they are stored: compressed. */
+  readonly bytes: number;
   /**
    * A majority of servers had the same rows and outcomes there. One that is not confirmed is
    * installed by no server.

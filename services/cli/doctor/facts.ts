@@ -90,7 +90,7 @@ export interface StreamsFacts {
 export type StreamFacts = Pick<StreamInfo, 'config' | 'cluster'>;
 
 export interface SnapshotsFacts {
-  readonly snapshots: readonly Pick<SnapshotInfo, 'name' | 'position' | 'savedAt' | 'confirmed'>[];
+  readonly snapshots: readonly Pick<SnapshotInfo, 'name' | 'position' | 'bytes' | 'savedAt' | 'confirmed'>[];
   /** By the clock of this machine (milliseconds since the Unix epoch). */
   readonly nowMs: number;
 }

@@ -4,12 +4,15 @@
  */
 
 import { NOTHING_MERGED } from '../../../shared/raft/entry.js';
+import { commandBytesUntilNext } from '../../../shared/snapshot/due.js';
 import { assess, type Health } from '../health.js';
 import type { Check, Sighting } from './check.js';
 import { type Facts, factOf } from './facts.js';
 import { serverNumber } from './settings.js';
 
 const NODE_MIN = 22;
+/** Of an entry with its frame, whatever it says. */
+const COMMAND_BYTES_MIN = 64;
 /** A snapshot is late when it is due twice. */
 const LATE = 2;
 /** Longer than all of this command takes, and clocks that differ a little (milliseconds). */
@@ -155,7 +158,8 @@ function lateSnapshot({ snapshots, servers, environment, cluster }: Facts): Sigh
   // The servers' own settings decide; without them, nothing is late.
   const dueAfter = (name: 'CRAFT_SNAPSHOT_ENTRIES' | 'CRAFT_SNAPSHOT_AGE_MS') =>
     LATE * (serverNumber(environment, name) ?? Number.POSITIVE_INFINITY);
-  const entriesMax = dueAfter('CRAFT_SNAPSHOT_ENTRIES');
+  const largeMin = commandBytesUntilNext(newest?.bytes ?? 0) / COMMAND_BYTES_MIN;
+  const entriesMax = Math.max(dueAfter('CRAFT_SNAPSHOT_ENTRIES'), LATE * largeMin);
   const ageMs = newest === undefined ? 0 : known.nowMs - Date.parse(newest.savedAt);
   const ageMsMax = dueAfter('CRAFT_SNAPSHOT_AGE_MS');
   const isOld = since > 0 && ageMs > ageMsMax;

@@ -257,6 +257,7 @@ it('goes on from a snapshot of after the switch when it has not got the version 
     name: `at ${mergedIndex}`,
     server: 's2',
     position: { ...START, mergedIndex, version },
+    bytes: 0,
     confirmed: true,
   });
   core.advance(2_001);

@@ -10,7 +10,7 @@ describe('a snapshot', () => {
     expect(policy.isDue(1)).toBe(false);
     policy.onApplied(100, 1);
     expect(policy.isDue(1)).toBe(true);
-    policy.onNewest(100, 1);
+    policy.onNewest(100, 0, 1);
     policy.onApplied(199, 99);
     expect(policy.isDue(2)).toBe(false);
     policy.onApplied(200, 1);
@@ -20,7 +20,7 @@ describe('a snapshot', () => {
   it('of another server counts as well, with the commands that it has', () => {
     const policy = new SnapshotPolicy(LIMITS, 0, 0);
     for (let index = 1; index <= 150; index++) policy.onApplied(index, 1);
-    policy.onNewest(80, 5);
+    policy.onNewest(80, 0, 5);
     expect(policy.isDue(6)).toBe(false);
     policy.onApplied(180, 30);
     expect(policy.isDue(6)).toBe(true);
@@ -29,10 +29,10 @@ describe('a snapshot', () => {
   it('that is gone counts no more, also when nothing has been applied since it was taken', () => {
     const policy = new SnapshotPolicy(LIMITS, 0, 0);
     for (let index = 1; index <= 50; index++) policy.onApplied(index, 1);
-    policy.onNewest(50, 5);
+    policy.onNewest(50, 0, 5);
     policy.onWanted(50);
     expect(policy.isDue(6)).toBe(false);
-    policy.onNewest(0, 7);
+    policy.onNewest(0, 0, 7);
     expect(policy.isDue(8)).toBe(true);
   });
 
@@ -42,7 +42,7 @@ describe('a snapshot', () => {
     expect(policy.isDue(1)).toBe(false);
     policy.onApplied(10, 1_000);
     expect(policy.isDue(1)).toBe(true);
-    policy.onNewest(10, 1);
+    policy.onNewest(10, 0, 1);
     expect(policy.isDue(1)).toBe(false);
   });
 
@@ -52,13 +52,34 @@ describe('a snapshot', () => {
     policy.onApplied(1, 1);
     expect(policy.isDue(59_999)).toBe(false);
     expect(policy.isDue(60_000)).toBe(true);
-    policy.onNewest(1, 60_000);
+    policy.onNewest(1, 0, 60_000);
     expect(policy.isDue(1e9)).toBe(false);
+  });
+
+  it('waits until the commands since a large one take twice its bytes, but not beyond its age', () => {
+    const MIB = 1024 * 1024;
+    const policy = new SnapshotPolicy(LIMITS, 0, 0);
+    policy.onApplied(10, 1);
+    policy.onNewest(10, 5 * MIB, 1);
+    policy.onApplied(1_009, 6 * MIB - 1);
+    expect(policy.isDue(2)).toBe(false);
+    expect(policy.dueEntries).toBe(1_000);
+    policy.onApplied(1_010, 1);
+    expect(policy.isDue(2)).toBe(true);
+    policy.onNewest(1_010, 100 * MIB, 3);
+    policy.onApplied(1_011, 1);
+    expect(policy.isDue(60_002)).toBe(false);
+    expect(policy.isDue(60_003)).toBe(true);
+    // A small one may be taken as often as is wanted.
+    const small = new SnapshotPolicy(LIMITS, 0, 0);
+    small.onNewest(1, 2 * MIB, 1);
+    small.onApplied(101, 1);
+    expect([small.isDue(2), small.dueEntries]).toEqual([true, 100]);
   });
 
   it('is not due for what an installed one brought, and its memory is bounded', () => {
     const policy = new SnapshotPolicy(LIMITS, 0, 0);
-    policy.onNewest(5_000, 1);
+    policy.onNewest(5_000, 0, 1);
     policy.onMoved(5_000);
     expect(policy.isDue(2)).toBe(false);
     for (let index = 5_001; index <= 5_060; index++) policy.onApplied(index, 1);

@@ -87,7 +87,7 @@ it('forgets a snapshot that is gone before it counts, and tries to confirm one t
 
 it('drops nothing more after a verdict, and tries a compaction again after a while, not with each batch', () => {
   const of = (mergedIndex: number) => ({ mergedIndex, checksum: '', timestamp: 1, resultsChecksum: '', positions: [] });
-  const known = [1, 2, 3].map((at) => ({ name: `${at}`, server: 's1', position: of(at), confirmed: true }));
+  const known = [1, 2, 3].map((at) => ({ name: `${at}`, server: 's1', position: of(at), bytes: 0, confirmed: true }));
   const compactions = () => effects.filter(({ type }) => type === 'compact').length;
   plan.advance(0, true, false);
   plan.listed(known);
@@ -138,7 +138,7 @@ it('answers a rebuild that it has no snapshot for in time, and one that has begu
   // The list under way is older than the wish.
   plan.listed([]);
   plan.advance(120_001, true, false);
-  plan.listed([{ name: 'one', server: 's1', position, confirmed: true }]);
+  plan.listed([{ name: 'one', server: 's1', position, bytes: 0, confirmed: true }]);
   expect(plan.wanted).toMatchObject({ name: 'one' });
   // Large, and being installed for longer than a snapshot is waited for.
   plan.advance(300_000, true, true);
@@ -159,6 +159,7 @@ it('installs an older one while the newest cannot be read, and tries that again 
   const known = (mergedIndex: number) => ({
     name: `at ${mergedIndex}`,
     server: 's1',
+    bytes: 0,
     confirmed: true,
     position: {
       mergedIndex,

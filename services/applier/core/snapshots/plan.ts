@@ -63,6 +63,11 @@ export class SnapshotPlan {
     return !this.installing.isWaiting && this.takes.size === 0 && this.taking.isAtRest;
   }
 
+  /** Commands between two snapshots, as far as can be told. */
+  get dueEntries(): number {
+    return this.taking.dueEntries;
+  }
+
   /** This server is to take one. */
   get isDue(): boolean {
     return this.isTrusted && this.taking.isDue;
@@ -104,7 +109,7 @@ export class SnapshotPlan {
     const { list, taking, takes, installing } = this;
     list.listed(all, takes.size > 0 || installing.isRebuilding);
     const { newest, newestIndex } = list;
-    taking.onNewest(newestIndex);
+    taking.onNewest(newestIndex, newest?.bytes ?? 0);
     for (const [request, { atLeast }] of takes) {
       if (newest !== undefined && newestIndex > 0 && newestIndex >= atLeast) takes.answer(request, newest);
       else taking.onAwaited(atLeast);

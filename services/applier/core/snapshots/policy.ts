@@ -1,5 +1,7 @@
 /** When a snapshot is due (T10). Pure. */
+
 import { type MergedIndex, type MonotonicMs, NOTHING_MERGED } from '../../../../shared/raft/entry.js';
+import { commandBytesUntilNext } from '../../../../shared/snapshot/due.js';
 
 export interface SnapshotLimits {
   /** Commands, and bytes of their entries, since the newest snapshot of the cluster. */
@@ -23,6 +25,8 @@ const MARKS_MAX = 256;
 export class SnapshotPolicy {
   private newestIndex: MergedIndex = NOTHING_MERGED;
   private newestAtMs: MonotonicMs;
+  /** Before so many bytes of commands none is due but by age: the newest one is large. */
+  private bytesMin = 0;
   /** Some server needs one that reaches so far. */
   private wantedIndex: MergedIndex = NOTHING_MERGED;
   private applied: Mark;
@@ -52,8 +56,12 @@ export class SnapshotPolicy {
     this.marks = [this.applied];
   }
 
-  /** The newest snapshot that there is; 0 when there is none (any more). */
-  onNewest(mergedIndex: MergedIndex, nowMs: MonotonicMs): void {
+  /**
+   * The newest snapshot that there is, and its bytes as they are stored; 0 when there is none (any
+   * more).
+   */
+  onNewest(mergedIndex: MergedIndex, bytes: number, nowMs: MonotonicMs): void {
+    this.bytesMin = commandBytesUntilNext(bytes);
     if (mergedIndex < this.newestIndex) this.newestIndex = mergedIndex;
     if (mergedIndex <= this.newestIndex) return;
     this.newestIndex = mergedIndex;
@@ -69,8 +77,22 @@ export class SnapshotPolicy {
     const entries = this.applied.mergedIndex - this.newestIndex;
     if (entries <= 0) return false;
     if (this.newestIndex < this.wantedIndex) return true;
-    const bytes = this.applied.bytes - (this.marks[0]?.bytes ?? this.applied.bytes);
     const { limits } = this;
-    return entries >= limits.entries || bytes >= limits.bytes || nowMs - this.newestAtMs >= limits.ageMs;
+    const { bytes } = this.since;
+    const isLarge = (entries >= limits.entries || bytes >= limits.bytes) && bytes >= this.bytesMin;
+    return isLarge || nowMs - this.newestAtMs >= limits.ageMs;
+  }
+
+  /** Commands between two snapshots, if the next ones are as large as those since the newest. */
+  get dueEntries(): number {
+    const { entries, bytes } = this.since;
+    const { limits, bytesMin } = this;
+    return bytes === 0 ? limits.entries : Math.max(limits.entries, Math.ceil((bytesMin * entries) / bytes));
+  }
+
+  /** What was applied since the newest snapshot, or since this server began. */
+  private get since(): { readonly entries: number; readonly bytes: number } {
+    const first = this.marks[0] ?? this.applied;
+    return { entries: this.applied.mergedIndex - first.mergedIndex, bytes: this.applied.bytes - first.bytes };
   }
 }

@@ -106,11 +106,15 @@ export class SnapshotTaking {
     this.policy.onMoved(mergedIndex);
   }
 
-  /** The newest snapshot that counts is of this merged index; 0 when there is none. */
-  onNewest(newest: MergedIndex): void {
-    this.policy.onNewest(newest, this.nowMs);
+  /** Merged index and bytes of the newest snapshot that counts; 0 when there is none. */
+  onNewest(newest: MergedIndex, bytes: number): void {
+    this.policy.onNewest(newest, bytes, this.nowMs);
     // One that is older than what counts is of no use any more.
     for (const one of this.unconfirmed) if (one.name !== undefined && one.mark < newest) this.giveUp(one);
+  }
+
+  get dueEntries(): number {
+    return this.policy.dueEntries;
   }
 
   /** A request waits for one of at least this merged index. */

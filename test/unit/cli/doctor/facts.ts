@@ -73,8 +73,8 @@ export const position = (mergedIndex: number, indexes: readonly number[]) => ({
   positions: indexes.map((index) => ({ index, term: 1, timestamp: 1 })),
 });
 export const NOW_MS = Date.parse('2026-01-01T12:00:00Z');
-export const snapshot = (savedAt: string, confirmed = true) => ({
-  ...{ name: '0000000000000030-s1', position: position(30, [10, 10, 10]), savedAt, confirmed },
+export const snapshot = (savedAt: string, confirmed = true, bytes = 1_000) => ({
+  ...{ name: '0000000000000030-s1', position: position(30, [10, 10, 10]), bytes, savedAt, confirmed },
 });
 
 /** Of a cluster in which nothing is wrong. */

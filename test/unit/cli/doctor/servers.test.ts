@@ -1,6 +1,7 @@
 /** What `craft doctor` finds of the servers and their snapshots. */
 import { expect, it } from 'vitest';
 import { examine } from '../../../../services/cli/doctor/examine.js';
+import type { Facts } from '../../../../services/cli/doctor/facts.js';
 import { SERVER_CHECKS } from '../../../../services/cli/doctor/servers.js';
 import type { StatusLine } from '../../../../services/cli/health.js';
 import {
@@ -67,6 +68,16 @@ itFinds(SERVER_CHECKS, [
   ],
   ['not-serving', servers(), /^cluster: no server answers; check that the servers run/],
 ]);
+
+it('the checks wait longer for the next snapshot after a large one, as the servers do', () => {
+  const of = (bytes: number) => ({
+    ...environment({ CRAFT_SNAPSHOT_ENTRIES: '10' }),
+    snapshots: known({ snapshots: [snapshot('2026-01-01T11:00:00Z', true, bytes)], nowMs: NOW_MS }),
+  });
+  const codesOf = (facts: Partial<Facts>) => examine({ ...HEALTHY, ...facts }).map(({ code }) => code);
+  expect(codesOf(of(1_000))).toEqual(['snapshot-late']);
+  expect(codesOf(of(3 * 1024 * 1024))).toEqual([]);
+});
 
 it('the checks leave a snapshot alone that goes beyond the log of a follower, where no leader answers', () => {
   const beyond = { ...snapshot('2026-01-01T11:00:00Z'), position: position(30, [10, 21, 10]) };
