@@ -1,6 +1,6 @@
 /** What a group is told once, at its start. */
 import type { ClockGuard } from '../clock/guard.js';
-import type { Configuration, EncodeEntry, GroupId, LogEntry, ServerId } from './entry.js';
+import type { Configuration, EncodeEntry, GroupId, LogEntry, LogIndex, ServerId, Timestamp } from './entry.js';
 import type { PromiseLimit } from './promise-limit.js';
 
 /**
@@ -66,10 +66,16 @@ export function quorumSize(configuration: Configuration): number {
   return (configuration.voters.length >> 1) + 1;
 }
 
-/** The largest value that a quorum has reached, each voter by `reached`; 0 without voters. */
-export function reachedByQuorum(configuration: Configuration, reached: (voter: ServerId) => number): number {
+/**
+ * The largest value that a quorum has reached, each voter by `reached`. A server that joins knows
+ * no voters yet: there it is 0, before all that could be reached.
+ */
+export function reachedByQuorum<N extends LogIndex | Timestamp>(
+  configuration: Configuration,
+  reached: (voter: ServerId) => N,
+): N {
   const values = configuration.voters.map(reached).sort((a, b) => b - a);
-  return values[quorumSize(configuration) - 1] ?? 0;
+  return values[quorumSize(configuration) - 1] ?? (0 as N);
 }
 
 /** Group i prefers its voter i mod N as leader, so that leadership is spread over the servers. */

@@ -321,7 +321,7 @@ export class GroupState {
     (when === 'now' ? this.outbox : this.outboxDurable).push(message);
   }
 
-  randomDeadline(nowMs: MonotonicMs): number {
+  randomDeadline(nowMs: MonotonicMs): MonotonicMs {
     return nowMs + this.options.electionTimeoutMs * (1 + this.options.random());
   }
 

@@ -92,6 +92,8 @@ export class Cleaning {
       end++;
     }
     const segments = all.slice(start, end);
+    // What was the oldest may have been dropped while the stream was purged.
+    if (segments.length === 0) return;
     const entries = await this.read(group, segments);
     this.#move = { block: blockOf(group, entries), entries, segments };
   }
