@@ -189,9 +189,7 @@ const applierFields = {
     .int()
     .min(1)
     .default(100_000)
-    .describe(
-      'A snapshot is due after so many commands. After a large one, it waits until they take twice its bytes.',
-    ),
+    .describe('A snapshot is due after so many commands. After a large one, it waits until they take twice its bytes.'),
   CRAFT_SNAPSHOT_BYTES: bytes.default(64 * 1024 * 1024).describe('The same after so many bytes of commands.'),
   CRAFT_SNAPSHOT_AGE_MS: z.coerce
     .number()

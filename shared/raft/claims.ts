@@ -86,8 +86,8 @@ function countPromises(state: GroupState, leadership: Leadership, nowMs: Monoton
   state.updateWatermark();
   const areTwoEnough =
     state.isVoter && quorumSize(configuration) <= 2 && leadership.followers.size < configuration.voters.length;
-  if (areTwoEnough || newest.timestamp <= (leadership.quorumClosed?.timestamp ?? BEFORE_ALL)) return;
+  if (newest.timestamp <= (leadership.quorumClosed?.timestamp ?? BEFORE_ALL)) return;
   leadership.quorumClosed = newest;
-  // Who is told by the others as well hears of it with the next message.
-  if (!tellsAll(state)) tell(state, leadership, false, nowMs);
+  // Where followers count it themselves, one that missed a message hears of it with the next.
+  if (!areTwoEnough && !tellsAll(state)) tell(state, leadership, false, nowMs);
 }

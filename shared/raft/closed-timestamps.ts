@@ -5,13 +5,14 @@
  * the claim promises c: its vote carries the promise, and a new leader starts above the promises of
  * the quorum that elected it.
  *
- * T3: c counts at a server once (1) a quorum of the group's voters has durably promised >= c in
- * that term, and (2) the server's commit index is >= i. Then no entry with a timestamp <= c can
- * still be committed beyond what this server knows to be committed:
+ * T3: c counts at a server once two things hold. (1) A quorum of the configuration in force at i
+ * has durably promised >= c in that term. (2) The server's commit index is >= i. Then no entry
+ * with a timestamp <= c can still be committed beyond what this server knows to be committed:
  *   - the leader of that term stamps above c from then on, by its claim;
  *   - a leader of a later term was elected by a quorum, which shares a voter with the promising
  *     quorum; that voter's vote carried its promise (it voted after it promised, since a voter of a
  *     later term accepts no claim of an older one), so the new leader stamps above c;
+ *   - a leader elected by a later configuration has the entry of that one, stamped above c;
  *   - an entry of an older term beyond i cannot be committed any more: index i is committed with an
  *     entry of the claiming term (the claim is made after that term's no-op), so every later leader
  *     has that entry, and no log with it carries an entry of an older term behind it.
@@ -111,13 +112,18 @@ export class ClosedTimestamps {
    * configuration in force at the index of the claim. `self` counts once its promise is durable.
    */
   countQuorum(upTo: LogIndex, self: ServerId, configurationAt: (index: LogIndex) => Configuration): Closed | null {
+    const own = this.limit.covers(this.promisedTo) ? this.promisedTo : this.limit.value;
+    const promised = (voter: ServerId) => (voter === self ? own : (this.promises.get(voter) ?? BEFORE_ALL));
     let newest: Closed | null = null;
+    let inForce: Configuration | null = null;
+    let reached = BEFORE_ALL;
     for (const claim of this.claims) {
       const { timestamp, index } = claim.closed;
       if (!claim.hasQuorum && index <= upTo) {
-        const own = timestamp <= this.promisedTo && this.limit.covers(timestamp) ? timestamp : BEFORE_ALL;
-        const promised = (voter: ServerId) => (voter === self ? own : (this.promises.get(voter) ?? BEFORE_ALL));
-        claim.hasQuorum = reachedByQuorum(configurationAt(index), promised) >= timestamp;
+        const configuration = configurationAt(index);
+        if (configuration !== inForce) reached = reachedByQuorum(configuration, promised);
+        inForce = configuration;
+        claim.hasQuorum = reached >= timestamp;
       }
       if (claim.hasQuorum) newest = claim.closed;
     }

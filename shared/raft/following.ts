@@ -40,14 +40,21 @@ export function onAppendEntries(state: GroupState, message: Message, append: App
   state.countDurable();
   state.updateWatermark();
   // Nothing waits for the answer to a heartbeat, nor for a promise where its claim counts without.
-  const isHeartbeat = append.entries.length === 0;
-  const isPatient = isHeartbeat && (!isNewClaim || quorumSize(state.configuration) <= 2);
+  const isPatient = append.entries.length === 0 && (!isNewClaim || quorumSize(state.configuration) <= 2);
   const told = reply(state, message, append.round, { refusal: 'none', matchIndex }, 'durable', isPatient);
-  if (told !== null && append.tellsAll && (!isHeartbeat || isNewClaim)) tellOthers(state, message.from, told);
+  if (told === null || !append.tellsAll || !state.isVoter) return;
+  // What the leader knows as committed it tells all members itself.
+  const hasNewEntries = matchIndex > append.commitIndex;
+  if (hasNewEntries || isNewClaim) tellOthers(state, message.from, told, hasNewEntries);
 }
 
-/** What a follower, or a candidate, hears from another follower of this term. */
+/**
+ * What one that is no leader hears from a follower of this term: also a candidate, and a leader
+ * that has stepped down. A server that is no voter, as far as is known here, is not listened to.
+ */
 export function onFollowerReply(state: GroupState, message: Message, told: AppendReply): void {
+  const { voters } = state.configuration;
+  if (!voters.includes(message.from)) return;
   state.closedTimestamps.onPromised(message.from, told.promised);
   if (told.refusal === 'none') state.hearDurable(message.from, told.matchIndex);
   state.countDurable();
@@ -55,9 +62,8 @@ export function onFollowerReply(state: GroupState, message: Message, told: Appen
 }
 
 /** Claims may wait a little for company: the next one follows soon. Entries may not. */
-function tellOthers(state: GroupState, leader: ServerId, told: AppendReply): void {
+function tellOthers(state: GroupState, leader: ServerId, told: AppendReply, hasNewEntries: boolean): void {
   const { voters, learners } = state.configuration;
-  const hasNewEntries = told.matchIndex > state.commitIndex;
   for (const member of [...voters, ...learners]) {
     if (member === state.server || member === leader) continue;
     if (hasNewEntries) state.send(member, told, 'durable');

@@ -161,7 +161,8 @@ export class Group {
         if (!this.isNewerTerm(message, body.granted && body.preVote, nowMs)) onVoteReply(state, message, body, nowMs);
         break;
       case 'append-reply':
-        if (this.isNewerTerm(message, false, nowMs) || message.term < state.term) break;
+        this.isNewerTerm(message, false, nowMs);
+        if (message.term < state.term) break;
         if (state.role === 'leader') onAppendReply(state, message, body, nowMs);
         else onFollowerReply(state, message, body);
         break;

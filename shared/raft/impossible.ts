@@ -6,7 +6,7 @@
  *
  * The shape of a message is the decoder's business (shared/wire/envelope.ts).
  */
-import { BEFORE_ALL, BEFORE_FIRST, type Term } from './entry.js';
+import { BEFORE_ALL, BEFORE_FIRST, type ServerId, type Term } from './entry.js';
 import type { AppendEntries, AppendReply, Message } from './message.js';
 import type { GroupState } from './state.js';
 
@@ -27,7 +27,7 @@ export function whyImpossible(state: GroupState, message: Message): string | nul
     case 'snapshot':
       return whyNoLeader(state, message);
     case 'append-reply':
-      return term === state.term && state.role === 'leader' ? whyNoFollower(state, body) : null;
+      return term === state.term ? whyNoFollower(state, from, body) : null;
     case 'vote':
       return body.lastTerm < term ? null : `a candidate of term ${term} has no entry of term ${body.lastTerm}`;
     default:
@@ -75,7 +75,16 @@ function whyOtherLog(state: GroupState, { prevIndex, prevTerm, entries }: Append
   return timestamp <= state.watermark ? `T3: entry ${index} is at ${timestamp}, which is closed` : null;
 }
 
-/** A follower's log equals the leader's up to where it says so (Raft section 5.3). */
-function whyNoFollower({ log }: GroupState, { refusal, matchIndex }: AppendReply): string | null {
-  return refusal === 'none' && matchIndex > log.lastIndex ? `nobody has sent it entry ${matchIndex}` : null;
+/**
+ * A leader follows no other one of its term. A follower's log equals the leader's up to where it
+ * says so (Raft section 5.3).
+ */
+function whyNoFollower(
+  { log, role, leader }: GroupState,
+  from: ServerId,
+  { refusal, matchIndex }: AppendReply,
+): string | null {
+  if (refusal !== 'none') return null;
+  if (from === leader) return `${from} leads the term, and follows no other server in it`;
+  return role === 'leader' && matchIndex > log.lastIndex ? `nobody has sent it entry ${matchIndex}` : null;
 }

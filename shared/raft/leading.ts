@@ -54,9 +54,11 @@ export function becomeLeader(state: GroupState, floor: Timestamp, nowMs: Monoton
   const { configuration } = state;
   if (!isRecovered(configuration)) stamp(state, state.leadership, [noOp], nowMs);
   else {
-    // A follower that still gets older entries with older members has this one behind them.
+    // A follower still gets older entries with older members. When its log reaches this term, its
+    // configuration is this one: it takes the place of the no-op, and nothing of the term is before
+    // it.
     const body = state.options.encodeConfiguration(configuration);
-    stamp(state, state.leadership, [noOp, { kind: EntryKind.configuration, body }], nowMs);
+    stamp(state, state.leadership, [{ kind: EntryKind.configuration, body }], nowMs);
   }
   broadcast(state, state.leadership, nowMs);
 }

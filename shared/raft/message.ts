@@ -19,15 +19,15 @@ export interface AppendEntries {
   readonly commitIndex: LogIndex;
   readonly closed: Closed | null;
   /**
-   * The newest close that a quorum is known to have promised (T3); only sent where a quorum is more
-   * than two.
+   * The newest close that a quorum is known to have promised (T3). A follower that can count
+   * promises itself knows it already.
    */
   readonly quorumClosed: Closed | null;
   /** Up to here the leader's own log is durable: followers count it (`GroupState.countDurable`). */
   readonly durableIndex: LogIndex;
   /**
    * A reply with news goes to every other member, too. Then each of them counts for itself what is
-   * committed and closed, as a learner of Paxos does, and does not wait for the leader to say so.
+   * committed and closed, and does not wait for the leader to say so.
    */
   readonly tellsAll: boolean;
   /**

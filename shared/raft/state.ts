@@ -47,8 +47,8 @@ export interface Candidacy {
 export interface Leadership {
   readonly followers: Map<ServerId, Progress>;
   /**
-   * First index of this term, its no-op: below it nothing is committed by counting (Raft section
-   * 5.4.2).
+   * First index of this term, its no-op or a recovered configuration: below it nothing is
+   * committed by counting (Raft section 5.4.2).
    */
   readonly noOpIndex: LogIndex;
   /**
@@ -266,7 +266,10 @@ export class GroupState {
     return this.closedTimestamps.countQuorum(upTo, this.server, (index) => this.configurationAt(index));
   }
 
-  /** In force when the log ended at `index`, which is not below the base of the log. */
+  /**
+   * In force when the log ended at `index`. Below the base it may be a later one. A claim at such
+   * an index says nothing new: what follows it is committed, and has greater timestamps.
+   */
   private configurationAt(index: LogIndex): PlacedConfiguration {
     const inForce = this.configurations.findLast((one) => one.index <= index) ?? this.configurations[0];
     assert(inForce !== undefined, 'there is always a configuration');
@@ -428,10 +431,13 @@ export class GroupState {
     assert(this.role !== 'leader', 'a leader has every committed entry (leader completeness, Raft section 5.4.3)');
     const inForce = notice.configurations.filter(({ index }) => index <= base.index).pop();
     assert(inForce !== undefined, 'a notice tells the configuration at its base');
+    // A leader that has joined does not know what the group began with; this server may.
+    const [oldest] = this.configurations;
+    const isKnownHere = inForce.voters.length === 0 && oldest?.index === inForce.index;
     this.options.clock.observe(base.timestamp);
     this.log = new RaftLog({ base, lastIndex: base.index, termStarts: [], tail: [] });
     this.loseSuffix(base.index);
-    this.configurations = [inForce];
+    this.configurations = [isKnownHere ? oldest : inForce];
     this.commitIndex = base.index;
     this.lastCommittedCommand = base.index;
     this.lastCommandTimestamp = base.timestamp;

@@ -75,8 +75,8 @@ export const SNAPSHOTS: readonly Plan[] = [
   },
   {
     name: 'install-what-is-not-confirmed',
-    foundBy: 41,
-    within: 100,
+    foundBy: 337,
+    within: 400,
     shape: { servers: 3, snapshotEvery: 3 },
     what: 'the newest snapshot is installed, whether it counts or not (T10)',
     install: () =>

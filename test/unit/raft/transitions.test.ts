@@ -78,7 +78,7 @@ const TABLE: Readonly<Record<Role, Readonly<Record<Type, Readonly<Record<Age, st
     },
     'append-reply': {
       older: 'follower 3',
-      same: 'follower 3',
+      same: 'follower 3; (impossible)',
       newer: 'follower 4',
     },
     vote: {
