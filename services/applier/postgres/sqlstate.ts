@@ -105,5 +105,5 @@ export function describeFailure(what: 'command' | 'query', error: unknown): stri
   if (cause !== undefined) return `the ${what} failed: SQLSTATE ${cause.code}`;
   const innermost = causes(error).pop();
   const text = innermost === undefined ? String(error) : `${innermost.name}: ${innermost.message}`;
-  return `the command failed: ${Buffer.from(text.slice(0, MESSAGE_LENGTH_MAX)).toString()}`;
+  return `the ${what} failed: ${Buffer.from(text.slice(0, MESSAGE_LENGTH_MAX)).toString()}`;
 }

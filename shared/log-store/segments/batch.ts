@@ -50,10 +50,6 @@ export class BatchBuffer {
     this.#add(kind, groupBytesMax(write), (at) => writeGroup(this.#buffer, at, write), write);
   }
 
-  addPayload(kind: RecordKind, payload: Buffer): void {
-    this.#add(kind, payload.length, (at) => at + payload.copy(this.#buffer, at));
-  }
-
   /**
    * The batch as it is written at `offset` of the segment `id`. Valid until the next `clear`; may
    * be called again for another place.
