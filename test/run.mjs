@@ -92,7 +92,7 @@ const CHECKS = [
   { ...tests('clusters', 'test/integration/cluster', 22), mayTryAgain: true },
   { ...spare(tests('engine', 'test/contract/engine', 20)), mayTryAgain: true, beside: 'clusters' },
   // One thread that waits for nothing: it takes what all others leave of the processors.
-  { ...spare(tests('simulation', '--config vitest.built.config.ts', 25)), beside: 'unit' },
+  { ...spare(tests('simulation', '--config test/simulation/vitest.config.ts', 25)), beside: 'unit' },
   command('quick-start', 'npm run --silent demo'),
 ];
 

@@ -98,7 +98,7 @@ export class ReplicaHealth {
     return { why: `${groups} no leader that ${server} knows of: no quorum of voters is heard`, forMs };
   }
 
-  /** A follower that nobody asks to lead would not notice, and nobody else would say so. */
+  /** A wrong clock is told of here: a follower that never stands for election would not show it. */
   private lookAtClock(): void {
     const { core, logger } = this.options;
     if (core.clock.mayLead() !== this.isClockWrong) return;

@@ -11,7 +11,7 @@
  * A watermark says that no entry at or below it is still to come from its group (T3). Therefore an
  * entry that is at or below all of them, and the smallest of the queues' heads, has its final
  * place. No-ops and configurations take no place: they are consumed as soon as they are at the head
- * of their queue, since nobody orders anything against them.
+ * of their queue, since nothing is ordered against them.
  *
  * Pure and synchronous. What it emits depends only on the groups' logs, not on when or in which
  * pieces they arrive.

@@ -84,10 +84,10 @@ function countPromises(state: GroupState, leadership: Leadership, nowMs: Monoton
   const newest = state.countPromises(state.log.lastIndex);
   if (newest === null) return;
   state.updateWatermark();
-  const areTwoEnough =
-    state.isVoter && quorumSize(configuration) <= 2 && leadership.followers.size < configuration.voters.length;
   if (newest.timestamp <= (leadership.quorumClosed?.timestamp ?? BEFORE_ALL)) return;
   leadership.quorumClosed = newest;
   // Where followers count it themselves, one that missed a message hears of it with the next.
+  const areTwoEnough =
+    state.isVoter && quorumSize(configuration) <= 2 && leadership.followers.size < configuration.voters.length;
   if (!areTwoEnough && !tellsAll(state)) tell(state, leadership, false, nowMs);
 }

@@ -86,5 +86,5 @@ function whyNoFollower(
 ): string | null {
   if (refusal !== 'none') return null;
   if (from === leader) return `${from} leads the term, and follows no other server in it`;
-  return role === 'leader' && matchIndex > log.lastIndex ? `nobody has sent it entry ${matchIndex}` : null;
+  return role === 'leader' && matchIndex > log.lastIndex ? `entry ${matchIndex} was never sent to it` : null;
 }

@@ -23,8 +23,8 @@
  * every span below it needs nothing but the entry. The id of craft.server is derived from that
  * context and the server. Therefore replica, merger and applier of a server meet there without a
  * message to each other, also as processes of their own. Whether a command is sampled is decided
- * once, by its leader; an entry that is not sampled carries empty strings, and nobody allocates or
- * records anything for it. Spans are recorded when both ends are known, with explicit times, so
+ * once, by its leader. An entry that is not sampled carries empty strings, and no service allocates
+ * or records anything for it. Spans are recorded when both ends are known, with explicit times, so
  * nothing is kept open.
  *
  * Configured by the standard variables, read when a service starts: OTEL_EXPORTER_OTLP_ENDPOINT or

@@ -3,8 +3,8 @@
  * disk was wiped from a server that starts for the first time. It would have forgotten its votes
  * and what it acknowledged, and a quorum could be wrong with it (T1, T11).
  *
- * What is lost of the registry protects nobody any more, and harms nobody either: every server
- * enters itself again when it starts.
+ * Without its entry in the registry, a server whose disk was wiped is not recognised. Losing the
+ * registry does no other harm: every server enters itself again when it starts.
  */
 import {
   DiscardPolicy,

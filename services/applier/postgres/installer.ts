@@ -49,7 +49,7 @@ export class Installer {
   /** Not while a batch is being applied. */
   async install(snapshot: EngineSnapshot, as?: (before: EnginePosition) => EnginePosition): Promise<EnginePosition> {
     const { state } = this.options;
-    // Whatever becomes of it: a commit may have happened that nobody has confirmed.
+    // Also when it fails: the commit may happen although its answer is lost.
     state.known.forgetContents();
     const version = versionAt(snapshot.position);
     let restored = as === undefined ? snapshot.position : undefined;
@@ -112,8 +112,9 @@ export class Installer {
   }
 
   /**
-   * Whether the commit that nobody answered has happened: its lock is waited for. A database that
-   * stays away counts as no; if the state has moved all the same, the next batch finds that out.
+   * Whether a commit without an answer has happened. This waits for the lock of that commit. A
+   * database that stays away counts as no. If the state has moved all the same, the next batch
+   * finds that out.
    */
   private async isAt(expected: EnginePosition): Promise<boolean> {
     const { connection, state } = this.options;

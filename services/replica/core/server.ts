@@ -397,7 +397,7 @@ export class ReplicaCore<C extends QueuedCommand> {
   private closeOnDemand(): void {
     const bound = this.clock.bound();
     const asked = [this.feed.waitingFor, this.barriers.waitingFor, this.closeUpToElsewhere];
-    // Nobody closes beyond the clock's bound; who waits for that waits for the clocks.
+    // No group closes beyond the clock's bound. What waits for more waits for the clocks.
     const waitingFor = Math.max(...asked.filter((timestamp) => timestamp <= bound), 0);
     for (const { group, hasQueued } of this.hosted) {
       if (group.role !== 'leader') continue;

@@ -241,7 +241,7 @@ describe('the impossible is told, with its sender, and changes nothing', () => {
       append({ entries: [command(5, 1, later(390))], closed: { timestamp: later(395), index: 4 } }),
     ],
     [/a quorum has not closed/, 's3', 's1', 1, append({ quorumClosed: { timestamp: later(395), index: 4 } })],
-    [/nobody has sent it entry 9/, 's1', 's2', 1, matched],
+    [/entry 9 was never sent to it/, 's1', 's2', 1, matched],
   ];
 
   it.each(rows)('%s (to %s)', (what, to, from, term, body) => {

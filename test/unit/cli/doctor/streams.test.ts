@@ -95,7 +95,7 @@ describe('remedies', () => {
     },
   );
 
-  it('delete no stream of somebody else', () => {
+  it('delete no stream that another cluster owns', () => {
     const remedies = [foreign('>'), foreign('a', 'craft.>')].flatMap(remediesOf);
     expect(remedies).toHaveLength(2);
     expect(remedies.join()).not.toContain('stream rm');

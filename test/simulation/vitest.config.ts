@@ -3,7 +3,7 @@
  * it than transformed code does.
  */
 import { defineConfig } from 'vitest/config';
-import config from './vitest.config.js';
+import config from '../../vitest.config.js';
 
 export default defineConfig({
   test: {
