@@ -57,7 +57,8 @@ export class BatchRunner {
     };
     const plan = await planKvBatch(batch, before, windowUs, session);
     const { after, settled } = known.attempt(batch, plan.settled);
-    if (!(await writeKvBatch(plan, epoch, before, after, session))) {
+    const place = await writeKvBatch(plan, { place: known.place, epoch, before, after }, session);
+    if (place === undefined) {
       const found = readPosition(await connection.run(READ_POSITION, []));
       known.dropAttempt();
       // The try before this one was still under way in the server when it seemed to have failed,
@@ -67,6 +68,7 @@ export class BatchRunner {
       known.moveTo(found);
       return settled;
     }
+    known.place = place;
     rememberVersions(plan, session.recent);
     return settled;
   }
@@ -119,6 +121,10 @@ export class BatchRunner {
 
   private session(connection: Connection, before: EnginePosition, results: ResultStore) {
     const { state, windowUs } = this.options;
-    return { connection, epoch: state.epoch, before, windowUs, path: state.prepared.path, results };
+    const { epoch, known, prepared } = state;
+    const onMoved = (to: string): void => {
+      known.place = to;
+    };
+    return { connection, place: known.place, epoch, before, windowUs, path: prepared.path, results, onMoved };
   }
 }

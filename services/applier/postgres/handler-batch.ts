@@ -22,7 +22,14 @@ import { VERIFY_COMMAND, VERIFY_OUTCOME } from '../../../shared/engine/verify.js
 import { InvariantError } from '../../../shared/raft/assert.js';
 import type { Connection } from './connection.js';
 import { drizzleOf, type PostgresTransaction } from './drizzle.js';
-import { explainPosition, MOVE_PARAMETERS, MOVE_POSITION, moveParameters, readPosition } from './position.js';
+import {
+  explainPosition,
+  MOVE_PARAMETERS,
+  MOVE_POSITION,
+  moveParameters,
+  READ_POSITION,
+  readPosition,
+} from './position.js';
 import { seededRandom } from './random.js';
 import type { ResultStore, Storing } from './result-store.js';
 import type { Rows } from './rows.js';
@@ -49,7 +56,7 @@ function writeResults(storing: Storing | undefined, hasMoved: boolean): string {
     next += storing.parameterCount;
   }
   if (hasMoved) text += `, numbered as (${storeSequences('moved', next)})`;
-  return `${text} select exists (select from moved)`;
+  return `${text} select place from moved`;
 }
 
 export type Machine = StateMachine<PostgresTransaction>;
@@ -64,6 +71,8 @@ export type OnFailure = (command: MergedCommand, error: unknown) => void;
 export interface HandlerSession {
   readonly connection: Connection;
   readonly run: Execute;
+  /** Where the row of the position was last. */
+  readonly place: string;
   readonly epoch: number;
   readonly before: EnginePosition;
   readonly windowUs: number;
@@ -72,6 +81,8 @@ export interface HandlerSession {
   readonly results: ResultStore;
   /** Hears the outcomes before they are committed, and gives the position that they lead to. */
   readonly onSettled: (settled: SettledBatch) => EnginePosition;
+  /** Hears where the row of the position is, once the batch is written. */
+  readonly onMoved: (place: string) => void;
 }
 
 /** Executes the commands that are no duplicates; gives an outcome for each. */
@@ -88,12 +99,13 @@ export function executeWith(machine: Machine, onFailure: OnFailure): Execute {
 
 export async function applyHandlerBatch(
   { commands }: EngineBatch,
-  { connection, run, epoch, before, windowUs, path, results, onSettled }: HandlerSession,
+  { connection, run, place, epoch, before, windowUs, path, results, onSettled, onMoved }: HandlerSession,
 ): Promise<SettledBatch> {
   return connection.transaction(`${BEGIN}; ${inSchemas(path)}`, async (transaction) => {
-    const locked = await transaction.run(LOCK_STATE, [String(epoch), String(before.mergedIndex)]);
-    const found = readPosition(locked);
-    if (found.epoch !== epoch || found.mergedIndex !== before.mergedIndex) {
+    const locked = await transaction.run(LOCK_STATE, [place, String(epoch), String(before.mergedIndex)]);
+    // No row: it was changed, and so moved, while its lock was waited for.
+    const found = readPosition(locked.length > 0 ? locked : await transaction.run(READ_POSITION, []));
+    if (locked.length === 0 || found.epoch !== epoch || found.mergedIndex !== before.mergedIndex) {
       explainPosition(found, epoch, before.mergedIndex);
     }
     const sequences = BatchSequences.of(locked);
@@ -114,11 +126,12 @@ export async function applyHandlerBatch(
     const after = onSettled(settled);
     const storing = results.storing(settled);
     const { moved } = sequences;
-    await transaction.run(writeResults(storing, moved.length > 0), [
-      ...moveParameters(epoch, before.mergedIndex, after),
+    const [written] = await transaction.run(writeResults(storing, moved.length > 0), [
+      ...moveParameters({ place, epoch, before, after }),
       ...(storing?.parameters ?? []),
       ...(moved.length === 0 ? [] : sequenceParameters(moved)),
     ]);
+    onMoved(String(written?.[0]));
     return settled;
   });
 }

@@ -14,7 +14,7 @@ import {
 import type { SettledBatch } from '../../../shared/engine/results.js';
 import { FIRST_VERSION } from '../../../shared/engine/switch.js';
 import { InvariantError } from '../../../shared/raft/assert.js';
-import { plainPosition } from './position.js';
+import { plainPosition, UNKNOWN_PLACE } from './position.js';
 import { RecentVersions } from './recent-versions.js';
 import type { ResultStore } from './result-store.js';
 
@@ -30,6 +30,8 @@ export class KnownState {
   private stored: ResultStore | undefined;
   private unconfirmed: Attempt | undefined;
   private inForce = FIRST_VERSION;
+  /** Where a batch last left the row of the position: only how fast it is found depends on it. */
+  place = UNKNOWN_PLACE;
 
   /** Undefined while the engine is not open. */
   get position(): EnginePosition | undefined {

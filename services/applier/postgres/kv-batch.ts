@@ -11,7 +11,7 @@ import { originsOf, resultKeysOf, type SettledBatch, settle } from '../../../sha
 import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
 import { anyOf, integerArray, jsonArray, textArray } from '../../../shared/postgres/array.js';
 import type { Timestamp } from '../../../shared/raft/entry.js';
-import { MOVE_PARAMETERS, MOVE_POSITION, moveParameters } from './position.js';
+import { MOVE_PARAMETERS, MOVE_POSITION, type Move, moveParameters } from './position.js';
 import type { RecentVersions } from './recent-versions.js';
 import type { ResultStore, Send, Storing } from './result-store.js';
 import type { Statement } from './rows.js';
@@ -55,7 +55,7 @@ function writeBatch(table: string, hasPuts: boolean, hasDeletes: boolean, storin
     next += 1;
   }
   if (storing !== undefined) text += `, stored as (${storing.text('moved', next)})`;
-  return `${text} select set_config('synchronous_commit', 'off', true), exists (select from moved)`;
+  return `${text} select set_config('synchronous_commit', 'off', true), (select place from moved)`;
 }
 
 /** What statements are sent with. */
@@ -105,16 +105,14 @@ export async function planKvBatch(
 }
 
 /**
- * Writes the plan in one transaction; false when the database is no longer where the plan was made
- * for.
+ * Writes the plan in one transaction; gives the position's new place, and undefined when the
+ * database is no longer where the plan was made for.
  */
 export async function writeKvBatch(
   { writes, settled }: KvPlan,
-  epoch: number,
-  before: EnginePosition,
-  after: EnginePosition,
+  move: Move,
   { table, results, send }: KvSession,
-): Promise<boolean> {
+): Promise<string | undefined> {
   const keys: string[] = [];
   const values: string[] = [];
   const versions: number[] = [];
@@ -132,7 +130,7 @@ export async function writeKvBatch(
     mergedIndexes.push(row.mergedIndex);
     timestamps.push(row.timestamp);
   }
-  const parameters = moveParameters(epoch, before.mergedIndex, after);
+  const parameters = moveParameters(move);
   if (keys.length > 0) {
     parameters.push(textArray(keys), jsonArray(values), integerArray(versions));
     parameters.push(integerArray(mergedIndexes), integerArray(timestamps));
@@ -142,7 +140,8 @@ export async function writeKvBatch(
   if (storing !== undefined) parameters.push(...storing.parameters);
   const text = writeBatch(table, keys.length > 0, deleted.length > 0, storing);
   const [answer] = await send([text, parameters]);
-  return answer?.[0]?.[1] === true;
+  const place = answer?.[0]?.[1];
+  return typeof place === 'string' ? place : undefined;
 }
 
 /** The plan is committed: its keys have these versions now. */

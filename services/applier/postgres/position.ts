@@ -28,8 +28,21 @@ export const CREATE_POSITION = `insert into craft.position
 /** Takes the fence: waits for a batch that is being written, and no older epoch writes after it. */
 export const TAKE_FENCE = `update craft.position set epoch = epoch + 1, server = $1 where id = 1 returning ${COLUMNS}`;
 
+/** No place: the row is looked for. */
+export const UNKNOWN_PLACE = '(0,0)';
+
+/**
+ * The row, if it is where parameter $n says, or else wherever it is. Each move leaves an old version
+ * behind, which a transaction that is kept open keeps for as long: a look for the last version meets
+ * all of them, and one at its place (ctid) none.
+ */
+export const isAtPlace = (n: number): string => `ctid = coalesce(
+    (select ctid from craft.position where ctid = $${n}::tid), (select ctid from craft.position where id = 1))`;
+
 export const READ_POSITION = `select ${COLUMNS} from craft.position where id = 1`;
 export const LOCK_POSITION = `${READ_POSITION} for update`;
+/** $1: where it was last. */
+export const LOCK_POSITION_AT = `select ${COLUMNS} from craft.position where ${isAtPlace(1)} for update`;
 
 /**
  * Locks on the table, before the transaction's first look at anything. A reader of several tables
@@ -48,7 +61,7 @@ export const MARK_DIVERGED = `with marked as (
   ) select set_config('synchronous_commit', 'on', true), exists (select from marked)`;
 
 /**
- * $1 .. $7 as from $3 on of MOVE_POSITION: for who holds the lock and has compared the epoch. Such
+ * $1 .. $7 as from $4 on of MOVE_POSITION: for who holds the lock and has compared the epoch. Such
  * a state is that of the others.
  */
 export const SET_POSITION = `update craft.position
@@ -57,16 +70,16 @@ export const SET_POSITION = `update craft.position
   where id = 1`;
 
 /** Parameters of MOVE_POSITION; those of statements around it come after. */
-export const MOVE_PARAMETERS = 9;
+export const MOVE_PARAMETERS = 10;
 
 /**
- * $1 epoch, $2 merged index before; $3 .. $9 the position after. Moves nothing when either has
- * changed.
+ * $1 where the row was last, $2 epoch, $3 merged index before; $4 .. $10 the position after. Returns
+ * where the row is then (`place`). Moves nothing when epoch or merged index has changed.
  */
 export const MOVE_POSITION = `update craft.position
-  set merged_index = $3::bigint, checksum = $4, results_checksum = $5, "timestamp" = $6::bigint,
-    positions = $7::bigint[], terms = $8::bigint[], timestamps = $9::bigint[]
-  where id = 1 and epoch = $1::bigint and merged_index = $2::bigint returning 1`;
+  set merged_index = $4::bigint, checksum = $5, results_checksum = $6, "timestamp" = $7::bigint,
+    positions = $8::bigint[], terms = $9::bigint[], timestamps = $10::bigint[]
+  where ${isAtPlace(1)} and epoch = $2::bigint and merged_index = $3::bigint returning ctid::text as place`;
 
 /**
  * $1 name, $2 cluster or ''. A state that nothing was applied to may become that of another
@@ -153,9 +166,18 @@ export function explainPosition(found: FencedPosition, epoch: number, expected: 
   throw new PositionError(`the database is at merged index ${found.mergedIndex}, not ${expected}`, found);
 }
 
-/** What the batch moves the position to, as the parameters of MOVE_POSITION. */
-export function moveParameters(epoch: number, before: number, after: EnginePosition): string[] {
-  return [String(epoch), String(before), ...positionParameters(after)];
+/** From where to where a batch moves the position. */
+export interface Move {
+  /** Where the row was last: only how fast it is found depends on it. */
+  readonly place: string;
+  readonly epoch: number;
+  readonly before: EnginePosition;
+  readonly after: EnginePosition;
+}
+
+/** The parameters of MOVE_POSITION. */
+export function moveParameters({ place, epoch, before, after }: Move): string[] {
+  return [place, String(epoch), String(before.mergedIndex), ...positionParameters(after)];
 }
 
 /** A position as the parameters of SET_POSITION. */

@@ -1,6 +1,7 @@
 /** Removes expired results in pieces, beside the batches: at least as fast as new ones come. */
 
 import type { EnginePosition } from '../../../shared/engine/port.js';
+import { SHARE_STATE } from './position.js';
 import type { QueryPool } from './query-pool.js';
 import type { ResultStore } from './result-store.js';
 import { BEGIN_PLAIN } from './settings.js';
@@ -21,8 +22,11 @@ export class Pruner {
     if (due === undefined) return;
     this.isPruning = true;
     this.pruning = this.pool
-      .use((connection) => connection.together(BEGIN_PLAIN, due.statement))
-      .then(([rows]) => due.removed(Number(rows?.[0]?.[1])))
+      .use((connection) => connection.together(`${BEGIN_PLAIN}; ${SHARE_STATE}`, due.statement))
+      .then(([rows]) => {
+        const count = rows?.[0]?.[1];
+        if (typeof count === 'string') due.removed(Number(count));
+      })
       .catch(() => undefined)
       .finally(() => {
         this.isPruning = false;

@@ -10,6 +10,7 @@
 import type { StoredResult } from '../../../shared/engine/results.js';
 import type { CommandOutcome } from '../../../shared/engine/state-machine.js';
 import { InvariantError } from '../../../shared/raft/assert.js';
+import { COUNT_REMOVED, WHERE_REACHED } from './results.js';
 import type { Rows } from './rows.js';
 
 /** Parameters $n .. $n+4 of `storeResultBatch`. */
@@ -112,14 +113,19 @@ export const LIST_RESULT_BATCHES = `select number, "timestamp", ids from craft.r
   where number > $1::bigint and "timestamp" >= $2::bigint order by number limit $3::integer`;
 
 /**
- * Removes rows below number $1 whose outcomes are all of before timestamp $2, at most $3. On its
- * own, not as part of a batch. Such a result counts as absent to every entry still to come. So it
- * does not matter when it goes, or whether a crash brings it back. Nothing where epoch $4 is not
- * the state's, or the state has gone back behind merged index $5: what was expired there may count.
+ * Removes rows from number $3 on and below $4 whose outcomes are all of before timestamp $5, at most
+ * $6; says how many. On its own, not as part of a batch. Such a result counts as absent to every
+ * entry still to come. So it does not matter when it goes, or whether a crash brings it back. Null,
+ * and nothing removed, where epoch $1 is not the state's, or the state has gone back behind merged
+ * index $2: what was expired there may count.
+ *
+ * Below $3 nothing is left: but the index has what was removed there, for as long as any transaction
+ * may see it, and a look from the beginning would meet all of it.
  */
-export const PRUNE_RESULT_BATCHES = `with removed as (
+export const PRUNE_RESULT_BATCHES = `${WHERE_REACHED}, removed as (
     delete from craft.result_batches where number = any(array(
-      select number from craft.result_batches where number < $1::bigint and "timestamp" < $2::bigint order by number limit $3::integer
-    )) and exists (select from craft.position where id = 1 and epoch = $4::bigint and merged_index >= $5::bigint) returning 1
+      select number from craft.result_batches
+      where number >= $3::bigint and number < $4::bigint and "timestamp" < $5::bigint order by number limit $6::integer
+    )) and exists (select from own) returning 1
   )
-  select set_config('synchronous_commit', 'off', true), (select count(*) from removed)`;
+  ${COUNT_REMOVED}`;

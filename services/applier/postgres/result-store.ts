@@ -49,6 +49,8 @@ const PRUNE_BATCHES_MAX = 512;
  * How many rows with one outcome may have come in since the last removal before another one is due.
  */
 const PRUNE_EVERY = 2_048;
+/** The same of rows with the outcomes of a batch. */
+const PRUNE_BATCHES_EVERY = 64;
 
 /** Sends statements together, none of them in need of a transaction. */
 export type Send = (...statements: readonly Statement[]) => Promise<Rows[]>;
@@ -208,8 +210,8 @@ export class ResultStore {
     if (horizonUs <= 0) return undefined;
     this.ids.expire(horizonUs);
     const below = this.ids.firstRow ?? this.nextRow;
-    if (below > this.prunedBelow) {
-      const limits = [below, horizonUs, PRUNE_BATCHES_MAX, epoch, mergedIndex];
+    if (below - this.prunedBelow >= PRUNE_BATCHES_EVERY) {
+      const limits = [epoch, mergedIndex, this.prunedBelow, below, horizonUs, PRUNE_BATCHES_MAX];
       return {
         statement: [PRUNE_RESULT_BATCHES, limits.map(String)],
         removed: (count) => {
@@ -221,7 +223,7 @@ export class ResultStore {
     if (ownRowsUntilUs === undefined) return undefined;
     if (this.storedSincePrune < PRUNE_EVERY && ownRowsUntilUs >= horizonUs) return undefined;
     return {
-      statement: [PRUNE_RESULTS, [horizonUs, PRUNE_ROWS_MAX, epoch, mergedIndex].map(String)],
+      statement: [PRUNE_RESULTS, [epoch, mergedIndex, horizonUs, PRUNE_ROWS_MAX].map(String)],
       removed: (count) => {
         // As many as were asked for: there are more.
         if (count === PRUNE_ROWS_MAX) return;

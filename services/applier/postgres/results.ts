@@ -82,15 +82,24 @@ export function readResults(rows: Rows): Map<string, StoredResult> {
 export const LAST_RESULT = 'select max("timestamp") from craft.results';
 
 /**
- * Removes the oldest results below $1, at most $2. On its own, not as part of a batch. Such a
- * result counts as absent to every entry still to come. So it does not matter when it goes, or
- * whether a crash brings it back. Nothing where epoch $3 is not the state's, or the state has gone
- * back behind merged index $4: what was expired there may count.
+ * The beginning and the end of a removal: of what has expired at merged index $2, where the state of
+ * epoch $1 has reached it. `own` has a row then. The answer: how many are `removed`, or null.
  */
-export const PRUNE_RESULTS = `with old as (
-    select id from craft.results where "timestamp" < $1::bigint order by "timestamp" limit $2::integer
+export const WHERE_REACHED = `with own as (
+    select from craft.position where id = 1 and epoch = $1::bigint and merged_index >= $2::bigint
+  )`;
+export const COUNT_REMOVED = `select set_config('synchronous_commit', 'off', true),
+    case when exists (select from own) then (select count(*) from removed) end`;
+
+/**
+ * Removes the oldest results below timestamp $3, at most $4; says how many, null where the state is
+ * not one that has reached merged index $2 in epoch $1. On its own, not as part of a batch. Such a
+ * result counts as absent to every entry still to come. So it does not matter when it goes, or
+ * whether a crash brings it back.
+ */
+export const PRUNE_RESULTS = `${WHERE_REACHED}, old as (
+    select id from craft.results where "timestamp" < $3::bigint order by "timestamp" limit $4::integer
   ), removed as (
-    delete from craft.results using old where results.id = old.id
-      and exists (select from craft.position where position.id = 1 and epoch = $3::bigint and merged_index >= $4::bigint) returning 1
+    delete from craft.results using old where results.id = old.id and exists (select from own) returning 1
   )
-  select set_config('synchronous_commit', 'off', true), (select count(*) from removed)`;
+  ${COUNT_REMOVED}`;

@@ -9,7 +9,7 @@
 
 import { textArray } from '../../../shared/postgres/array.js';
 import { LIST_SEQUENCES } from '../../../shared/postgres/sequence-names.js';
-import { LOCK_POSITION, POSITION_COLUMNS } from './position.js';
+import { LOCK_POSITION_AT, POSITION_COLUMNS } from './position.js';
 import type { Rows } from './rows.js';
 import type { Transaction } from './transaction.js';
 
@@ -29,12 +29,13 @@ const SET = 'setval(kept.name::regclass, kept.last_value, kept.is_called)';
 export const SET_SEQUENCES = `select count(${SET}) from craft.sequences as kept where to_regclass(kept.name) is not null`;
 
 /**
- * Locks the position and, if it is that of $1 epoch and $2 merged index, sets the sequences; those
- * of an engine that is fenced off are another one's. The last column has their values.
+ * Locks the position, which was last at $1, and, if it is that of $2 epoch and $3 merged index, sets
+ * the sequences; those of an engine that is fenced off are another one's. The last column has their
+ * values.
  */
-export const LOCK_STATE = `with at as (${LOCK_POSITION}), given as (
+export const LOCK_STATE = `with at as (${LOCK_POSITION_AT}), given as (
     select kept.name, kept.last_value, kept.is_called, ${SET} from craft.sequences as kept, at
-    where at.epoch = $1::bigint and at.merged_index = $2::bigint and to_regclass(kept.name) is not null
+    where at.epoch = $2::bigint and at.merged_index = $3::bigint and to_regclass(kept.name) is not null
   ) select at.*, (
     select jsonb_agg(jsonb_build_array(name, last_value::text, is_called) order by name)::text from given
   ) from at`;
