@@ -166,7 +166,7 @@ export class Clients {
       const body = encodeCommand({ ...fields, replyFormat: 'json' });
       server.after(replica, 0, () => {
         const group = target.group ?? random.below(world.options.groups);
-        replica.offer(group, { tag, body, acknowledgement: level, isWatched: false }, after);
+        replica.offer(group, { tag, body, acknowledgement: level, isAwaited: true, isWatched: false }, after);
       });
     });
   }
