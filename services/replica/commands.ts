@@ -261,6 +261,7 @@ export class Ingress {
     return {
       body,
       acknowledgement,
+      isAwaited: reply !== '',
       isWatched,
       name,
       after,

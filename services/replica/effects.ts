@@ -139,6 +139,7 @@ export class Effects implements Outside<ClientCommand> {
 
   /** T7: the replica's part of the answers. */
   private acknowledge(group: GroupId, placed: Placed<ClientCommand>): void {
+    if (!placed.command.isAwaited) return;
     this.options.ingress.acknowledge(group, placed);
     this.options.counts.onAnswered(placed.timestamp);
   }

@@ -78,10 +78,10 @@ export async function connectCraft<M extends MachineTypes = MachineTypes>(
       noAsyncTraces: true,
       ...options.nats,
     }));
-  if (options.connection !== undefined) return new CraftClient<M>(connection, options);
+  const client = new CraftClient<M>(connection, options);
+  if (options.connection !== undefined) return client.start();
   try {
-    const client = new CraftClient<M>(connection, options);
-    await client.requireInbox();
+    await client.start().requireInbox();
     return client;
   } catch (error) {
     await connection.close();
@@ -129,14 +129,21 @@ export class CraftClient<M extends MachineTypes = MachineTypes> {
     };
     this.preference = new ServerPreference(preferenceOf(options.prefer));
     this.requester = new Requester(connection, onRefused);
+    this.sender = new CommandSender(connection, this.subjects, this.preference, onRefused);
+    this.timeoutMs = options.timeoutMs ?? 10_000;
+    this.attemptTimeoutMs = options.attemptTimeoutMs ?? 2_500;
+  }
+
+  /** @internal Listens for answers, until `close`. Throws when the connection is closed. */
+  start(): this {
     try {
-      this.sender = new CommandSender(connection, this.subjects, this.preference, onRefused);
+      this.requester.start();
+      this.sender.start();
     } catch (error) {
       this.requester.close();
       throw error;
     }
-    this.timeoutMs = options.timeoutMs ?? 10_000;
-    this.attemptTimeoutMs = options.attemptTimeoutMs ?? 2_500;
+    return this;
   }
 
   /**

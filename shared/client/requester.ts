@@ -3,7 +3,7 @@
  * coarse timer serves the deadlines of all of them. (The request of the NATS client costs a timer,
  * three promises and a captured stack each.)
  */
-import type { Msg, MsgHdrs, NatsConnection } from 'nats';
+import type { Msg, MsgHdrs, NatsConnection, Subscription } from 'nats';
 import { inboxOf } from '../wire/inbox.js';
 import { isPubAck } from '../wire/pub-ack.js';
 
@@ -33,27 +33,35 @@ export class Requester {
   private readonly options: { reply: string; headers?: MsgHdrs } = { reply: '' };
   private next = 0;
   private sweep: NodeJS.Timeout | undefined;
-  private readonly subscription;
+  private subscription: Subscription | undefined;
 
   /**
-   * Listens on an inbox of its own until `close`, or until the connection closes.
    * @param onRefused hears when NATS does not let this user: there are no replies then
    * @param isReply whether a message is a reply at all. By default the acknowledgement of a stream
    *   is none: a stream that has the subject of a request stores it, and says so to its sender
    */
   constructor(
     private readonly connection: NatsConnection,
-    onRefused: (error: Error) => void = () => undefined,
+    private readonly onRefused: (error: Error) => void = () => undefined,
     private readonly isReply: (data: Uint8Array) => boolean = (data) => !isPubAck(data),
   ) {
     this.prefix = `${inboxOf(connection)}.`;
+  }
+
+  /**
+   * Listens on an inbox of its own, once, until `close`, or until the connection closes. Before
+   * anything is sent. Throws when the connection is closed.
+   */
+  start(): this {
+    const { connection } = this;
     this.subscription = connection.subscribe(`${this.prefix}*`, {
       callback: (error, message) => {
         if (error === null) this.onMessage(message);
-        else onRefused(error);
+        else this.onRefused(error);
       },
     });
     void connection.closed().then(() => this.close());
+    return this;
   }
 
   /** Requests that have no reply yet. */
@@ -104,7 +112,7 @@ export class Requester {
 
   /** Ends all requests with `closed` and gives the inbox back. The connection stays open. */
   close(): void {
-    this.subscription.unsubscribe();
+    this.subscription?.unsubscribe();
     this.stopSweep();
     const waiting = [...this.pending.values()];
     this.pending.clear();

@@ -2,7 +2,7 @@
  * Commands over NATS: does what `batches.ts` decides. One subscription hears the answers to all
  * batches, one hears of batches as a whole; one timer serves all deadlines.
  */
-import { InvalidArgumentError as InvalidNatsArgument, type Msg, type NatsConnection } from 'nats';
+import { InvalidArgumentError as InvalidNatsArgument, type Msg, type NatsConnection, type Subscription } from 'nats';
 import { batchHeaderLength, encodeCommandBatch } from '../wire/command-batch.js';
 import { messageBytesMax } from '../wire/connection.js';
 import { inboxOf } from '../wire/inbox.js';
@@ -34,36 +34,33 @@ export class CommandSender {
   private readonly inbox: string;
   private readonly headerBytes: number;
   private readonly messageBytesMax: () => number;
-  private readonly subscriptions;
+  private subscriptions: readonly Subscription[] = [];
   private isScheduled = false;
   private timer: NodeJS.Timeout | undefined;
   private timerAtMs = 0;
 
-  /**
-   * Listens on an inbox of its own until `close`, or until the connection closes.
-   * @param onRefused hears when NATS does not let this user: there are no answers then
-   */
+  /** @param onRefused hears when NATS does not let this user: there are no answers then */
   constructor(
     private readonly connection: NatsConnection,
     private readonly subjects: Subjects,
     private readonly preference: ServerPreference,
-    onRefused: (error: Error) => void,
+    private readonly onRefused: (error: Error) => void,
   ) {
     this.inbox = inboxOf(connection);
     this.headerBytes = batchHeaderLength(this.inbox);
     this.messageBytesMax = messageBytesMax(connection);
-    const listen = (subject: string, onMessage: (message: Msg) => void) =>
-      connection.subscribe(subject, {
-        callback: (error, message) => {
-          if (error === null) onMessage(message);
-          else onRefused(error);
-        },
-      });
+  }
+
+  /**
+   * Listens on an inbox of its own, once, until `close`, or until the connection closes. Before
+   * anything is sent. Throws when the connection is closed.
+   */
+  start(): void {
     this.subscriptions = [
-      listen(this.inbox, (message) => this.onReplies(read(message))),
-      listen(`${this.inbox}.*`, (message) => this.onBatch(message)),
+      this.listen(this.inbox, (message) => this.onReplies(read(message))),
+      this.listen(`${this.inbox}.*`, (message) => this.onBatch(message)),
     ];
-    void connection.closed().then(() => this.close());
+    void this.connection.closed().then(() => this.close());
   }
 
   /**
@@ -110,6 +107,15 @@ export class CommandSender {
     this.execute();
     clearTimeout(this.timer);
     this.timer = undefined;
+  }
+
+  private listen(subject: string, onMessage: (message: Msg) => void): Subscription {
+    return this.connection.subscribe(subject, {
+      callback: (error, message) => {
+        if (error === null) onMessage(message);
+        else this.onRefused(error);
+      },
+    });
   }
 
   private add(call: WaitingCall): void {

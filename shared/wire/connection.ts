@@ -29,7 +29,7 @@ export async function closedForGood(connection: Pick<NatsConnection, 'closed'>):
 }
 
 export interface Connecting {
-  /** Gives the connection up while there is none, after a dial that is under way. */
+  /** Gives the connection up while there is none. A dial that is under way ends by itself. */
   readonly signal?: AbortSignal | undefined;
   /** Told within five seconds why there is no connection yet, and again while that lasts. */
   readonly onTrouble?: (why: string) => void;
@@ -98,7 +98,7 @@ export async function connectNats(
   const ended = new AbortController();
   if (onTrouble !== undefined) void tellTrouble(settings, onTrouble, ended.signal);
   try {
-    const connection = await connect(settings);
+    const connection = await unlessAborted(connect(settings), signal);
     isConnected = true;
     return connection;
   } catch (error) {
@@ -107,6 +107,26 @@ export async function connectNats(
   } finally {
     ended.abort();
   }
+}
+
+/** Rejects when `signal` aborts. A connection that comes of it later is closed. */
+function unlessAborted(connecting: Promise<NatsConnection>, signal: AbortSignal | undefined): Promise<NatsConnection> {
+  if (signal === undefined) return connecting;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => {
+      reject(signal.reason);
+      connecting.then((late) => late.close()).catch(() => undefined);
+    };
+    const settle =
+      <T>(then: (value: T) => void) =>
+      (value: T) => {
+        signal.removeEventListener('abort', onAbort);
+        then(value);
+      };
+    connecting.then(settle(resolve), settle(reject));
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort);
+  });
 }
 
 /**

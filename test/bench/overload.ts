@@ -160,7 +160,7 @@ class Overload {
   /** Resolves, with how long it took (milliseconds), when one put by itself is answered quickly. */
   private async untilQuick(): Promise<number> {
     const connection = await connect({ servers: [...this.craft.nats.urls], name: 'bench probe' });
-    const requester = new Requester(connection);
+    const requester = new Requester(connection).start();
     const startMs = performance.now();
     const isQuick = async (): Promise<boolean> => {
       const input = { key: 'probe', value: 1 };

@@ -67,7 +67,7 @@ export class GroupProbes implements Workload {
   /** At most `timeoutMs / everyMs` requests are under way. */
   private async probe(group: number, connection: NatsConnection, isOver: () => boolean): Promise<void> {
     const { everyMs } = this.options;
-    const requester = new Requester(connection);
+    const requester = new Requester(connection).start();
     const underWay = new Set<Promise<void>>();
     for (let n = 0; !isOver(); n++) {
       const one = this.ask(requester, group, n).finally(() => underWay.delete(one));

@@ -49,6 +49,11 @@ export class RegisterProcess {
     this.subjects = new Subjects(options.cluster);
   }
 
+  /** Before the first operation. */
+  start(): void {
+    this.requester.start();
+  }
+
   /** One operation after the other until `isOver`. */
   async run(isOver: () => boolean): Promise<void> {
     const { random, thinkMs } = this.options;

@@ -37,7 +37,9 @@ export class RegisterWorkload implements Workload {
   }
 
   /** Registers begin absent. */
-  async prepare(): Promise<void> {}
+  async prepare(): Promise<void> {
+    for (const process of this.processes) process.start();
+  }
 
   async run(isOver: () => boolean): Promise<void> {
     await Promise.all(this.processes.map((process) => process.run(isOver)));

@@ -306,5 +306,7 @@ export function appendByServices(world: World, name: string, payload: Uint8Array
   const tag = `${name} ${world.step}`;
   const fields = { name, payload, id: '', server: leader.name, reply: tag, traceparent: '' };
   const body = encodeCommand({ ...fields, replyFormat: 'json' });
-  leader.after(replica, 0, () => replica.offer(0, { tag, body, acknowledgement: 'applied', isWatched: false }, 0));
+  leader.after(replica, 0, () =>
+    replica.offer(0, { tag, body, acknowledgement: 'applied', isAwaited: true, isWatched: false }, 0),
+  );
 }

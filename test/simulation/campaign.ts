@@ -16,6 +16,7 @@ export interface CampaignOptions {
   readonly groups?: number | undefined;
   readonly faults?: readonly FaultKind[] | undefined;
   readonly skewed?: boolean | undefined;
+  readonly stranded?: boolean | undefined;
   readonly versions?: boolean | undefined;
   readonly until?: number | undefined;
   readonly trace?: boolean | undefined;
@@ -45,6 +46,7 @@ export function campaign(options: CampaignOptions, print: (line: string) => void
       groups: options.groups,
       faults: options.faults,
       skewed: options.skewed,
+      stranded: options.stranded,
       versions: options.versions,
     };
     const outcome = withDefect(options.defect, () =>
@@ -92,6 +94,7 @@ function command(request: SimulationRequest, steps: number, defect: string | und
   if (request.servers !== undefined) parts.push(`--servers ${request.servers}`);
   if (request.spares !== undefined) parts.push(`--spares ${request.spares}`);
   if (request.skewed === true) parts.push('--skewed');
+  if (request.stranded === true) parts.push('--stranded');
   if (request.versions === true) parts.push('--versions');
   if (request.groups !== undefined) parts.push(`--groups ${request.groups}`);
   if (request.faults !== undefined)

@@ -29,7 +29,21 @@ export interface Operation {
   refused: number;
   /** Gives up at the first outcome that is not a success. */
   readonly isOnce: boolean;
+  /** Its client goes on with others meanwhile. */
+  readonly isExtra: boolean;
   state: 'open' | 'ok' | 'failed' | 'unknown';
+}
+
+/** Where an operation is sent: a server, and one of its groups unless any will do. */
+interface Target {
+  readonly server: number;
+  readonly group: GroupId | null;
+}
+
+interface Beginning {
+  readonly isExtra: boolean;
+  /** Of the first attempt; any leader when undefined. */
+  readonly target: Target | undefined;
 }
 
 /** What an acknowledgement says; an index and an outcome only when it was applied. */
@@ -75,6 +89,14 @@ export class Clients {
     for (let client = 0; client < this.world.options.clients; client++) this.think(client);
   }
 
+  /**
+   * So many writes beyond those that clients do by themselves, each tried once; to any leader
+   * unless stated.
+   */
+  writeMore(count: number, target?: Target): void {
+    for (let n = 0; n < count; n++) this.begin(this.random.below(this.chains.length), { isExtra: true, target });
+  }
+
   private think(client: number): void {
     const { options, queue } = this.world;
     const mean = this.isBursting ? 2_000 : options.thinkUs;
@@ -85,10 +107,10 @@ export class Clients {
     });
   }
 
-  private begin(client: number): void {
+  private begin(client: number, { isExtra, target }: Beginning = { isExtra: false, target: undefined }): void {
     const { random, world } = this;
     const number = this.operations.length;
-    const isRead = random.chance(0.25);
+    const isRead = !isExtra && random.chance(0.25);
     const key = `k${random.below(world.options.keys)}`;
     const isAfter = random.chance(0.5);
     // Sometimes another client has told this one what it has seen.
@@ -105,15 +127,16 @@ export class Clients {
       invokedUs: world.queue.nowUs,
       attempts: 0,
       refused: 0,
-      isOnce: random.chance(0.2),
+      isOnce: isExtra || random.chance(0.2),
+      isExtra,
       state: 'open',
     };
     this.operations.push(operation);
     this.open += 1;
     world.observer.onInvoked(operation);
-    this.attempt(operation);
+    this.attempt(operation, target);
     // A client does not always wait: then several of its operations are under way.
-    if (random.chance(0.1) && (this.chains[client] ?? 0) < CHAINS_MAX) {
+    if (!isExtra && random.chance(0.1) && (this.chains[client] ?? 0) < CHAINS_MAX) {
       this.chains[client] = (this.chains[client] ?? 0) + 1;
       this.think(client);
     }
@@ -131,7 +154,7 @@ export class Clients {
     });
   }
 
-  private attempt(operation: Operation): void {
+  private attempt(operation: Operation, target?: Target): void {
     const { world, random } = this;
     const attempt = ++operation.attempts;
     if (attempt > 1) world.counts.retries += 1;
@@ -140,7 +163,7 @@ export class Clients {
       if (operation.state === 'open' && operation.attempts === attempt) this.onUnknown(tag);
     });
     if (operation.kind === 'read') this.sendRead(operation, tag);
-    else this.sendWrite(operation, tag);
+    else this.sendWrite(operation, tag, target ?? this.target());
   }
 
   private sendRead(operation: Operation, tag: string): void {
@@ -153,9 +176,8 @@ export class Clients {
     });
   }
 
-  private sendWrite(operation: Operation, tag: string): void {
+  private sendWrite(operation: Operation, tag: string, target: Target | null): void {
     const { world, random } = this;
-    const target = this.target();
     if (target === null || this.isLost()) return;
     const { id, name, payload, level, after } = operation;
     const server = world.servers[target.server];
@@ -166,7 +188,7 @@ export class Clients {
       const body = encodeCommand({ ...fields, replyFormat: 'json' });
       server.after(replica, 0, () => {
         const group = target.group ?? random.below(world.options.groups);
-        replica.offer(group, { tag, body, acknowledgement: level, isWatched: false }, after);
+        replica.offer(group, { tag, body, acknowledgement: level, isAwaited: true, isWatched: false }, after);
       });
     });
   }
@@ -175,10 +197,10 @@ export class Clients {
    * As NATS does it: any server that listens for commands. Now and then one that does not lead at
    * all.
    */
-  private target(): { server: number; group: GroupId | null } | null {
+  private target(): Target | null {
     const { world, random } = this;
     if (random.chance(0.05)) return { server: random.below(world.servers.length), group: null };
-    const targets: { server: number; group: GroupId }[] = [];
+    const targets: Target[] = [];
     for (const { index, replica } of world.servers) {
       for (const group of replica?.leading ?? []) targets.push({ server: index, group });
     }
@@ -252,7 +274,7 @@ export class Clients {
     operation.state = state;
     this.open -= 1;
     this.world.observer.onEnded(operation);
-    if (!this.isStopped) this.think(operation.client);
+    if (!this.isStopped && !operation.isExtra) this.think(operation.client);
   }
 
   private operationOf(tag: string): Operation | undefined {

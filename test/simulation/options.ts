@@ -41,6 +41,9 @@ export type FaultKind = (typeof FAULT_KINDS)[number];
 /** Half of what two clocks may differ by (microseconds). */
 export const CLOCK_OFFSET_US_MAX = 240_000;
 
+/** So that logs are cut while a stranded leader is away. */
+const STRANDED_SNAPSHOT_EVERY = 3;
+
 /** What the caller may fix; everything else follows from the seed. */
 export interface SimulationRequest {
   readonly seed: number;
@@ -54,6 +57,8 @@ export interface SimulationRequest {
    * something.
    */
   readonly skewed?: boolean | undefined;
+  /** Leaders are stranded again and again (stranding.ts). */
+  readonly stranded?: boolean | undefined;
   /** Only these kinds, of those that the seed has chosen. */
   readonly faults?: readonly FaultKind[] | undefined;
   /**
@@ -68,6 +73,7 @@ export interface SimulationOptions {
   /** Servers that may be added while it runs (T11). */
   readonly spares: number;
   readonly groups: number;
+  readonly stranded: boolean;
   readonly versions: boolean;
   /** A snapshot is due after so many commands; never when it is infinite (T10). */
   readonly snapshotEvery: number;
@@ -151,9 +157,10 @@ export function optionsOf(request: SimulationRequest): SimulationOptions {
     servers: request.servers ?? servers,
     spares: request.spares ?? spares,
     groups: request.groups ?? groups,
-    // From a generator of its own: what the seed has always chosen stays.
+    // From generators of their own: what the seed has always chosen stays.
+    stranded: request.stranded ?? false,
     versions: request.versions ?? false,
-    snapshotEvery: request.snapshotEvery ?? snapshotEvery,
+    snapshotEvery: request.snapshotEvery ?? (request.stranded === true ? STRANDED_SNAPSHOT_EVERY : snapshotEvery),
     faults: new Set(drawn.filter((kind) => request.faults === undefined || request.faults.includes(kind))),
     verifyEveryMs: random.pick([1_000, 3_000, 10_000]),
     encoded: random.chance(0.125),

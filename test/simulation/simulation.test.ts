@@ -17,6 +17,8 @@ vi.setConfig({ testTimeout: 600_000 });
 const FIXED_SEEDS = 100;
 /** Those with versions. */
 const VERSIONS_SEEDS = 20;
+/** Those with stranded leaders. */
+const STRANDED_SEEDS = 20;
 /**
  * One server: stream, snapshots and the end of the database are lost one after the other; only the
  * log has it all.
@@ -47,6 +49,14 @@ describe('simulation', () => {
     for (let seed = 1; seed <= VERSIONS_SEEDS; seed++) {
       const outcome = simulate({ seed, versions: true });
       if (outcome.violation !== null) expect.fail(report(outcome, { seed, versions: true }, undefined).join('\n'));
+    }
+  });
+
+  it('breaks none while leaders are stranded with what the others do not have (T10)', () => {
+    const request = { stranded: true, servers: 3 };
+    for (let seed = 1; seed <= STRANDED_SEEDS; seed++) {
+      const outcome = simulate({ ...request, seed });
+      if (outcome.violation !== null) expect.fail(report(outcome, { ...request, seed }, undefined).join('\n'));
     }
   });
 

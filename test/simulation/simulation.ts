@@ -14,6 +14,7 @@ import { optionsOf, type SimulationOptions, type SimulationRequest } from './opt
 import { Random } from './random.js';
 import { SimulatedServer } from './server.js';
 import { SnapshotBucket } from './snapshots.js';
+import { Stranding } from './stranding.js';
 import { TellingMoments } from './telling-moments.js';
 import { Trace, type TraceEvent } from './trace.js';
 import { Violation, type World } from './world.js';
@@ -119,6 +120,7 @@ function drive(world: World, { until = Number.POSITIVE_INFINITY, onMinute }: Run
   for (const server of world.servers) server.startAll();
   clients.start();
   nemesis.start();
+  if (options.stranded) new Stranding(world).start();
   world.operator.start();
   for (let atUs = 0; atUs < options.faultUs; ) {
     atUs = onMinute === undefined ? options.faultUs : Math.min(options.faultUs, atUs + 60e6);

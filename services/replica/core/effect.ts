@@ -19,6 +19,8 @@ export interface QueuedCommand {
   /** Encoded `craft.v1.Command`. */
   readonly body: Uint8Array;
   readonly acknowledgement: Acknowledgement;
+  /** A client waits for the answer: it has given a reply subject. */
+  readonly isAwaited: boolean;
   /** The core is to report its commit although nobody waits for the acknowledgement (tracing). */
   readonly isWatched: boolean;
 }

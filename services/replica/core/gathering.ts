@@ -6,7 +6,7 @@
  * makes several small batches. Two rules make it one, both after Nagle's algorithm (RFC 896). A few
  * commands alone wait for nothing.
  *
- * - While the batch before is not answered, the leader holds a small one back.
+ * - While clients wait for the answers to the batch before, the leader holds a small one back.
  * - After that it gathers: for half of what commits take longer than the network needs. They take
  *   longer when machines are busy.
  */

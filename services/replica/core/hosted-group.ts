@@ -182,8 +182,11 @@ export class HostedGroup<C extends QueuedCommand> {
     }
     for (const [i, entry] of result.entries()) {
       const command = commands[i];
-      if (command?.acknowledgement === 'applied') this.lastToApply = entry.index;
-      if (command === undefined || (!command.isWatched && command.acknowledgement === 'applied')) continue;
+      if (command === undefined) continue;
+      // The applier answers these.
+      const isAppliers = command.acknowledgement === 'applied';
+      if (command.isAwaited && isAppliers) this.lastToApply = entry.index;
+      if (!command.isWatched && (isAppliers || !command.isAwaited)) continue;
       const { index, term, timestamp } = entry;
       this.acknowledgements.add({ command, index, term, timestamp });
     }

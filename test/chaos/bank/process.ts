@@ -43,6 +43,11 @@ export class BankProcess {
     this.subjects = new Subjects(options.cluster);
   }
 
+  /** Before the first operation. */
+  start(): void {
+    this.requester.start();
+  }
+
   async run(isOver: () => boolean): Promise<void> {
     const { random, thinkMs } = this.options;
     while (!isOver()) {

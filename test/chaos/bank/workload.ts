@@ -50,6 +50,7 @@ export class BankWorkload implements Workload {
   /** All accounts are opened at once. */
   async prepare(): Promise<void> {
     const { cluster, connections, accounts, balance } = this.options;
+    for (const process of this.processes) process.start();
     const [connection] = connections;
     if (connection === undefined) throw new RangeError('no clients');
     const client = await connectCraft({ connection, cluster: cluster.cluster, timeoutMs: PREPARE_MS_MAX });

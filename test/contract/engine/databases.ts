@@ -2,10 +2,17 @@
 import postgres, { type Sql } from 'postgres';
 import { afterAll, afterEach, beforeAll } from 'vitest';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
+import type { Pruner } from '../../../services/applier/postgres/pruner.js';
 import { MemoryEngine } from '../../../shared/engine/memory.js';
 import type { StorageEngine } from '../../../shared/engine/port.js';
 import { startTestPostgres, type TestPostgres } from '../../harness/index.js';
 import { WINDOW_MS } from './commands.js';
+
+/**
+ * Resolves when the removal of expired results that is under way has ended. The next one begins
+ * with a batch.
+ */
+export const removalOf = (engine: PostgresEngine): Promise<void> => (Reflect.get(engine, 'pruner') as Pruner).end();
 
 /** The name of an engine, and what opens a fresh one. */
 export type Adapter = readonly [string, () => Promise<StorageEngine>];

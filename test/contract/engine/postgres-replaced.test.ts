@@ -26,6 +26,7 @@ import {
   temporaryFolder,
 } from '../../harness/index.js';
 import { batches, command, WINDOW_MS } from './commands.js';
+import { removalOf } from './databases.js';
 
 let server: TestPostgres;
 let databases = 0;
@@ -176,6 +177,8 @@ describe.each(Object.entries(KINDS))('%s', (_, { machine, put, list }) => {
       await source.apply(batch(put(1), put(2), put(3)));
       const snapshot = await keep(await source.snapshot());
       await engine.markDiverged('for some reason');
+      // It locks the same tables, and in another order.
+      await removalOf(engine);
       await replace();
       const calls: Readonly<Record<string, () => Promise<unknown>>> = {
         apply: () => engine.apply(batch(put(3))),

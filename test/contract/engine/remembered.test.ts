@@ -10,6 +10,7 @@ import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
 import { type EngineSnapshot, FencedError, PositionError, ReplacedError } from '../../../shared/engine/port.js';
 import { eventually, startTestPostgres, type TestPostgres } from '../../harness/index.js';
 import { command, WINDOW_MS } from './commands.js';
+import { removalOf } from './databases.js';
 import { TcpProxy } from './tcp-proxy.js';
 
 let server: TestPostgres;
@@ -185,8 +186,7 @@ describe('the version of a key', () => {
   });
 
   it('is read again in a database that was replaced', async () => {
-    // A removal of expired results may be under way: it locks the position first, too.
-    await admin.unsafe('lock table craft.position; drop schema craft cascade; drop table kv');
+    await dropTables();
     await expect(put(3)).rejects.toBeInstanceOf(ReplacedError);
     await engine.open();
     expect(await put(1)).toEqual({ version: 1 });
@@ -295,13 +295,19 @@ describe('an id in the window', () => {
 
   it('is forgotten with a database that was replaced', async () => {
     await putAs('x', 3);
-    await admin.unsafe('drop schema craft cascade; drop table kv');
+    await dropTables();
     await expect(putAs('x', 4)).rejects.toBeInstanceOf(ReplacedError);
     await engine.open();
     expect(await putAs('x', 1)).toBe('new');
     expect(await putAs('x', 2)).toBe('as 1');
   });
 });
+
+/** A removal of expired results locks the same tables, and in another order. */
+async function dropTables(): Promise<void> {
+  await removalOf(engine);
+  await admin.unsafe('drop schema craft cascade; drop table kv');
+}
 
 async function freshUrl(): Promise<string> {
   const name = `remembered_${databases++}`;

@@ -8,9 +8,11 @@ import { z } from 'zod';
 import type { PostgresTransaction } from '../../../services/applier/postgres/drizzle.js';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
 import type { OwnState } from '../../../services/applier/postgres/own-state.js';
+import type { Pruner } from '../../../services/applier/postgres/pruner.js';
 import { Reject, type StateMachine } from '../../../shared/engine/state-machine.js';
+import { eventually } from '../../harness/index.js';
 import { batches, command, WINDOW_MS } from './commands.js';
-import { testDatabases } from './databases.js';
+import { removalOf, testDatabases } from './databases.js';
 
 const START_US = 1_790_000_000_000_000;
 const WINDOW_US = WINDOW_MS * 1_000;
@@ -159,15 +161,17 @@ describe('more ids in the window than are remembered', () => {
     async (idsMax) => {
       const engine = await open(idsMax === undefined ? {} : { idsMax });
       // One result a millisecond: a window holds a thousand of them, the run twenty windows.
-      const [total, size] = [20_000, 50];
+      const [total, size, countedEvery] = [20_000, 50, 500];
       let [batches, rows] = [0, 0];
-      for (let from = 1; from <= total; from += size) {
-        await apply(engine, puts(from, idsOf(from, size), WINDOW_MS));
+      for (let from = 1; from <= total; from += countedEvery) {
+        await apply(engine, puts(from, idsOf(from, countedEvery), WINDOW_MS), size);
+        // Batches wait for no removal. So one may take as long as many batches do.
+        await removalOf(engine);
         const now = await countsOf();
         batches = Math.max(batches, now.batches);
         rows = Math.max(rows, now.rows);
       }
-      // A window's worth, what goes together, and a removal that runs beside a few batches.
+      // A window's worth, what goes together, and what came in since the removal began.
       expect(batches).toBeLessThan(60 + 64);
       expect(rows).toBeLessThan(idsMax === undefined ? 1 : 8_000);
       const again = puts(total + 1, [`id ${total}`, `id ${total - 900}`, 'id 1'], WINDOW_MS);
@@ -191,3 +195,26 @@ it('an engine that is opened knows many ids, and what has expired is removed tho
   for (let at = last.mergedIndex + 1; (await countsOf()).batches > 1; at++)
     await apply(short, [{ ...last, mergedIndex: at }]);
 }, 120_000);
+
+it('a removal waits for what replaces the tables, and holds none of them meanwhile', async () => {
+  const engine = await open();
+  for (let at = 1; at <= 64; at++) await apply(engine, puts(at, [`id ${at}`]));
+  await removalOf(engine);
+  const { known, epoch } = Reflect.get(engine, 'state') as OwnState;
+  const { results, position } = known;
+  if (results === undefined || position === undefined) throw new Error('not open');
+  await admin.begin(async (sql) => {
+    // As what restores a snapshot does (EXCLUDE_ALL).
+    await sql`lock table craft.position in access exclusive mode`;
+    const later = { ...position, timestamp: position.timestamp + 2 * WINDOW_US };
+    (Reflect.get(engine, 'pruner') as Pruner).prune(results, later, epoch);
+    await eventually('the removal waits', async () => {
+      return (await sql`select from pg_locks where not granted`).length > 0;
+    });
+    const held = await sql`select relname from pg_locks join pg_class on pg_class.oid = relation
+      where granted and relnamespace = 'craft'::regnamespace and pid in (select pid from pg_locks where not granted)`;
+    expect(held.map(({ relname }) => String(relname))).toEqual([]);
+    await sql`truncate craft.result_batches`;
+  });
+  await removalOf(engine);
+});

@@ -1,7 +1,7 @@
 /** The public contract of reads, from a plain NATS client against three real servers (T6). */
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startTestCluster, type TestCluster } from '../../harness/index.js';
+import { eventually, startTestCluster, type TestCluster } from '../../harness/index.js';
 import { PlainClient } from './plain-client.js';
 
 let test: TestCluster;
@@ -19,30 +19,30 @@ describe('queries', () => {
   it('see every write acknowledged before, however it was acknowledged and wherever they are answered', async () => {
     for (let n = 0; n < 60; n++) {
       const ack = ['applied', 'ordered', 'committed'][n % 3] ?? '';
-      const write = await client.request('cmd.kv.put', { key: 'seen', value: n }, { 'Craft-Ack': ack });
+      const write = await client.surely('cmd.kv.put', { key: 'seen', value: n }, { 'Craft-Ack': ack });
       expect(write.body).toMatchObject({ ok: true });
       // Any of the three appliers answers.
-      const read = await client.request('query.kv.get', { key: 'seen' });
+      const read = await client.surely('query.kv.get', { key: 'seen' });
       expect(read.body).toEqual({ ok: true, result: { value: n, version: n + 1 } });
     }
   });
 
   it('list in the order of the keys, page by page', async () => {
-    for (const key of ['p/b', 'p/a', 'q', 'p/c']) await client.request('cmd.kv.put', { key, value: key });
-    const first = await client.request('query.kv.list', { prefix: 'p/', limit: 2 });
+    for (const key of ['p/b', 'p/a', 'q', 'p/c']) await client.surely('cmd.kv.put', { key, value: key });
+    const first = await client.surely('query.kv.list', { prefix: 'p/', limit: 2 });
     expect(first.body['result']).toMatchObject([{ key: 'p/a' }, { key: 'p/b' }]);
-    const second = await client.request('query.kv.list', { prefix: 'p/', limit: 2, after: 'p/b' });
+    const second = await client.surely('query.kv.list', { prefix: 'p/', limit: 2, after: 'p/b' });
     expect(second.body['result']).toMatchObject([{ key: 'p/c' }]);
   });
 
   it('give back the largest value that is accepted, alone and in a list', async () => {
     const digits = Array(11_000).fill(1e20);
     const text = `{"key":"large","value":[${Array(11_000).fill('1e20')}]}`;
-    expect((await client.request('cmd.kv.put', text)).body).toMatchObject({ ok: true });
-    await client.request('cmd.kv.put', { key: 'large/next', value: 'x'.repeat(262_000) });
-    const alone = await client.request('query.kv.get', { key: 'large' });
+    expect((await client.surely('cmd.kv.put', text)).body).toMatchObject({ ok: true });
+    await client.surely('cmd.kv.put', { key: 'large/next', value: 'x'.repeat(262_000) });
+    const alone = await client.surely('query.kv.get', { key: 'large' });
     expect(alone.body).toEqual({ ok: true, result: { value: digits, version: 1 } });
-    const listed = await client.request('query.kv.list', { prefix: 'large' });
+    const listed = await client.surely('query.kv.list', { prefix: 'large' });
     expect(listed.body).toMatchObject({ ok: true });
     expect((listed.body['result'] as { key: string }[])[0]).toMatchObject({ key: 'large', value: digits });
   });
@@ -51,11 +51,11 @@ describe('queries', () => {
     const keys = Array.from({ length: 960 }, (_, at) => `\x02${'\x01'.repeat(500)}${String(at).padStart(3, '0')}`);
     for (let at = 0; at < keys.length; at += 80) {
       const ops = keys.slice(at, at + 80).map((key) => ({ put: { key, value: null } }));
-      expect((await client.request('cmd.kv.txn', { ops })).body).toMatchObject({ ok: true });
+      expect((await client.surely('cmd.kv.txn', { ops })).body).toMatchObject({ ok: true });
     }
     const found: string[] = [];
     for (let after = ''; ; ) {
-      const page = await client.request('query.kv.list', { prefix: '\x02', limit: 960, after });
+      const page = await client.surely('query.kv.list', { prefix: '\x02', limit: 960, after });
       expect(page.body).toMatchObject({ ok: true });
       const rows = page.body['result'] as { key: string }[];
       found.push(...rows.map(({ key }) => key));
@@ -67,21 +67,30 @@ describe('queries', () => {
   });
 
   it('answer null for a key that is not there, and local ones at once', async () => {
-    expect((await client.request('query.kv.get', { key: 'none' })).body).toEqual({ ok: true, result: null });
-    const local = await client.request('query.kv.get', { key: 'none' }, { 'Craft-Consistency': 'local' });
+    expect((await client.surely('query.kv.get', { key: 'none' })).body).toEqual({ ok: true, result: null });
+    const local = await client.surely('query.kv.get', { key: 'none' }, { 'Craft-Consistency': 'local' });
     expect(local.body).toEqual({ ok: true, result: null });
   });
 
   it('and commands can be asked of one server, while it leads a group', async () => {
-    const statuses = await client.status();
-    const leader = statuses.find(({ groups }) => groups.some(({ role }) => role === 'leader'));
-    const led = leader?.groups.filter(({ role }) => role === 'leader').map(({ group }) => group);
+    const leading = async () => {
+      const statuses = await client.status();
+      const { server, groups } = statuses.find((one) => one.groups.some(({ role }) => role === 'leader')) ?? {};
+      return { server, led: groups?.filter(({ role }) => role === 'leader').map(({ group }) => group) ?? [] };
+    };
     for (let n = 0; n < 10; n++) {
-      const write = await client.request(`server.${leader?.server}.cmd.kv.put`, { key: 'asked', value: n });
-      expect(write.body).toMatchObject({ ok: true });
-      expect(led).toContain(write.body['group']);
+      const id = { 'Nats-Msg-Id': `asked ${n}` };
+      // It may hand a group back, or lose one, at any moment: then another one is asked.
+      await eventually('a leader that takes it', async () => {
+        const { server, led } = await leading();
+        const write = await client.request(`server.${server}.cmd.kv.put`, { key: 'asked', value: n }, id);
+        expect(write.body).toMatchObject({ ok: true });
+        const after = await leading();
+        if (after.server === server) expect([...led, ...after.led]).toContain(write.body['group']);
+        return true;
+      });
       for (const server of test.cluster.servers) {
-        const read = await client.request(`server.${server}.query.kv.get`, { key: 'asked' });
+        const read = await client.surely(`server.${server}.query.kv.get`, { key: 'asked' });
         expect(read.body).toEqual({ ok: true, result: { value: n, version: n + 1 } });
       }
     }
@@ -114,9 +123,9 @@ describe('sync', () => {
     for (const server of test.cluster.servers) {
       const sql = postgres(test.cluster.databaseUrl(server), { max: 1, onnotice: () => undefined });
       for (let n = 0; n < 20; n++) {
-        const write = await client.request('cmd.kv.put', { key: server, value: n }, { 'Craft-Ack': 'committed' });
+        const write = await client.surely('cmd.kv.put', { key: server, value: n }, { 'Craft-Ack': 'committed' });
         expect(write.body).toMatchObject({ ok: true });
-        const synced = await client.request(`sync.${server}`, {});
+        const synced = await client.surely(`sync.${server}`, {});
         expect(synced.body['timestamp']).toBeGreaterThanOrEqual(Number(write.body['timestamp']));
         const [row] = await sql`select value from kv where key = ${server}`;
         expect(row?.['value']).toBe(n);

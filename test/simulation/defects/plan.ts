@@ -2,7 +2,10 @@
 import type { SimulationRequest } from '../options.js';
 
 /** The cluster in which a defect is looked for. */
-export type Shape = Pick<SimulationRequest, 'servers' | 'spares' | 'groups' | 'skewed' | 'snapshotEvery' | 'versions'>;
+export type Shape = Pick<
+  SimulationRequest,
+  'servers' | 'spares' | 'groups' | 'faults' | 'skewed' | 'stranded' | 'snapshotEvery' | 'versions'
+>;
 
 export interface Plan {
   readonly name: string;

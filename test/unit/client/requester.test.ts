@@ -1,5 +1,6 @@
 import { connect, headers, type Msg, type NatsConnection } from 'nats';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { CraftClient } from '../../../shared/client/client.js';
 import { Requester, type RequestFailure } from '../../../shared/client/requester.js';
 import { startTestNats, type TestNats } from '../../harness/index.js';
 
@@ -26,7 +27,7 @@ describe('requester', () => {
   });
   beforeEach(async () => {
     connection = await connect({ servers: server.url });
-    requester = new Requester(connection);
+    requester = new Requester(connection).start();
   });
   afterEach(async () => {
     await connection.close();
@@ -41,6 +42,20 @@ describe('requester', () => {
     expect(requester.inFlight).toBe(0);
   });
 
+  it('listens from its start on, as does a client', async () => {
+    const subscribe = vi.spyOn(connection, 'subscribe');
+    const waiting = new Requester(connection);
+    const client = new CraftClient(connection, { connection });
+    expect(subscribe).not.toHaveBeenCalled();
+    waiting.start();
+    expect(subscribe).toHaveBeenCalledOnce();
+    client.start();
+    expect(subscribe.mock.calls.length).toBeGreaterThan(1);
+    // One that was never started has nothing to give back.
+    new Requester(connection).close();
+    await new CraftClient(connection, { connection }).close();
+  });
+
   it('hears answers below the prefix that its connection has', async () => {
     const own = await connect({ servers: server.url, inboxPrefix: '_INBOX_own' });
     let replyTo = '';
@@ -51,7 +66,7 @@ describe('requester', () => {
       },
     });
     await responder.flush();
-    expect(text(await new Requester(own).request('own', '', undefined, 5_000))).toBe('heard');
+    expect(text(await new Requester(own).start().request('own', '', undefined, 5_000))).toBe('heard');
     expect(replyTo).toMatch(/^_INBOX_own\.\w+\.0$/);
     asked.unsubscribe();
     await own.close();
@@ -128,7 +143,7 @@ describe('requester', () => {
       callback: (_error, message) => void message.respond(acknowledgement),
     });
     expect(await requester.request('stored', '', undefined, 100)).toBe('timeout');
-    const publisher = new Requester(connection, undefined, () => true);
+    const publisher = new Requester(connection, undefined, () => true).start();
     expect(text(await publisher.request('stored', '', undefined, 5_000))).toBe(acknowledgement);
     publisher.close();
     responder.unsubscribe();
@@ -138,7 +153,7 @@ describe('requester', () => {
     const first = requester.request('silent', '', undefined, 60_000);
     requester.close();
     expect(await first).toBe('closed');
-    const other = new Requester(connection);
+    const other = new Requester(connection).start();
     const second = other.request('silent', '', undefined, 60_000);
     await connection.close();
     expect(await second).toBe('closed');

@@ -101,10 +101,11 @@ export class Cores {
     group: GroupId,
     body: Uint8Array,
     acknowledgement: Acknowledgement = 'committed',
+    isAwaited = true,
   ): CommandRefusal | null {
     const { core } = this.server(name);
     this.advance(this.server(name));
-    return core.offer(group, { body, acknowledgement, isWatched: acknowledgement !== 'applied' }, 0);
+    return core.offer(group, { body, acknowledgement, isAwaited, isWatched: false }, 0);
   }
 
   /** Lets so much time pass, a tick after the other. */

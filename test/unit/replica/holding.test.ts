@@ -76,6 +76,23 @@ describe('commands that come before those of their group are answered', () => {
     expect(commandsOf(leader, 0)).toHaveLength(3 * BURST);
   });
 
+  it.each(['applied', 'ordered', 'committed'] as const)(
+    'are stamped at once when no client waits for those: %s',
+    (acknowledgement) => {
+      const cores = new Cores(['s1', 's2', 's3'], { groups: 1 });
+      const leader = cores.server('s1');
+      leader.applied = [0];
+      cores.pass(200);
+      // Nothing is committed or applied from here on.
+      leader.isCutOff = true;
+      for (let n = 1; n <= 3; n++) {
+        for (let at = 0; at < BURST; at++) cores.offer('s1', 0, BODY, acknowledgement, false);
+        cores.settle();
+        expect(commandsOf(leader, 0)).toHaveLength(n * BURST);
+      }
+    },
+  );
+
   it('are stamped at once when nothing is known of what is applied', () => {
     const cores = new Cores(['s1', 's2', 's3'], { groups: 1 });
     cores.pass(200);

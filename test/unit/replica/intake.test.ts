@@ -227,6 +227,20 @@ describe('a command for a group that takes none', async () => {
     expect(replies).toMatchObject([{ number: 1, error: { code: 'OVERLOADED' } }]);
   });
 
+  it('is one that a client waits for, unless it comes without a reply subject', () => {
+    refusal = 'behind';
+    const batch = message(encodeCommandBatch(1, '_INBOX.x', [put('committed')]));
+    for (const [reply, isAwaited] of [
+      ['_INBOX.x', true],
+      ['', false],
+      [undefined, false],
+    ] as const) {
+      ingress.takeBatch({ ...batch, reply } as Msg, 0, 0);
+      expect(offered, reply).toMatchObject([{ isAwaited }]);
+      offered = [];
+    }
+  });
+
   it('is answered on the reply subject of its batch when that comes from another account', async () => {
     refusal = 'behind';
     const batch = encodeCommandBatch(1, '_INBOX.x', [put('applied')]);

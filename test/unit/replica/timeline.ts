@@ -113,7 +113,7 @@ export class Timeline {
   /** A command for the leader of the group; what becomes of it is told as `s1 ordered 0`. */
   offer(name: ServerId, group: GroupId, acknowledgement: Acknowledgement): void {
     this.dispatch(this.server(name), (core) => {
-      const command = { body: new Uint8Array(100), acknowledgement, isWatched: true };
+      const command = { body: new Uint8Array(100), acknowledgement, isAwaited: true, isWatched: true };
       const refusal = core.offer(group, command, 0);
       if (refusal !== null) throw new Error(`refused: ${refusal}`);
     });

@@ -43,3 +43,26 @@ it('pitfall: uncommitted growth: without a quorum so many bytes are taken, then 
   cores.pass(100);
   for (const server of cores.servers) expect(commandsOf(server, 0)).toHaveLength(taken + 1);
 });
+
+it('commands that no client waits for take no place among those whose clients are told', () => {
+  const cores = new Cores(['s1'], { groups: 1 });
+  cores.pass(200);
+  const { core } = cores.server('s1');
+  const waiting = () => core.loads()[0]?.acknowledgements.now;
+  cores.server('s1').diskMs = 1_000;
+  for (const acknowledgement of ['committed', 'ordered', 'applied'] as const) {
+    expect(cores.offer('s1', 0, BODY, acknowledgement, false)).toBeNull();
+  }
+  cores.settle();
+  expect(commandsOf(cores.server('s1'), 0)).toHaveLength(3);
+  expect(waiting()).toBe(0);
+  cores.server('s1').diskMs = 0;
+  cores.settle();
+  expect(cores.server('s1').told.filter(({ type }) => type === 'committed' || type === 'ordered')).toEqual([]);
+  cores.server('s1').diskMs = 1_000;
+  for (const acknowledgement of ['committed', 'ordered', 'applied'] as const) {
+    expect(cores.offer('s1', 0, BODY, acknowledgement)).toBeNull();
+  }
+  cores.settle();
+  expect(waiting()).toBe(2);
+});

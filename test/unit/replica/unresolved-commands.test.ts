@@ -6,7 +6,7 @@ import { EntryKind, type LogEntry } from '../../../shared/raft/entry.js';
 import type { EntryOutcome } from '../../../shared/raft/group.js';
 
 const BYTES = new Uint8Array();
-const command: QueuedCommand = { body: BYTES, acknowledgement: 'committed', isWatched: false };
+const command: QueuedCommand = { body: BYTES, acknowledgement: 'committed', isAwaited: true, isWatched: false };
 
 const entry = (index: number): LogEntry => ({
   index,

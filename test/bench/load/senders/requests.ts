@@ -22,7 +22,7 @@ export async function requestSender(target: RequestTarget, workload: Workload): 
       const connection = await connect({ servers, name: 'bench load', noAsyncTraces: true });
       // What is published to a stream is answered by its acknowledgement.
       const isReply = target.kind === 'publish' ? () => true : undefined;
-      return { connection, requester: new Requester(connection, undefined, isReply) };
+      return { connection, requester: new Requester(connection, undefined, isReply).start() };
     }),
   );
   const send = sending(target, workload);
