@@ -36,7 +36,7 @@ export type Verdict =
   | { readonly type: 'end'; readonly exitCode: number };
 
 /** What follows from a failure, for the log. */
-export type Consequence =
+type Consequence =
   /** The try with this number, counted since the service was last well, comes after this pause. */
   | { readonly type: 'again'; readonly attempt: number; readonly delayMs: number }
   | { readonly type: 'down' }

@@ -59,13 +59,13 @@ export interface FetchEffect {
 }
 
 /** The run has its final place: readers at the end of the log get it. */
-export interface EmitEffect {
+interface EmitEffect {
   readonly type: 'emit';
   readonly run: MergedRun;
 }
 
 /** The stream is to have it; answer with `stored`. Never two at a time. */
-export interface StoreEffect {
+interface StoreEffect {
   readonly type: 'store';
   readonly run: MergedRun;
 }

@@ -31,7 +31,7 @@ export class StreamLostError extends Error {
 }
 
 /** The stream was written by a cluster of another number of groups, which never changes. */
-export class OtherGroupsError extends Error {
+class OtherGroupsError extends Error {
   readonly code = 'OTHER_GROUPS';
   constructor(stream: string, found: number, expected: number) {
     super(`stream ${stream} is of ${found} groups, this cluster has ${expected}`);

@@ -1,7 +1,7 @@
 /** Work that is waited for only so long. */
 
 /** The work has not ended in time. It may still end. */
-export class DeadlineError extends Error {
+class DeadlineError extends Error {
   readonly code = 'DEADLINE';
   constructor(msMax: number) {
     super(`not within ${msMax / 1_000} s`);

@@ -6,7 +6,7 @@
 import { isUtf8 } from 'node:buffer';
 
 /** Deepest nesting of arrays and objects. */
-export const DEPTH_MAX = 100;
+const DEPTH_MAX = 100;
 /**
  * Digits that every double keeps, and digits that some double needs (DBL_DIG and DBL_DECIMAL_DIG of
  * IEEE 754 binary64).

@@ -51,7 +51,7 @@ export class MigrationChangedError extends Error {
 }
 
 /** A migration would begin or end the transaction that all of them run in. */
-export class MigrationTransactionError extends Error {
+class MigrationTransactionError extends Error {
   readonly code = 'MIGRATION_TRANSACTION';
   constructor(message: string) {
     super(message);

@@ -136,7 +136,7 @@ export interface EngineSnapshot {
  * An outcome that is kept. The timestamp tells a command of this log from one of a log that a file
  * was restored from.
  */
-export interface KeptOutcome {
+interface KeptOutcome {
   readonly mergedIndex: MergedIndex;
   readonly timestamp: Timestamp;
   readonly outcome: CommandOutcome;

@@ -18,7 +18,7 @@ import { SnapshotFormatError } from './port.js';
 /** Version of this layout: part of every engine's format. */
 export const FRAMING = 1;
 /** Longest body of a frame (bytes); data is cut into pieces of it. */
-export const FRAME_BYTES_MAX = 256 * 1024;
+const FRAME_BYTES_MAX = 256 * 1024;
 
 const HEADER_BYTES = 5;
 const LETTERS = { start: 'S', table: 'T', data: 'D', other: 'O', end: 'E' } as const;

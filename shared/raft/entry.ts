@@ -123,7 +123,7 @@ export interface PlacedConfiguration extends Configuration {
 }
 
 /** Newer than what a group began with, older than every entry; no entry has index 0. */
-export const RECOVERED_TERM: Term = 1;
+const RECOVERED_TERM: Term = 1;
 
 /**
  * The configuration of the survivors of a lost quorum (T11): the next leader puts it into the log,

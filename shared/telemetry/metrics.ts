@@ -15,7 +15,7 @@ import {
 import { Counter, Family, Histogram, type Series } from './samples.js';
 
 /** One label, or several; every service that opens the metric gives the same ones. */
-export type OwnLabels = string | readonly string[];
+type OwnLabels = string | readonly string[];
 
 export interface Metrics {
   /**
@@ -70,7 +70,7 @@ export interface MetricsOptions {
 }
 
 /** Whether the process lives and its loops turn; whether its services do their work. */
-export type ProbePath = '/healthz' | '/readyz';
+type ProbePath = '/healthz' | '/readyz';
 
 /**
  * Upper bounds from 100 µs to 10 s, in seconds: for everything that a disk, a network or a database
@@ -254,7 +254,7 @@ function namesOf(labels: OwnLabels): readonly string[] {
 }
 
 /** Another process listens on the port, or this one may not. */
-export class MetricsPortError extends Error {
+class MetricsPortError extends Error {
   readonly code = 'METRICS_PORT';
   constructor(port: number | undefined, cause: unknown) {
     super(`the metrics port ${port} cannot be opened: ${cause instanceof Error ? cause.message : cause}`, { cause });

@@ -42,7 +42,7 @@ export interface FeedRequestFields {
   readonly watermarks: PerGroup<Timestamp>;
 }
 
-export interface FeedGroup {
+interface FeedGroup {
   readonly group: GroupId;
   readonly entries: readonly LogEntry[];
   readonly watermark: Timestamp;

@@ -95,7 +95,7 @@ export interface SnapshotsFacts {
   readonly nowMs: number;
 }
 
-export interface ServersFacts {
+interface ServersFacts {
   readonly servers: readonly StatusLine[];
   readonly healths: readonly ServerHealth[];
   readonly before: readonly ServerHealth[] | undefined;

@@ -50,7 +50,7 @@ export interface Block {
 }
 
 /** A GroupWrite, with its entries as a block of the record. */
-export interface RecordGroup extends Omit<GroupWrite, 'entries'> {
+interface RecordGroup extends Omit<GroupWrite, 'entries'> {
   /** The base dropped the whole log. */
   readonly drops?: boolean;
   readonly block?: Block;

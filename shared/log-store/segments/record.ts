@@ -19,7 +19,7 @@ import { crc32 } from '../checksum.js';
  * Records begin and end at multiples of this, so that a header never lies across a border of
  * sectors.
  */
-export const ALIGNMENT = 32;
+const ALIGNMENT = 32;
 /** What a disk writes as a whole; larger sectors are several of these. */
 export const SECTOR_BYTES = 512;
 export const ID_BYTES = 8;

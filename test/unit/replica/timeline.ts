@@ -14,7 +14,7 @@ import type { Envelope } from '../../../shared/wire/envelope.js';
 import { EventQueue } from '../../simulation/event-queue.js';
 
 const EPOCH_US = 1_790_000_000_000_000;
-export const TICK_MS = 20;
+const TICK_MS = 20;
 
 export interface TimelineOptions {
   readonly groups: number;
