@@ -185,6 +185,7 @@ function maybeCommit(state: GroupState, leadership: Leadership, nowMs: Monotonic
     leadership.uncommittedBytes -= state.log.at(i)?.bytes.length ?? 0;
   }
   state.setCommitIndex(index);
+  state.updateWatermark();
   // Followers merge too: they learn of it with whatever else goes to them, and soon.
   broadcast(state, leadership, nowMs);
   removeFormerMembers(state, leadership, nowMs);

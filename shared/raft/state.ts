@@ -248,13 +248,13 @@ export class GroupState {
     this.watermarkValue = Math.max(this.watermarkValue, committed, this.closedTimestamps.validTimestamp);
   }
 
+  /** To be followed by `updateWatermark`, once for all that a message or a write has moved. */
   setCommitIndex(index: LogIndex): void {
     assert(index <= this.log.lastIndex, 'the commit index lies in the log');
     if (index <= this.commitIndex) return;
     const before = this.commitIndex;
     this.commitIndex = index;
     this.findLastCommand(before);
-    this.updateWatermark();
   }
 
   /**
@@ -420,6 +420,7 @@ export class GroupState {
     if (base.index <= this.commitIndex) return true;
     if (base.index <= this.log.lastIndex && this.log.termAt(base.index) === base.term) {
       this.setCommitIndex(base.index);
+      this.updateWatermark();
       this.lastCommittedCommand = base.index;
       this.compact(base);
       if (this.leadership !== null) this.leadership.uncommittedBytes = this.log.bytesAfter(this.commitIndex);
