@@ -6,11 +6,8 @@
 /** Another process, or another store of this one, has the folder open. */
 export class LogStoreLockedError extends Error {
   readonly code = 'LOG_STORE_LOCKED';
-  constructor(
-    readonly folder: string,
-    options?: { cause?: unknown },
-  ) {
-    super(`the log store in ${folder} is open in another process; stop that one or use another folder`, options);
+  constructor(readonly folder: string) {
+    super(`the log store in ${folder} is open in another process; stop that one or use another folder`);
     this.name = 'LogStoreLockedError';
   }
 }
@@ -71,11 +68,8 @@ export class LogStoreLegacyError extends Error {
  */
 export class LogStoreFencedError extends Error {
   readonly code = 'LOG_STORE_FENCED';
-  constructor(
-    readonly stream: string,
-    options?: { cause?: unknown },
-  ) {
-    super(`another process writes to stream ${stream}; only one may run as this server`, options);
+  constructor(readonly stream: string) {
+    super(`another process writes to stream ${stream}; only one may run as this server`);
     this.name = 'LogStoreFencedError';
   }
 }

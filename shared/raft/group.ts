@@ -16,6 +16,7 @@
  * `after`.
  */
 import { claimIfWanted, nextClaimMs } from './claims.js';
+import type { DurableChange, LoadedGroup } from './durable.js';
 import {
   onElectionTimeout,
   onOwnVoteDurable,
@@ -28,7 +29,6 @@ import {
 import {
   BEFORE_ALL,
   type ConfigurationChange,
-  type HardState,
   indexAfter,
   type LogEntry,
   type LogIndex,
@@ -55,23 +55,15 @@ import { type ConfigureRefusal, configure } from './membership.js';
 import type { Message } from './message.js';
 import { type GroupOptions, quorumSize } from './options.js';
 import { sendEntries, sendOwed } from './replicating.js';
-import { type GroupEvent, GroupState, type RestoredGroup, type Role } from './state.js';
+import { type GroupEvent, GroupState, type Role } from './state.js';
 
 /** For so long a log is not compacted while a follower gets a snapshot (milliseconds). */
 const INSTALL_MS_MAX = 600_000;
 
-export interface GroupWrite {
-  readonly hardState?: HardState;
-  readonly configurations?: readonly PlacedConfiguration[];
-  readonly base?: LogPosition;
-  readonly truncateFrom?: LogIndex;
-  readonly entries?: readonly LogEntry[];
-}
-
 /** A write and what may happen once it, and every write before it, is durable. */
 export interface PendingWrite {
   /** Null when only messages wait: they may leave as soon as the writes before are durable. */
-  readonly write: GroupWrite | null;
+  readonly write: DurableChange | null;
   readonly after: readonly Message[];
   /** The role and log end that the write attests. */
   readonly term: Term;
@@ -89,7 +81,7 @@ export type EntryOutcome = 'committed' | 'replaced' | 'open' | 'unknown';
 export class Group {
   private readonly state: GroupState;
 
-  constructor(options: GroupOptions, restored: RestoredGroup | null, nowMs: MonotonicMs) {
+  constructor(options: GroupOptions, restored: LoadedGroup | null, nowMs: MonotonicMs) {
     this.state = new GroupState(options, restored, nowMs);
   }
 
@@ -286,7 +278,7 @@ export class Group {
     if (!isDirty && after.length === 0) return null;
     const attest = { after, term: state.term, lastIndex: state.log.lastIndex, truncations: state.truncations };
     if (!isDirty) return { write: null, ...attest };
-    const write: GroupWrite = {
+    const write: DurableChange = {
       // The commit index is only a hint for a restart, so it rides along and never causes a write.
       hardState: { term: state.term, votedFor: state.votedFor, commitIndex: state.commitIndex },
       ...(configurationsChanged ? { configurations: [...state.configurations] } : {}),

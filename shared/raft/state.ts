@@ -5,11 +5,11 @@
  */
 import { assert } from './assert.js';
 import { ClosedTimestamps } from './closed-timestamps.js';
+import type { LoadedGroup } from './durable.js';
 import {
   BEFORE_FIRST,
   type ConfigurationChange,
   EntryKind,
-  type HardState,
   indexAfter,
   indexBefore,
   type LogEntry,
@@ -21,17 +21,12 @@ import {
   type Term,
   type Timestamp,
 } from './entry.js';
-import { EMPTY_LOG, RaftLog, type RestoredLog } from './log.js';
+import { EMPTY_LOG, RaftLog } from './log.js';
 import type { Closed, Message, MessageBody, SnapshotNotice } from './message.js';
 import { type GroupOptions, preferredLeader, reachedByQuorum } from './options.js';
 import type { Progress } from './progress.js';
 
 export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader';
-
-export interface RestoredGroup extends RestoredLog {
-  readonly hardState: HardState;
-  readonly configurations: readonly PlacedConfiguration[];
-}
 
 /** What a candidate knows of its election. */
 export interface Candidacy {
@@ -173,7 +168,7 @@ export class GroupState {
 
   constructor(
     readonly options: GroupOptions,
-    restored: RestoredGroup | null,
+    restored: LoadedGroup | null,
     readonly bornMs: MonotonicMs,
   ) {
     const hardState = restored?.hardState ?? { term: 0, votedFor: null, commitIndex: 0 };

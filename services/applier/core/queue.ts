@@ -203,7 +203,10 @@ export class ApplyQueue {
   }
 }
 
-const NOTHING = new Uint8Array(0);
+const NO_COMMAND = {
+  ...{ name: '', payload: new Uint8Array(0), id: '', server: '', reply: '', traceparent: '' },
+  replyFormat: 'json',
+} as const;
 
 /**
  * An entry that is no command has a place in the log all the same: it becomes one that every state
@@ -234,19 +237,6 @@ function commandOf(entry: LogEntry, group: GroupId, mergedIndex: MergedIndex): M
     };
   } catch (error) {
     if (!(error instanceof WireError)) throw error;
-    return {
-      mergedIndex,
-      group,
-      index,
-      term,
-      timestamp,
-      name: '',
-      payload: NOTHING,
-      id: '',
-      server: '',
-      reply: '',
-      traceparent: '',
-      replyFormat: 'json',
-    };
+    return { mergedIndex, group, index, term, timestamp, ...NO_COMMAND };
   }
 }
