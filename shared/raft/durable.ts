@@ -1,4 +1,4 @@
-/** What of a group is durable: what a write changes, and what a store gives back after a restart. */
+/** What of a group is durable: what a write changes, and what a store gives after a restart. */
 import type { HardState, LogEntry, LogIndex, LogPosition, PlacedConfiguration, Term } from './entry.js';
 
 export interface DurableChange {

@@ -182,7 +182,9 @@ function maybeCommit(state: GroupState, leadership: Leadership, nowMs: Monotonic
   );
   if (index <= state.commitIndex || index < leadership.noOpIndex) return;
   for (let i = state.commitIndex + 1; i <= index; i++) {
-    leadership.uncommittedBytes -= state.log.at(i)?.bytes.length ?? 0;
+    const entry = state.log.at(i);
+    assert(entry !== undefined, 'what is not committed is in the window');
+    leadership.uncommittedBytes -= entry.bytes.length;
   }
   state.setCommitIndex(index);
   state.updateWatermark();

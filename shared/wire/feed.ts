@@ -105,6 +105,7 @@ export function decodeFeedReply(bytes: Uint8Array, groups: number): FeedReply {
 
 function decodeGroups(parts: readonly craft.v1.IGroupFeed[], groups: number): FeedGroup[] {
   return parts.map((part) => {
+    // A number that the message does not have is 0 in protobuf.
     const group = part.group ?? 0;
     const watermark = part.watermark ?? 0;
     const firstIndex = part.firstIndex ?? 0;

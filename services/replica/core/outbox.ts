@@ -93,7 +93,7 @@ export class Outbox {
     const outgoing = this.byPeer.get(peer);
     if (outgoing?.isUrgent === true) return true;
     const oldestMs = Math.min(sinceMs, outgoing?.patientSinceMs ?? sinceMs);
-    return this.isDue(oldestMs, nowMs) || (oldestMs <= nowMs && nowMs < (this.impatientUntilMs.get(peer) ?? 0));
+    return this.isDue(oldestMs, nowMs) || (oldestMs <= nowMs && nowMs < (this.impatientUntilMs.get(peer) ?? oldestMs));
   }
 
   private isDue(sinceMs: MonotonicMs, nowMs: MonotonicMs): boolean {
