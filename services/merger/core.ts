@@ -154,7 +154,7 @@ export class MergerCore {
    */
   next(): MergerEffect[] {
     const effects: MergerEffect[] = [];
-    for (let run = this.take(); run !== null; run = this.take()) {
+    for (let run = this.nextRun(); run !== null; run = this.nextRun()) {
       effects.push({ type: 'emit', run });
       this.keep(run);
     }
@@ -188,7 +188,7 @@ export class MergerCore {
   fed(groups: readonly FedGroup[], bases: PerGroup<LogIndex> | null = null): void {
     this.isFetching = false;
     this.bases = bases;
-    for (const { group, entries, watermark } of groups) this.merge.offer(group, entries, watermark);
+    for (const { group, entries, watermark } of groups) this.merge.add(group, entries, watermark);
   }
 
   /** No answer, or a useless one: ask again. */
@@ -255,11 +255,11 @@ export class MergerCore {
     else if (held?.group !== by.group || held.watermark !== by.watermark) this.held = { ...by, sinceMs: this.nowMs };
   }
 
-  private take(): MergedRun | null {
+  private nextRun(): MergedRun | null {
     const { anchor, limits } = this;
     this.anchor = null;
     if (anchor !== null) return anchor;
-    return this.mayMerge ? this.merge.take(limits.batchEntriesMax, this.batchBytesMax) : null;
+    return this.mayMerge ? this.merge.emit(limits.batchEntriesMax, this.batchBytesMax) : null;
   }
 
   private get mayMerge(): boolean {

@@ -113,9 +113,9 @@ function messages(commands: readonly CommandFields[], size: number): MergedRun[]
     const bytes = encodeEntry(1, timestamp, EntryKind.command, encodeCommand(command));
     return { index: at + 1, term: 1, timestamp, kind: EntryKind.command, bytes };
   });
-  merge.offer(0, entries, START_US + commands.length);
+  merge.add(0, entries, START_US + commands.length);
   const all: MergedRun[] = [];
-  for (let run = merge.take(size, 1 << 20); run !== null; run = merge.take(size, 1 << 20)) all.push(run);
+  for (let run = merge.emit(size, 1 << 20); run !== null; run = merge.emit(size, 1 << 20)) all.push(run);
   return all;
 }
 

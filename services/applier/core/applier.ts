@@ -337,7 +337,7 @@ export class ApplierCore {
   /** Wanted is a snapshot that counts, of everything applied until now; answered by `taken`. */
   takeSnapshot(request: number): void {
     if (this.refusal !== undefined) this.effects.push({ type: 'taken', request, snapshot: null });
-    else this.snapshots.take(request);
+    else this.snapshots.takeSnapshot(request);
   }
 
   /**
