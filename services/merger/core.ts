@@ -21,8 +21,9 @@ import {
   NOT_WANTED,
 } from '../../shared/merge/merge.js';
 import { InvariantError } from '../../shared/raft/assert.js';
-import type { GroupId, LogEntry, LogIndex, MonotonicMs, Timestamp } from '../../shared/raft/entry.js';
+import type { GroupId, LogIndex, MonotonicMs, Timestamp } from '../../shared/raft/entry.js';
 import type { PerGroup } from '../../shared/raft/lists.js';
+import type { FeedGroup, FeedRequest } from '../../shared/wire/feed.js';
 
 export interface MergerLimits {
   /** Most entries, and bytes of entries, in one run and in one message of the stream. */
@@ -50,12 +51,8 @@ export const MERGER_DEFAULTS: MergerLimits = {
   storeDelayMs: 50,
 };
 
-export interface FetchEffect {
+export interface FetchEffect extends FeedRequest {
   readonly type: 'fetch';
-  readonly positions: PerGroup<LogIndex>;
-  readonly watermarks: PerGroup<Timestamp>;
-  readonly waitingFor: Timestamp;
-  readonly bytesMax: number;
 }
 
 /** The run has its final place: readers at the end of the log get it. */
@@ -80,13 +77,6 @@ export interface LocateEffect {
 }
 
 export type MergerEffect = FetchEffect | EmitEffect | StoreEffect | LocateEffect;
-
-/** What one group's part of a feed answer says. */
-export interface FedGroup {
-  readonly group: GroupId;
-  readonly entries: readonly LogEntry[];
-  readonly watermark: Timestamp;
-}
 
 interface Unstored {
   readonly run: MergedRun;
@@ -185,7 +175,7 @@ export class MergerCore {
   }
 
   /** `bases`: some of what was asked for is gone, up to these indexes. */
-  fed(groups: readonly FedGroup[], bases: PerGroup<LogIndex> | null = null): void {
+  fed(groups: readonly FeedGroup[], bases: PerGroup<LogIndex> | null = null): void {
     this.isFetching = false;
     this.bases = bases;
     for (const { group, entries, watermark } of groups) this.merge.add(group, entries, watermark);

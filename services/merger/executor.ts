@@ -6,12 +6,13 @@ import { type FeedSource, FeedUnavailableError } from '../../shared/link/feed.js
 import type { MergedRun, MergePosition } from '../../shared/merge/merge.js';
 import type { LogIndex } from '../../shared/raft/entry.js';
 import type { PerGroup } from '../../shared/raft/lists.js';
-import type { FedGroup, FetchEffect, MergerCore, MergerEffect } from './core.js';
+import type { FeedGroup } from '../../shared/wire/feed.js';
+import type { FetchEffect, MergerCore, MergerEffect } from './core.js';
 
 export interface Adapters {
   readonly feed: FeedSource;
   /** The core has this answer of the feed. For tracing. */
-  fed?(groups: readonly FedGroup[]): void;
+  fed?(groups: readonly FeedGroup[]): void;
   /** A run has its final place. */
   emit(run: MergedRun): void;
   /** Resolves when the stream has it. */

@@ -3,7 +3,7 @@
  * file's, for services of one process, where nothing is encoded; and requests over NATS
  * (services/merger/nats-feed.ts) for processes of their own.
  */
-import type { FeedReply, FeedRequestFields } from '../wire/feed.js';
+import type { FeedReply, FeedRequest } from '../wire/feed.js';
 
 /** Another merger of this server has started after this one. */
 export class MergerReplacedError extends Error {
@@ -38,7 +38,7 @@ export interface FeedSource {
    * Resolves when the merge can go on: a long poll. Null: nothing has come for `timeoutMs`.
    * @throws MergerReplacedError, OtherProtocolError, FeedUnavailableError
    */
-  poll(request: FeedRequestFields, timeoutMs: number): Promise<FeedReply | null>;
+  poll(request: FeedRequest, timeoutMs: number): Promise<FeedReply | null>;
 }
 
 /**
@@ -47,7 +47,7 @@ export interface FeedSource {
  */
 export type FeedHandler = (
   merger: string,
-  request: FeedRequestFields,
+  request: FeedRequest,
   answer: (reply: FeedReply | { readonly newer: string }) => void,
 ) => void;
 
