@@ -8,33 +8,16 @@ import {
   type LogIndex,
   type LogPosition,
   type MergedIndex,
-  type ServerId,
-  type Term,
   type Timestamp,
 } from '../raft/entry.js';
+import type { CommandFields } from '../wire/command.js';
 import type { CommandOutcome, MachineVersion } from './state-machine.js';
 import { FIRST_VERSION } from './switch.js';
 
 /** One command of the merged log, decoded. */
-export interface MergedCommand {
+export interface MergedCommand extends CommandFields, LogPosition {
   readonly mergedIndex: MergedIndex;
   readonly group: GroupId;
-  /** Index in the group's log, and the term in which it was appended there. */
-  readonly index: LogIndex;
-  readonly term: Term;
-  readonly timestamp: Timestamp;
-  readonly name: string;
-  /** JSON text. */
-  readonly payload: Uint8Array;
-  readonly id: string;
-  readonly server: ServerId;
-  readonly reply: string;
-  readonly traceparent: string;
-  readonly replyFormat: 'json' | 'protobuf';
-  /** The client's number of a command that came in a batch; absent or 0 for one that came alone. */
-  readonly replyNumber?: number;
-  /** Where the trace of a sampled command begins; absent or empty otherwise. */
-  readonly traceOrigin?: string;
 }
 
 /**
@@ -93,11 +76,8 @@ export interface EngineBatch {
  * The outcome of a command and where it first took effect: for a duplicate (T8), the place of the
  * original.
  */
-export interface Applied {
-  readonly mergedIndex: MergedIndex;
+export interface Applied extends KeptOutcome {
   readonly group: GroupId;
-  readonly timestamp: Timestamp;
-  readonly outcome: CommandOutcome;
   readonly duplicate: boolean;
 }
 

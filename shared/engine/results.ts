@@ -8,18 +8,12 @@
 import { createHash } from 'node:crypto';
 import { CHECKPOINT_INTERVAL } from '../merge/merge.js';
 import { InvariantError } from '../raft/assert.js';
-import type { GroupId, MergedIndex, Timestamp } from '../raft/entry.js';
 import type { Applied, AppliedBatch, MergedCommand, ResultsCheckpoint } from './port.js';
 import { ResultsChecksum } from './results-checksum.js';
 import type { CommandOutcome } from './state-machine.js';
 
 /** Where an id first took effect, and with what outcome. */
-export interface StoredResult {
-  readonly mergedIndex: MergedIndex;
-  readonly group: GroupId;
-  readonly timestamp: Timestamp;
-  readonly outcome: CommandOutcome;
-}
+export type StoredResult = Omit<Applied, 'duplicate'>;
 
 const ID_LENGTH_MAX = 256;
 const UNSTORABLE = /[\0\ud800-\udfff]/u;

@@ -36,10 +36,7 @@ export const EntryKind = { noOp: 1, configuration: 2, command: 3 } as const;
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
 
 /** One entry of a group's log. */
-export interface LogEntry {
-  readonly index: LogIndex;
-  readonly term: Term;
-  readonly timestamp: Timestamp;
+export interface LogEntry extends LogPosition {
   readonly kind: EntryKind;
   /**
    * The entry as a frame of `craft.v1.EntryBlock` (tag, length, `Entry`): encoded once by the

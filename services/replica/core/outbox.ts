@@ -7,15 +7,10 @@
  */
 import type { LogEntry, MonotonicMs, ServerId, Timestamp } from '../../../shared/raft/entry.js';
 import type { Message } from '../../../shared/raft/message.js';
-import type { BarrierAnswer } from '../../../shared/wire/envelope.js';
+import type { BarrierAnswer, Envelope } from '../../../shared/wire/envelope.js';
 
 /** For one peer. */
-export interface Outgoing {
-  readonly messages: readonly Message[];
-  readonly barrierAsks: readonly number[];
-  readonly barrierAnswers: readonly BarrierAnswer[];
-  readonly closeUpTo: Timestamp;
-}
+export type Outgoing = Pick<Envelope, 'messages' | 'barrierAsks' | 'barrierAnswers' | 'closeUpTo'>;
 
 /**
  * How long what is patient waits for company (milliseconds). Longer than most disk writes: after a
