@@ -1,6 +1,6 @@
 /**
- * When the groups that a server leads close their timestamps (T5): for an entry of another group,
- * for a read or a merger that waits, and between far sites by time.
+ * When the groups that a server leads close (T5): for an entry of another group, for a read or a
+ * merger that waits, and between far sites by time.
  */
 import type { ClockGuard } from '../../../shared/clock/guard.js';
 import type { MonotonicMs, Timestamp } from '../../../shared/raft/entry.js';
