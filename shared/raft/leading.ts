@@ -19,7 +19,8 @@ import type { AppendReply, Message } from './message.js';
 import { quorumSize, reachedByQuorum } from './options.js';
 import type { Progress } from './progress.js';
 import { addMissingMembers, broadcast, removeFormerMembers, sendAppend, sendOwed } from './replicating.js';
-import type { GroupState, Leadership } from './state.js';
+import type { Leadership } from './role.js';
+import type { GroupState } from './state.js';
 
 const NO_BODY = new Uint8Array(0);
 
