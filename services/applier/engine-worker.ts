@@ -14,6 +14,7 @@ import {
   type TableChecksum,
 } from '../../shared/engine/port.js';
 import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
+import { messageOf } from '../../shared/errors.js';
 import { MACHINE_COMMAND } from '../../shared/wire/machine.js';
 import type { WorkUnderWay } from './applier-health.js';
 import type { ApplierCore } from './core/applier.js';
@@ -195,7 +196,7 @@ function describe(effect: EngineEffect): Pick<WorkUnderWay, 'what' | 'mayLast'> 
 
 /** For the log: which batch failed, and why. */
 export function batchFailure(batch: EngineBatch, cause: unknown): Error {
-  const why = cause instanceof Error ? cause.message : String(cause);
+  const why = messageOf(cause);
   return new Error(`applying ${placeOf(batch)} failed: ${why}`, { cause });
 }
 

@@ -2,6 +2,8 @@
  * Drives one merger core in the real world: the one place where its effects are done. Ends with the
  * first error.
  */
+
+import { toError } from '../../shared/errors.js';
 import { type FeedSource, FeedUnavailableError } from '../../shared/link/feed.js';
 import type { MergedRun, MergePosition } from '../../shared/merge/merge.js';
 import type { LogIndex } from '../../shared/raft/entry.js';
@@ -65,7 +67,7 @@ export class Executor {
     this.isOver = true;
     clearTimeout(this.waker);
     this.onStored();
-    this.reject(error instanceof Error ? error : new Error(String(error)));
+    this.reject(toError(error));
   }
 
   /** Resolves when nothing is on its way to the stream, however that ended. */

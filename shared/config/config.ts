@@ -6,6 +6,7 @@
 
 import { z } from 'zod';
 import { DEFAULT_PAYLOAD_BYTES_MAX } from '../engine/registry.js';
+import { NamedError } from '../errors.js';
 import type { NatsAccess } from '../wire/access.js';
 import { INBOX_PREFIX, INBOX_PREFIX_DEFAULT } from '../wire/inbox-prefix.js';
 import { SERVER_NAME } from '../wire/subjects.js';
@@ -220,12 +221,8 @@ export const SETTINGS = {
 } as const;
 
 /** Wrong or missing configuration; the message names each variable. */
-export class ConfigError extends Error {
+export class ConfigError extends NamedError {
   readonly code = 'CONFIG';
-  constructor(message: string) {
-    super(message);
-    this.name = 'ConfigError';
-  }
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;

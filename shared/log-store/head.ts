@@ -2,6 +2,8 @@
  * What a store knows of a group without reading its log, and how a write changes it. Pure; shared
  * by the adapters, so that they refuse the same misuse and agree on where terms begin.
  */
+
+import { NamedError } from '../errors.js';
 import type { LoadedGroup, TermStart } from '../raft/durable.js';
 import {
   BEFORE_FIRST,
@@ -29,12 +31,8 @@ export const EMPTY_HEAD: GroupHead = {
  * The caller broke the contract of LogStore: a defect, not an operating error. Nothing has been
  * written.
  */
-export class LogStoreUsageError extends Error {
+export class LogStoreUsageError extends NamedError {
   readonly code = 'LOG_STORE_USAGE';
-  constructor(message: string) {
-    super(message);
-    this.name = 'LogStoreUsageError';
-  }
 }
 
 /** @throws LogStoreUsageError when the batch writes to a group that there is not. */

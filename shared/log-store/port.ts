@@ -13,6 +13,8 @@
  *  - a damaged record makes `load`, `write` (of a truncation) or `read` reject with
  *    LogStoreCorruptError, which names where; nothing is dropped silently.
  */
+
+import { NamedError } from '../errors.js';
 import type { DurableChange, LoadedGroup } from '../raft/durable.js';
 import type { GroupId, LogEntry, LogIndex, Timestamp } from '../raft/entry.js';
 
@@ -50,16 +52,12 @@ export interface LogStore {
 }
 
 /** The write did not become durable (disk full, I/O error); nothing of it is visible. */
-export class LogStoreWriteError extends Error {
+export class LogStoreWriteError extends NamedError {
   readonly code = 'LOG_STORE_WRITE';
-  constructor(message: string, options?: { cause?: unknown }) {
-    super(message, options);
-    this.name = 'LogStoreWriteError';
-  }
 }
 
 /** Stored bytes are not what was written. `location` is the file or folder and the record. */
-export class LogStoreCorruptError extends Error {
+export class LogStoreCorruptError extends NamedError {
   readonly code = 'LOG_STORE_CORRUPT';
   constructor(
     readonly location: string,
@@ -67,6 +65,5 @@ export class LogStoreCorruptError extends Error {
     options?: { cause?: unknown },
   ) {
     super(`${message} (${location})`, options);
-    this.name = 'LogStoreCorruptError';
   }
 }

@@ -12,6 +12,7 @@ import {
   Histogram as PromHistogram,
   Registry,
 } from 'prom-client';
+import { messageOf, NamedError } from '../errors.js';
 import { Counter, Family, Histogram, type Series } from './samples.js';
 
 /** One label, or several; every service that opens the metric gives the same ones. */
@@ -254,11 +255,10 @@ function namesOf(labels: OwnLabels): readonly string[] {
 }
 
 /** Another process listens on the port, or this one may not. */
-class MetricsPortError extends Error {
+class MetricsPortError extends NamedError {
   readonly code = 'METRICS_PORT';
   constructor(port: number | undefined, cause: unknown) {
-    super(`the metrics port ${port} cannot be opened: ${cause instanceof Error ? cause.message : cause}`, { cause });
-    this.name = 'MetricsPortError';
+    super(`the metrics port ${port} cannot be opened: ${messageOf(cause)}`, { cause });
   }
 }
 

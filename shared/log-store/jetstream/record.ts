@@ -11,6 +11,7 @@
  * and the rest, so a message in a wrong place shows as well.
  */
 
+import { NamedError } from '../../errors.js';
 import { InvariantError } from '../../raft/assert.js';
 import type { GroupId, LogEntry, LogIndex, Timestamp } from '../../raft/entry.js';
 import { itemAt, lastOf } from '../../raft/lists.js';
@@ -30,14 +31,13 @@ const LENGTH_BYTES = 4;
 export const PARTS_MAX = 0xffff;
 
 /** Stored bytes are not what was written there. */
-export class MessageError extends Error {
+export class MessageError extends NamedError {
   constructor(
     readonly sequence: number,
     message: string,
     options?: { cause?: unknown },
   ) {
     super(message, options);
-    this.name = 'MessageError';
   }
 }
 
