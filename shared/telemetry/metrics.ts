@@ -94,6 +94,7 @@ const LOOPBACK = '127.0.0.1';
 const PLAIN_TEXT = { 'content-type': 'text/plain; charset=utf-8' };
 
 interface Endpoint {
+  readonly key: string;
   readonly http: Server;
   readonly listening: Promise<void>;
   users: number;
@@ -210,7 +211,8 @@ export function observeProcess({ cluster, server }: Pick<MetricsOptions, 'cluste
 }
 
 function openEndpoint(port: number, address: string): Endpoint {
-  const known = endpoints.get(endpointKey(port, address));
+  const key = `${address} ${port}`;
+  const known = endpoints.get(key);
   if (known !== undefined) {
     known.users += 1;
     return known;
@@ -236,18 +238,14 @@ function openEndpoint(port: number, address: string): Endpoint {
     http.once('error', reject);
     http.listen(port, address, resolve);
   });
-  const endpoint = { http, listening, users: 1 };
-  if (port !== 0) endpoints.set(endpointKey(port, address), endpoint);
+  const endpoint = { key, http, listening, users: 1 };
+  if (port !== 0) endpoints.set(key, endpoint);
   return endpoint;
 }
 
-function endpointKey(port: number, address: string): string {
-  return `${address} ${port}`;
-}
-
 /** Another one may have the port by now. */
-function forget(key: string, endpoint: Endpoint | undefined): void {
-  if (endpoints.get(key) === endpoint) endpoints.delete(key);
+function forget(endpoint: Endpoint | undefined): void {
+  if (endpoint !== undefined && endpoints.get(endpoint.key) === endpoint) endpoints.delete(endpoint.key);
 }
 
 function namesOf(labels: OwnLabels): readonly string[] {
@@ -270,12 +268,11 @@ export async function openMetrics(options: MetricsOptions): Promise<Metrics & { 
   const ownCounters = new Map<string, Family<Counter>>();
   const ownHistograms = new Map<string, Family<Histogram>>();
   const { address: at = LOOPBACK } = options;
-  const where = endpointKey(options.port ?? 0, at);
   const endpoint = options.port === undefined ? undefined : openEndpoint(options.port, at);
   try {
     await endpoint?.listening;
   } catch (error) {
-    forget(where, endpoint);
+    forget(endpoint);
     throw new MetricsPortError(options.port, error);
   }
   const address = endpoint?.http.address();
@@ -356,7 +353,7 @@ export async function openMetrics(options: MetricsOptions): Promise<Metrics & { 
       if (endpoint === undefined) return;
       endpoint.users -= 1;
       if (endpoint.users > 0) return;
-      forget(where, endpoint);
+      forget(endpoint);
       endpoint.http.closeAllConnections();
       await new Promise<void>((resolve) => endpoint.http.close(() => resolve()));
     },

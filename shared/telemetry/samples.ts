@@ -39,10 +39,6 @@ export class Histogram {
     counts[at] = itemAt(counts, at) + times;
     if (value > 0) this.sum += value * times;
   }
-
-  get count(): number {
-    return this.counts.reduce((sum, count) => sum + count, 0);
-  }
 }
 
 /** Series of one metric of one service, by the values of its own labels. */
