@@ -29,7 +29,7 @@ import {
   NOTHING_MERGED,
   type Timestamp,
 } from '../raft/entry.js';
-import { ofGroup, type PerGroup } from '../raft/lists.js';
+import { lastOf, ofGroup, type PerGroup } from '../raft/lists.js';
 import { EMPTY_CHECKSUM, RunningChecksum } from './checksum.js';
 
 /** Running checksums are compared between servers at multiples of this merged index. */
@@ -94,7 +94,7 @@ export function joined(runs: readonly [MergedRun, ...MergedRun[]]): MergedRun {
     groups: runs.flatMap(({ groups }) => groups),
     entries: runs.flatMap(({ entries }) => entries),
     checkpoints: runs.flatMap(({ checkpoints }) => checkpoints),
-    after: runs[runs.length - 1]?.after ?? first.after,
+    after: lastOf(runs).after,
   };
 }
 

@@ -20,6 +20,7 @@ import {
   type Term,
   type Timestamp,
 } from './entry.js';
+import { lastOf } from './lists.js';
 import { EMPTY_LOG, RaftLog } from './log.js';
 import type { Closed, Message, MessageBody, SnapshotNotice } from './message.js';
 import { type GroupOptions, preferredLeader, reachedByQuorum } from './options.js';
@@ -143,9 +144,7 @@ export class GroupState {
 
   /** In force from the moment that its entry is in the log (dissertation, section 4.1). */
   get configuration(): PlacedConfiguration {
-    const last = this.configurations[this.configurations.length - 1];
-    assert(last !== undefined, 'there is always a configuration');
-    return last;
+    return lastOf(this.configurations);
   }
 
   /** The server that leads this group when all are well. */

@@ -15,6 +15,7 @@ import {
   type Timestamp,
 } from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
+import { itemAt } from '../../../shared/raft/lists.js';
 import type { GroupClock } from '../../../shared/raft/options.js';
 import type { GroupEvent } from '../../../shared/raft/state.js';
 import { AcknowledgementTracker } from './acknowledgement-tracker.js';
@@ -181,9 +182,10 @@ export class HostedGroup<C extends QueuedCommand> {
       return;
     }
     for (const [i, entry] of result.entries()) {
-      const command = commands[i];
-      if (command?.acknowledgement === 'applied') this.lastToApply = entry.index;
-      if (command === undefined || (!command.isWatched && command.acknowledgement === 'applied')) continue;
+      const command = itemAt(commands, i);
+      const isApplied = command.acknowledgement === 'applied';
+      if (isApplied) this.lastToApply = entry.index;
+      if (isApplied && !command.isWatched) continue;
       const { index, term, timestamp } = entry;
       this.acknowledgements.add({ command, index, term, timestamp });
     }
