@@ -13,7 +13,6 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { startApplier } from '../../services/applier/start.js';
 import type { ApplierConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
-import { MemoryEngine } from '../../shared/engine/memory.js';
 import type { AppliedBatch, EngineBatch } from '../../shared/engine/port.js';
 import { Merge, type MergedRun, mergeStart } from '../../shared/merge/merge.js';
 import { EntryKind, type LogEntry } from '../../shared/raft/entry.js';
@@ -31,6 +30,7 @@ import {
   type TestPostgres,
   temporaryFolder,
 } from '../harness/index.js';
+import { MemoryEngine } from '../memory/engine.js';
 
 const SERVER = 's1';
 const START_US = 1_790_000_000_000_000;
