@@ -11,12 +11,12 @@
  * and the rest, so a message in a wrong place shows as well.
  */
 
+import { crc32 } from 'node:zlib';
 import { NamedError } from '../../errors.js';
 import { InvariantError } from '../../raft/assert.js';
 import type { GroupId, LogEntry, LogIndex, Timestamp } from '../../raft/entry.js';
 import { itemAt, lastOf } from '../../raft/lists.js';
 import { blockLength, copyBlock, decodeBlock } from '../../wire/entry-block.js';
-import { crc32 } from '../checksum.js';
 import type { LogStoreIdentity } from '../errors.js';
 import type { GroupHead } from '../head.js';
 import type { GroupWrite } from '../port.js';

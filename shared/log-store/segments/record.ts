@@ -14,8 +14,8 @@
  * fills is all zeros: a payload that has one is masked.
  */
 
+import { crc32 } from 'node:zlib';
 import { itemAt } from '../../raft/lists.js';
-import { crc32 } from '../checksum.js';
 
 /**
  * Records begin and end at multiples of this, so that a header never lies across a border of
