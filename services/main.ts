@@ -15,6 +15,7 @@ import { exitCodeOf, type Service } from '../shared/config/service.js';
 import { VERSION } from '../shared/config/version.js';
 import { currentHandler } from '../shared/engine/handler-context.js';
 import { loadStateMachine } from '../shared/engine/loading.js';
+import { messageOf } from '../shared/errors.js';
 import { remedyOf, type ServiceName } from '../shared/health/conditions.js';
 import { ProcessHealth } from '../shared/health/health.js';
 import { AppliedMark } from '../shared/link/applied-mark.js';
@@ -175,10 +176,6 @@ function surviveHandlers(logger: Logger): void {
   };
   process.on('unhandledRejection', onStray);
   process.on('uncaughtException', onStray);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {

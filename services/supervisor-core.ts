@@ -36,7 +36,7 @@ export type Verdict =
   | { readonly type: 'end'; readonly exitCode: number };
 
 /** What follows from a failure, for the log. */
-export type Consequence =
+type Consequence =
   /** The try with this number, counted since the service was last well, comes after this pause. */
   | { readonly type: 'again'; readonly attempt: number; readonly delayMs: number }
   | { readonly type: 'down' }
@@ -99,7 +99,7 @@ export class SupervisorCore {
     if (state.phase !== 'starting') return [];
     state.phase = 'running';
     state.sinceMs = nowMs;
-    if (this.exitCode !== undefined) return this.proceed();
+    if (this.exitCode !== undefined) return this.proceed(this.exitCode);
     const waiting = state.holdsLock ? this.states.filter(({ phase }) => phase === 'new') : [];
     return waiting.map((other) => this.start(other));
   }
@@ -113,7 +113,7 @@ export class SupervisorCore {
     if (this.exitCode !== undefined) {
       // What runs is stopped in its turn.
       if (!isRunning) state.phase = 'closed';
-      return this.proceed();
+      return this.proceed(this.exitCode);
     }
     if (isRunning && nowMs - state.sinceMs >= WELL_MS) state.failures = 0;
     state.failures += 1;
@@ -135,7 +135,7 @@ export class SupervisorCore {
     if (state.phase !== 'closing') return [];
     if (this.exitCode !== undefined) {
       state.phase = 'closed';
-      return this.proceed();
+      return this.proceed(this.exitCode);
     }
     if (isClosed || !state.holdsLock) return this.goOn(state);
     state.phase = 'closed';
@@ -179,11 +179,11 @@ export class SupervisorCore {
       if (state.phase === 'starting') effects.push({ type: 'give-up', service: state.name });
       if (state.phase === 'pausing' || state.phase === 'new' || state.phase === 'down') state.phase = 'closed';
     }
-    return [...effects, ...this.proceed()];
+    return [...effects, ...this.proceed(exitCode)];
   }
 
   /** The next one to be stopped: only when all before it are closed. */
-  private proceed(): Effect[] {
+  private proceed(exitCode: number): Effect[] {
     const state = this.states.find(({ phase }) => phase !== 'closed');
     if (state?.phase === 'running') {
       state.phase = 'closing';
@@ -191,7 +191,7 @@ export class SupervisorCore {
     }
     if (state !== undefined || this.isOver) return [];
     this.isOver = true;
-    return [{ type: 'end', exitCode: this.exitCode ?? 0 }];
+    return [{ type: 'end', exitCode }];
   }
 
   private stateOf(name: string): State {

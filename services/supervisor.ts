@@ -4,6 +4,7 @@
  */
 import { within } from '../shared/config/deadline.js';
 import { exitCodeOf, isFinal, type Service, staysDown } from '../shared/config/service.js';
+import { messageOf } from '../shared/errors.js';
 import type { Logger } from '../shared/telemetry/log.js';
 import { type Effect, type Supervised, SupervisorCore, type Verdict } from './supervisor-core.js';
 
@@ -163,8 +164,4 @@ async function orGivenUp(starting: Promise<Service>, signal: AbortSignal): Promi
   } finally {
     clearTimeout(timer);
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -77,6 +77,7 @@ const CHECKS = [
   // Each is one thread for some seconds.
   { ...command('lint', 'npm run --silent lint'), beside: 'types' },
   { ...command('layers', 'npm run --silent layers'), beside: 'unit' },
+  { ...command('unused', 'npm run --silent unused'), beside: 'unit' },
   // One process for all: these tests have nothing that outlives them.
   tests('unit', 'test/unit --isolate=false'),
   { ...tests('contract', 'test/contract/log-store test/contract/public'), mayTryAgain: true },

@@ -3,7 +3,7 @@
  */
 import postgres from 'postgres';
 
-export interface KvRow {
+interface KvRow {
   readonly key: string;
   /** JSON text. */
   readonly value: string;

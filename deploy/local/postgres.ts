@@ -20,8 +20,8 @@ import {
 } from './postgres-binaries.js';
 import { runCommand } from './tools/command.js';
 
-export const POSTGRES_USER = 'craft';
-export const POSTGRES_PASSWORD = 'craft';
+const POSTGRES_USER = 'craft';
+const POSTGRES_PASSWORD = 'craft';
 
 export interface LocalPostgresOptions {
   /** The cluster of databases lives in `data` below this folder, the log beside it. */

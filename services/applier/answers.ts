@@ -4,6 +4,7 @@
  */
 import type { Applied, MergedCommand } from '../../shared/engine/port.js';
 import type { ServerId } from '../../shared/raft/entry.js';
+import { itemAt } from '../../shared/raft/lists.js';
 import type { Answers, ReplyAddress } from '../../shared/wire/answers.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 
@@ -25,9 +26,8 @@ export function answer(
 ): number {
   let answered = 0;
   for (let at = 0; at < commands.length; at++) {
-    const command = commands[at];
-    const result = applied[at];
-    if (command === undefined || result === undefined) continue;
+    const command = itemAt(commands, at);
+    const result = itemAt(applied, at);
     const { reply, replyFormat, replyNumber = 0 } = command;
     if (reply === '' || command.server !== server || !subjects.isReply(reply)) continue;
     const to = { reply, replyFormat, replyNumber };

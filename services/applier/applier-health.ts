@@ -7,6 +7,7 @@ import { VERSION } from '../../shared/config/version.js';
 import type { LoadedMachine } from '../../shared/engine/loading.js';
 import type { EnginePosition, StorageEngine, TableChecksum } from '../../shared/engine/port.js';
 import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
+import { messageOf } from '../../shared/errors.js';
 import { Lasting, type ServiceHealth, TROUBLE_MS, type Trouble } from '../../shared/health/health.js';
 import type { MergedIndex } from '../../shared/raft/entry.js';
 import type { ReplyGuard } from '../../shared/wire/reply-guard.js';
@@ -95,7 +96,7 @@ export class ApplierHealth {
   }
 
   failed(error: unknown): void {
-    const text = error instanceof Error ? error.message : String(error);
+    const text = messageOf(error);
     this.trouble = { ...beginning(this.trouble), error: text, cause: error };
   }
 

@@ -14,6 +14,8 @@ import {
   type TableChecksum,
 } from '../../shared/engine/port.js';
 import { rowsChecksumOf } from '../../shared/engine/rows-checksum.js';
+import { messageOf } from '../../shared/errors.js';
+import { itemAt, lastOf } from '../../shared/raft/lists.js';
 import { MACHINE_COMMAND } from '../../shared/wire/machine.js';
 import type { WorkUnderWay } from './applier-health.js';
 import type { ApplierCore } from './core/applier.js';
@@ -195,14 +197,14 @@ function describe(effect: EngineEffect): Pick<WorkUnderWay, 'what' | 'mayLast'> 
 
 /** For the log: which batch failed, and why. */
 export function batchFailure(batch: EngineBatch, cause: unknown): Error {
-  const why = cause instanceof Error ? cause.message : String(cause);
+  const why = messageOf(cause);
   return new Error(`applying ${placeOf(batch)} failed: ${why}`, { cause });
 }
 
 /** For example `merged index 15 to 19 (kv.put)`, with the name of the first command. */
 function placeOf({ commands }: EngineBatch): string {
-  const [first] = commands;
-  const last = commands[commands.length - 1];
-  const range = first === last ? `${first?.mergedIndex}` : `${first?.mergedIndex} to ${last?.mergedIndex}`;
-  return `merged index ${range} (${first?.name})`;
+  const first = itemAt(commands, 0);
+  const last = lastOf(commands);
+  const range = first === last ? `${first.mergedIndex}` : `${first.mergedIndex} to ${last.mergedIndex}`;
+  return `merged index ${range} (${first.name})`;
 }

@@ -3,6 +3,7 @@
  * where it hears what came of them.
  */
 import { type EnginePosition, SnapshotFormatError, type StorageEngine } from '../../shared/engine/port.js';
+import { toError } from '../../shared/errors.js';
 import type { MergedLogTail } from '../../shared/link/merged-log.js';
 import type { WindowAnswer } from '../../shared/merge/window.js';
 import type { WorkUnderWay } from './applier-health.js';
@@ -84,7 +85,7 @@ export class Executor {
       for (const effect of this.core.run()) this.execute(effect);
     } catch (error) {
       // A broken invariant of the core: what it would decide from here on is worth nothing.
-      this.outside.onFatal(error instanceof Error ? error : new Error(String(error)));
+      this.outside.onFatal(toError(error));
       return;
     }
     this.wakeLater();

@@ -28,7 +28,7 @@ export interface ApplierMetricsOptions {
 }
 
 /** Runs that have come and are not applied; of more, the time of arrival is not known. */
-export const ARRIVALS_MAX = 4_096;
+const ARRIVALS_MAX = 4_096;
 
 interface Arrival {
   readonly mergedIndex: MergedIndex;

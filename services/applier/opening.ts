@@ -2,25 +2,18 @@
 
 import { migrationsFolder } from '../../shared/engine/engine-migrations.js';
 import { readMigrations } from '../../shared/engine/migrations.js';
+import { messageOf, NamedError } from '../../shared/errors.js';
 import { ConnectionLostError } from './postgres/connection.js';
 import { postgresErrorOf } from './postgres/sqlstate.js';
 
 /** There is no database that answers, or it refuses. */
-export class DatabaseError extends Error {
+export class DatabaseError extends NamedError {
   readonly code = 'DATABASE';
-  constructor(message: string, options: { cause: unknown }) {
-    super(message, options);
-    this.name = 'DatabaseError';
-  }
 }
 
 /** A migration fails; nothing of it has been kept. */
-export class MigrationError extends Error {
+export class MigrationError extends NamedError {
   readonly code = 'MIGRATION';
-  constructor(message: string, options: { cause: unknown }) {
-    super(message, options);
-    this.name = 'MigrationError';
-  }
 }
 
 export interface OpenedMachine {
@@ -66,5 +59,5 @@ function reasonOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === '') return reasonOf(error.errors[0]);
   const refusal = postgresErrorOf(error);
   if (refusal !== undefined) return `${refusal.message} (SQLSTATE ${refusal.code})`;
-  return error instanceof Error ? error.message : String(error);
+  return messageOf(error);
 }

@@ -1,6 +1,7 @@
 /** What to do about what the database says. Pure. */
+
+import { messageWithCause } from '../../shared/errors.js';
 import { CONDITIONS } from '../../shared/health/conditions.js';
-import { messageOf } from '../../shared/health/health.js';
 import { postgresErrorOf } from './postgres/sqlstate.js';
 
 /** By SQLSTATE, or by its class. */
@@ -22,7 +23,7 @@ const REMEDIES: readonly (readonly [RegExp, string])[] = [
 /** What the database has said, with its code, or why it says nothing. */
 export function databaseWhy(error: unknown): string {
   const refusal = postgresErrorOf(error);
-  if (refusal === undefined) return messageOf(error);
+  if (refusal === undefined) return messageWithCause(error);
   return `the database refuses: ${refusal.message} (SQLSTATE ${refusal.code})`;
 }
 

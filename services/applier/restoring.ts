@@ -12,7 +12,6 @@ import {
   abandon,
   type EngineBatch,
   type EnginePosition,
-  type MergedCommand,
   PositionError,
   positionsAfter,
   SnapshotFormatError,
@@ -21,7 +20,7 @@ import {
 } from '../../shared/engine/port.js';
 import { EMPTY_RESULTS_CHECKSUM, ResultsChecksum } from '../../shared/engine/results-checksum.js';
 import { CHECKPOINT_INTERVAL } from '../../shared/merge/merge.js';
-import { InvariantError } from '../../shared/raft/assert.js';
+import { itemAt } from '../../shared/raft/lists.js';
 import type { StoredFile } from '../../shared/snapshot/bucket.js';
 import type { RestoreInput } from '../../shared/wire/restore.js';
 
@@ -54,7 +53,7 @@ export async function applyRestoring(
  * differed before have the same state from here on.
  */
 export function restoredBy({ commands }: EngineBatch, digest: string): AppliedBatch {
-  const { mergedIndex, group, timestamp } = commandOf(commands);
+  const { mergedIndex, group, timestamp } = itemAt(commands, 0);
   const outcome = { ok: true, json: JSON.stringify({ restored: digest }) } as const;
   const results = new ResultsChecksum(EMPTY_RESULTS_CHECKSUM);
   results.add(mergedIndex, mergedIndex, outcome);
@@ -73,15 +72,10 @@ export function positionRestored(
   { commands, checksum }: EngineBatch,
   resultsChecksum: string,
 ): EnginePosition {
-  const { mergedIndex, timestamp } = commandOf(commands);
+  const { mergedIndex, timestamp } = itemAt(commands, 0);
   if (before.mergedIndex !== mergedIndex - 1) {
     throw new PositionError(`the state is at merged index ${before.mergedIndex}, given ${mergedIndex}`, before);
   }
   const positions = positionsAfter(before.positions, commands);
   return { mergedIndex, checksum, timestamp, resultsChecksum, positions };
-}
-
-function commandOf([command]: readonly MergedCommand[]): MergedCommand {
-  if (command === undefined) throw new InvariantError('an empty batch');
-  return command;
 }

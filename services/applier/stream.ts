@@ -7,6 +7,7 @@
 import { type JetStreamManager, jetstreamManager, type StoredMsg, type StreamInfo } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
 import { OtherClusterError } from '../../shared/config/other-cluster.js';
+import { messageOf, NamedError } from '../../shared/errors.js';
 import type { MergedRun } from '../../shared/merge/merge.js';
 import type { MergedIndex } from '../../shared/raft/entry.js';
 import type { WarnOccasionally } from '../../shared/telemetry/log.js';
@@ -35,11 +36,10 @@ const PIECE_MESSAGES = 256;
 const LOOK_MESSAGES_MAX = 64;
 
 /** JetStream does not give the stream, or what is in it. */
-export class StreamUnreadableError extends Error {
+export class StreamUnreadableError extends NamedError {
   readonly code = 'STREAM_UNREADABLE';
   constructor(stream: string, cause: unknown) {
-    super(`stream ${stream} cannot be read: ${cause instanceof Error ? cause.message : cause}`, { cause });
-    this.name = 'StreamUnreadableError';
+    super(`stream ${stream} cannot be read: ${messageOf(cause)}`, { cause });
   }
 }
 

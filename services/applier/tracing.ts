@@ -4,6 +4,7 @@
  * made; of a command that is not sampled only its trace field is looked at.
  */
 import type { AppliedBatch, EngineBatch, MergedCommand, OnDatabaseCall } from '../../shared/engine/port.js';
+import { messageOf } from '../../shared/errors.js';
 import type { WindowAnswer } from '../../shared/merge/window.js';
 import { type MergedIndex, NOTHING_MERGED } from '../../shared/raft/entry.js';
 import { itemAt, lastOf } from '../../shared/raft/lists.js';
@@ -73,7 +74,7 @@ export class ApplierTracing {
   /** That try has failed, and there will be another one. */
   failed(error: unknown): void {
     const type = error instanceof Error && 'code' in error ? String(error.code) : 'UNKNOWN';
-    const text = error instanceof Error ? error.message : String(error);
+    const text = messageOf(error);
     const attributes = { 'error.type': type, 'exception.message': text.slice(0, MESSAGE_LENGTH_MAX) };
     if (this.retries.length < RETRIES_MAX) this.retries.push({ name: 'craft.retry', atUs: this.nowUs(), attributes });
   }

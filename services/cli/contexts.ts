@@ -8,6 +8,7 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
+import { NamedError } from '../../shared/errors.js';
 import { INBOX_PREFIX } from '../../shared/wire/inbox-prefix.js';
 import { SERVER_NAME } from '../../shared/wire/subjects.js';
 
@@ -44,12 +45,7 @@ const contextsFile = z.strictObject({
 type ContextsFile = z.output<typeof contextsFile>;
 
 /** Wrong use of `craft context`, or a file that is none; the message says what to do. */
-export class ContextError extends Error {
-  constructor(message: string, options?: { cause?: unknown }) {
-    super(message, options);
-    this.name = 'ContextError';
-  }
-}
+export class ContextError extends NamedError {}
 
 /** Where the file lies: in the folder that the platform has for settings. */
 export function contextsPath(environment: NodeJS.ProcessEnv = process.env): string {

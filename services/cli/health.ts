@@ -18,7 +18,7 @@ export type StatusLine = ServerStatus & {
 
 /** Also the exit codes of `craft status`. */
 export const LEVELS = { healthy: 0, degraded: 1, 'not serving': 2 } as const;
-export type Level = keyof typeof LEVELS;
+type Level = keyof typeof LEVELS;
 
 export interface Health {
   /**

@@ -9,6 +9,7 @@ import { basename, dirname, join, relative, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { z } from 'zod';
 import { packageRoot } from '../../shared/config/package-root.js';
+import { NamedError } from '../../shared/errors.js';
 
 const TEMPLATE = 'deploy/examples/bank';
 /** What running the example has left there. */
@@ -29,12 +30,7 @@ const packageFile = z.looseObject({
 type PackageFile = z.output<typeof packageFile>;
 
 /** Wrong use of `craft init`; nothing was written. */
-export class InitError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'InitError';
-  }
-}
+export class InitError extends NamedError {}
 
 export interface InitOptions {
   /** The folder, made when it does not exist. Its last part is the name of the project. */

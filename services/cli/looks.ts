@@ -1,6 +1,7 @@
 /** What all servers say of themselves: one look, or two where one may stand still. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ServerHealth } from '../../shared/client/index.js';
+import { messageOf } from '../../shared/errors.js';
 import { suspects } from './conditions.js';
 import type { StatusLine } from './health.js';
 import { mergedIndexOf } from './log.js';
@@ -47,7 +48,7 @@ async function statusLines({ connection, client, subjects }: Session): Promise<S
       try {
         return { ...status, mergedIndex: await mergedIndexOf(connection, log) };
       } catch (error) {
-        return { ...status, streamError: error instanceof Error ? error.message : String(error) };
+        return { ...status, streamError: messageOf(error) };
       }
     }),
   );

@@ -3,25 +3,18 @@
  * the switch to another (T12).
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
-import { type CraftClient, CraftError, OutcomeUnknownError, type ServerStatus } from '../../shared/client/index.js';
+import { CraftError, OutcomeUnknownError, type ServerStatus } from '../../shared/client/index.js';
 import { ask } from '../../shared/wire/ask.js';
 import type { MachineInput } from '../../shared/wire/machine.js';
-import type { Subjects } from '../../shared/wire/subjects.js';
 import { machineProblems } from './machine-problems.js';
 import { hasNoResponders, isTimeout, parseReply } from './replies.js';
+import type { Session } from './session.js';
 
 const switched = z.looseObject({ ok: z.literal(true), index: z.number() });
 
 /** Between two tries of what was refused for now, and between two looks (milliseconds). */
 const AGAIN_MS = 250;
-
-interface Session {
-  readonly connection: NatsConnection;
-  readonly client: CraftClient;
-  readonly subjects: Subjects;
-}
 
 /**
  * Prints a line for each server. @throws CraftError when no server answers, Error when the servers

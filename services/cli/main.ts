@@ -6,6 +6,7 @@
  */
 import { CommanderError } from 'commander';
 import { CraftError, OutcomeUnknownError } from '../../shared/client/errors.js';
+import { messageOf } from '../../shared/errors.js';
 import { ContextError } from './contexts.js';
 import { InitError } from './init.js';
 import { NatsConfigError } from './nats-files.js';
@@ -21,7 +22,7 @@ async function main(): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     const code = error instanceof CraftError ? `${error.code}: ` : '';
     const id = error instanceof OutcomeUnknownError && error.id !== '' ? ` (id ${error.id})` : '';
-    process.stderr.write(`craft: ${code}${error instanceof Error ? error.message : String(error)}${id}\n`);
+    process.stderr.write(`craft: ${code}${messageOf(error)}${id}\n`);
     if (error instanceof ContextError || error instanceof InitError || error instanceof NatsConfigError)
       return EXIT.usage;
     return error instanceof OutcomeUnknownError ? EXIT.unknown : EXIT.refused;

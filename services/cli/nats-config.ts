@@ -77,7 +77,7 @@ export const GATEWAY_PORT = 7222;
 const ANSWER_SECONDS = 60;
 
 /** What all inboxes of a user begin with: no user may subscribe to those of another one. */
-export function inboxPrefixOf(user: string): string {
+function inboxPrefixOf(user: string): string {
   return `_INBOX_${user}`;
 }
 

@@ -4,15 +4,11 @@ import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises
 import { join } from 'node:path';
 import bcrypt from 'bcryptjs';
 import { z } from 'zod';
+import { NamedError } from '../../shared/errors.js';
 import { FIXED_USERS, type NatsConfig, natsConfiguration, ROUTES_USER, userEnvironment } from './nats-config.js';
 
 /** Wrong use of `craft nats-config`; nothing was written. */
-export class NatsConfigError extends Error {
-  constructor(message: string, options?: { cause?: unknown }) {
-    super(message, options);
-    this.name = 'NatsConfigError';
-  }
-}
+export class NatsConfigError extends NamedError {}
 
 /** Where the passwords are kept, so that the files can be written again with the same ones. */
 const PASSWORDS_FILE = 'passwords.json';

@@ -2,22 +2,16 @@
  * `craft rebuild`: the state of a server that differs from the others is made again from a snapshot
  * (T4, T10).
  */
-import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import type { Msg } from '@nats-io/nats-core';
 import { z } from 'zod';
-import { type CraftClient, CraftError, OutcomeUnknownError } from '../../shared/client/index.js';
+import { CraftError, OutcomeUnknownError } from '../../shared/client/index.js';
 import { ask } from '../../shared/wire/ask.js';
-import type { Subjects } from '../../shared/wire/subjects.js';
 import { hasNoResponders, isTimeout, parseReply } from './replies.js';
+import type { Session } from './session.js';
 
 const rebuilt = z.looseObject({ ok: z.literal(true), mergedIndex: z.number() });
 /** As in CRAFT_SERVER: nothing else is part of a subject. */
 const SERVER_NAME = /^[A-Za-z0-9_-]{1,32}$/;
-
-interface Session {
-  readonly connection: NatsConnection;
-  readonly client: CraftClient;
-  readonly subjects: Subjects;
-}
 
 /**
  * Resolves when the state of `server` is that of the newest snapshot that a majority has confirmed;

@@ -1,16 +1,15 @@
 /** `craft snapshot`: what the appliers say of the cluster's snapshots (T10). */
 import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
-import { type CraftClient, CraftError, OutcomeUnknownError } from '../../shared/client/index.js';
+import { CraftError, OutcomeUnknownError } from '../../shared/client/index.js';
 import { FIRST_VERSION } from '../../shared/engine/switch.js';
 import type { MergedIndex } from '../../shared/raft/entry.js';
 import { SnapshotBucket } from '../../shared/snapshot/bucket.js';
 import { openFile, SnapshotFileExistsError, saveFile } from '../../shared/snapshot/file.js';
 import { ask } from '../../shared/wire/ask.js';
-import type { Subjects } from '../../shared/wire/subjects.js';
 import { isTimeout, parseReply } from './replies.js';
+import type { Session } from './session.js';
 
 const listed = z.object({ ok: z.literal(true), snapshots: z.array(z.looseObject({ name: z.string() })) });
 const restored = z.looseObject({ ok: z.literal(true), index: z.number() });
@@ -20,12 +19,6 @@ const taken = z.looseObject({ ok: z.literal(true), name: z.string() });
 const AGAIN_MS = 500;
 /** To list the snapshots (milliseconds). */
 const LIST_MS_MAX = 5_000;
-
-interface Session {
-  readonly connection: NatsConnection;
-  readonly client: CraftClient;
-  readonly subjects: Subjects;
-}
 
 export async function listSnapshots(session: Session, print: (value: unknown) => void): Promise<void> {
   const server = await anyServer(session);

@@ -1,6 +1,7 @@
 /** Tables for people; programs get JSON. Pure. */
 
 import type { MergedIndex } from '../../shared/raft/entry.js';
+import { itemAt } from '../../shared/raft/lists.js';
 import type { Members } from './members.js';
 
 /** Columns as wide as their longest cell, two spaces between. */
@@ -8,7 +9,7 @@ export function table(headings: readonly string[], rows: readonly (readonly stri
   const all = [headings, ...rows];
   const widths = headings.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
   const line = (row: readonly string[]): string =>
-    row.map((text, column) => text.padEnd(widths[column] ?? 0)).join('  ');
+    row.map((text, column) => text.padEnd(itemAt(widths, column))).join('  ');
   return all.map((row) => line(row).trimEnd()).join('\n');
 }
 

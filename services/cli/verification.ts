@@ -13,7 +13,7 @@ export type Verified = NonNullable<StateStatus['verified']>;
  * Against a majority of the voters; `undecided`: no majority has the same; `missing`: the server
  * has not said what it has.
  */
-export type Verdict = 'equal' | 'differs' | 'undecided' | 'missing';
+type Verdict = 'equal' | 'differs' | 'undecided' | 'missing';
 
 /** One server, as it is printed. */
 export interface VerifyLine {

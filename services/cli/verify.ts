@@ -1,12 +1,11 @@
 /** `craft verify`: all servers add up their rows at one place in the log, and are compared (T4). */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { NatsConnection } from '@nats-io/nats-core';
 import { z } from 'zod';
-import { type CraftClient, CraftError } from '../../shared/client/index.js';
+import { CraftError } from '../../shared/client/index.js';
 import { NOTHING_MERGED } from '../../shared/raft/entry.js';
 import { ask } from '../../shared/wire/ask.js';
-import type { Subjects } from '../../shared/wire/subjects.js';
 import { hasNoResponders, isTimeout, parseReply } from './replies.js';
+import type { Session } from './session.js';
 import { Verification, type VerifyLine } from './verification.js';
 
 const marked = z.looseObject({ ok: z.literal(true), index: z.number() });
@@ -23,12 +22,6 @@ const AGAIN_MS = 1_000;
 const AGAIN_MS_MAX = 30_000;
 /** A voter that has not answered by then is taken for missing (milliseconds). */
 const MISSING_MS = 5_000;
-
-interface Session {
-  readonly connection: NatsConnection;
-  readonly client: CraftClient;
-  readonly subjects: Subjects;
-}
 
 /**
  * Prints a line for each server. @throws CraftError when they are not all equal, or not all there:

@@ -21,8 +21,9 @@ import {
   NOT_WANTED,
 } from '../../shared/merge/merge.js';
 import { InvariantError } from '../../shared/raft/assert.js';
-import type { GroupId, LogEntry, LogIndex, MonotonicMs, Timestamp } from '../../shared/raft/entry.js';
+import type { GroupId, LogIndex, MonotonicMs, Timestamp } from '../../shared/raft/entry.js';
 import type { PerGroup } from '../../shared/raft/lists.js';
+import type { FeedGroup, FeedRequest } from '../../shared/wire/feed.js';
 
 export interface MergerLimits {
   /** Most entries, and bytes of entries, in one run and in one message of the stream. */
@@ -50,22 +51,18 @@ export const MERGER_DEFAULTS: MergerLimits = {
   storeDelayMs: 50,
 };
 
-export interface FetchEffect {
+export interface FetchEffect extends FeedRequest {
   readonly type: 'fetch';
-  readonly positions: PerGroup<LogIndex>;
-  readonly watermarks: PerGroup<Timestamp>;
-  readonly waitingFor: Timestamp;
-  readonly bytesMax: number;
 }
 
 /** The run has its final place: readers at the end of the log get it. */
-export interface EmitEffect {
+interface EmitEffect {
   readonly type: 'emit';
   readonly run: MergedRun;
 }
 
 /** The stream is to have it; answer with `stored`. Never two at a time. */
-export interface StoreEffect {
+interface StoreEffect {
   readonly type: 'store';
   readonly run: MergedRun;
 }
@@ -80,13 +77,6 @@ export interface LocateEffect {
 }
 
 export type MergerEffect = FetchEffect | EmitEffect | StoreEffect | LocateEffect;
-
-/** What one group's part of a feed answer says. */
-export interface FedGroup {
-  readonly group: GroupId;
-  readonly entries: readonly LogEntry[];
-  readonly watermark: Timestamp;
-}
 
 interface Unstored {
   readonly run: MergedRun;
@@ -154,7 +144,7 @@ export class MergerCore {
    */
   next(): MergerEffect[] {
     const effects: MergerEffect[] = [];
-    for (let run = this.take(); run !== null; run = this.take()) {
+    for (let run = this.nextRun(); run !== null; run = this.nextRun()) {
       effects.push({ type: 'emit', run });
       this.keep(run);
     }
@@ -185,10 +175,10 @@ export class MergerCore {
   }
 
   /** `bases`: some of what was asked for is gone, up to these indexes. */
-  fed(groups: readonly FedGroup[], bases: PerGroup<LogIndex> | null = null): void {
+  fed(groups: readonly FeedGroup[], bases: PerGroup<LogIndex> | null = null): void {
     this.isFetching = false;
     this.bases = bases;
-    for (const { group, entries, watermark } of groups) this.merge.offer(group, entries, watermark);
+    for (const { group, entries, watermark } of groups) this.merge.add(group, entries, watermark);
   }
 
   /** No answer, or a useless one: ask again. */
@@ -255,11 +245,11 @@ export class MergerCore {
     else if (held?.group !== by.group || held.watermark !== by.watermark) this.held = { ...by, sinceMs: this.nowMs };
   }
 
-  private take(): MergedRun | null {
+  private nextRun(): MergedRun | null {
     const { anchor, limits } = this;
     this.anchor = null;
     if (anchor !== null) return anchor;
-    return this.mayMerge ? this.merge.take(limits.batchEntriesMax, this.batchBytesMax) : null;
+    return this.mayMerge ? this.merge.emit(limits.batchEntriesMax, this.batchBytesMax) : null;
   }
 
   private get mayMerge(): boolean {

@@ -2,16 +2,19 @@
  * Drives one merger core in the real world: the one place where its effects are done. Ends with the
  * first error.
  */
+
+import { toError } from '../../shared/errors.js';
 import { type FeedSource, FeedUnavailableError } from '../../shared/link/feed.js';
 import type { MergedRun, MergePosition } from '../../shared/merge/merge.js';
 import type { LogIndex } from '../../shared/raft/entry.js';
 import type { PerGroup } from '../../shared/raft/lists.js';
-import type { FedGroup, FetchEffect, MergerCore, MergerEffect } from './core.js';
+import type { FeedGroup } from '../../shared/wire/feed.js';
+import type { FetchEffect, MergerCore, MergerEffect } from './core.js';
 
 export interface Adapters {
   readonly feed: FeedSource;
   /** The core has this answer of the feed. For tracing. */
-  fed?(groups: readonly FedGroup[]): void;
+  fed?(groups: readonly FeedGroup[]): void;
   /** A run has its final place. */
   emit(run: MergedRun): void;
   /** Resolves when the stream has it. */
@@ -64,7 +67,7 @@ export class Executor {
     this.isOver = true;
     clearTimeout(this.waker);
     this.onStored();
-    this.reject(error instanceof Error ? error : new Error(String(error)));
+    this.reject(toError(error));
   }
 
   /** Resolves when nothing is on its way to the stream, however that ended. */

@@ -4,7 +4,8 @@
  * away for long.
  */
 import type { NatsConnection } from '@nats-io/nats-core';
-import { messageOf, type ServiceHealth, TROUBLE_MS } from '../../shared/health/health.js';
+import { messageWithCause } from '../../shared/errors.js';
+import { type ServiceHealth, TROUBLE_MS } from '../../shared/health/health.js';
 import type { MergePosition } from '../../shared/merge/merge.js';
 import type { LogIndex } from '../../shared/raft/entry.js';
 import type { Logger, WarnOccasionally } from '../../shared/telemetry/log.js';
@@ -55,7 +56,7 @@ export class Locating {
     } catch (error) {
       if (signal.aborted) throw error;
       warn('the position of the state machine is not known yet', error);
-      if (this.wait !== undefined) this.wait.why = messageOf(error);
+      if (this.wait !== undefined) this.wait.why = messageWithCause(error);
       return null;
     }
   }

@@ -7,7 +7,7 @@ import type { ServiceHealth } from '../../shared/health/health.js';
 import { type FeedSource, MergerReplacedError } from '../../shared/link/feed.js';
 import type { Links } from '../../shared/link/links.js';
 import type { MergedRun, MergePosition } from '../../shared/merge/merge.js';
-import type { MergedIndex } from '../../shared/raft/entry.js';
+import { type MergedIndex, NOTHING_MERGED } from '../../shared/raft/entry.js';
 import type { Logger, WarnOccasionally } from '../../shared/telemetry/log.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
@@ -51,7 +51,7 @@ export class Merging {
 
   /** Of the last entry merged. */
   get mergedIndex(): MergedIndex {
-    return this.executor?.core.position().mergedIndex ?? 0;
+    return this.executor?.core.position().mergedIndex ?? NOTHING_MERGED;
   }
 
   /** Undefined between two cores: nothing waits then, and what waited is fetched again. */

@@ -10,6 +10,7 @@ import type { NatsConnection } from '@nats-io/nats-core';
 import type { CommonConfig } from '../../shared/config/config.js';
 import type { Opened } from '../../shared/config/opened.js';
 import type { Service } from '../../shared/config/service.js';
+import { toError } from '../../shared/errors.js';
 import { type ServiceHealth, TROUBLE_MS } from '../../shared/health/health.js';
 import type { Links } from '../../shared/link/links.js';
 import { type Logger, warnOccasionally } from '../../shared/telemetry/log.js';
@@ -103,7 +104,7 @@ export class MergerService implements Service {
       if (!this.stopping.signal.aborted) this.fail(error);
     });
     this.running = merging.run().catch((error: unknown) => {
-      this.fail(error instanceof Error ? error : new Error(String(error)));
+      this.fail(toError(error));
     });
   }
 

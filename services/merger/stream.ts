@@ -12,6 +12,7 @@ import {
   StorageType,
 } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
+import { NamedError } from '../../shared/errors.js';
 import { limitsOf } from '../../shared/health/stream-limits.js';
 import { type MergePosition, mergeStart } from '../../shared/merge/merge.js';
 import type { WarnOccasionally } from '../../shared/telemetry/log.js';
@@ -31,11 +32,10 @@ export class StreamLostError extends Error {
 }
 
 /** The stream was written by a cluster of another number of groups, which never changes. */
-export class OtherGroupsError extends Error {
+class OtherGroupsError extends NamedError {
   readonly code = 'OTHER_GROUPS';
   constructor(stream: string, found: number, expected: number) {
     super(`stream ${stream} is of ${found} groups, this cluster has ${expected}`);
-    this.name = 'OtherGroupsError';
   }
 }
 

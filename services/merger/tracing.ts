@@ -9,7 +9,7 @@ import { ofGroup } from '../../shared/raft/lists.js';
 import type { Tracing } from '../../shared/telemetry/tracing.js';
 import { traceparentOf } from '../../shared/wire/command.js';
 import { entryBody } from '../../shared/wire/entry-block.js';
-import type { FedGroup } from './core.js';
+import type { FeedGroup } from '../../shared/wire/feed.js';
 
 /** Sampled entries on their way at once; of more there are no spans. */
 const ARRIVED_MAX = 4_096;
@@ -36,7 +36,7 @@ export class MergerTracing {
   ) {}
 
   /** The feed has given this; nothing of it is in the merged log yet. */
-  fed(groups: readonly FedGroup[]): void {
+  fed(groups: readonly FeedGroup[]): void {
     for (const { group, entries } of groups) for (const entry of entries) this.look(group, entry);
   }
 

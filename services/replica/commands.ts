@@ -13,6 +13,7 @@ import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import type { Admission } from '../../shared/engine/admission.js';
 import { VERIFY_COMMAND, verifyRequest } from '../../shared/engine/verify.js';
 import type { GroupId, Timestamp } from '../../shared/raft/entry.js';
+import { itemAt } from '../../shared/raft/lists.js';
 import { receivedAttributes } from '../../shared/telemetry/conventions.js';
 import { spanTimeUs } from '../../shared/telemetry/time.js';
 import { formatOrigin } from '../../shared/telemetry/traceparent.js';
@@ -277,8 +278,8 @@ export class Ingress {
   private offer(group: GroupId, commands: readonly ClientCommand[]): void {
     if (commands.length === 0) return;
     for (const [at, refusal] of this.options.offer(group, commands).entries()) {
-      const command = commands[at];
-      if (refusal === null || command === undefined) continue;
+      if (refusal === null) continue;
+      const command = itemAt(commands, at);
       const error = refusalError(refusal);
       const { name, subject } = command;
       command.span?.end(spanTimeUs(), { command: name, error: error.code, more: receivedAttributes(subject) });

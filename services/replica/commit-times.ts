@@ -40,9 +40,7 @@ export class CommitTimes {
 
   /** What this server no longer leads is forgotten: others may commit it, or nobody. */
   see(groups: readonly Seen[], nowMs: MonotonicMs): void {
-    for (let id = 0; id < groups.length; id++) {
-      const group = groups[id];
-      if (group === undefined) continue;
+    for (const [id, group] of groups.entries()) {
       if (group.role !== 'leader') this.led.delete(id);
       else this.seeLed(id, group, nowMs);
     }

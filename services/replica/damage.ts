@@ -1,9 +1,10 @@
 /** A damaged log store has one way out: the message that tells the damage names it. */
 import type { ReplicaConfig } from '../../shared/config/config.js';
+import { NamedError } from '../../shared/errors.js';
 import { LogStoreCorruptError } from '../../shared/log-store/port.js';
 
 /** The log store of this server is damaged: the replica does not start, or ends. */
-export class DamagedLogError extends Error {
+export class DamagedLogError extends NamedError {
   readonly code = 'DAMAGED_LOG';
   constructor(server: string, damage: LogStoreCorruptError) {
     super(
@@ -12,7 +13,6 @@ export class DamagedLogError extends Error {
         `start it with CRAFT_JOIN=true and an empty log store, craft members add ${server}`,
       { cause: damage },
     );
-    this.name = 'DamagedLogError';
   }
 }
 

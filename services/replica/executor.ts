@@ -2,6 +2,8 @@
  * The one place where the effects of the replica core are done: what concerns the log store here,
  * the rest by the service, in the order in which they come.
  */
+
+import { toError } from '../../shared/errors.js';
 import { type LogStore, LogStoreCorruptError, LogStoreWriteError } from '../../shared/log-store/port.js';
 import type { Effect, QueuedCommand } from './core/effect.js';
 import type { ReadEffect } from './core/read-effect.js';
@@ -170,8 +172,4 @@ export class Executor<C extends QueuedCommand> {
       setTimeout(() => this.dispatch((core) => core.readDone(effect, [])), RETRY_MS).unref();
     }
   }
-}
-
-export function toError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }

@@ -9,7 +9,7 @@ import {
   decodeFeedRequest,
   encodeFeedReply,
   type FeedReply,
-  type FeedRequestFields,
+  type FeedRequest,
   MERGER_HEADER,
   mergerHeader,
   protocolHeader,
@@ -17,7 +17,6 @@ import {
 import { ProtocolError } from '../../shared/wire/protocol.js';
 import type { Subjects } from '../../shared/wire/subjects.js';
 import type { ClientCommand } from './commands.js';
-import type { FeedRequest } from './core/feed.js';
 import type { EffectOf } from './executor.js';
 import { Mergers } from './mergers.js';
 import { PendingRequests } from './pending-requests.js';
@@ -77,7 +76,7 @@ export class FeedServer {
   }
 
   /** A merger of another build is told why it gets nothing. */
-  private read(message: Msg): FeedRequestFields {
+  private read(message: Msg): FeedRequest {
     try {
       return decodeFeedRequest(message.data, this.options.groups);
     } catch (error) {

@@ -8,8 +8,9 @@ import type { NatsConnection } from '@nats-io/nats-core';
 import type { ReplicaConfig } from '../../shared/config/config.js';
 import type { Opened } from '../../shared/config/opened.js';
 import { OtherClusterError } from '../../shared/config/other-cluster.js';
+import { messageWithCause } from '../../shared/errors.js';
 import { CONDITIONS } from '../../shared/health/conditions.js';
-import { messageOf, type ServiceHealth } from '../../shared/health/health.js';
+import type { ServiceHealth } from '../../shared/health/health.js';
 import { LogStoreGoneError } from '../../shared/log-store/errors.js';
 import { isInFolder, isInJetStream, openLogStore, placeOf } from '../../shared/log-store/open.js';
 import { type LogStore, LogStoreWriteError } from '../../shared/log-store/port.js';
@@ -63,7 +64,7 @@ export async function openKnownLogStore(
   }
   const waits = (why: string, error: unknown) => {
     warn(why, error);
-    health.report('log-store', { why: `${why}: ${messageOf(error)}`, remedy: CONDITIONS.merger.stream.remedy });
+    health.report('log-store', { why: `${why}: ${messageWithCause(error)}`, remedy: CONDITIONS.merger.stream.remedy });
   };
   const store = await openFirst(config, connection, registry, waits, opened);
   health.report('log-store', undefined);

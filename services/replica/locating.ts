@@ -4,7 +4,8 @@
  * need be, and the logs go on from there.
  */
 import type { NatsConnection } from '@nats-io/nats-core';
-import { messageOf, type ServiceHealth, TROUBLE_MS } from '../../shared/health/health.js';
+import { messageWithCause } from '../../shared/errors.js';
+import { type ServiceHealth, TROUBLE_MS } from '../../shared/health/health.js';
 import type { Logger, WarnOccasionally } from '../../shared/telemetry/log.js';
 import { requestLocation } from '../../shared/wire/locate.js';
 import type { ClientCommand } from './commands.js';
@@ -54,7 +55,7 @@ export class Locating {
     } catch (error) {
       if (connection.isClosed() || connection.isDraining()) return;
       warn('no snapshot yet', error);
-      wait.why = messageOf(error);
+      wait.why = messageWithCause(error);
       wait.endMs = performance.now();
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       dispatch((core) => core.installed(null));

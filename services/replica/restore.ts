@@ -3,7 +3,8 @@
  * back to its last committed command above its base, which a read barrier is about (T6). Behind it
  * there may be any number of no-ops.
  */
-import type { LoadedGroup, LoadedState, LogStore } from '../../shared/log-store/port.js';
+import type { LoadedState, LogStore } from '../../shared/log-store/port.js';
+import type { LoadedGroup } from '../../shared/raft/durable.js';
 import { EntryKind, type GroupId, type LogEntry } from '../../shared/raft/entry.js';
 
 /** Entries read back at once. */

@@ -2,11 +2,13 @@
  * When the replica core has its turns in the real world: what happens within one round of the event
  * loop makes one turn. What the core then wants done is up to `executor.ts`.
  */
+
+import { toError } from '../../shared/errors.js';
 import type { LogStore } from '../../shared/log-store/port.js';
 import type { MonotonicMs, Timestamp } from '../../shared/raft/entry.js';
 import type { QueuedCommand } from './core/effect.js';
 import type { ReplicaCore } from './core/server.js';
-import { Executor, type Outside, toError } from './executor.js';
+import { Executor, type Outside } from './executor.js';
 
 /** Time as the replica sees it. */
 export interface Clocks {

@@ -7,7 +7,7 @@ import type { QueuedCommand } from './core/effect.js';
 import type { ReplicaCore } from './core/server.js';
 import type { RefusedPeer } from './peers.js';
 
-export interface GroupStatus {
+interface GroupStatus {
   readonly group: GroupId;
   readonly role: string;
   readonly leader: string | null;

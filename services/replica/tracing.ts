@@ -7,14 +7,7 @@
 
 import type { Attributes } from '@opentelemetry/api';
 import type { WriteBatch } from '../../shared/log-store/port.js';
-import {
-  EntryKind,
-  type GroupId,
-  type LogEntry,
-  type LogIndex,
-  type Term,
-  type Timestamp,
-} from '../../shared/raft/entry.js';
+import { EntryKind, type GroupId, type LogEntry, type LogPosition } from '../../shared/raft/entry.js';
 import type { Group } from '../../shared/raft/group.js';
 import { ofGroup } from '../../shared/raft/lists.js';
 import { receivedAttributes } from '../../shared/telemetry/conventions.js';
@@ -29,12 +22,7 @@ import type { Placed } from './core/effect.js';
 const WAITING_MAX = 4_096;
 
 interface Waiting {
-  readonly where: {
-    readonly group: GroupId;
-    readonly index: LogIndex;
-    readonly term: Term;
-    readonly timestamp: Timestamp;
-  };
+  readonly where: LogPosition & { readonly group: GroupId };
   /** Context of craft.server. */
   readonly parent: string;
   readonly sinceUs: number;

@@ -196,6 +196,7 @@ export class CommandBatches<C extends CommandCall> {
     const isFirst = first?.attempts.isFresh ?? false;
     let part: C[] = [];
     let bytes = 0;
+    let firstNumber = this.nextNumber;
     for (const call of calls) {
       const timeoutMs = call.attempts.begin(nowMs);
       if (timeoutMs instanceof CraftError) {
@@ -203,20 +204,20 @@ export class CommandBatches<C extends CommandCall> {
         continue;
       }
       if (part.length === BATCH_COMMANDS_MAX || (part.length > 0 && bytes + call.frame.length > bytesMax)) {
-        this.effects.push({ type: 'send', firstNumber: part[0]?.number ?? 0, group, isFirst, calls: part });
+        this.effects.push({ type: 'send', firstNumber, group, isFirst, calls: part });
         part = [];
         bytes = 0;
+        firstNumber = this.nextNumber;
       }
       part.push(call);
       bytes += call.frame.length;
       call.number = this.nextNumber++;
-      call.firstNumber = part[0]?.number ?? 0;
+      call.firstNumber = firstNumber;
       call.untilMs = nowMs + timeoutMs;
       if (this.underWay.size === 0) this.sweepAtMs = nowMs + SWEEP_MS;
       this.underWay.set(call.number, call);
     }
-    if (part.length > 0)
-      this.effects.push({ type: 'send', firstNumber: part[0]?.number ?? 0, group, isFirst, calls: part });
+    if (part.length > 0) this.effects.push({ type: 'send', firstNumber, group, isFirst, calls: part });
   }
 
   private sweep(nowMs: number): void {

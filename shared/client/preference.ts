@@ -73,7 +73,7 @@ export class ServerPreference {
   /** The server that gets a request first; undefined: any. */
   serverFor(kind: RequestKind, nowMs: number): string | undefined {
     const server = this.wanted === 'nearest' ? this.inUse.get(kind) : this.wanted;
-    if (server === undefined || nowMs < (this.avoided.get(`${kind} ${server}`)?.untilMs ?? 0)) return undefined;
+    if (server === undefined || nowMs < (this.avoided.get(`${kind} ${server}`)?.untilMs ?? nowMs)) return undefined;
     return server;
   }
 

@@ -108,7 +108,7 @@ export const machineDescription = z.object({
 export type MachineDescription = z.output<typeof machineDescription>;
 
 /** The health of one service, as its process says it. */
-export const serviceHealth = z.looseObject({
+const serviceHealth = z.looseObject({
   /** `replica`, `merger` or `applier`. */
   service: z.string(),
   /** Whether it does its work. */

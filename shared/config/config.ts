@@ -6,6 +6,7 @@
 
 import { z } from 'zod';
 import { DEFAULT_PAYLOAD_BYTES_MAX } from '../engine/registry.js';
+import { NamedError } from '../errors.js';
 import type { NatsAccess } from '../wire/access.js';
 import { INBOX_PREFIX, INBOX_PREFIX_DEFAULT } from '../wire/inbox-prefix.js';
 import { SERVER_NAME } from '../wire/subjects.js';
@@ -220,12 +221,8 @@ export const SETTINGS = {
 } as const;
 
 /** Wrong or missing configuration; the message names each variable. */
-export class ConfigError extends Error {
+export class ConfigError extends NamedError {
   readonly code = 'CONFIG';
-  constructor(message: string) {
-    super(message);
-    this.name = 'ConfigError';
-  }
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -257,32 +254,8 @@ export interface CommonConfig extends NatsAccess {
   readonly stateMachine: string | undefined;
 }
 
-export interface ReplicaConfig extends CommonConfig {
-  readonly dataDir: string;
-  readonly logStore: LogStoreKind;
-  readonly logStoreSync: LogStoreSync;
-  readonly natsMonitorUrls: readonly string[];
-  readonly electionTimeoutMs: number;
-  readonly heartbeatMs: number;
-  readonly payloadBytesMax: number;
-  readonly uncommittedBytesMax: number;
-  readonly clockOffsetMaxMs: number;
-  /** Of the registry of log stores. */
-  readonly registryReplicas: number;
-}
-
-export interface ApplierConfig extends CommonConfig {
-  readonly databaseUrl: string;
-  readonly applyCommandsMax: number;
-  readonly resultWindowMs: number;
-  readonly verifyEveryMs: number;
-  readonly snapshots: {
-    readonly entries: number;
-    readonly bytes: number;
-    readonly ageMs: number;
-    readonly replicas: number;
-  };
-}
+export type ReplicaConfig = Readonly<ReturnType<typeof replicaConfig>>;
+export type ApplierConfig = Readonly<ReturnType<typeof applierConfig>>;
 
 export function commonConfig(environment: Environment = process.env): CommonConfig {
   const value = parse(commonFields, environment);
@@ -319,7 +292,7 @@ export function commonConfig(environment: Environment = process.env): CommonConf
   };
 }
 
-export function replicaConfig(environment: Environment = process.env): ReplicaConfig {
+export function replicaConfig(environment: Environment = process.env) {
   const common = commonConfig(environment);
   const value = parse(replicaFields, environment);
   if (value.CRAFT_HEARTBEAT_MS * 3 > value.CRAFT_ELECTION_TIMEOUT_MS) {
@@ -338,11 +311,12 @@ export function replicaConfig(environment: Environment = process.env): ReplicaCo
     payloadBytesMax: value.CRAFT_PAYLOAD_BYTES_MAX,
     uncommittedBytesMax: value.CRAFT_UNCOMMITTED_BYTES_MAX,
     clockOffsetMaxMs: value.CRAFT_CLOCK_OFFSET_MAX_MS,
+    /** Of the registry of log stores. */
     registryReplicas: value.CRAFT_SNAPSHOT_REPLICAS,
   };
 }
 
-export function applierConfig(environment: Environment = process.env): ApplierConfig {
+export function applierConfig(environment: Environment = process.env) {
   const common = commonConfig(environment);
   const value = parse(applierFields, environment);
   return {

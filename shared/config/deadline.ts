@@ -1,11 +1,11 @@
 /** Work that is waited for only so long. */
+import { NamedError } from '../errors.js';
 
 /** The work has not ended in time. It may still end. */
-export class DeadlineError extends Error {
+class DeadlineError extends NamedError {
   readonly code = 'DEADLINE';
   constructor(msMax: number) {
     super(`not within ${msMax / 1_000} s`);
-    this.name = 'DeadlineError';
   }
 }
 

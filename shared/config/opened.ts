@@ -2,17 +2,18 @@
  * What a service has open. Its start opens one thing after the other, or nothing stays open. Its
  * stop closes the same things, last first, each within a deadline.
  */
+
+import { messageOf, NamedError } from '../errors.js';
 import { within } from './deadline.js';
 
 /** How long something may take to close, unless it says otherwise (milliseconds). */
 export const CLOSE_MS_MAX = 2_000;
 
 /** Something that excludes others could not be closed in time, and may still be open. */
-export class NotClosedError extends Error {
+export class NotClosedError extends NamedError {
   readonly code = 'NOT_CLOSED';
   constructor(what: readonly string[]) {
     super(`not closed: ${what.join(', ')}`);
-    this.name = 'NotClosedError';
   }
 }
 
@@ -84,7 +85,7 @@ export class Opened {
       await within(msMax, Promise.resolve(work()));
       return true;
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
+      const why = messageOf(error);
       this.options.onUnfinished?.(`${what}: ${why}`, error);
       return false;
     }

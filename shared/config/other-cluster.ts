@@ -2,7 +2,8 @@
  * What a server was told to use belongs to another cluster. No other try mends that; two clusters
  * would destroy each other's state.
  */
-export class OtherClusterError extends Error {
+import { NamedError } from '../errors.js';
+export class OtherClusterError extends NamedError {
   readonly code = 'OTHER_CLUSTER';
   /**
    * @param what it is, @param found the cluster that it belongs to, @param given the value of
@@ -12,6 +13,5 @@ export class OtherClusterError extends Error {
     super(
       `${what} belongs to the cluster ${JSON.stringify(found)}, and CRAFT_CLUSTER is ${JSON.stringify(given)}: ${wayOut}`,
     );
-    this.name = 'OtherClusterError';
   }
 }

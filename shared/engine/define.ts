@@ -17,7 +17,7 @@ type Output<Schema> = Schema extends StandardSchemaV1 ? StandardSchemaV1.InferOu
  * What all commands of a machine have, given their schemas. The type of each result comes from the
  * handler.
  */
-export type Commands<Tx, Inputs> = {
+type Commands<Tx, Inputs> = {
   readonly [Name in keyof Inputs]: Omit<CommandContract, 'input'> & {
     readonly input: Inputs[Name];
     /**
@@ -29,7 +29,7 @@ export type Commands<Tx, Inputs> = {
 };
 
 /** What all queries of a machine have, given their schemas. */
-export type Queries<Tx, Inputs> = {
+type Queries<Tx, Inputs> = {
   readonly [Name in keyof Inputs]: {
     readonly input: Inputs[Name];
     /** Reads only. The result must be a JSON value. */

@@ -8,7 +8,7 @@ import { type MachineVersion, type StateMachineContract, versionOf } from './sta
 /** The query that is answered with this, by every server; no state machine's query has the name. */
 export const DESCRIBE_QUERY = 'craft.describe';
 
-export interface CallDescription {
+interface CallDescription {
   /**
    * JSON Schema (draft 2020-12) of the input. Absent when the library of the schema cannot tell.
    */

@@ -4,9 +4,10 @@
  * no nesting that exhausts a stack. Checked on the text, because parsing hides two of the three.
  */
 import { isUtf8 } from 'node:buffer';
+import { messageOf, NamedError } from '../errors.js';
 
 /** Deepest nesting of arrays and objects. */
-export const DEPTH_MAX = 100;
+const DEPTH_MAX = 100;
 /**
  * Digits that every double keeps, and digits that some double needs (DBL_DIG and DBL_DECIMAL_DIG of
  * IEEE 754 binary64).
@@ -25,12 +26,7 @@ const MINUS = 0x2d;
 const ZERO = 0x30;
 
 /** Why `bytes` are not acceptable JSON text; the message continues "the payload ...". */
-export class JsonTextError extends Error {
-  constructor(message: string, options?: { cause?: unknown }) {
-    super(message, options);
-    this.name = 'JsonTextError';
-  }
-}
+export class JsonTextError extends NamedError {}
 
 /** Parses acceptable JSON text; everything else is a JsonTextError. */
 export function parseJson(bytes: Uint8Array): unknown {
@@ -53,7 +49,7 @@ export function parseJsonText(text: string): unknown {
 
 /** V8 quotes the input in its messages; a client gets a bounded piece of it back. */
 function reason(cause: unknown): string {
-  const message = cause instanceof Error ? cause.message : String(cause);
+  const message = messageOf(cause);
   return message.length > 120 ? `${message.slice(0, 120)}…` : message;
 }
 

@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readMigrationFiles } from 'drizzle-orm/migrator';
 import { z } from 'zod';
+import { messageOf, NamedError } from '../errors.js';
 import { transactionControlIn } from './migration-text.js';
 
 /** One file of drizzle-kit. */
@@ -33,30 +34,18 @@ export interface DoneMigration {
  * The journal does not say which migrations come in which order, or another order than that in
  * which they ran.
  */
-export class MigrationJournalError extends Error {
+export class MigrationJournalError extends NamedError {
   readonly code = 'MIGRATION_JOURNAL';
-  constructor(message: string, options?: { cause?: unknown }) {
-    super(message, options);
-    this.name = 'MigrationJournalError';
-  }
 }
 
 /** A migration is another one than the one that ran under its name. */
-export class MigrationChangedError extends Error {
+export class MigrationChangedError extends NamedError {
   readonly code = 'MIGRATION_CHANGED';
-  constructor(message: string) {
-    super(message);
-    this.name = 'MigrationChangedError';
-  }
 }
 
 /** A migration would begin or end the transaction that all of them run in. */
-export class MigrationTransactionError extends Error {
+class MigrationTransactionError extends NamedError {
   readonly code = 'MIGRATION_TRANSACTION';
-  constructor(message: string) {
-    super(message);
-    this.name = 'MigrationTransactionError';
-  }
 }
 
 const journal = z.object({ entries: z.array(z.object({ tag: z.string(), when: z.number().int().positive() })) });
@@ -116,7 +105,7 @@ function readFiles(folder: string): Migration[] {
       return { tag, when, hash, statements: sql };
     });
   } catch (cause) {
-    throw new MigrationJournalError(cause instanceof Error ? cause.message : String(cause), { cause });
+    throw new MigrationJournalError(messageOf(cause), { cause });
   }
 }
 

@@ -2,39 +2,24 @@
  * StorageEngine: what the applier drives. One engine instance holds the materialised state of one
  * server.
  */
+
+import { NamedError } from '../errors.js';
 import {
   type GroupId,
   LOG_START,
   type LogIndex,
   type LogPosition,
   type MergedIndex,
-  type ServerId,
-  type Term,
   type Timestamp,
 } from '../raft/entry.js';
+import type { CommandFields } from '../wire/command.js';
 import type { CommandOutcome, MachineVersion } from './state-machine.js';
 import { FIRST_VERSION } from './switch.js';
 
 /** One command of the merged log, decoded. */
-export interface MergedCommand {
+export interface MergedCommand extends CommandFields, LogPosition {
   readonly mergedIndex: MergedIndex;
   readonly group: GroupId;
-  /** Index in the group's log, and the term in which it was appended there. */
-  readonly index: LogIndex;
-  readonly term: Term;
-  readonly timestamp: Timestamp;
-  readonly name: string;
-  /** JSON text. */
-  readonly payload: Uint8Array;
-  readonly id: string;
-  readonly server: ServerId;
-  readonly reply: string;
-  readonly traceparent: string;
-  readonly replyFormat: 'json' | 'protobuf';
-  /** The client's number of a command that came in a batch; absent or 0 for one that came alone. */
-  readonly replyNumber?: number;
-  /** Where the trace of a sampled command begins; absent or empty otherwise. */
-  readonly traceOrigin?: string;
 }
 
 /**
@@ -93,11 +78,8 @@ export interface EngineBatch {
  * The outcome of a command and where it first took effect: for a duplicate (T8), the place of the
  * original.
  */
-export interface Applied {
-  readonly mergedIndex: MergedIndex;
+export interface Applied extends KeptOutcome {
   readonly group: GroupId;
-  readonly timestamp: Timestamp;
-  readonly outcome: CommandOutcome;
   readonly duplicate: boolean;
 }
 
@@ -136,7 +118,7 @@ export interface EngineSnapshot {
  * An outcome that is kept. The timestamp tells a command of this log from one of a log that a file
  * was restored from.
  */
-export interface KeptOutcome {
+interface KeptOutcome {
   readonly mergedIndex: MergedIndex;
   readonly timestamp: Timestamp;
   readonly outcome: CommandOutcome;
@@ -268,62 +250,45 @@ export interface StorageEngine {
 }
 
 /** Another instance has taken over this engine's state; this one must stop. */
-export class FencedError extends Error {
+export class FencedError extends NamedError {
   readonly code = 'FENCED';
-  constructor(message: string) {
-    super(message);
-    this.name = 'FencedError';
-  }
 }
 
 /**
  * The database was emptied or replaced while the engine was at work. `open` takes over what is
  * there now.
  */
-export class ReplacedError extends Error {
+export class ReplacedError extends NamedError {
   readonly code = 'REPLACED';
-  constructor(message: string) {
-    super(message);
-    this.name = 'ReplacedError';
-  }
 }
 
 /**
  * A part of this server's state is missing. Final for this state, until `restore` or until the
  * database has been emptied.
  */
-export class DamagedError extends Error {
+export class DamagedError extends NamedError {
   readonly code = 'DAMAGED';
-  constructor(message: string) {
-    super(message);
-    this.name = 'DamagedError';
-  }
 }
 
 /**
  * The tables of a state machine would not be the same on every server: a default reads a clock,
  * say. Final until that is mended.
  */
-export class NondeterministicSchemaError extends Error {
+export class NondeterministicSchemaError extends NamedError {
   readonly code = 'NONDETERMINISTIC_SCHEMA';
-  constructor(message: string) {
-    super(message);
-    this.name = 'NondeterministicSchemaError';
-  }
 }
 
 /**
  * The state is that of another state machine. Final until the right machine, or another database,
  * is given.
  */
-export class OtherMachineError extends Error {
+export class OtherMachineError extends NamedError {
   readonly code = 'OTHER_MACHINE';
   constructor(found: string, given: string) {
     super(
       `this is the state of the state machine ${JSON.stringify(found)}, and CRAFT_STATE_MACHINE has ${JSON.stringify(given)}: ` +
         'give the machine that the cluster runs, or another database',
     );
-    this.name = 'OtherMachineError';
   }
 }
 
@@ -331,14 +296,13 @@ export class OtherMachineError extends Error {
  * The version of the state machine that is needed is not loaded here. Final until the server is
  * started with it, or `restore` leads past.
  */
-export class VersionMissingError extends Error {
+export class VersionMissingError extends NamedError {
   readonly code = 'VERSION_MISSING';
   constructor(name: string, version: number) {
     super(
       `version ${version} of the state machine ${JSON.stringify(name)} is needed, and this server has not loaded it: ` +
         'start it with a module that has this version',
     );
-    this.name = 'VersionMissingError';
   }
 }
 
@@ -346,7 +310,7 @@ export class VersionMissingError extends Error {
  * The engine's state is at another position than the one given: its database was restored, or
  * forgot its tail in a crash.
  */
-export class PositionError extends Error {
+export class PositionError extends NamedError {
   readonly code = 'POSITION';
   constructor(
     message: string,
@@ -354,7 +318,6 @@ export class PositionError extends Error {
     readonly position: EnginePosition,
   ) {
     super(message);
-    this.name = 'PositionError';
   }
 }
 
@@ -362,12 +325,8 @@ export class PositionError extends Error {
  * These bytes are not a snapshot that this engine can take over: of another engine or version, cut
  * off, or altered.
  */
-export class SnapshotFormatError extends Error {
+export class SnapshotFormatError extends NamedError {
   readonly code = 'SNAPSHOT_FORMAT';
-  constructor(message: string, options?: { cause?: unknown }) {
-    super(message, options);
-    this.name = 'SnapshotFormatError';
-  }
 }
 
 /** Gives up what is left of a snapshot: each one is given up, or read to its end. */

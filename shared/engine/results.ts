@@ -8,18 +8,13 @@
 import { createHash } from 'node:crypto';
 import { CHECKPOINT_INTERVAL } from '../merge/merge.js';
 import { InvariantError } from '../raft/assert.js';
-import type { GroupId, MergedIndex, Timestamp } from '../raft/entry.js';
+import { itemAt } from '../raft/lists.js';
 import type { Applied, AppliedBatch, MergedCommand, ResultsCheckpoint } from './port.js';
 import { ResultsChecksum } from './results-checksum.js';
 import type { CommandOutcome } from './state-machine.js';
 
 /** Where an id first took effect, and with what outcome. */
-export interface StoredResult {
-  readonly mergedIndex: MergedIndex;
-  readonly group: GroupId;
-  readonly timestamp: Timestamp;
-  readonly outcome: CommandOutcome;
-}
+export type StoredResult = Omit<Applied, 'duplicate'>;
 
 const ID_LENGTH_MAX = 256;
 const UNSTORABLE = /[\0\ud800-\udfff]/u;
@@ -94,14 +89,11 @@ export function settle(
   const results = new Map<string, StoredResult>();
   let next = 0;
   for (let at = 0; at < commands.length; at++) {
-    const command = commands[at];
-    const origin = origins[at];
-    if (command === undefined || origin === undefined)
-      throw new InvariantError(`no command or origin ${at} in the batch`);
+    const command = itemAt(commands, at);
+    const origin = itemAt(origins, at);
     let result: Applied;
     if (origin === 'new') {
-      const outcome = outcomes[next++];
-      if (outcome === undefined) throw new InvariantError(`no outcome of merged index ${command.mergedIndex}`);
+      const outcome = itemAt(outcomes, next++);
       const { mergedIndex, group, timestamp } = command;
       result = { mergedIndex, group, timestamp, outcome, duplicate: false };
       const key = keys[at] ?? '';

@@ -18,7 +18,7 @@ import { SnapshotFormatError } from './port.js';
 /** Version of this layout: part of every engine's format. */
 export const FRAMING = 1;
 /** Longest body of a frame (bytes); data is cut into pieces of it. */
-export const FRAME_BYTES_MAX = 256 * 1024;
+const FRAME_BYTES_MAX = 256 * 1024;
 
 const HEADER_BYTES = 5;
 const LETTERS = { start: 'S', table: 'T', data: 'D', other: 'O', end: 'E' } as const;
@@ -104,7 +104,7 @@ export class FrameReader {
       if (this.isOver && this.length > 0) throw new SnapshotFormatError('the snapshot goes on after its end');
       if (this.length < HEADER_BYTES) return;
       const header = this.peek(HEADER_BYTES);
-      const kind = KINDS.get(header[0] ?? 0);
+      const kind = KINDS.get(header.readUInt8(0));
       const size = header.readUInt32BE(1);
       if (kind === undefined || size > FRAME_BYTES_MAX)
         throw new SnapshotFormatError('the snapshot is damaged: no frame');

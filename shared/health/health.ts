@@ -8,6 +8,8 @@
  * There are only the conditions of `conditions.ts`, each with its newest detail, so that nothing
  * grows.
  */
+
+import { messageWithCause } from '../errors.js';
 import { CONDITIONS, type ConditionCode, type ConditionKind, type ServiceName } from './conditions.js';
 
 /** Time as the health sees it. */
@@ -265,19 +267,11 @@ export class Lasting<K> {
 export const TROUBLE_MS = 2_500;
 
 function troubleOf(given: unknown): Trouble {
-  const trouble = isTrouble(given) ? given : { why: messageOf(given) };
+  const trouble = isTrouble(given) ? given : { why: messageWithCause(given) };
   const { why } = trouble;
   return why.length <= WHY_MAX ? trouble : { ...trouble, why: `${why.slice(0, WHY_MAX)}…` };
 }
 
 function isTrouble(given: unknown): given is Trouble {
   return typeof given === 'object' && given !== null && !(given instanceof Error) && 'why' in given;
-}
-
-/** An error's message with that of its cause, where that says more. */
-export function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const { message, cause } = error;
-  if (!(cause instanceof Error) || message.includes(cause.message)) return message === '' ? error.name : message;
-  return `${message}: ${cause.message}`;
 }

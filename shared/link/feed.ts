@@ -3,14 +3,15 @@
  * file's, for services of one process, where nothing is encoded; and requests over NATS
  * (services/merger/nats-feed.ts) for processes of their own.
  */
-import type { FeedReply, FeedRequestFields } from '../wire/feed.js';
+
+import { NamedError } from '../errors.js';
+import type { FeedReply, FeedRequest } from '../wire/feed.js';
 
 /** Another merger of this server has started after this one. */
-export class MergerReplacedError extends Error {
+export class MergerReplacedError extends NamedError {
   readonly code = 'MERGER_REPLACED';
   constructor(server: string, own: string, newer: string) {
     super(`another merger of server ${server} has started (${newer}) after this one (${own}): only one may run`);
-    this.name = 'MergerReplacedError';
   }
 }
 
@@ -18,13 +19,12 @@ export class MergerReplacedError extends Error {
  * The replica of this server is of another build of craft, which cannot read what this merger
  * writes.
  */
-export class OtherProtocolError extends Error {
+export class OtherProtocolError extends NamedError {
   readonly code = 'OTHER_PROTOCOL';
   constructor(server: string, writes: number, reads: string) {
     super(
       `this merger writes protocol ${writes}, and the replica of ${server} reads ${reads}: run one version of craft at a server`,
     );
-    this.name = 'OtherProtocolError';
   }
 }
 
@@ -38,7 +38,7 @@ export interface FeedSource {
    * Resolves when the merge can go on: a long poll. Null: nothing has come for `timeoutMs`.
    * @throws MergerReplacedError, OtherProtocolError, FeedUnavailableError
    */
-  poll(request: FeedRequestFields, timeoutMs: number): Promise<FeedReply | null>;
+  poll(request: FeedRequest, timeoutMs: number): Promise<FeedReply | null>;
 }
 
 /**
@@ -47,7 +47,7 @@ export interface FeedSource {
  */
 export type FeedHandler = (
   merger: string,
-  request: FeedRequestFields,
+  request: FeedRequest,
   answer: (reply: FeedReply | { readonly newer: string }) => void,
 ) => void;
 

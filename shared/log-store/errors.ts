@@ -2,16 +2,13 @@
  * Why a folder or stream cannot be, or stay, the log store of this server. Each names it and the
  * way out.
  */
+import { NamedError } from '../errors.js';
 
 /** Another process, or another store of this one, has the folder open. */
-export class LogStoreLockedError extends Error {
+export class LogStoreLockedError extends NamedError {
   readonly code = 'LOG_STORE_LOCKED';
-  constructor(
-    readonly folder: string,
-    options?: { cause?: unknown },
-  ) {
-    super(`the log store in ${folder} is open in another process; stop that one or use another folder`, options);
-    this.name = 'LogStoreLockedError';
+  constructor(readonly folder: string) {
+    super(`the log store in ${folder} is open in another process; stop that one or use another folder`);
   }
 }
 
@@ -23,7 +20,7 @@ export interface LogStoreIdentity {
 }
 
 /** The folder belongs to another cluster, server or number of groups. */
-export class LogStoreIdentityError extends Error {
+export class LogStoreIdentityError extends NamedError {
   readonly code = 'LOG_STORE_IDENTITY';
   constructor(
     readonly folder: string,
@@ -34,12 +31,11 @@ export class LogStoreIdentityError extends Error {
       `the log store in ${folder} belongs to ${describeIdentity(found)}, not to ${describeIdentity(expected)}; ` +
         'use the folder of this server, or an empty one',
     );
-    this.name = 'LogStoreIdentityError';
   }
 }
 
 /** The folder was written in a format that this version does not know. */
-export class LogStoreFormatError extends Error {
+export class LogStoreFormatError extends NamedError {
   readonly code = 'LOG_STORE_FORMAT';
   constructor(
     readonly folder: string,
@@ -47,12 +43,11 @@ export class LogStoreFormatError extends Error {
     readonly known: number,
   ) {
     super(`the log store in ${folder} has format ${found}; this version reads format ${known}`);
-    this.name = 'LogStoreFormatError';
   }
 }
 
 /** The folder holds a log in LevelDB, as versions before the first release wrote it. */
-export class LogStoreLegacyError extends Error {
+export class LogStoreLegacyError extends NamedError {
   readonly code = 'LOG_STORE_LEGACY';
   constructor(readonly folder: string) {
     super(
@@ -61,7 +56,6 @@ export class LogStoreLegacyError extends Error {
         'that wrote it (craft snapshot save). Then restore it (craft snapshot restore) into a new cluster with empty folders, ' +
         'databases and streams',
     );
-    this.name = 'LogStoreLegacyError';
   }
 }
 
@@ -69,28 +63,20 @@ export class LogStoreLegacyError extends Error {
  * Another process has taken over the stream of this server's log store: it opened the stream later,
  * or wrote to it.
  */
-export class LogStoreFencedError extends Error {
+export class LogStoreFencedError extends NamedError {
   readonly code = 'LOG_STORE_FENCED';
-  constructor(
-    readonly stream: string,
-    options?: { cause?: unknown },
-  ) {
-    super(`another process writes to stream ${stream}; only one may run as this server`, options);
-    this.name = 'LogStoreFencedError';
+  constructor(readonly stream: string) {
+    super(`another process writes to stream ${stream}; only one may run as this server`);
   }
 }
 
 /** The NATS server may acknowledge what is not on its disk, or nobody can tell that it does not. */
-export class LogStoreSyncError extends Error {
+export class LogStoreSyncError extends NamedError {
   readonly code = 'LOG_STORE_SYNC';
-  constructor(message: string, options?: { cause?: unknown }) {
-    super(message, options);
-    this.name = 'LogStoreSyncError';
-  }
 }
 
 /** A member of the cluster has no log any more: it must not vote as if it had never done so. */
-export class LogStoreGoneError extends Error {
+export class LogStoreGoneError extends NamedError {
   readonly code = 'LOG_STORE_GONE';
   constructor(
     readonly server: string,
@@ -100,7 +86,6 @@ export class LogStoreGoneError extends Error {
       `server ${server} has had a log store, and ${place} is empty: what it has promised and acknowledged is gone. Give it its log back, ` +
         `or replace it: craft members remove ${server}, start it with CRAFT_JOIN=true, then craft members add ${server}`,
     );
-    this.name = 'LogStoreGoneError';
   }
 }
 

@@ -2,29 +2,22 @@
  * What a store knows of a group without reading its log, and how a write changes it. Pure; shared
  * by the adapters, so that they refuse the same misuse and agree on where terms begin.
  */
+
+import { NamedError } from '../errors.js';
+import type { LoadedGroup, TermStart } from '../raft/durable.js';
 import {
   BEFORE_FIRST,
   type GroupId,
-  type HardState,
   LOG_START,
   type LogEntry,
   type LogIndex,
   type LogPosition,
-  type PlacedConfiguration,
   type Term,
   type Timestamp,
 } from '../raft/entry.js';
-import type { GroupWrite, TermStart, WriteBatch } from './port.js';
+import type { GroupWrite, WriteBatch } from './port.js';
 
-export interface GroupHead {
-  readonly hardState: HardState;
-  readonly base: LogPosition;
-  readonly configurations: readonly PlacedConfiguration[];
-  /** That of the base when there are no entries after it. */
-  readonly lastIndex: LogIndex;
-  /** In order of index; of the entries after the base only. */
-  readonly termStarts: readonly TermStart[];
-}
+export type GroupHead = Omit<LoadedGroup, 'tail'>;
 
 export const EMPTY_HEAD: GroupHead = {
   hardState: { term: 0, votedFor: null, commitIndex: 0 },
@@ -38,12 +31,8 @@ export const EMPTY_HEAD: GroupHead = {
  * The caller broke the contract of LogStore: a defect, not an operating error. Nothing has been
  * written.
  */
-export class LogStoreUsageError extends Error {
+export class LogStoreUsageError extends NamedError {
   readonly code = 'LOG_STORE_USAGE';
-  constructor(message: string) {
-    super(message);
-    this.name = 'LogStoreUsageError';
-  }
 }
 
 /** @throws LogStoreUsageError when the batch writes to a group that there is not. */

@@ -1,7 +1,7 @@
 /** What `load` gives, for the adapters that read entries back from where they lie. */
+import type { LoadedGroup } from '../raft/durable.js';
 import type { GroupId, LogEntry, LogIndex } from '../raft/entry.js';
 import type { GroupHead } from './head.js';
-import type { LoadedGroup } from './port.js';
 
 /**
  * Every group with its tail. `read` gives entries of the range, at least one; the last entry is

@@ -29,7 +29,7 @@ import {
   NOTHING_MERGED,
   type Timestamp,
 } from '../raft/entry.js';
-import { ofGroup, type PerGroup } from '../raft/lists.js';
+import { lastOf, ofGroup, type PerGroup } from '../raft/lists.js';
 import { EMPTY_CHECKSUM, RunningChecksum } from './checksum.js';
 
 /** Running checksums are compared between servers at multiples of this merged index. */
@@ -94,7 +94,7 @@ export function joined(runs: readonly [MergedRun, ...MergedRun[]]): MergedRun {
     groups: runs.flatMap(({ groups }) => groups),
     entries: runs.flatMap(({ entries }) => entries),
     checkpoints: runs.flatMap(({ checkpoints }) => checkpoints),
-    after: runs[runs.length - 1]?.after ?? first.after,
+    after: lastOf(runs).after,
   };
 }
 
@@ -122,16 +122,16 @@ export class Merge {
   }
 
   /**
-   * Takes in committed entries of one group and its watermark. Entries that have arrived before are
+   * Adds committed entries of one group, and its watermark. Entries that have arrived before are
    * skipped; a gap after what has arrived means that the caller lost something and is refused with
    * an error.
    */
-  offer(group: GroupId, entries: readonly LogEntry[], watermark: Timestamp): void {
+  add(group: GroupId, entries: readonly LogEntry[], watermark: Timestamp): void {
     const queue = ofGroup(this.queues, group);
     for (const entry of entries) {
       if (entry.index <= queue.arrived) continue;
       if (entry.index !== queue.arrived + 1) {
-        throw new InvariantError(`group ${group}: entry ${entry.index} offered after ${queue.arrived}`);
+        throw new InvariantError(`group ${group}: entry ${entry.index} comes after ${queue.arrived}`);
       }
       queue.arrived = entry.index;
       queue.entries.push(entry);
@@ -145,7 +145,7 @@ export class Merge {
    * Emits up to `entriesMax` entries or `bytesMax` bytes (at least one entry) that have their final
    * place, or null.
    */
-  take(entriesMax: number, bytesMax: number): MergedRun | null {
+  emit(entriesMax: number, bytesMax: number): MergedRun | null {
     const lowest = this.lowestWatermark();
     const groups: GroupId[] = [];
     const entries: LogEntry[] = [];

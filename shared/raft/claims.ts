@@ -5,7 +5,8 @@
 import { BEFORE_ALL, type MonotonicMs, type ServerId, type Timestamp } from './entry.js';
 import { quorumSize } from './options.js';
 import { sendOwed, tellsAll } from './replicating.js';
-import type { GroupState, Leadership } from './state.js';
+import type { Leadership } from './role.js';
+import type { GroupState } from './state.js';
 
 /**
  * T5: claims when a server waits for a timestamp above what is closed, and nothing of the own log

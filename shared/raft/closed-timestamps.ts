@@ -137,9 +137,9 @@ export class ClosedTimestamps {
   advance(commitIndex: LogIndex): void {
     let counted = 0;
     for (let i = 0; i < this.claims.length; i++) {
-      const claim = this.claims[i];
-      if (claim === undefined || !claim.hasQuorum || claim.closed.index > commitIndex) continue;
-      if (claim.closed.timestamp > this.valid) this.valid = claim.closed.timestamp;
+      const { closed, hasQuorum } = itemAt(this.claims, i);
+      if (!hasQuorum || closed.index > commitIndex) continue;
+      if (closed.timestamp > this.valid) this.valid = closed.timestamp;
       counted = i + 1;
     }
     // An earlier claim is contained in a later one that counts: its timestamp is not greater.

@@ -75,7 +75,7 @@ function campaign(state: GroupState, kind: { preVote: boolean; transfer: boolean
     state.closedTimestamps.reset();
     state.term = nextTerm;
     state.votedFor = state.server;
-    state.hardStateChanged = true;
+    state.unsaved.hardState = true;
     state.elections += 1;
   }
   state.role = preVote ? 'pre-candidate' : 'candidate';
@@ -138,7 +138,7 @@ export function onVoteRequest(state: GroupState, message: Message, request: Vote
   }
   if (state.votedFor === null) {
     state.votedFor = message.from;
-    state.hardStateChanged = true;
+    state.unsaved.hardState = true;
   }
   state.electionDeadlineMs = state.randomDeadline(nowMs);
   // The promise that the vote carries must be durable as well; after a restart it would be the

@@ -36,10 +36,7 @@ export const EntryKind = { noOp: 1, configuration: 2, command: 3 } as const;
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
 
 /** One entry of a group's log. */
-export interface LogEntry {
-  readonly index: LogIndex;
-  readonly term: Term;
-  readonly timestamp: Timestamp;
+export interface LogEntry extends LogPosition {
   readonly kind: EntryKind;
   /**
    * The entry as a frame of `craft.v1.EntryBlock` (tag, length, `Entry`): encoded once by the
@@ -123,7 +120,7 @@ export interface PlacedConfiguration extends Configuration {
 }
 
 /** Newer than what a group began with, older than every entry; no entry has index 0. */
-export const RECOVERED_TERM: Term = 1;
+const RECOVERED_TERM: Term = 1;
 
 /**
  * The configuration of the survivors of a lost quorum (T11): the next leader puts it into the log,

@@ -1,19 +1,14 @@
-/**
- * What a follower does with its leader's messages: Raft section 5.3, the clock guard, promises
- * (T2).
- */
-import { assert } from './assert.js';
 import {
   BEFORE_ALL,
   BEFORE_FIRST,
   indexAfter,
   LOG_START,
-  type LogEntry,
   type LogIndex,
   type MonotonicMs,
   type ServerId,
   type Term,
 } from './entry.js';
+import { itemAt } from './lists.js';
 import type { AppendEntries, AppendReply, Message, Refusal, SnapshotNotice } from './message.js';
 import { quorumSize } from './options.js';
 import type { GroupState } from './state.js';
@@ -152,13 +147,13 @@ function findConflict(
  */
 function store(state: GroupState, append: AppendEntries): LogIndex {
   const { log } = state;
-  let fresh: readonly LogEntry[] = append.entries;
-  const skip = fresh.findIndex((entry) => entry.index > log.base.index && log.termAt(entry.index) !== entry.term);
+  const skip = append.entries.findIndex(
+    (entry) => entry.index > log.base.index && log.termAt(entry.index) !== entry.term,
+  );
   const matchIndex = Math.max(append.prevIndex + append.entries.length, log.base.index);
   if (skip < 0) return matchIndex;
-  fresh = skip === 0 ? fresh : fresh.slice(skip);
-  const first = fresh[0];
-  assert(first !== undefined, 'there is something to append');
+  const fresh = skip === 0 ? append.entries : append.entries.slice(skip);
+  const first = itemAt(fresh, 0);
   if (first.index <= log.lastIndex) state.truncate(first.index);
   state.append(fresh);
   return matchIndex;

@@ -16,6 +16,7 @@
  * `after`.
  */
 import { claimIfWanted, nextClaimMs } from './claims.js';
+import type { DurableChange, LoadedGroup } from './durable.js';
 import {
   onElectionTimeout,
   onOwnVoteDurable,
@@ -28,8 +29,6 @@ import {
 import {
   BEFORE_ALL,
   type ConfigurationChange,
-  type HardState,
-  indexAfter,
   type LogEntry,
   type LogIndex,
   type LogPosition,
@@ -55,23 +54,16 @@ import { type ConfigureRefusal, configure } from './membership.js';
 import type { Message } from './message.js';
 import { type GroupOptions, quorumSize } from './options.js';
 import { sendEntries, sendOwed } from './replicating.js';
-import { type GroupEvent, GroupState, type RestoredGroup, type Role } from './state.js';
+import type { Role } from './role.js';
+import { type GroupEvent, GroupState } from './state.js';
 
 /** For so long a log is not compacted while a follower gets a snapshot (milliseconds). */
 const INSTALL_MS_MAX = 600_000;
 
-export interface GroupWrite {
-  readonly hardState?: HardState;
-  readonly configurations?: readonly PlacedConfiguration[];
-  readonly base?: LogPosition;
-  readonly truncateFrom?: LogIndex;
-  readonly entries?: readonly LogEntry[];
-}
-
 /** A write and what may happen once it, and every write before it, is durable. */
 export interface PendingWrite {
   /** Null when only messages wait: they may leave as soon as the writes before are durable. */
-  readonly write: GroupWrite | null;
+  readonly write: DurableChange | null;
   readonly after: readonly Message[];
   /** The role and log end that the write attests. */
   readonly term: Term;
@@ -89,7 +81,7 @@ export type EntryOutcome = 'committed' | 'replaced' | 'open' | 'unknown';
 export class Group {
   private readonly state: GroupState;
 
-  constructor(options: GroupOptions, restored: RestoredGroup | null, nowMs: MonotonicMs) {
+  constructor(options: GroupOptions, restored: LoadedGroup | null, nowMs: MonotonicMs) {
     this.state = new GroupState(options, restored, nowMs);
   }
 
@@ -105,7 +97,7 @@ export class Group {
       if (state.role === 'leader') state.becomeFollower(state.term, null, nowMs);
     } else if (state.role === 'leader') tickLeader(state, nowMs);
     else if (nowMs >= state.electionDeadlineMs) onElectionTimeout(state, nowMs);
-    state.log.shrink(Math.min(state.commitIndex, state.unsavedFrom), state.options.windowBytesMax);
+    state.log.shrink(Math.min(state.commitIndex, state.unsaved.from), state.options.windowBytesMax);
   }
 
   /** A message of the transport carries so many bytes of entries from now on. */
@@ -279,29 +271,9 @@ export class Group {
   takeWrite(): PendingWrite | null {
     const { state } = this;
     const after = state.outboxDurable.splice(0);
-    const hasEntries = state.unsavedFrom <= state.log.lastIndex;
-    const { baseChanged, configurationsChanged } = state;
-    const isDirty =
-      state.hardStateChanged || state.truncateFrom !== null || hasEntries || baseChanged || configurationsChanged;
-    if (!isDirty && after.length === 0) return null;
-    const attest = { after, term: state.term, lastIndex: state.log.lastIndex, truncations: state.truncations };
-    if (!isDirty) return { write: null, ...attest };
-    const write: GroupWrite = {
-      // The commit index is only a hint for a restart, so it rides along and never causes a write.
-      hardState: { term: state.term, votedFor: state.votedFor, commitIndex: state.commitIndex },
-      ...(configurationsChanged ? { configurations: [...state.configurations] } : {}),
-      ...(baseChanged ? { base: state.log.base } : {}),
-      ...(state.truncateFrom === null ? {} : { truncateFrom: state.truncateFrom }),
-      ...(hasEntries
-        ? { entries: state.log.slice(state.unsavedFrom, state.log.lastIndex, Number.POSITIVE_INFINITY) }
-        : {}),
-    };
-    state.hardStateChanged = false;
-    state.truncateFrom = null;
-    state.baseChanged = false;
-    state.configurationsChanged = false;
-    state.unsavedFrom = indexAfter(state.log.lastIndex);
-    return { write, ...attest };
+    const write = state.unsaved.take(state);
+    if (write === null && after.length === 0) return null;
+    return { write, after, term: state.term, lastIndex: state.log.lastIndex, truncations: state.truncations };
   }
 
   /**

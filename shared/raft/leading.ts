@@ -19,7 +19,8 @@ import type { AppendReply, Message } from './message.js';
 import { quorumSize, reachedByQuorum } from './options.js';
 import type { Progress } from './progress.js';
 import { addMissingMembers, broadcast, removeFormerMembers, sendAppend, sendOwed } from './replicating.js';
-import type { GroupState, Leadership } from './state.js';
+import type { Leadership } from './role.js';
+import type { GroupState } from './state.js';
 
 const NO_BODY = new Uint8Array(0);
 
@@ -182,9 +183,12 @@ function maybeCommit(state: GroupState, leadership: Leadership, nowMs: Monotonic
   );
   if (index <= state.commitIndex || index < leadership.noOpIndex) return;
   for (let i = state.commitIndex + 1; i <= index; i++) {
-    leadership.uncommittedBytes -= state.log.at(i)?.bytes.length ?? 0;
+    const entry = state.log.at(i);
+    assert(entry !== undefined, 'what is not committed is in the window');
+    leadership.uncommittedBytes -= entry.bytes.length;
   }
   state.setCommitIndex(index);
+  state.updateWatermark();
   // Followers merge too: they learn of it with whatever else goes to them, and soon.
   broadcast(state, leadership, nowMs);
   removeFormerMembers(state, leadership, nowMs);

@@ -11,6 +11,7 @@
  * 5.3) works for any index from the base on without a read.
  */
 import { assert } from './assert.js';
+import type { LoadedGroup, TermStart } from './durable.js';
 import {
   BEFORE_ALL,
   BEFORE_FIRST,
@@ -25,24 +26,12 @@ import {
 } from './entry.js';
 import { itemAt } from './lists.js';
 
-/** A run of entries of one term, up to the next run. */
-interface TermRun {
-  readonly term: Term;
-  readonly firstIndex: LogIndex;
-}
-
-export interface RestoredLog {
-  readonly base: LogPosition;
-  readonly lastIndex: LogIndex;
-  /** Of the entries after the base; the first run may begin at or below it. */
-  readonly termStarts: readonly TermRun[];
-  readonly tail: readonly LogEntry[];
-}
+type RestoredLog = Omit<LoadedGroup, 'hardState' | 'configurations'>;
 
 export const EMPTY_LOG: RestoredLog = { base: LOG_START, lastIndex: 0, termStarts: [], tail: [] };
 
 export class RaftLog {
-  private readonly runs: TermRun[];
+  private readonly runs: TermStart[];
   /** Entries firstInWindow .. lastIndex. */
   private window: LogEntry[];
   private windowBytes: number;

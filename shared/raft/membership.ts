@@ -11,7 +11,8 @@ import { type Configuration, type ConfigurationChange, EntryKind, type Monotonic
 import { mostComplete, stamp, transfer } from './leading.js';
 import { quorumSize } from './options.js';
 import { addMissingMembers, broadcast } from './replicating.js';
-import type { GroupState, Leadership } from './state.js';
+import type { Leadership } from './role.js';
+import type { GroupState } from './state.js';
 
 /**
  * Why nothing was appended. `not-leader`: also while leadership moves away, which a change about

@@ -97,7 +97,7 @@ export interface VoteReply {
 }
 
 /** "Stand for election now" (dissertation, section 3.10). */
-export interface TimeoutNow {
+interface TimeoutNow {
   readonly type: 'timeout-now';
 }
 

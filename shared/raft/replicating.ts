@@ -10,7 +10,8 @@
 import { indexAfter, indexBefore, type LogEntry, type MonotonicMs, type ServerId } from './entry.js';
 import { quorumSize } from './options.js';
 import { Progress } from './progress.js';
-import type { GroupState, Leadership } from './state.js';
+import type { Leadership } from './role.js';
+import type { GroupState } from './state.js';
 
 const NOTHING: readonly LogEntry[] = [];
 

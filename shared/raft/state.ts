@@ -5,11 +5,10 @@
  */
 import { assert } from './assert.js';
 import { ClosedTimestamps } from './closed-timestamps.js';
+import type { LoadedGroup } from './durable.js';
 import {
   BEFORE_FIRST,
-  type ConfigurationChange,
   EntryKind,
-  type HardState,
   indexAfter,
   indexBefore,
   type LogEntry,
@@ -21,71 +20,12 @@ import {
   type Term,
   type Timestamp,
 } from './entry.js';
-import { EMPTY_LOG, RaftLog, type RestoredLog } from './log.js';
+import { lastOf } from './lists.js';
+import { EMPTY_LOG, RaftLog } from './log.js';
 import type { Closed, Message, MessageBody, SnapshotNotice } from './message.js';
 import { type GroupOptions, preferredLeader, reachedByQuorum } from './options.js';
-import type { Progress } from './progress.js';
-
-export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader';
-
-export interface RestoredGroup extends RestoredLog {
-  readonly hardState: HardState;
-  readonly configurations: readonly PlacedConfiguration[];
-}
-
-/** What a candidate knows of its election. */
-export interface Candidacy {
-  readonly preVote: boolean;
-  readonly transfer: boolean;
-  /** The own vote counts once it is durable; a pre-vote needs no write. */
-  readonly granted: Set<ServerId>;
-  /** Maximum of what the granting voters, self included, have promised (T2). */
-  floor: Timestamp;
-}
-
-/** What only a leader has. */
-export interface Leadership {
-  readonly followers: Map<ServerId, Progress>;
-  /**
-   * First index of this term, its no-op or a recovered configuration: below it nothing is
-   * committed by counting (Raft section 5.4.2).
-   */
-  readonly noOpIndex: LogIndex;
-  /**
-   * Since when the own log has had entries that are not durable; null when it has none
-   * (milliseconds).
-   */
-  undurableSinceMs: MonotonicMs | null;
-  uncommittedBytes: number;
-  /**
-   * Every later timestamp is greater: T1 (last entry), T2 (promises of the electing quorum, own
-   * claims).
-   */
-  floor: Timestamp;
-  closed: Closed | null;
-  quorumClosed: Closed | null;
-  /** The largest timestamp that a server wants closed (T5). */
-  closeWanted: Timestamp;
-  closedAtMs: MonotonicMs;
-  /**
-   * The change of members that was asked for last, since when, and when it was last asked for
-   * (milliseconds, T11).
-   */
-  asked: { readonly change: ConfigurationChange; readonly sinceMs: MonotonicMs; readonly lastMs: MonotonicMs } | null;
-  /**
-   * Leadership goes to this server as soon as its log is complete; until then nothing is proposed.
-   */
-  transferTo: ServerId | null;
-  transferUntilMs: MonotonicMs;
-  /** Since when the preferred leader could take over; null while it could not. */
-  preferredReadySinceMs: MonotonicMs | null;
-  /**
-   * The commit index at `markedAtMs`, which is a few heartbeats ago at most, and at the mark
-   * before.
-   */
-  commitMarks: readonly [older: LogIndex, newer: LogIndex];
-  markedAtMs: MonotonicMs;
-}
+import type { Candidacy, Leadership, Role } from './role.js';
+import { Unsaved } from './unsaved.js';
 
 /** What a follower has heard of the other logs in a term. */
 interface Heard {
@@ -157,13 +97,7 @@ export class GroupState {
   readonly outboxDurable: Message[] = [];
   readonly events: GroupEvent[] = [];
 
-  /** What the next write must contain. */
-  hardStateChanged = false;
-  truncateFrom: LogIndex | null = null;
-  baseChanged = false;
-  configurationsChanged = false;
-  /** First index of the log that no write has been given yet. */
-  unsavedFrom: LogIndex;
+  readonly unsaved: Unsaved;
   private watermarkValue: Timestamp = 0;
   /**
    * Most bytes of entries in one AppendEntries, one entry at least: as the options say, or less
@@ -173,7 +107,7 @@ export class GroupState {
 
   constructor(
     readonly options: GroupOptions,
-    restored: RestoredGroup | null,
+    restored: LoadedGroup | null,
     readonly bornMs: MonotonicMs,
   ) {
     const hardState = restored?.hardState ?? { term: 0, votedFor: null, commitIndex: 0 };
@@ -186,7 +120,7 @@ export class GroupState {
     const { base } = this.log;
     const stored = restored?.configurations ?? [];
     this.configurations = stored.length > 0 ? [...stored] : [{ ...options.bootstrap, index: 0, term: 0 }];
-    this.unsavedFrom = indexAfter(this.log.lastIndex);
+    this.unsaved = new Unsaved(indexAfter(this.log.lastIndex));
     this.durableIndex = this.log.lastIndex;
     // A base is the place of a command: it lies where a state machine was.
     this.lastCommittedCommand = base.index;
@@ -210,9 +144,7 @@ export class GroupState {
 
   /** In force from the moment that its entry is in the log (dissertation, section 4.1). */
   get configuration(): PlacedConfiguration {
-    const last = this.configurations[this.configurations.length - 1];
-    assert(last !== undefined, 'there is always a configuration');
-    return last;
+    return lastOf(this.configurations);
   }
 
   /** The server that leads this group when all are well. */
@@ -248,13 +180,13 @@ export class GroupState {
     this.watermarkValue = Math.max(this.watermarkValue, committed, this.closedTimestamps.validTimestamp);
   }
 
+  /** To be followed by `updateWatermark`, once for all that a message or a write has moved. */
   setCommitIndex(index: LogIndex): void {
     assert(index <= this.log.lastIndex, 'the commit index lies in the log');
     if (index <= this.commitIndex) return;
     const before = this.commitIndex;
     this.commitIndex = index;
     this.findLastCommand(before);
-    this.updateWatermark();
   }
 
   /**
@@ -338,7 +270,7 @@ export class GroupState {
     if (term > this.term) {
       this.term = term;
       this.votedFor = null;
-      this.hardStateChanged = true;
+      this.unsaved.hardState = true;
     }
     if (wasLeader || term > oldTerm) this.closedTimestamps.reset();
     this.role = 'follower';
@@ -366,7 +298,7 @@ export class GroupState {
   private configure(entry: LogEntry): void {
     const { index, term } = entry;
     this.configurations.push({ ...this.options.decodeConfiguration(entry), index, term });
-    this.configurationsChanged = true;
+    this.unsaved.configurations = true;
   }
 
   /**
@@ -379,12 +311,9 @@ export class GroupState {
     this.loseSuffix(indexBefore(from));
     if (this.configuration.index >= from) {
       this.configurations = this.configurations.filter(({ index }) => index < from);
-      this.configurationsChanged = true;
+      this.unsaved.configurations = true;
     }
-    if (from < this.unsavedFrom) {
-      this.truncateFrom = this.truncateFrom === null ? from : Math.min(this.truncateFrom, from);
-      this.unsavedFrom = from;
-    }
+    this.unsaved.onTruncated(from);
   }
 
   private loseSuffix(lastIndex: LogIndex): void {
@@ -402,12 +331,9 @@ export class GroupState {
     this.log.compact(base);
     while ((this.configurations[1]?.index ?? Number.POSITIVE_INFINITY) <= base.index) {
       this.configurations.shift();
-      this.configurationsChanged = true;
+      this.unsaved.configurations = true;
     }
-    this.baseChanged = true;
-    this.unsavedFrom = Math.max(this.unsavedFrom, base.index + 1);
-    // What is stored beyond a conflict below the base has another term there, and goes with it.
-    if (this.truncateFrom !== null && this.truncateFrom <= base.index) this.truncateFrom = null;
+    this.unsaved.onCompacted(base.index);
   }
 
   /**
@@ -420,6 +346,7 @@ export class GroupState {
     if (base.index <= this.commitIndex) return true;
     if (base.index <= this.log.lastIndex && this.log.termAt(base.index) === base.term) {
       this.setCommitIndex(base.index);
+      this.updateWatermark();
       this.lastCommittedCommand = base.index;
       this.compact(base);
       if (this.leadership !== null) this.leadership.uncommittedBytes = this.log.bytesAfter(this.commitIndex);
@@ -441,10 +368,7 @@ export class GroupState {
     this.commitIndex = base.index;
     this.lastCommittedCommand = base.index;
     this.lastCommandTimestamp = base.timestamp;
-    this.baseChanged = true;
-    this.configurationsChanged = true;
-    this.truncateFrom = null;
-    this.unsavedFrom = indexAfter(base.index);
+    this.unsaved.onReplaced(base.index);
     this.updateWatermark();
     return true;
   }

@@ -22,25 +22,15 @@ import { type NatsConnection, nanos } from '@nats-io/nats-core';
 import { type ObjectStore, Objm } from '@nats-io/obj';
 import { z } from 'zod';
 import { VERSION } from '../config/version.js';
-import { type EnginePosition, type EngineSnapshot, SnapshotFormatError } from '../engine/port.js';
+import { type EngineSnapshot, SnapshotFormatError } from '../engine/port.js';
 import { NOTHING_MERGED, type ServerId } from '../raft/entry.js';
 import { isStreamNameInUse } from '../wire/jetstream-errors.js';
 import type { Subjects } from '../wire/subjects.js';
-import { type SnapshotFile, snapshotMetadata } from './metadata.js';
+import { type SnapshotFile, type SnapshotMetadata, snapshotMetadata } from './metadata.js';
 
 /** What is known of a snapshot without reading it. */
-export interface SnapshotInfo {
+export interface SnapshotInfo extends SnapshotMetadata {
   readonly name: string;
-  /** The server that took it, and its version of craft. */
-  readonly server: ServerId;
-  readonly version: string;
-  /** The cluster whose state it is; absent from snapshots of earlier builds. */
-  readonly cluster?: string | undefined;
-  /** Engine, and version of its tables. */
-  readonly format: string;
-  /** The state machine's name; absent from snapshots of earlier builds. */
-  readonly machine?: string | undefined;
-  readonly position: EnginePosition;
   /** Compressed. */
   readonly bytes: number;
   /** ISO 8601. */

@@ -8,6 +8,7 @@ import { createReadStream } from 'node:fs';
 import { open, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { SnapshotFormatError } from '../engine/port.js';
+import { NamedError } from '../errors.js';
 import type { SnapshotBucket, SnapshotInfo } from './bucket.js';
 import { type SnapshotFile, snapshotMetadata } from './metadata.js';
 
@@ -23,10 +24,9 @@ const header = snapshotMetadata.extend({
 const HEADER_BYTES_MAX = 64 * 1024;
 
 /** There is something of that name already, which may be the only backup. */
-export class SnapshotFileExistsError extends Error {
+export class SnapshotFileExistsError extends NamedError {
   constructor(path: string, options?: { cause?: unknown }) {
     super(`${path} exists already: give another name, or remove it`, options);
-    this.name = 'SnapshotFileExistsError';
   }
 }
 

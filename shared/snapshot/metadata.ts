@@ -1,5 +1,6 @@
 /** What a snapshot says of itself, in the object store and in a file. */
 import { z } from 'zod';
+import type { EnginePosition } from '../engine/port.js';
 
 const count = z.number().int().nonnegative();
 
@@ -23,11 +24,14 @@ export const snapshotMetadata = z.object({
     version: z.number().int().positive().optional(),
   }),
 });
+export interface SnapshotMetadata extends Readonly<Omit<z.output<typeof snapshotMetadata>, 'position'>> {
+  readonly position: EnginePosition;
+}
 
 /** A file of `saveFile`, looked at and not read yet. */
 export interface SnapshotFile {
   /** What it says of the snapshot. */
-  readonly about: z.output<typeof snapshotMetadata>;
+  readonly about: SnapshotMetadata;
   /**
    * Of the compressed bytes: their number, and the SHA-256 (base64url) that tells them from all
    * others.

@@ -12,10 +12,11 @@ import {
   Histogram as PromHistogram,
   Registry,
 } from 'prom-client';
+import { messageOf, NamedError } from '../errors.js';
 import { Counter, Family, Histogram, type Series } from './samples.js';
 
 /** One label, or several; every service that opens the metric gives the same ones. */
-export type OwnLabels = string | readonly string[];
+type OwnLabels = string | readonly string[];
 
 export interface Metrics {
   /**
@@ -70,7 +71,7 @@ export interface MetricsOptions {
 }
 
 /** Whether the process lives and its loops turn; whether its services do their work. */
-export type ProbePath = '/healthz' | '/readyz';
+type ProbePath = '/healthz' | '/readyz';
 
 /**
  * Upper bounds from 100 µs to 10 s, in seconds: for everything that a disk, a network or a database
@@ -93,6 +94,7 @@ const LOOPBACK = '127.0.0.1';
 const PLAIN_TEXT = { 'content-type': 'text/plain; charset=utf-8' };
 
 interface Endpoint {
+  readonly key: string;
   readonly http: Server;
   readonly listening: Promise<void>;
   users: number;
@@ -209,7 +211,8 @@ export function observeProcess({ cluster, server }: Pick<MetricsOptions, 'cluste
 }
 
 function openEndpoint(port: number, address: string): Endpoint {
-  const known = endpoints.get(endpointKey(port, address));
+  const key = `${address} ${port}`;
+  const known = endpoints.get(key);
   if (known !== undefined) {
     known.users += 1;
     return known;
@@ -235,18 +238,14 @@ function openEndpoint(port: number, address: string): Endpoint {
     http.once('error', reject);
     http.listen(port, address, resolve);
   });
-  const endpoint = { http, listening, users: 1 };
-  if (port !== 0) endpoints.set(endpointKey(port, address), endpoint);
+  const endpoint = { key, http, listening, users: 1 };
+  if (port !== 0) endpoints.set(key, endpoint);
   return endpoint;
 }
 
-function endpointKey(port: number, address: string): string {
-  return `${address} ${port}`;
-}
-
 /** Another one may have the port by now. */
-function forget(key: string, endpoint: Endpoint | undefined): void {
-  if (endpoints.get(key) === endpoint) endpoints.delete(key);
+function forget(endpoint: Endpoint | undefined): void {
+  if (endpoint !== undefined && endpoints.get(endpoint.key) === endpoint) endpoints.delete(endpoint.key);
 }
 
 function namesOf(labels: OwnLabels): readonly string[] {
@@ -254,11 +253,10 @@ function namesOf(labels: OwnLabels): readonly string[] {
 }
 
 /** Another process listens on the port, or this one may not. */
-export class MetricsPortError extends Error {
+class MetricsPortError extends NamedError {
   readonly code = 'METRICS_PORT';
   constructor(port: number | undefined, cause: unknown) {
-    super(`the metrics port ${port} cannot be opened: ${cause instanceof Error ? cause.message : cause}`, { cause });
-    this.name = 'MetricsPortError';
+    super(`the metrics port ${port} cannot be opened: ${messageOf(cause)}`, { cause });
   }
 }
 
@@ -270,12 +268,11 @@ export async function openMetrics(options: MetricsOptions): Promise<Metrics & { 
   const ownCounters = new Map<string, Family<Counter>>();
   const ownHistograms = new Map<string, Family<Histogram>>();
   const { address: at = LOOPBACK } = options;
-  const where = endpointKey(options.port ?? 0, at);
   const endpoint = options.port === undefined ? undefined : openEndpoint(options.port, at);
   try {
     await endpoint?.listening;
   } catch (error) {
-    forget(where, endpoint);
+    forget(endpoint);
     throw new MetricsPortError(options.port, error);
   }
   const address = endpoint?.http.address();
@@ -356,7 +353,7 @@ export async function openMetrics(options: MetricsOptions): Promise<Metrics & { 
       if (endpoint === undefined) return;
       endpoint.users -= 1;
       if (endpoint.users > 0) return;
-      forget(where, endpoint);
+      forget(endpoint);
       endpoint.http.closeAllConnections();
       await new Promise<void>((resolve) => endpoint.http.close(() => resolve()));
     },

@@ -6,7 +6,7 @@ import type { Metrics } from './metrics.js';
 import type { Series } from './samples.js';
 
 /** A number and its bound. */
-export interface Fill {
+interface Fill {
   readonly now: number;
   readonly max: number;
 }

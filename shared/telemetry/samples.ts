@@ -2,6 +2,7 @@
  * What services count and observe: plain numbers, so that a sample costs an addition. They are read
  * at each scrape.
  */
+import { itemAt } from '../raft/lists.js';
 
 /** Only ever grows. Counting is an addition. */
 export class Counter {
@@ -34,13 +35,9 @@ export class Histogram {
   observe(value: number, times = 1): void {
     const { bounds, counts } = this;
     let at = 0;
-    while (at < bounds.length && value > (bounds[at] ?? 0)) at += 1;
-    counts[at] = (counts[at] ?? 0) + times;
+    while (at < bounds.length && value > itemAt(bounds, at)) at += 1;
+    counts[at] = itemAt(counts, at) + times;
     if (value > 0) this.sum += value * times;
-  }
-
-  get count(): number {
-    return this.counts.reduce((sum, count) => sum + count, 0);
   }
 }
 

@@ -10,7 +10,7 @@ import { type SpanContext, TraceFlags } from '@opentelemetry/api';
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
 const NO_TRACE = '0'.repeat(32);
 /** Stands for the parent of a root span: this trace has no span yet. */
-export const NO_SPAN = '0'.repeat(16);
+const NO_SPAN = '0'.repeat(16);
 
 /**
  * Reads the header of a client, in any case and of any version: of a version after 00 the parts

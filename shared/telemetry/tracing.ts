@@ -82,9 +82,9 @@ const KINDS = {
   /** Goes by its label alone, as OpenTelemetry's conventions for databases want it. */
   database: SpanKind.CLIENT,
 } as const;
-export type SpanName = keyof typeof KINDS;
+type SpanName = keyof typeof KINDS;
 /** Spans of what a client asks for. */
-export type RequestName = 'craft.command' | 'craft.query' | 'craft.sync';
+type RequestName = 'craft.command' | 'craft.query' | 'craft.sync';
 
 /** Something that happened during a span. */
 export interface SpanEvent {

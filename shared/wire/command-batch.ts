@@ -8,6 +8,8 @@
  * A client encodes each command once, as a frame. The frame does not depend on the batch that it
  * travels in: it is sent again unchanged, in another batch.
  */
+
+import { itemAt } from '../raft/lists.js';
 import type { ReplyFormat } from './command.js';
 import { fieldLength, numberLength, passField, writeBytes, writeNumber, writeText } from './field.js';
 import { VarintReader, varintLength, writeVarint } from './varint.js';
@@ -142,7 +144,7 @@ export function decodeCommandBatch(bytes: Uint8Array): CommandBatch {
   if (inbox !== '' && !SUBJECT.test(inbox)) throw new WireError('inbox: no subject of at most 255 characters of ASCII');
   const commands: (BatchCommand | WireError)[] = [];
   for (let at = 0; at < frames.length; at += 2) {
-    commands.push(readCommand(source, reader, frames[at] ?? 0, frames[at + 1] ?? 0));
+    commands.push(readCommand(source, reader, itemAt(frames, at), itemAt(frames, at + 1)));
   }
   return { firstNumber, inbox, commands };
 }

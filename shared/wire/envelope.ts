@@ -270,6 +270,7 @@ function decodeClosed(closed: craft.v1.IClosed | null | undefined): Closed | nul
   return closed ? { timestamp: safe(closed.timestamp), index: safe(closed.index) } : null;
 }
 
+/** A number that a message does not have is 0 in protobuf. */
 function safe(value: number | null | undefined): number {
   const number = value ?? 0;
   if (!Number.isSafeInteger(number) || number < 0) throw new WireError(`number ${number} out of range`);

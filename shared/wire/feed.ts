@@ -35,20 +35,24 @@ export function protocolHeader(): MsgHdrs {
   return header;
 }
 
-export interface FeedRequestFields {
+export interface FeedRequest {
+  /** The first index that the merger lacks; NOT_WANTED: none of this group now. */
   readonly positions: PerGroup<LogIndex>;
   readonly bytesMax: number;
+  /** The largest timestamp whose merge waits for watermarks; BEFORE_ALL when nothing waits (T5). */
   readonly waitingFor: Timestamp;
+  /** The watermarks that the merger knows. */
   readonly watermarks: PerGroup<Timestamp>;
 }
 
 export interface FeedGroup {
   readonly group: GroupId;
   readonly entries: readonly LogEntry[];
+  /** No entry at or below this is still to come after these (T3). */
   readonly watermark: Timestamp;
 }
 
-export function encodeFeedRequest(request: FeedRequestFields): Uint8Array {
+export function encodeFeedRequest(request: FeedRequest): Uint8Array {
   return craft.v1.FeedRequest.encode({
     positions: [...request.positions],
     watermarks: [...request.watermarks],
@@ -59,7 +63,7 @@ export function encodeFeedRequest(request: FeedRequestFields): Uint8Array {
 }
 
 /** @throws WireError, also when it is not about `groups` groups; ProtocolError. */
-export function decodeFeedRequest(bytes: Uint8Array, groups: number): FeedRequestFields {
+export function decodeFeedRequest(bytes: Uint8Array, groups: number): FeedRequest {
   const request = decode(() => craft.v1.FeedRequest.decode(bytes));
   requireReadable('', request.protocol);
   const { positions, watermarks, waitingFor, bytesMax } = request;
@@ -74,8 +78,8 @@ export function decodeFeedRequest(bytes: Uint8Array, groups: number): FeedReques
 export interface FeedReply {
   readonly groups: readonly FeedGroup[];
   /**
-   * See the feed's answer in services/replica/core/feed.ts; null when all that was asked for is
-   * there.
+   * The indexes up to which the logs are gone, when some of what was asked for is: the merger must
+   * go on from a position beyond these (T10). Else null.
    */
   readonly bases: PerGroup<LogIndex> | null;
 }
@@ -105,6 +109,7 @@ export function decodeFeedReply(bytes: Uint8Array, groups: number): FeedReply {
 
 function decodeGroups(parts: readonly craft.v1.IGroupFeed[], groups: number): FeedGroup[] {
   return parts.map((part) => {
+    // A number that the message does not have is 0 in protobuf.
     const group = part.group ?? 0;
     const watermark = part.watermark ?? 0;
     const firstIndex = part.firstIndex ?? 0;

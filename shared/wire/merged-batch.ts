@@ -1,6 +1,6 @@
 /** `craft.v1.MergedBatch`, a message of the merged-log stream <-> a run of the merge (T4). */
 import type { MergedRun } from '../merge/merge.js';
-import { EntryKind, type LogEntry, type LogIndex } from '../raft/entry.js';
+import { EntryKind, type LogEntry, type LogIndex, NOTHING_MERGED } from '../raft/entry.js';
 import { concatBlock, decodeBlock } from './entry-block.js';
 import './protobuf.js';
 import { itemAt } from '../raft/lists.js';
@@ -41,7 +41,8 @@ export function decodeMergedBatch(bytes: Uint8Array): MergedRun {
   }
   const mergedIndex = firstMergedIndex + entries.length - 1;
   const checkpoints = batch.checkpoints.map((checkpoint) => ({
-    mergedIndex: checkpoint.mergedIndex ?? 0,
+    // One without it lies outside.
+    mergedIndex: checkpoint.mergedIndex ?? NOTHING_MERGED,
     checksum: checkpoint.checksum ?? '',
   }));
   for (const checkpoint of checkpoints) {

@@ -27,7 +27,7 @@ export interface NumberedReply {
   readonly error: ReplyError | undefined;
 }
 
-export interface ReplyError {
+interface ReplyError {
   /** One of ErrorCode, or of a later version. */
   readonly code: string;
   readonly message: string;

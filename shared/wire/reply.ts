@@ -30,6 +30,7 @@ const encoder = new TextEncoder();
 export function encodeSuccess(success: Success, format: ReplyFormat): Reply {
   const { group, timestamp, index, resultJson } = success;
   if (format === 'protobuf') {
+    // An absent field reads as 0 and ''.
     const fields = { ok: true, group, timestamp, index: index ?? 0, resultJson: resultJson ?? '' };
     return { data: craft.v1.CommandReply.encode(fields).finish() };
   }

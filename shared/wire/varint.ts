@@ -52,6 +52,7 @@ export class VarintReader {
     let scale = 1;
     for (let count = 0; count < 10; count++) {
       if (at >= end) throw new WireError(`a varint runs past the end at byte ${end}`);
+      // Always there, since `end` lies in the source.
       const byte = source[at++] ?? 0;
       value += (byte & 0x7f) * scale;
       if (byte < 0x80) {

@@ -81,7 +81,7 @@ const SYNC_MS_MAX = 5_000;
  * Resolves when every group has a leader that all agree on and every server's database shows what
  * was acknowledged before.
  */
-export async function whole(cluster: LocalCluster, connection: NatsConnection, timeoutMs: number): Promise<void> {
+async function whole(cluster: LocalCluster, connection: NatsConnection, timeoutMs: number): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   await cluster.waitReady({ servers: cluster.servers, timeoutMs });
   const subjects = new Subjects(cluster.cluster);

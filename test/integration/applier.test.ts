@@ -13,7 +13,6 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { startApplier } from '../../services/applier/start.js';
 import type { ApplierConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
-import { MemoryEngine } from '../../shared/engine/memory.js';
 import type { AppliedBatch, EngineBatch } from '../../shared/engine/port.js';
 import { Merge, type MergedRun, mergeStart } from '../../shared/merge/merge.js';
 import { EntryKind, type LogEntry } from '../../shared/raft/entry.js';
@@ -31,6 +30,7 @@ import {
   type TestPostgres,
   temporaryFolder,
 } from '../harness/index.js';
+import { MemoryEngine } from '../memory/engine.js';
 
 const SERVER = 's1';
 const START_US = 1_790_000_000_000_000;
@@ -113,9 +113,9 @@ function messages(commands: readonly CommandFields[], size: number): MergedRun[]
     const bytes = encodeEntry(1, timestamp, EntryKind.command, encodeCommand(command));
     return { index: at + 1, term: 1, timestamp, kind: EntryKind.command, bytes };
   });
-  merge.offer(0, entries, START_US + commands.length);
+  merge.add(0, entries, START_US + commands.length);
   const all: MergedRun[] = [];
-  for (let run = merge.take(size, 1 << 20); run !== null; run = merge.take(size, 1 << 20)) all.push(run);
+  for (let run = merge.emit(size, 1 << 20); run !== null; run = merge.emit(size, 1 << 20)) all.push(run);
   return all;
 }
 

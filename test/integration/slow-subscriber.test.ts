@@ -47,9 +47,9 @@ it('pitfall: slow subscriber: whoever applies slowly is sent a bounded part of t
     const bytes = encodeEntry(1, at + 1, EntryKind.command, encodeCommand(command));
     return { index: at + 1, term: 1, timestamp: at + 1, kind: EntryKind.command, bytes };
   });
-  merge.offer(0, entries, MESSAGES);
+  merge.add(0, entries, MESSAGES);
   let bytesEach = 0;
-  for (let run = merge.take(1, MIB); run !== null; run = merge.take(1, MIB)) {
+  for (let run = merge.emit(1, MIB); run !== null; run = merge.emit(1, MIB)) {
     const message = encodeMergedBatch(run);
     bytesEach = message.length;
     await jetstream(connection).publish('slow', message);

@@ -18,7 +18,6 @@ import { startReplica } from '../../services/replica/start.js';
 import { connectCraft } from '../../shared/client/index.js';
 import { applierConfig, replicaConfig } from '../../shared/config/config.js';
 import type { Service } from '../../shared/config/service.js';
-import { MemoryEngine } from '../../shared/engine/memory.js';
 import { SegmentLogStore } from '../../shared/log-store/segments/store.js';
 import {
   eventually,
@@ -31,6 +30,7 @@ import {
   type TestPostgres,
   temporaryFolder,
 } from '../harness/index.js';
+import { MemoryEngine } from '../memory/engine.js';
 
 /**
  * The subscription of a service at which its connection to NATS refuses, counted from the

@@ -4,7 +4,6 @@
  */
 import { positionRestored, restoredBy } from '../../services/applier/restoring.js';
 import type { KvOverlay } from '../../shared/engine/kv/execute.js';
-import { MemoryEngine, type MemorySnapshot } from '../../shared/engine/memory.js';
 import {
   type AppliedBatch,
   type EngineBatch,
@@ -18,6 +17,7 @@ import type { CommandOutcome } from '../../shared/engine/state-machine.js';
 import { FIRST_VERSION } from '../../shared/engine/switch.js';
 import { LOG_START, type LogPosition } from '../../shared/raft/entry.js';
 import { RESERVED_PREFIX } from '../../shared/wire/restore.js';
+import { MemoryEngine, type MemorySnapshot } from '../memory/engine.js';
 import { placeOf } from './world.js';
 
 /** Longer than any run: ids are not forgotten within one. */

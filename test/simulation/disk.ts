@@ -3,9 +3,10 @@
  * crash keeps the first and lets chance decide about the second, all of it or nothing.
  */
 import { EMPTY_HEAD, type GroupHead, headsAfter } from '../../shared/log-store/head.js';
-import { keptEntries } from '../../shared/log-store/kept.js';
-import type { LoadedGroup, LoadedState, WriteBatch } from '../../shared/log-store/port.js';
+import type { LoadedState, WriteBatch } from '../../shared/log-store/port.js';
+import type { LoadedGroup } from '../../shared/raft/durable.js';
 import { EntryKind, type GroupId, type LogEntry, type LogIndex, type Timestamp } from '../../shared/raft/entry.js';
+import { keptEntries } from '../memory/kept-entries.js';
 
 export interface StoredGroup {
   head: GroupHead;

@@ -291,6 +291,6 @@ export class Observer {
   }
 }
 
-export function describe(entry: LogEntry): string {
+function describe(entry: LogEntry): string {
   return `entry ${entry.index} term ${entry.term} at ${entry.timestamp}`;
 }

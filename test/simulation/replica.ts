@@ -5,7 +5,7 @@
  */
 
 import type { Acknowledgement, Effect, FailedEffect, QueuedCommand } from '../../services/replica/core/effect.js';
-import type { FeedAnswer, FeedRequest } from '../../services/replica/core/feed.js';
+import type { FeedAnswer } from '../../services/replica/core/feed.js';
 import { ReplicaCore } from '../../services/replica/core/server.js';
 import type { LoadedState, WriteBatch } from '../../shared/log-store/port.js';
 import type { GroupId, LogIndex, ServerId, Timestamp } from '../../shared/raft/entry.js';
@@ -13,6 +13,7 @@ import { decodeCommand } from '../../shared/wire/command.js';
 import { decodeConfiguration, encodeConfiguration } from '../../shared/wire/configuration.js';
 import { encodeEntry, entryBody } from '../../shared/wire/entry-block.js';
 import type { Envelope } from '../../shared/wire/envelope.js';
+import type { FeedRequest } from '../../shared/wire/feed.js';
 import type { LocatedState } from '../../shared/wire/locate.js';
 import type { Random } from './random.js';
 import type { SimulatedServer } from './server.js';

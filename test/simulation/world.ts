@@ -38,7 +38,7 @@ export interface World {
   note(kind: string, server: number, detail: () => string): void;
 }
 
-export interface Counts {
+interface Counts {
   readonly faults: Map<string, number>;
   commits: number;
   merged: number;

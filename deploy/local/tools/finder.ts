@@ -102,7 +102,7 @@ export async function findTool(tool: ToolDescription, options: FindOptions = {})
   throw new ToolUnavailableError(tool.name, attempts, tool.advice);
 }
 
-export async function isExecutable(path: string): Promise<boolean> {
+async function isExecutable(path: string): Promise<boolean> {
   return access(path, constants.X_OK).then(
     () => true,
     () => false,

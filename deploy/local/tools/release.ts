@@ -9,7 +9,7 @@ import { runCommand } from './command.js';
 
 const HEAD_TIMEOUT_MS = 5_000;
 
-export interface Release {
+interface Release {
   /** For example `v2.12.1`. */
   readonly tag: string;
   /** The tag without its `v`. */

@@ -22,6 +22,7 @@ import {
   SnapshotFormatError,
   versionAt,
 } from '../../../shared/engine/port.js';
+import { toError } from '../../../shared/errors.js';
 import { InvariantError } from '../../../shared/raft/assert.js';
 import type { LogIndex, MergedIndex, MonotonicMs, ServerId } from '../../../shared/raft/entry.js';
 import { Agreement } from './agreement.js';
@@ -337,7 +338,7 @@ export class ApplierCore {
   /** Wanted is a snapshot that counts, of everything applied until now; answered by `taken`. */
   takeSnapshot(request: number): void {
     if (this.refusal !== undefined) this.effects.push({ type: 'taken', request, snapshot: null });
-    else this.snapshots.take(request);
+    else this.snapshots.takeSnapshot(request);
   }
 
   /**
@@ -384,7 +385,7 @@ export class ApplierCore {
       const taken = batching.take(!versions.has(versionAt(at)));
       return taken === null ? null : { type: 'apply', batch: taken.batch, restoring: restoringOf(taken.batch) };
     } catch (error) {
-      this.end(error instanceof Error ? error : new Error(String(error)));
+      this.end(toError(error));
       return null;
     }
   }

@@ -29,7 +29,7 @@ export const checkpointMessage = z.object({
 });
 export type CheckpointMessage = z.output<typeof checkpointMessage>;
 
-export type Judgement = 'open' | 'agreed' | 'undecided' | 'differs';
+type Judgement = 'open' | 'agreed' | 'undecided' | 'differs';
 
 export interface ComparisonEvents {
   /** To all servers. */
@@ -285,7 +285,7 @@ export class Comparison {
 }
 
 /** What the votes come to for the server that `own` is of. */
-export function judgement(
+function judgement(
   own: CheckpointMessage,
   others: readonly CheckpointMessage[],
   voters: readonly ServerId[],

@@ -4,23 +4,13 @@
  * what came of them.
  */
 import type { AppliedBatch, EngineBatch, EnginePosition, MergedCommand } from '../../../shared/engine/port.js';
-import type { LogPosition, MergedIndex, ServerId } from '../../../shared/raft/entry.js';
+import type { LogPosition, MergedIndex } from '../../../shared/raft/entry.js';
+import type { SnapshotInfo } from '../../../shared/snapshot/bucket.js';
 import type { RestoreInput } from '../../../shared/wire/restore.js';
 import type { CheckpointMessage } from './comparison.js';
 
 /** What is known of a snapshot in the bucket without reading it. */
-export interface KnownSnapshot {
-  readonly name: string;
-  readonly server: ServerId;
-  readonly position: EnginePosition;
-  /** As they are stored: compressed. */
-  readonly bytes: number;
-  /**
-   * A majority of servers had the same rows and outcomes there. One that is not confirmed is
-   * installed by no server.
-   */
-  readonly confirmed: boolean;
-}
+export type KnownSnapshot = Pick<SnapshotInfo, 'name' | 'server' | 'position' | 'bytes' | 'confirmed'>;
 
 /**
  * These need the engine for themselves: at most one of them is under way, and until it is told of,

@@ -17,8 +17,8 @@ import type { EngineBatch, EnginePosition, MergedCommand } from '../../../shared
 import { VERIFY_COMMAND, type VerifyInput, verifyInput } from '../../../shared/engine/verify.js';
 import { RunningChecksum } from '../../../shared/merge/checksum.js';
 import { CHECKPOINT_INTERVAL, type MergedRun } from '../../../shared/merge/merge.js';
-import { InvariantError } from '../../../shared/raft/assert.js';
 import { type GroupId, indexAfter, type LogEntry, type MergedIndex } from '../../../shared/raft/entry.js';
+import { itemAt } from '../../../shared/raft/lists.js';
 import { decodeCommand } from '../../../shared/wire/command.js';
 import { entryBody } from '../../../shared/wire/entry-block.js';
 import { MACHINE_COMMAND } from '../../../shared/wire/machine.js';
@@ -127,10 +127,8 @@ export class ApplyQueue {
     if (firstMergedIndex > this.wanted) return 'hole';
     if (after.mergedIndex < this.wanted) return 'known';
     for (let at = this.wanted - firstMergedIndex; at < entries.length; at++) {
-      const entry = entries[at];
-      const group = groups[at];
-      if (entry === undefined || group === undefined)
-        throw new InvariantError(`entry ${at} of a merged batch is missing`);
+      const entry = itemAt(entries, at);
+      const group = itemAt(groups, at);
       const checksum = at === entries.length - 1 ? after.checksum : undefined;
       const command = commandOf(entry, group, firstMergedIndex + at);
       if (this.isOwed(command)) this.owed += 1;
@@ -156,8 +154,7 @@ export class ApplyQueue {
     let bytes = 0;
     let mark: VerifyInput | undefined;
     for (; this.head < this.queue.length && commands.length < batchCommandsMax; this.head++) {
-      const next = this.queue[this.head];
-      if (next === undefined) break;
+      const next = itemAt(this.queue, this.head);
       const size = next.entry.bytes.length;
       const { name } = next.command;
       const isAlone = name === RESTORE_COMMAND || name === MACHINE_COMMAND;
@@ -203,7 +200,10 @@ export class ApplyQueue {
   }
 }
 
-const NOTHING = new Uint8Array(0);
+const NO_COMMAND = {
+  ...{ name: '', payload: new Uint8Array(0), id: '', server: '', reply: '', traceparent: '' },
+  replyFormat: 'json',
+} as const;
 
 /**
  * An entry that is no command has a place in the log all the same: it becomes one that every state
@@ -234,19 +234,6 @@ function commandOf(entry: LogEntry, group: GroupId, mergedIndex: MergedIndex): M
     };
   } catch (error) {
     if (!(error instanceof WireError)) throw error;
-    return {
-      mergedIndex,
-      group,
-      index,
-      term,
-      timestamp,
-      name: '',
-      payload: NOTHING,
-      id: '',
-      server: '',
-      reply: '',
-      traceparent: '',
-      replyFormat: 'json',
-    };
+    return { mergedIndex, group, index, term, timestamp, ...NO_COMMAND };
   }
 }

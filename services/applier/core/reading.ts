@@ -128,7 +128,7 @@ export class Reading {
     if (id !== this.id || this.state !== 'catching-up' || !this.isAsking) return;
     this.isAsking = false;
     this.news();
-    if (this.take(runs) && isEnd) this.state = 'following';
+    if (this.offer(runs) && isEnd) this.state = 'following';
   }
 
   /** Answers `follow`. */
@@ -136,7 +136,7 @@ export class Reading {
     if (id !== this.id || this.state !== 'following' || !this.isAsking) return;
     this.isAsking = false;
     this.news();
-    if (answer !== 'behind') this.take(answer);
+    if (answer !== 'behind') this.offer(answer);
     // Straight after the end of the stream it is no use to look at once.
     else if (this.isMoving) this.again();
     else this.later();
@@ -161,8 +161,8 @@ export class Reading {
     this.lookAtMs = this.nowMs + IDLE_MS;
   }
 
-  /** False at a hole: what comes after it is not taken. */
-  private take(runs: readonly MergedRun[]): boolean {
+  /** False at a hole: what comes after it is not queued. */
+  private offer(runs: readonly MergedRun[]): boolean {
     for (const run of runs) {
       const offered = this.queue.offer(run);
       if (offered === 'taken') this.isMoving = true;

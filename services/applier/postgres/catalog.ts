@@ -129,7 +129,7 @@ function inOrder(tables: readonly StateTable[], references: readonly (readonly [
  * A table was emptied or written anew since the transaction began: it does not show the rows of
  * then any more. Begin again.
  */
-export class TableReplacedError extends Error {
+class TableReplacedError extends Error {
   readonly code = 'TABLE_REPLACED';
   constructor(table: string) {
     super(`the table ${table} has been emptied or written anew meanwhile`);

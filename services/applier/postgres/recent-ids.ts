@@ -28,7 +28,7 @@ const SEGMENTS_PER_WINDOW = 4;
  * Most ids unless told otherwise: about 90 MB. The default window holds so many when 11,000 to
  * 14,000 commands a second come in.
  */
-export const IDS_MAX = 8_388_608;
+const IDS_MAX = 8_388_608;
 
 class Segment {
   /** Upper half: place of the row, from 1 on. Lower half: 16 bits of the id's hash. */

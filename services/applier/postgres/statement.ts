@@ -24,7 +24,7 @@ export function mayChangeTables(statement: string): boolean {
 }
 
 /** A statement that a handler may not give. */
-export class StatementError extends Error {
+class StatementError extends Error {
   readonly code = 'STATEMENT';
   constructor(message: string) {
     super(message);

@@ -27,7 +27,7 @@ export interface SavepointEnd {
 /**
  * Something used the transaction after it had ended, as a handler that has not awaited all it sent.
  */
-export class TransactionOverError extends Error {
+class TransactionOverError extends Error {
   readonly code = 'TRANSACTION_OVER';
   constructor() {
     super('the transaction is over');

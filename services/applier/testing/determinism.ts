@@ -7,6 +7,7 @@
 import type { InputOf, MachineTypes, NameOf } from '../../../shared/client/machine.js';
 import type { EnginePosition, MergedCommand, StorageEngine } from '../../../shared/engine/port.js';
 import type { CommandOutcome, MachineVersion, StateMachineContract } from '../../../shared/engine/state-machine.js';
+import { messageOf, NamedError } from '../../../shared/errors.js';
 import { RunningChecksum } from '../../../shared/merge/checksum.js';
 import { Connection } from '../postgres/connection.js';
 import { PostgresEngine } from '../postgres/engine.js';
@@ -48,7 +49,7 @@ export interface DeterminismOptions<M extends StateMachineContract & MachineType
 }
 
 /** Two servers would have come to different states. */
-export class NondeterminismError extends Error {
+export class NondeterminismError extends NamedError {
   readonly code = 'NONDETERMINISM';
   constructor(
     message: string,
@@ -56,7 +57,6 @@ export class NondeterminismError extends Error {
     readonly command: string,
   ) {
     super(message);
-    this.name = 'NondeterminismError';
   }
 }
 
@@ -248,7 +248,7 @@ class Server {
     const { applied } = tried ?? (await this.engine.apply(batch));
     if (this.failure !== undefined) {
       const { command, error: cause } = this.failure as { command: string; error: unknown };
-      throw new Error(`${command} failed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+      throw new Error(`${command} failed: ${messageOf(cause)}`, { cause });
     }
     return applied.map(({ outcome }) => outcome);
   }

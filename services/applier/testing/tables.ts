@@ -1,4 +1,6 @@
 /** The rows of a machine's tables, as text, and how two copies of them differ. */
+
+import { itemAt } from '../../../shared/raft/lists.js';
 import type { Connection } from '../postgres/connection.js';
 
 /** Column -> its value as JSON text has it. */
@@ -112,7 +114,7 @@ function differingColumns(first: readonly string[], second: readonly string[]): 
   const columns = new Set<string>();
   for (const row of first.map(parse)) {
     const differing = others.map((other) => columnsOf(row, other));
-    const best = differing.reduce((found, one, at) => (one.length < (differing[found]?.length ?? 0) ? at : found), 0);
+    const best = differing.reduce((found, one, at) => (one.length < itemAt(differing, found).length ? at : found), 0);
     for (const column of differing[best] ?? []) columns.add(column);
     others.splice(best, 1);
   }

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { CraftError } from '../../../shared/client/errors.js';
 import type { ServerHealth } from '../../../shared/client/index.js';
+import { messageOf } from '../../../shared/errors.js';
 import { assess, type Health, LEVELS, type StatusLine, unreachable } from '../health.js';
 import { examples, integer, print, waitOption, withSession } from '../kit.js';
 import { withProgress } from '../progress.js';
@@ -48,7 +49,7 @@ export function addCluster(program: Command): void {
           }
         });
       } catch (error) {
-        show([], unreachable(error instanceof Error ? error.message : String(error)), []);
+        show([], unreachable(messageOf(error)), []);
       }
     });
 

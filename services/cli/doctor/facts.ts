@@ -3,10 +3,9 @@
  * alone.
  */
 import type { StreamInfo } from '@nats-io/jetstream';
-import type { ServerHealth } from '../../../shared/client/index.js';
 import type { Nondeterminism } from '../../../shared/postgres/determinism.js';
 import type { SnapshotInfo } from '../../../shared/snapshot/bucket.js';
-import type { StatusLine } from '../health.js';
+import type { Look } from '../looks.js';
 
 /** Known; or not, and why. */
 export type Fact<T> =
@@ -36,7 +35,7 @@ export interface Facts {
   readonly streams: Fact<StreamsFacts>;
   /** In order of their merged index. */
   readonly snapshots: Fact<SnapshotsFacts>;
-  readonly servers: Fact<ServersFacts>;
+  readonly servers: Fact<Look>;
   readonly clocks: Fact<readonly ClockFacts[]>;
   readonly database: Fact<DatabaseFacts>;
   readonly disk: Fact<DiskFacts>;
@@ -93,12 +92,6 @@ export interface SnapshotsFacts {
   readonly snapshots: readonly Pick<SnapshotInfo, 'name' | 'position' | 'bytes' | 'savedAt' | 'confirmed'>[];
   /** By the clock of this machine (milliseconds since the Unix epoch). */
   readonly nowMs: number;
-}
-
-export interface ServersFacts {
-  readonly servers: readonly StatusLine[];
-  readonly healths: readonly ServerHealth[];
-  readonly before: readonly ServerHealth[] | undefined;
 }
 
 export interface ClockFacts {

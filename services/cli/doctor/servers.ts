@@ -175,6 +175,7 @@ function lateSnapshot({ snapshots, servers, environment, cluster }: Facts): Sigh
   return [{ where: `${cluster} snapshots`, what, remedy }];
 }
 
+/** Of what is no version: 0, which is too old. */
 function majorOf(node: string): number {
   return Number(/^v?(\d+)/.exec(node)?.[1] ?? 0);
 }

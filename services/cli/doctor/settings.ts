@@ -70,7 +70,7 @@ export function settingsConflict(environment: Environment): string | undefined {
  * The value of a number of the replica or the applier: the given one, or the default. @throws
  * ConfigError for a name without a number.
  */
-export function numberSetting(environment: Environment, name: NumberSetting): number {
+function numberSetting(environment: Environment, name: NumberSetting): number {
   const field = { ...SETTINGS['the replica'], ...SETTINGS['the applier'] }[name];
   return field.safeParse(environment[name] || undefined).data ?? field.parse(undefined);
 }

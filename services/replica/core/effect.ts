@@ -3,7 +3,15 @@
  * tests, the simulator); it does the effects in the order in which they come.
  */
 import type { WriteBatch } from '../../../shared/log-store/port.js';
-import type { GroupId, LogEntry, LogIndex, ServerId, Term, Timestamp } from '../../../shared/raft/entry.js';
+import type {
+  GroupId,
+  LogEntry,
+  LogIndex,
+  LogPosition,
+  ServerId,
+  Term,
+  Timestamp,
+} from '../../../shared/raft/entry.js';
 import type { Envelope } from '../../../shared/wire/envelope.js';
 import type { FeedAnswer } from './feed.js';
 import type { ReadEffect } from './read-effect.js';
@@ -31,11 +39,8 @@ export interface QueuedCommand {
  */
 export type CommandRefusal = 'not-leader' | 'overloaded' | 'behind' | 'clock' | 'after-beyond-bound' | 'replaced';
 
-export interface Placed<C extends QueuedCommand> {
+export interface Placed<C extends QueuedCommand> extends LogPosition {
   readonly command: C;
-  readonly index: LogIndex;
-  readonly term: Term;
-  readonly timestamp: Timestamp;
 }
 
 export type Effect<C extends QueuedCommand> =

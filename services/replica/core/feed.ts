@@ -7,44 +7,15 @@
  */
 
 import { NOT_WANTED } from '../../../shared/merge/merge.js';
-import {
-  BEFORE_ALL,
-  EntryKind,
-  type GroupId,
-  type LogEntry,
-  type LogIndex,
-  type Timestamp,
-} from '../../../shared/raft/entry.js';
+import { BEFORE_ALL, EntryKind, type GroupId, type LogEntry, type Timestamp } from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
 import { ofGroup, type PerGroup } from '../../../shared/raft/lists.js';
+import type { FeedGroup, FeedReply, FeedRequest } from '../../../shared/wire/feed.js';
 import type { ReadEffect } from './read-effect.js';
 
-export interface FeedRequest {
-  /** The first index that the merger lacks; NOT_WANTED: none of this group now. */
-  readonly positions: PerGroup<LogIndex>;
-  readonly bytesMax: number;
-  /** The largest timestamp whose merge waits for watermarks; BEFORE_ALL when nothing waits (T5). */
-  readonly waitingFor: Timestamp;
-  /** The watermarks that the merger knows. */
-  readonly watermarks: PerGroup<Timestamp>;
-}
-
 /** The answer of one poll. */
-export interface FeedAnswer {
+export interface FeedAnswer extends FeedReply {
   readonly request: number;
-  readonly groups: readonly GroupFeed[];
-  /**
-   * The indexes up to which the logs are gone, when some of what was asked for is: the merger must
-   * go on from a position beyond these (T10). Else null.
-   */
-  readonly bases: PerGroup<LogIndex> | null;
-}
-
-export interface GroupFeed {
-  readonly group: GroupId;
-  readonly entries: readonly LogEntry[];
-  /** No entry at or below this is still to come after these (T3). */
-  readonly watermark: Timestamp;
 }
 
 interface Poll {
@@ -166,7 +137,7 @@ export class Feed {
    * Groups in the order in which the merge needs them, as long as there is room; each by itself
    * within its share.
    */
-  private answer(poll: Poll): GroupFeed[] {
+  private answer(poll: Poll): FeedGroup[] {
     const heads = this.groups.map((group, id) => this.head(poll, id, group)?.timestamp ?? BEFORE_ALL);
     const order = [...this.groups.keys()].sort((a, b) => ofGroup(heads, a) - ofGroup(heads, b));
     let room = poll.request.bytesMax;
@@ -182,7 +153,7 @@ export class Feed {
     return parts.sort((a, b) => a.group - b.group);
   }
 
-  private part(poll: Poll, id: GroupId): GroupFeed {
+  private part(poll: Poll, id: GroupId): FeedGroup {
     const group = ofGroup(this.groups, id);
     const from = ofGroup(poll.request.positions, id);
     if (from === NOT_WANTED) return nothingOf(id);
@@ -204,6 +175,6 @@ export class Feed {
 }
 
 /** Says nothing of the group: whatever the merger knows of it is newer. */
-function nothingOf(group: GroupId): GroupFeed {
+function nothingOf(group: GroupId): FeedGroup {
   return { group, entries: [], watermark: BEFORE_ALL };
 }

@@ -15,6 +15,7 @@ import {
   type Timestamp,
 } from '../../../shared/raft/entry.js';
 import type { Group } from '../../../shared/raft/group.js';
+import { itemAt } from '../../../shared/raft/lists.js';
 import type { GroupClock } from '../../../shared/raft/options.js';
 import type { GroupEvent } from '../../../shared/raft/state.js';
 import { AcknowledgementTracker } from './acknowledgement-tracker.js';
@@ -181,8 +182,7 @@ export class HostedGroup<C extends QueuedCommand> {
       return;
     }
     for (const [i, entry] of result.entries()) {
-      const command = commands[i];
-      if (command === undefined) continue;
+      const command = itemAt(commands, i);
       // The applier answers these.
       const isAppliers = command.acknowledgement === 'applied';
       if (command.isAwaited && isAppliers) this.lastToApply = entry.index;

@@ -7,15 +7,10 @@
  */
 import type { LogEntry, MonotonicMs, ServerId, Timestamp } from '../../../shared/raft/entry.js';
 import type { Message } from '../../../shared/raft/message.js';
-import type { BarrierAnswer } from '../../../shared/wire/envelope.js';
+import type { BarrierAnswer, Envelope } from '../../../shared/wire/envelope.js';
 
 /** For one peer. */
-export interface Outgoing {
-  readonly messages: readonly Message[];
-  readonly barrierAsks: readonly number[];
-  readonly barrierAnswers: readonly BarrierAnswer[];
-  readonly closeUpTo: Timestamp;
-}
+export type Outgoing = Pick<Envelope, 'messages' | 'barrierAsks' | 'barrierAnswers' | 'closeUpTo'>;
 
 /**
  * How long what is patient waits for company (milliseconds). Longer than most disk writes: after a
@@ -93,7 +88,7 @@ export class Outbox {
     const outgoing = this.byPeer.get(peer);
     if (outgoing?.isUrgent === true) return true;
     const oldestMs = Math.min(sinceMs, outgoing?.patientSinceMs ?? sinceMs);
-    return this.isDue(oldestMs, nowMs) || (oldestMs <= nowMs && nowMs < (this.impatientUntilMs.get(peer) ?? 0));
+    return this.isDue(oldestMs, nowMs) || (oldestMs <= nowMs && nowMs < (this.impatientUntilMs.get(peer) ?? oldestMs));
   }
 
   private isDue(sinceMs: MonotonicMs, nowMs: MonotonicMs): boolean {

@@ -10,8 +10,7 @@
  */
 
 import { ClockGuard } from '../../../shared/clock/guard.js';
-import type { GroupWrite, LoadedState, WriteBatch } from '../../../shared/log-store/port.js';
-import { InvariantError } from '../../../shared/raft/assert.js';
+import type { LoadedState } from '../../../shared/log-store/port.js';
 import type {
   ConfigurationChange,
   GroupId,
@@ -22,20 +21,23 @@ import type {
   ServerId,
   Timestamp,
 } from '../../../shared/raft/entry.js';
-import { Group, type PendingWrite } from '../../../shared/raft/group.js';
+import { Group } from '../../../shared/raft/group.js';
 import { ofGroup } from '../../../shared/raft/lists.js';
 import type { ConfigureRefusal } from '../../../shared/raft/membership.js';
 import type { GroupOptions } from '../../../shared/raft/options.js';
 import { PromiseLimit } from '../../../shared/raft/promise-limit.js';
 import type { Envelope } from '../../../shared/wire/envelope.js';
+import type { FeedRequest } from '../../../shared/wire/feed.js';
 import { Barriers, isAtLeast } from './barrier.js';
-import { ClosingByTime, SLOW_NETWORK_MS } from './closing-by-time.js';
+import { Closing } from './closing.js';
+import { SLOW_NETWORK_MS } from './closing-by-time.js';
 import type { Acknowledgement, CommandRefusal, Effect, QueuedCommand } from './effect.js';
-import { Feed, type FeedRequest } from './feed.js';
+import { Feed } from './feed.js';
 import { type GroupLoad, HostedGroup } from './hosted-group.js';
 import { Outbox, PATIENCE_MS } from './outbox.js';
 import { PeerClocks } from './peer-clocks.js';
 import type { ReadEffect } from './read-effect.js';
+import { Writes } from './writes.js';
 
 export interface ServerOptions extends Omit<GroupOptions, 'group' | 'server' | 'bootstrap' | 'clock' | 'promiseLimit'> {
   readonly server: ServerId;
@@ -68,38 +70,20 @@ const BARRIER_INTERVAL_MS = 50;
 /** How long nothing is patient for a server at which a read began or still waits (milliseconds). */
 const HURRY_MS = 10;
 
-/** What one group put into a write, and what waits for it. */
-interface GroupPending {
-  readonly group: Group;
-  readonly write: PendingWrite;
-}
-
-/** The one write that the store works on, tried again for as long as it fails. */
-interface InFlight {
-  readonly batch: WriteBatch;
-  readonly pending: readonly GroupPending[];
-  readonly limit: Timestamp | null;
-  /** Since its first try (milliseconds, monotonic). */
-  readonly sinceMs: MonotonicMs;
-}
-
 export class ReplicaCore<C extends QueuedCommand> {
   /** By group id. */
   readonly groups: readonly Group[];
   private readonly hosted: readonly HostedGroup<C>[];
   readonly clock: ClockGuard;
-  private readonly limit: PromiseLimit;
   private readonly peerClocks: PeerClocks;
   private readonly feed: Feed;
   private readonly effects: Effect<C>[] = [];
   private readonly barriers: Barriers;
   private readonly outbox: Outbox;
-  private readonly closingByTime = new ClosingByTime();
-  /** The largest timestamp that a barrier of some other server waits for (T6). */
-  private closeUpToElsewhere: Timestamp = 0;
+  private readonly closing: Closing;
+  private readonly writes: Writes;
   /** When the transport was last asked whether a peer takes messages (milliseconds). */
   private readonly probedAtMs = new Map<ServerId, MonotonicMs>();
-  private inFlight: InFlight | null = null;
   private isInstalling = false;
   private physical: Timestamp;
   private nowMs: MonotonicMs;
@@ -116,15 +100,22 @@ export class ReplicaCore<C extends QueuedCommand> {
       promiseWindowUs: options.promiseWindowUs,
     });
     this.clock.advance(time.physical, time.nowMs);
-    this.limit = new PromiseLimit(loaded.promiseLimit, options.promiseWindowUs);
+    const promiseLimit = new PromiseLimit(loaded.promiseLimit, options.promiseWindowUs);
     const bootstrap = { voters: options.servers, learners: [] };
-    const { clock, limit: promiseLimit } = this;
+    const { clock } = this;
     this.hosted = Array.from({ length: options.groups }, (_, id) => {
       const groupOptions = { ...options, group: id, bootstrap, clock, promiseLimit };
       const group = new Group(groupOptions, loaded.groups.get(id) ?? null, time.nowMs);
       return new HostedGroup<C>(id, group, options, clock, (effect) => this.effects.push(effect));
     });
     this.groups = this.hosted.map(({ group }) => group);
+    this.closing = new Closing(this.hosted, clock);
+    this.writes = new Writes(
+      this.groups,
+      promiseLimit,
+      (batch) => this.effects.push({ type: 'write', batch }),
+      (message) => this.outbox.add(message, this.nowMs),
+    );
     this.peerClocks = new PeerClocks(options.server, options.groups, this.clock);
     this.feed = new Feed(this.groups);
     const firstBarrier = Math.floor(options.random() * 2 ** 40);
@@ -179,7 +170,7 @@ export class ReplicaCore<C extends QueuedCommand> {
    * nothing is stamped, in any group, while heartbeats would go on (hashicorp/raft 503).
    */
   get isDiskHung(): boolean {
-    return this.inFlight !== null && this.nowMs - this.inFlight.sinceMs >= this.options.electionTimeoutMs;
+    return this.writes.stuckMs(this.nowMs) >= this.options.electionTimeoutMs;
   }
 
   /** An envelope of a peer. One of another shape of cluster is ignored; false says so. */
@@ -197,11 +188,7 @@ export class ReplicaCore<C extends QueuedCommand> {
     }
     if (envelope.barrierAsks.length > 0 || envelope.closeUpTo > 0) this.hurry(envelope.from);
     for (const answer of envelope.barrierAnswers) this.barriers.answer(envelope.from, answer);
-    // An ask beyond the bound can wait until it is asked again; remembered, it would hide every
-    // smaller one.
-    if (envelope.closeUpTo <= this.clock.bound()) {
-      this.closeUpToElsewhere = Math.max(this.closeUpToElsewhere, envelope.closeUpTo);
-    }
+    this.closing.onAsked(envelope.closeUpTo);
     return true;
   }
 
@@ -265,18 +252,12 @@ export class ReplicaCore<C extends QueuedCommand> {
 
   /** The write in flight is durable. */
   written(): void {
-    const { inFlight } = this;
-    if (inFlight === null) throw new InvariantError('no write is in flight');
-    this.inFlight = null;
-    if (inFlight.limit !== null) this.limit.written(inFlight.limit);
-    this.release(inFlight.pending);
-    if (inFlight.limit !== null) for (const group of this.groups) group.limitRaised(this.nowMs);
+    this.writes.done(this.nowMs);
   }
 
   /** The write in flight has failed and changed nothing: the same batch is to be tried again. */
   retryWrite(): void {
-    if (this.inFlight === null) throw new InvariantError('no write is in flight');
-    this.effects.push({ type: 'write', batch: this.inFlight.batch });
+    this.writes.retry();
   }
 
   /**
@@ -331,9 +312,9 @@ export class ReplicaCore<C extends QueuedCommand> {
    */
   nextWakeMs(): MonotonicMs | null {
     let next = this.outbox.nextDueMs() ?? Number.POSITIVE_INFINITY;
-    next = Math.min(next, this.closingByTime.nextDueMs() ?? next);
+    next = Math.min(next, this.closing.nextDueMs() ?? next);
     // Behind a write nothing is stamped.
-    if (this.inFlight === null) for (const { nextStampMs } of this.hosted) next = Math.min(next, nextStampMs ?? next);
+    if (!this.writes.isUnderWay) for (const { nextStampMs } of this.hosted) next = Math.min(next, nextStampMs ?? next);
     for (const group of this.groups) {
       next = Math.min(next, group.nextClaimMs() ?? next);
       for (const [, sinceMs] of group.owed()) next = Math.min(next, sinceMs + PATIENCE_MS);
@@ -356,12 +337,11 @@ export class ReplicaCore<C extends QueuedCommand> {
     // A write that turns out to be empty releases messages, which may move things on; so until
     // nothing moves.
     do {
-      if (this.inFlight === null) this.stampQueued();
-      this.closeOnDemand();
-      this.closeByTime();
+      if (!this.writes.isUnderWay) this.stampQueued();
+      this.close();
       for (const hosted of this.hosted) hosted.collectEvents(this.nowMs);
       this.askForSnapshot();
-    } while (this.inFlight === null && this.startWrite());
+    } while (!this.writes.isUnderWay && this.writes.begin(this.nowMs));
     this.collectMessages();
     for (const [to, contents, isProbe] of this.outbox.take(this.nowMs)) {
       const envelope = this.peerClocks.wrap(to, contents, this.physical, this.nowMs);
@@ -384,51 +364,26 @@ export class ReplicaCore<C extends QueuedCommand> {
   private probeSilentLeaders(): void {
     for (const group of this.groups) {
       const leader = group.silentLeader(this.nowMs);
-      if (leader === null || this.nowMs - (this.probedAtMs.get(leader) ?? 0) < this.options.heartbeatMs) continue;
+      if (
+        leader === null ||
+        this.nowMs - (this.probedAtMs.get(leader) ?? Number.NEGATIVE_INFINITY) < this.options.heartbeatMs
+      )
+        continue;
       this.probedAtMs.set(leader, this.nowMs);
       this.outbox.probe(leader);
     }
   }
 
-  /**
-   * T5: every group that this server leads closes up to what the other groups have, or what a
-   * merger waits for.
-   */
-  private closeOnDemand(): void {
-    const bound = this.clock.bound();
-    const asked = [this.feed.waitingFor, this.barriers.waitingFor, this.closeUpToElsewhere];
-    // No group closes beyond the clock's bound. What waits for more waits for the clocks.
-    const waitingFor = Math.max(...asked.filter((timestamp) => timestamp <= bound), 0);
-    for (const { group, hasQueued } of this.hosted) {
-      if (group.role !== 'leader') continue;
-      // What is queued is stamped when the write in flight is done, and that does as well as a
-      // close.
-      if (this.inFlight !== null && hasQueued) continue;
-      let wanted = waitingFor;
-      for (const other of this.groups) {
-        const timestamp = other.lastCommandTimestamp;
-        if (other !== group && timestamp <= bound) wanted = Math.max(wanted, timestamp);
-      }
-      if (wanted > group.lastTimestamp && wanted > group.closed) group.closeUpTo(wanted, this.nowMs);
-    }
-  }
-
-  /** T5, where the network is slow: every group that this server leads closes up to the clock. */
-  private closeByTime(): void {
-    // A server that leads nothing sees the commands as well: none is new to it when it leads.
-    const roundTripMs = this.isLeading ? this.peerClocks.longestRoundTripMs(this.nowMs) : 0;
-    if (!this.closingByTime.isDue(this.largestCommandTimestamp(), roundTripMs, this.nowMs)) return;
-    const now = this.clock.peek();
-    for (const group of this.groups) if (group.role === 'leader') group.closeUpTo(now, this.nowMs);
+  /** T5 */
+  private close(): void {
+    const { closing, nowMs } = this;
+    closing.onDemand([this.feed.waitingFor, this.barriers.waitingFor], this.writes.isUnderWay, nowMs);
+    closing.inTime(this.largestCommandTimestamp(), this.peerClocks.longestRoundTripMs(nowMs), nowMs);
   }
 
   /** Groups that are led here close up to the clock again and again (T5). */
   get isClosingByTime(): boolean {
-    return this.closingByTime.nextDueMs() !== null;
-  }
-
-  private get isLeading(): boolean {
-    return this.groups.some(({ role }) => role === 'leader');
+    return this.closing.nextDueMs() !== null;
   }
 
   /** T10: one snapshot for all groups, one request at a time. */
@@ -437,43 +392,6 @@ export class ReplicaCore<C extends QueuedCommand> {
     this.isInstalling = true;
     const atLeast = this.hosted.map(({ neededSnapshot }) => neededSnapshot);
     this.effects.push({ type: 'snapshot-needed', atLeast });
-  }
-
-  /**
-   * Gives the next write to the store. True when nothing had to be written but something could be
-   * released.
-   */
-  private startWrite(): boolean {
-    const pending: GroupPending[] = [];
-    const groups: GroupWrite[] = [];
-    for (const [id, group] of this.groups.entries()) {
-      const write = group.takeWrite();
-      if (write === null) continue;
-      pending.push({ group, write });
-      if (write.write !== null) groups.push({ group: id, ...write.write });
-    }
-    const limit = this.limit.forWrite(this.trustedTimestamp(), groups.length > 0);
-    if (groups.length === 0 && limit === null) {
-      this.release(pending);
-      return pending.length > 0;
-    }
-    const batch: WriteBatch = limit === null ? { groups } : { groups, promiseLimit: limit };
-    this.inFlight = { batch, pending, limit, sinceMs: this.nowMs };
-    this.effects.push({ type: 'write', batch });
-    return false;
-  }
-
-  private trustedTimestamp(): Timestamp {
-    let largest = 0;
-    for (const group of this.groups) largest = Math.max(largest, group.trustedTimestamp);
-    return largest;
-  }
-
-  private release(pending: readonly GroupPending[]): void {
-    for (const { group, write } of pending) {
-      for (const message of write.after) this.outbox.add(message, this.nowMs);
-      group.written(write, this.nowMs);
-    }
   }
 
   private collectMessages(): void {

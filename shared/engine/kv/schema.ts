@@ -7,10 +7,10 @@ import { z } from 'zod';
 /** Longest key (bytes of UTF-8): well within what an index entry of Postgres may have. */
 export const KEY_BYTES_MAX = 512;
 /** Most operations of one transaction. */
-export const OPERATIONS_MAX = 1_000;
+const OPERATIONS_MAX = 1_000;
 /** Most rows of one page of kv.list, and how many there are unless asked otherwise. */
-export const LIST_LIMIT_MAX = 10_000;
-export const LIST_LIMIT = 100;
+const LIST_LIMIT_MAX = 10_000;
+const LIST_LIMIT = 100;
 
 // The `u` flag: pairs are one character, so only a half that stands alone matches. NUL is what
 // Postgres text cannot hold.
@@ -35,7 +35,7 @@ const value = z.unknown().refine((given) => given !== undefined, 'is required (i
 export const putInput = z.strictObject({ key, value, ifVersion });
 export const deleteInput = z.strictObject({ key, ifVersion });
 /** Exactly one of the two, in the manner of `{"put":{"key":"a","value":1}}`. */
-export const operationInput = z
+const operationInput = z
   .strictObject({ put: putInput.optional(), delete: deleteInput.optional() })
   .refine((operation) => (operation.put === undefined) !== (operation.delete === undefined), {
     message: 'is neither {"put":{…}} nor {"delete":{…}}',

@@ -11,11 +11,12 @@
  * and the rest, so a message in a wrong place shows as well.
  */
 
+import { crc32 } from 'node:zlib';
+import { NamedError } from '../../errors.js';
 import { InvariantError } from '../../raft/assert.js';
 import type { GroupId, LogEntry, LogIndex, Timestamp } from '../../raft/entry.js';
 import { itemAt, lastOf } from '../../raft/lists.js';
 import { blockLength, copyBlock, decodeBlock } from '../../wire/entry-block.js';
-import { crc32 } from '../checksum.js';
 import type { LogStoreIdentity } from '../errors.js';
 import type { GroupHead } from '../head.js';
 import type { GroupWrite } from '../port.js';
@@ -30,14 +31,13 @@ const LENGTH_BYTES = 4;
 export const PARTS_MAX = 0xffff;
 
 /** Stored bytes are not what was written there. */
-export class MessageError extends Error {
+export class MessageError extends NamedError {
   constructor(
     readonly sequence: number,
     message: string,
     options?: { cause?: unknown },
   ) {
     super(message, options);
-    this.name = 'MessageError';
   }
 }
 
@@ -50,7 +50,7 @@ export interface Block {
 }
 
 /** A GroupWrite, with its entries as a block of the record. */
-export interface RecordGroup extends Omit<GroupWrite, 'entries'> {
+interface RecordGroup extends Omit<GroupWrite, 'entries'> {
   /** The base dropped the whole log. */
   readonly drops?: boolean;
   readonly block?: Block;

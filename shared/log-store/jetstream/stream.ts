@@ -15,6 +15,7 @@ import {
 } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
 import { OtherClusterError } from '../../config/other-cluster.js';
+import { messageOf } from '../../errors.js';
 import { isStreamNotFound, isWrongLastSequence } from '../../wire/jetstream-errors.js';
 import { placementOn, requireOwnStream } from '../../wire/own-stream.js';
 import { LogStoreWriteError } from '../port.js';
@@ -83,7 +84,7 @@ export class StoreStream {
       return new StoreStream(connection, manager, name, subject, state.first_seq, state.last_seq, host);
     } catch (cause) {
       if (cause instanceof OtherClusterError) throw cause;
-      throw new LogStoreWriteError(`the stream ${name} of the log store cannot be opened: ${reasonOf(cause)}`, {
+      throw new LogStoreWriteError(`the stream ${name} of the log store cannot be opened: ${messageOf(cause)}`, {
         cause,
       });
     }
@@ -117,7 +118,7 @@ export class StoreStream {
       if (isWrongLastSequence(cause)) {
         throw new WrongSequenceError(`stream ${this.name} has gone on past ${this.last}`, { cause });
       }
-      throw new LogStoreWriteError(`the write to stream ${this.name} failed: ${reasonOf(cause)}`, { cause });
+      throw new LogStoreWriteError(`the write to stream ${this.name} failed: ${messageOf(cause)}`, { cause });
     }
   }
 
@@ -128,7 +129,7 @@ export class StoreStream {
       this.first = state.first_seq;
       this.last = state.last_seq;
     } catch (cause) {
-      throw new LogStoreWriteError(`stream ${this.name} does not answer: ${reasonOf(cause)}`, { cause });
+      throw new LogStoreWriteError(`stream ${this.name} does not answer: ${messageOf(cause)}`, { cause });
     }
   }
 
@@ -141,7 +142,7 @@ export class StoreStream {
     try {
       found = await this.manager.direct.getMessage(this.name, { seq: sequence });
     } catch (cause) {
-      throw new LogStoreWriteError(`reading stream ${this.name} failed: ${reasonOf(cause)}`, { cause });
+      throw new LogStoreWriteError(`reading stream ${this.name} failed: ${messageOf(cause)}`, { cause });
     }
     if (found === null || found.seq !== sequence) throw new MessageError(sequence, 'the message is missing');
     return decodeMessage(sequence, found.data);
@@ -181,8 +182,4 @@ async function openStream(
     deny_delete: true,
     ...placementOn(tags),
   });
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

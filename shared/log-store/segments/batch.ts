@@ -76,6 +76,7 @@ export class BatchBuffer {
     const length = recordLength(payloadBytes);
     const entries = from?.entries ?? [];
     const firstIndex = entries[0]?.index ?? BEFORE_FIRST;
+    // A record without a write is of no group; it has no entries, and 0 is as good as any.
     this.#records.push({ kind, at, length, payloadBytes, group: from?.group ?? 0, firstIndex, count: entries.length });
     this.#length = at + length;
   }

@@ -30,6 +30,7 @@ export function nextCheckpoint(
   const checkpoint = {
     identity: { format: FORMAT, cluster, server, groups },
     store: current?.checkpoint.store ?? randomBytes(16).toString('hex'),
+    // The first segment has the number 1, and no batch before it.
     number: (current?.number ?? 0) + 1,
     sequence: current?.sequence ?? 0,
     promiseLimit,

@@ -5,6 +5,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { messageOf } from '../../errors.js';
 import { LogStoreWriteError } from '../port.js';
 
 /** Rejections are LogStoreWriteError. */
@@ -164,7 +165,7 @@ async function attempt<T>(path: string, problem: string, work: Promise<T>): Prom
   try {
     return await work;
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     throw new LogStoreWriteError(`${problem}: ${reason} (${path})`, { cause });
   }
 }

@@ -14,6 +14,7 @@ import { type FileHandle, open, readdir, rename, unlink } from 'node:fs/promises
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from '../../errors.js';
 import { LogStoreLockedError } from '../errors.js';
 import { LogStoreWriteError } from '../port.js';
 
@@ -60,7 +61,7 @@ async function announce(folder: string): Promise<Announced> {
     await rename(join(folder, `${file}.new`), join(folder, file));
   } catch (cause) {
     server.close();
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     throw new LogStoreWriteError(`${folder} cannot be locked: ${reason}`, { cause });
   }
   return {

@@ -157,6 +157,7 @@ export interface GroupPart {
 
 /** Throws WireError when the payload is not what `writeGroup` writes. */
 export function readGroup(payload: Buffer): GroupPart {
+  // Of an empty one the next number is missing, too.
   const flags = payload[0] ?? 0;
   const reader = new VarintReader(payload);
   reader.offset = 1;

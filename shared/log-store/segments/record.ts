@@ -13,13 +13,15 @@
  * header lies within one sector. The last byte of a record is not zero. No sector that a record
  * fills is all zeros: a payload that has one is masked.
  */
-import { crc32 } from '../checksum.js';
+
+import { crc32 } from 'node:zlib';
+import { itemAt } from '../../raft/lists.js';
 
 /**
  * Records begin and end at multiples of this, so that a header never lies across a border of
  * sectors.
  */
-export const ALIGNMENT = 32;
+const ALIGNMENT = 32;
 /** What a disk writes as a whole; larger sectors are several of these. */
 export const SECTOR_BYTES = 512;
 export const ID_BYTES = 8;
@@ -83,12 +85,12 @@ export function readHeader(bytes: Buffer, at: number, id: Buffer, offset: number
   if (at + HEADER_BYTES > bytes.length || id.compare(bytes, at, at + ID_BYTES) !== 0) return undefined;
   if (crc32(bytes.subarray(at, at + CRC_AT)) !== bytes.readUInt32LE(at + CRC_AT)) return undefined;
   const header = {
-    kind: bytes[at + 26] ?? 0,
+    kind: bytes.readUInt8(at + 26),
     sequence: bytes.readUIntLE(at + 20, 6),
     offset: bytes.readUInt32LE(at + 8),
     length: bytes.readUInt32LE(at + 12),
     following: bytes.readUInt32LE(at + 16),
-    mask: bytes[at + 27] ?? 0,
+    mask: bytes.readUInt8(at + 27),
   };
   return header.offset === offset && header.length > PAYLOAD_AT ? header : undefined;
 }
@@ -128,6 +130,6 @@ function applyMask(bytes: Buffer, at: number, end: number, mask: number): void {
   let state = bytes.readUInt32LE(at) ^ Math.imul(mask, 0x9e37_79b1);
   for (let place = at + PAYLOAD_AT; place < end - 1; place++) {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0;
-    bytes[place] = (bytes[place] ?? 0) ^ (state >>> 24);
+    bytes[place] = itemAt(bytes, place) ^ (state >>> 24);
   }
 }

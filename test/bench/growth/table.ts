@@ -8,7 +8,7 @@ import { type Dimension, SWEEPS } from './dimensions.js';
  * Of all that is part of craft: its servers together, the NATS server, and Postgres with all
  * databases.
  */
-export interface Parts<T> {
+interface Parts<T> {
   readonly servers: T;
   readonly nats: T;
   readonly postgres: T;

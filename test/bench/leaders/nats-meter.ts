@@ -17,7 +17,7 @@ const END_BYTES = 2;
 const LINE_BYTES_MAX = 64 * 1024;
 
 /** What a message to this subject of the cluster is. */
-export function kindOf(subject: string, cluster: string): ByteKind {
+function kindOf(subject: string, cluster: string): ByteKind {
   if (subject.startsWith(`${cluster}.rpc.`)) return 'replication';
   if (subject.startsWith(`${cluster}.log.`)) return 'merged log';
   return subject.startsWith('_INBOX.') ? 'answers' : 'other';

@@ -6,7 +6,7 @@
 import type { Spread } from '../statistics.js';
 import type { BenchResult, Figures } from './result.js';
 
-export interface Point {
+interface Point {
   readonly x: number;
   readonly y: Spread;
 }

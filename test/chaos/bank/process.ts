@@ -9,7 +9,7 @@ import type { Random } from '../random.js';
 import { type Answer, ask } from '../request.js';
 import type { Account, BankEvent, Transfer } from './format.js';
 
-export const PREFIX = 'bank/';
+const PREFIX = 'bank/';
 const PAUSE_AFTER_FAILURE_MS = 20;
 const AMOUNT_MAX = 10;
 

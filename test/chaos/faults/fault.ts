@@ -19,7 +19,7 @@ export interface Surroundings {
 }
 
 /** Something that has been done to a cluster, and how it is undone. */
-export interface Injected {
+interface Injected {
   /** In a few words. */
   readonly what: string;
   /** The group whose leader was killed. */

@@ -5,7 +5,7 @@ import { NETWORK_FAULTS } from './network.js';
 import { OPERATIONS } from './operations.js';
 import { PROCESS_FAULTS } from './processes.js';
 
-export type { Fault, Injected, Surroundings } from './fault.js';
+export type { Fault, Surroundings } from './fault.js';
 
 export const FAULTS: readonly Fault[] = [...PROCESS_FAULTS, ...NETWORK_FAULTS, ...MACHINE_FAULTS, ...OPERATIONS];
 

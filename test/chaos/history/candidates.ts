@@ -5,8 +5,8 @@
 import { comparePlaces, type Operation } from './operations.js';
 
 /** An absent key, and every value that nobody ever reads (they are all the same to the search). */
-export const ABSENT = 0;
-export const UNSEEN = 1;
+const ABSENT = 0;
+const UNSEEN = 1;
 
 export interface Step extends Operation {
   /** The value as a number: ABSENT, UNSEEN, or one that some read has seen. */

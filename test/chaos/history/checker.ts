@@ -32,7 +32,7 @@ export interface CheckOptions {
  * `linearizability`: no order explains the replies. `order`: some order does, but not the one that
  * replies tell. `places`: told places contradict each other.
  */
-export type ViolationKind = 'linearizability' | 'order' | 'places';
+type ViolationKind = 'linearizability' | 'order' | 'places';
 
 export interface Violation {
   readonly kind: ViolationKind;

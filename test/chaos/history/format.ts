@@ -74,7 +74,7 @@ interface At {
 
 export type Invocation = { readonly type: 'invoke' } & At & Request;
 export type Completion = { readonly type: Outcome } & At & Request & Reply;
-export type Information = { readonly type: 'info'; readonly time: number; readonly text: string };
+type Information = { readonly type: 'info'; readonly time: number; readonly text: string };
 export type HistoryEvent = Invocation | Completion | Information;
 
 /** A history that does not follow the format; `line` counts from 1. */

@@ -6,8 +6,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
-import { MemoryEngine } from '../../../shared/engine/memory.js';
 import { type Applied, PositionError, type StorageEngine } from '../../../shared/engine/port.js';
+import { MemoryEngine } from '../../memory/engine.js';
 import { batches, command, commands, WINDOW_MS } from './commands.js';
 import { type Adapter, testDatabases } from './databases.js';
 

@@ -3,9 +3,9 @@ import postgres, { type Sql } from 'postgres';
 import { afterAll, afterEach, beforeAll } from 'vitest';
 import { PostgresEngine } from '../../../services/applier/postgres/engine.js';
 import type { Pruner } from '../../../services/applier/postgres/pruner.js';
-import { MemoryEngine } from '../../../shared/engine/memory.js';
 import type { StorageEngine } from '../../../shared/engine/port.js';
 import { startTestPostgres, type TestPostgres } from '../../harness/index.js';
+import { MemoryEngine } from '../../memory/engine.js';
 import { WINDOW_MS } from './commands.js';
 
 /**

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { LogStoreUsageError } from '../../../shared/log-store/head.js';
-import { MemoryLogStore, type PendingWrite } from '../../../shared/log-store/memory.js';
 import { LogStoreWriteError } from '../../../shared/log-store/port.js';
+import { MemoryLogStore, type PendingWrite } from '../../memory/log-store.js';
 import { batchOf, dumpStore, Model } from './model.js';
 
 const BATCH = batchOf(1, 1, new Model(), 3, 50);

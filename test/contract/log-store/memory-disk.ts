@@ -155,7 +155,7 @@ export class MemoryDisk implements SegmentFolder {
   }
 }
 
-export function copyPart(bytes: Buffer, target: Buffer, offset: number, part: Part): void {
+function copyPart(bytes: Buffer, target: Buffer, offset: number, part: Part): void {
   if ('bytes' in part) {
     bytes.subarray(0, part.bytes).copy(target, offset);
     return;

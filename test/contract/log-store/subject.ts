@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { connect, type NatsConnection } from 'nats';
 import { JetStreamLogStore } from '../../../shared/log-store/jetstream/store.js';
-import { MemoryLogStore } from '../../../shared/log-store/memory.js';
 import type { LogStore } from '../../../shared/log-store/port.js';
 import { isLock } from '../../../shared/log-store/segments/lock.js';
 import { SegmentLogStore } from '../../../shared/log-store/segments/store.js';
 import { startTestNats, type TestNats } from '../../harness/servers.js';
+import { MemoryLogStore } from '../../memory/log-store.js';
 
 export const IDENTITY = { cluster: 'test', server: 's1', groups: 3 };
 

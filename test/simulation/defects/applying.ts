@@ -2,8 +2,8 @@
 import { ApplierCore } from '../../../services/applier/core/applier.js';
 import { ApplyQueue } from '../../../services/applier/core/queue.js';
 import { Reading } from '../../../services/applier/core/reading.js';
-import { MemoryEngine } from '../../../shared/engine/memory.js';
 import { ReplacedError } from '../../../shared/engine/port.js';
+import { MemoryEngine } from '../../memory/engine.js';
 import { type Plan, replace } from './plan.js';
 
 export const APPLYING: readonly Plan[] = [

@@ -49,7 +49,7 @@ export const ELECTIONS: readonly Plan[] = [
         const { leadership } = state;
         if (wasLeader || leadership === null || leadership.noOpIndex !== state.log.lastIndex) return result;
         state.log.truncateFrom(leadership.noOpIndex);
-        state.unsavedFrom = Math.min(state.unsavedFrom, leadership.noOpIndex);
+        state.unsaved.from = Math.min(state.unsaved.from, leadership.noOpIndex);
         state.outbox.splice(0);
         for (const progress of leadership.followers.values()) {
           progress.allowProbe();

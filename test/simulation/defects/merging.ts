@@ -13,7 +13,7 @@ export const MERGING: readonly Plan[] = [
     install: () => {
       const lastOffered = new WeakMap<object, number>();
       return all(
-        replace(Merge, 'offer', function (original, group: number, entries: readonly LogEntry[], watermark: Timestamp) {
+        replace(Merge, 'add', function (original, group: number, entries: readonly LogEntry[], watermark: Timestamp) {
           if (entries.length > 0) lastOffered.set(this, group);
           return original(group, entries, watermark);
         }),

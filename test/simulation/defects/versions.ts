@@ -1,9 +1,9 @@
 /** Versions of the state machine. */
 import { ApplyQueue, type TakenBatch } from '../../../services/applier/core/queue.js';
 import { VersionGate } from '../../../services/applier/core/version-gate.js';
-import { MemoryEngine } from '../../../shared/engine/memory.js';
 import type { AppliedBatch } from '../../../shared/engine/port.js';
 import { MACHINE_COMMAND } from '../../../shared/wire/machine.js';
+import { MemoryEngine } from '../../memory/engine.js';
 import { Machine } from '../database.js';
 import { SimulatedServer } from '../server.js';
 import { all, type Plan, replace } from './plan.js';

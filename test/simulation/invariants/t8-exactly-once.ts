@@ -3,10 +3,10 @@
  * with the same outcome; each acknowledged one exactly once.
  */
 import type { Acknowledgement } from '../../../services/replica/core/effect.js';
-import { MemoryEngine } from '../../../shared/engine/memory.js';
 import type { Applied, MergedCommand } from '../../../shared/engine/port.js';
 import type { CommandFields } from '../../../shared/wire/command.js';
 import { RESTORE_COMMAND } from '../../../shared/wire/restore.js';
+import { MemoryEngine } from '../../memory/engine.js';
 import type { Acknowledged, Operation } from '../clients.js';
 import type { Ledger } from '../ledger.js';
 import type { SimulatedServer } from '../server.js';

@@ -51,12 +51,12 @@ function given(
   core.stream.placed(id, { firstMergedIndex: 1 });
   core.run();
   const merge = new Merge(mergeStart(1));
-  merge.offer(
+  merge.add(
     0,
     commands.map((command, at) => entry(at + 1, command)),
     commands.length,
   );
-  const run = merge.take(100, 1_000_000);
+  const run = merge.emit(100, 1_000_000);
   core.stream.read(id, { runs: run === null ? [] : [run], isEnd: true });
   return { core, effects: core.run() };
 }
@@ -161,8 +161,8 @@ function queued(server: string, reply: string): { core: ApplierCore; types: () =
   const body = encodeCommand({ name: 'kv.put', payload: Buffer.from('{"key":"k","value":1}'), ...fields });
   const { command } = EntryKind;
   const merge = new Merge(mergeStart(1));
-  merge.offer(0, [{ index: 1, term: 1, timestamp: 1, kind: command, bytes: encodeEntry(1, 1, command, body) }], 1);
-  const run = merge.take(100, 1_000_000);
+  merge.add(0, [{ index: 1, term: 1, timestamp: 1, kind: command, bytes: encodeEntry(1, 1, command, body) }], 1);
+  const run = merge.emit(100, 1_000_000);
   core.stream.followed(1, run === null ? [] : [run]);
   return { core, types: () => core.run().flatMap(({ type }) => (type === 'apply' ? [type] : [])) };
 }

@@ -31,10 +31,10 @@ const log = Array.from({ length: COUNT }, (_, i) => entry(i + 1));
 /** The merged log in messages of the given sizes, from any position on. */
 function messages(sizes: readonly number[], from = mergeStart(1)): MergedRun[] {
   const merge = new Merge(from);
-  merge.offer(0, log.slice(from.mergedIndex), COUNT);
+  merge.add(0, log.slice(from.mergedIndex), COUNT);
   const runs: MergedRun[] = [];
   for (let turn = 0; ; turn++) {
-    const run = merge.take(sizes[turn % sizes.length] ?? 1, 1_000_000);
+    const run = merge.emit(sizes[turn % sizes.length] ?? 1, 1_000_000);
     if (run === null) return runs;
     runs.push(run);
   }
@@ -54,12 +54,12 @@ function drain(queue: ApplyQueue): number[] {
 it('gives what replaces the whole state as a batch of its own', () => {
   const merge = new Merge(mergeStart(1));
   const names = ['kv.put', 'kv.put', RESTORE_COMMAND, RESTORE_COMMAND, 'kv.put'];
-  merge.offer(
+  merge.add(
     0,
     names.map((name, i) => entry(i + 1, name)),
     names.length,
   );
-  const run = merge.take(100, 1_000_000);
+  const run = merge.emit(100, 1_000_000);
   const queue = new ApplyQueue(start, LIMITS, () => false);
   expect(run !== null && queue.offer(run)).toBe('taken');
   const batches: number[][] = [];

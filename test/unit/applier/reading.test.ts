@@ -20,9 +20,9 @@ function log(count: number, size: number): MergedRun[] {
     const [index, kind] = [at + 1, EntryKind.command];
     return { index, term: 1, timestamp: index, kind, bytes: encodeEntry(1, index, kind, body) };
   });
-  merge.offer(0, entries, count);
+  merge.add(0, entries, count);
   const runs: MergedRun[] = [];
-  for (let run = merge.take(size, 1 << 20); run !== null; run = merge.take(size, 1 << 20)) runs.push(run);
+  for (let run = merge.emit(size, 1 << 20); run !== null; run = merge.emit(size, 1 << 20)) runs.push(run);
   return runs;
 }
 

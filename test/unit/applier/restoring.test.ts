@@ -5,7 +5,6 @@
 import { expect, it } from 'vitest';
 import { restoringOf } from '../../../services/applier/core/restoring.js';
 import { applyRestoring } from '../../../services/applier/restoring.js';
-import { MemoryEngine } from '../../../shared/engine/memory.js';
 import {
   type EngineBatch,
   type MergedCommand,
@@ -15,6 +14,7 @@ import {
 } from '../../../shared/engine/port.js';
 import { CHECKPOINT_INTERVAL } from '../../../shared/merge/merge.js';
 import { RESTORE_COMMAND } from '../../../shared/wire/restore.js';
+import { MemoryEngine } from '../../memory/engine.js';
 
 const encoder = new TextEncoder();
 const INPUT = { object: 'file-1', digest: 'digest', replace: true };

@@ -4,9 +4,9 @@
  */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { MemoryEngine } from '../../../shared/engine/memory.js';
 import type { Applied, MergedCommand } from '../../../shared/engine/port.js';
 import { batches, commands, WINDOW_MS } from '../../contract/engine/commands.js';
+import { MemoryEngine } from '../../memory/engine.js';
 
 interface Operation {
   readonly put?: { readonly key: string; readonly value: unknown; readonly ifVersion?: number };

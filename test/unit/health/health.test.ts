@@ -3,8 +3,9 @@
  * remedy.
  */
 import { describe, expect, it } from 'vitest';
+import { messageWithCause } from '../../../shared/errors.js';
 import { CONDITIONS, remedyOf } from '../../../shared/health/conditions.js';
-import { Lasting, messageOf, ProcessHealth, ServiceHealth, STUCK_MS } from '../../../shared/health/health.js';
+import { Lasting, ProcessHealth, ServiceHealth, STUCK_MS } from '../../../shared/health/health.js';
 
 function merger() {
   const clock = { ms: 1_000 };
@@ -141,9 +142,9 @@ it('what lasts is told once it has been so long enough without a pause', () => {
 });
 
 it('an error is told with its cause, once', () => {
-  expect(messageOf(new Error('cannot write', { cause: new Error('ENOSPC') }))).toBe('cannot write: ENOSPC');
-  expect(messageOf(new Error('lost: reset', { cause: new Error('reset') }))).toBe('lost: reset');
-  expect(messageOf('text')).toBe('text');
+  expect(messageWithCause(new Error('cannot write', { cause: new Error('ENOSPC') }))).toBe('cannot write: ENOSPC');
+  expect(messageWithCause(new Error('lost: reset', { cause: new Error('reset') }))).toBe('lost: reset');
+  expect(messageWithCause('text')).toBe('text');
 });
 
 it('knows what to do about errors with a code', () => {

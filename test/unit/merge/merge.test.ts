@@ -51,8 +51,8 @@ describe('Merge (T4)', () => {
           // With the log at its end nothing is to come any more; before that only what has been
           // sent is certain.
           const isAll = from + part.length === log.length;
-          merge.offer(group, part, isAll ? END : (part[part.length - 1]?.timestamp ?? 0));
-          for (let run = merge.take(3, 50); run !== null; run = merge.take(3, 50)) runs.push(run);
+          merge.add(group, part, isAll ? END : (part[part.length - 1]?.timestamp ?? 0));
+          for (let run = merge.emit(3, 50); run !== null; run = merge.emit(3, 50)) runs.push(run);
         };
         for (const [group, count] of arrivals) if (group < all.length) offer(group, count);
         for (const group of all.keys()) offer(group, END);
@@ -65,8 +65,8 @@ describe('Merge (T4)', () => {
     fc.assert(
       fc.property(logs, fc.integer({ min: 1, max: 7 }), (all, size) => {
         const whole = new Merge(mergeStart(all.length));
-        for (const [group, log] of all.entries()) whole.offer(group, log, END);
-        const expected = whole.take(END, END);
+        for (const [group, log] of all.entries()) whole.add(group, log, END);
+        const expected = whole.emit(END, END);
 
         let position = mergeStart(all.length);
         let next = 1;
@@ -74,8 +74,8 @@ describe('Merge (T4)', () => {
           // A new merge for every run, as after a restart: it is given everything from its position
           // on.
           const merge = new Merge(position);
-          for (const [group, log] of all.entries()) merge.offer(group, log.slice(position.positions[group]), END);
-          const run = merge.take(size, END);
+          for (const [group, log] of all.entries()) merge.add(group, log.slice(position.positions[group]), END);
+          const run = merge.emit(size, END);
           if (run === null) break;
           expect(run.firstMergedIndex).toBe(next);
           next += run.entries.length;
@@ -89,28 +89,28 @@ describe('Merge (T4)', () => {
 
   it('holds an entry back until every watermark has reached it, and says what it waits for (T5)', () => {
     const merge = new Merge(mergeStart(2));
-    merge.offer(0, [entry(1, 10)], 10);
-    expect(merge.take(10, END)).toBeNull();
+    merge.add(0, [entry(1, 10)], 10);
+    expect(merge.emit(10, END)).toBeNull();
     expect(merge.waitingFor()).toBe(10);
-    merge.offer(1, [], 9);
-    expect(merge.take(10, END)).toBeNull();
-    merge.offer(1, [], 10);
-    expect(merge.take(10, END)?.entries).toHaveLength(1);
+    merge.add(1, [], 9);
+    expect(merge.emit(10, END)).toBeNull();
+    merge.add(1, [], 10);
+    expect(merge.emit(10, END)?.entries).toHaveLength(1);
     expect(merge.waitingFor()).toBe(0);
   });
 
   it('of equal timestamps the smaller group goes first', () => {
     const merge = new Merge(mergeStart(2));
-    merge.offer(1, [entry(1, 10)], 10);
-    merge.offer(0, [entry(1, 10)], 10);
-    expect(merge.take(10, END)?.groups).toEqual([0, 1]);
+    merge.add(1, [entry(1, 10)], 10);
+    merge.add(0, [entry(1, 10)], 10);
+    expect(merge.emit(10, END)?.groups).toEqual([0, 1]);
   });
 
   it('pitfall: sequence gaps: consumes no-ops without a place, and they hold up nobody', () => {
     const merge = new Merge(mergeStart(2));
-    merge.offer(0, [entry(1, 10, EntryKind.noOp), entry(2, 11)], 11);
-    merge.offer(1, [entry(1, 50, EntryKind.noOp)], 50);
-    const run = merge.take(10, END);
+    merge.add(0, [entry(1, 10, EntryKind.noOp), entry(2, 11)], 11);
+    merge.add(1, [entry(1, 50, EntryKind.noOp)], 50);
+    const run = merge.emit(10, END);
     expect(run?.firstMergedIndex).toBe(1);
     expect(run?.entries.map((one) => one.index)).toEqual([2]);
     expect(run?.after.positions).toEqual([2, 1]);
@@ -119,18 +119,18 @@ describe('Merge (T4)', () => {
 
   it('skips what has arrived before and refuses a gap', () => {
     const merge = new Merge(mergeStart(1));
-    merge.offer(0, [entry(1, 10), entry(2, 11)], 11);
-    merge.offer(0, [entry(2, 11), entry(3, 12)], 12);
-    expect(merge.take(10, END)?.entries.map((one) => one.index)).toEqual([1, 2, 3]);
-    expect(() => merge.offer(0, [entry(5, 20)], 20)).toThrow(/entry 5 offered after 3/);
+    merge.add(0, [entry(1, 10), entry(2, 11)], 11);
+    merge.add(0, [entry(2, 11), entry(3, 12)], 12);
+    expect(merge.emit(10, END)?.entries.map((one) => one.index)).toEqual([1, 2, 3]);
+    expect(() => merge.add(0, [entry(5, 20)], 20)).toThrow(/entry 5 comes after 3/);
   });
 
   it('wants no more of a group whose room is full, but always of the one that it waits for', () => {
     const merge = new Merge(mergeStart(2));
-    merge.offer(0, [entry(1, 10), entry(2, 11)], 11);
+    merge.add(0, [entry(1, 10), entry(2, 11)], 11);
     expect(merge.wanted(1)).toEqual([0, 1]);
-    merge.offer(1, [], 11);
-    merge.take(10, END);
+    merge.add(1, [], 11);
+    merge.emit(10, END);
     expect(merge.wanted(1)).toEqual([3, 1]);
   });
 
@@ -138,9 +138,9 @@ describe('Merge (T4)', () => {
     const log = Array.from({ length: CHECKPOINT_INTERVAL * 2 + 5 }, (_, i) => entry(i + 1, i + 1));
     const checkpoints = (size: number) => {
       const merge = new Merge(mergeStart(1));
-      merge.offer(0, log, END);
+      merge.add(0, log, END);
       const found: unknown[] = [];
-      for (let run = merge.take(size, END); run !== null; run = merge.take(size, END)) found.push(...run.checkpoints);
+      for (let run = merge.emit(size, END); run !== null; run = merge.emit(size, END)) found.push(...run.checkpoints);
       return found;
     };
     expect(checkpoints(7)).toHaveLength(2);
@@ -152,9 +152,9 @@ describe('Merge (T4)', () => {
       const merge = new Merge(mergeStart(2));
       for (const group of [0, 1]) {
         const own = entries.filter(([of]) => of === group).map(([, one]) => one);
-        merge.offer(group, own, END);
+        merge.add(group, own, END);
       }
-      return merge.take(10, END)?.after.checksum;
+      return merge.emit(10, END)?.after.checksum;
     };
     const base = sum([
       [0, entry(1, 1)],

@@ -77,7 +77,7 @@ it('takes no timestamp for an index', () => {
   const index: LogIndex = 0;
   const watermark: Timestamp = 0;
   // @ts-expect-error: an index of a log
-  merge.offer(0, [], index);
+  merge.add(0, [], index);
   // @ts-expect-error: a timestamp
   expect(log.termAt(watermark)).toBe(0);
 });

@@ -27,6 +27,7 @@
  *   status                   what everybody has
  */
 import { ClockGuard } from '../../../shared/clock/guard.js';
+import type { DurableChange } from '../../../shared/raft/durable.js';
 import {
   type ConfigurationChange,
   EntryKind,
@@ -37,7 +38,7 @@ import {
   type PlacedConfiguration,
   recoveredConfiguration,
 } from '../../../shared/raft/entry.js';
-import { Group, type GroupWrite, type PendingWrite } from '../../../shared/raft/group.js';
+import { Group, type PendingWrite } from '../../../shared/raft/group.js';
 import type { Message } from '../../../shared/raft/message.js';
 import { GROUP_DEFAULTS } from '../../../shared/raft/options.js';
 import { PromiseLimit } from '../../../shared/raft/promise-limit.js';
@@ -302,7 +303,7 @@ export class Transcript {
   }
 }
 
-function land(disk: Disk, { hardState, base, configurations, truncateFrom, entries = [] }: GroupWrite): void {
+function land(disk: Disk, { hardState, base, configurations, truncateFrom, entries = [] }: DurableChange): void {
   disk.hardState = hardState ?? disk.hardState;
   disk.configurations = configurations ?? disk.configurations;
   if (base !== undefined) {

@@ -9,7 +9,7 @@ import { Group } from '../../../shared/raft/group.js';
 import type { Message, MessageBody } from '../../../shared/raft/message.js';
 import { GROUP_DEFAULTS } from '../../../shared/raft/options.js';
 import { PromiseLimit } from '../../../shared/raft/promise-limit.js';
-import type { Role } from '../../../shared/raft/state.js';
+import type { Role } from '../../../shared/raft/role.js';
 import { decodeConfiguration, encodeConfiguration } from '../../../shared/wire/configuration.js';
 import { encodeEntry } from '../../../shared/wire/entry-block.js';
 

@@ -3,15 +3,11 @@
  * disks that can hang and servers that can be cut off. Time passes only when the test says so.
  */
 import type { Acknowledgement, CommandRefusal, Effect, QueuedCommand } from '../../../services/replica/core/effect.js';
-import { ReplicaCore } from '../../../services/replica/core/server.js';
+import type { ReplicaCore } from '../../../services/replica/core/server.js';
 import { EntryKind, type GroupId, type LogEntry, type LogIndex, type ServerId } from '../../../shared/raft/entry.js';
 import { GROUP_DEFAULTS } from '../../../shared/raft/options.js';
-import { decodeConfiguration, encodeConfiguration } from '../../../shared/wire/configuration.js';
-import { encodeEntry } from '../../../shared/wire/entry-block.js';
 import type { Envelope } from '../../../shared/wire/envelope.js';
-
-const EPOCH_US = 1_790_000_000_000_000;
-const TICK_MS = 20;
+import { EPOCH_US, replicaCore, TICK_MS } from './core.js';
 
 export const ELECTION_TIMEOUT_MS = GROUP_DEFAULTS.electionTimeoutMs;
 
@@ -47,26 +43,7 @@ export class Cores {
 
   constructor(names: readonly ServerId[], options: { groups: number; uncommittedBytesMax?: number }) {
     this.servers = names.map((name, at) => {
-      const core = new ReplicaCore<QueuedCommand>(
-        {
-          ...GROUP_DEFAULTS,
-          ...options,
-          server: name,
-          servers: names,
-          clockOffsetUsMax: 500_000,
-          promiseWindowUs: 250_000,
-          proposalsMax: 4_096,
-          envelopeBytesMax: 512 * 1024,
-          encodeEntry,
-          encodeConfiguration,
-          decodeConfiguration,
-          // Timeouts differ, and are the same in every run.
-          random: () => (at + 1) / (names.length + 1),
-          applied: () => this.servers[at]?.applied ?? null,
-        },
-        { promiseLimit: 0, groups: new Map() },
-        { physical: EPOCH_US, nowMs: 0 },
-      );
+      const core = replicaCore(names, at, { ...options, applied: () => this.servers[at]?.applied ?? null });
       return {
         name,
         core,

@@ -4,17 +4,12 @@
  * services/replica/runner.ts.
  */
 import type { Acknowledgement, Effect, QueuedCommand } from '../../../services/replica/core/effect.js';
-import { ReplicaCore } from '../../../services/replica/core/server.js';
+import type { ReplicaCore } from '../../../services/replica/core/server.js';
 import type { GroupId, ServerId } from '../../../shared/raft/entry.js';
 import type { Message } from '../../../shared/raft/message.js';
-import { GROUP_DEFAULTS } from '../../../shared/raft/options.js';
-import { decodeConfiguration, encodeConfiguration } from '../../../shared/wire/configuration.js';
-import { encodeEntry } from '../../../shared/wire/entry-block.js';
 import type { Envelope } from '../../../shared/wire/envelope.js';
 import { EventQueue } from '../../simulation/event-queue.js';
-
-const EPOCH_US = 1_790_000_000_000_000;
-export const TICK_MS = 20;
+import { EPOCH_US, replicaCore, TICK_MS } from './core.js';
 
 export interface TimelineOptions {
   readonly groups: number;
@@ -54,25 +49,7 @@ export class Timeline {
     private readonly options: TimelineOptions,
   ) {
     this.servers = names.map((name, at) => {
-      const core = new ReplicaCore<QueuedCommand>(
-        {
-          ...GROUP_DEFAULTS,
-          server: name,
-          servers: names,
-          groups: options.groups,
-          clockOffsetUsMax: 500_000,
-          promiseWindowUs: 250_000,
-          proposalsMax: 4_096,
-          envelopeBytesMax: 512 * 1024,
-          encodeEntry,
-          encodeConfiguration,
-          decodeConfiguration,
-          // Timeouts differ, and are the same in every run.
-          random: () => (at + 1) / (names.length + 1),
-        },
-        { promiseLimit: 0, groups: new Map() },
-        { physical: EPOCH_US, nowMs: 0 },
-      );
+      const core = replicaCore(names, at, { groups: options.groups });
       const { diskMs } = options;
       const server = { name, core, diskMs, isScheduled: false, wakesAtMs: Number.POSITIVE_INFINITY };
       this.tick(server);

@@ -98,9 +98,9 @@ it('an entry that is not sampled costs neither a span nor a look at the clock', 
 
   const merger = new MergerTracing(UNTOUCHED, NO_CLOCK);
   const merge = new Merge(mergeStart(1));
-  merge.offer(0, plain, 20);
+  merge.add(0, plain, 20);
   merger.fed([{ group: 0, entries: plain, watermark: 20 }]);
-  const run = merge.take(10, 1_000);
+  const run = merge.emit(10, 1_000);
   if (run === null) throw new Error('two entries have their places');
   merger.emitted(run);
 
@@ -217,8 +217,8 @@ it('tries of a batch that failed are events of one apply span, which begins with
 it('a command waits from when it is read; it does not when it is read again while its batch is under way', async () => {
   const commands = [merged(1, COMMAND)];
   const merge = new Merge(mergeStart(1));
-  merge.offer(0, [entry(1, 2_000, COMMAND)], 2_000);
-  const run = merge.take(1, 1_000);
+  merge.add(0, [entry(1, 2_000, COMMAND)], 2_000);
+  const run = merge.emit(1, 1_000);
   if (run === null) throw new Error('the entry has its place');
   let nowUs = 10_000;
   const spans = await recorded((tracing) => {

@@ -180,7 +180,7 @@ export class SnapshotPlan {
   }
 
   /** Answered by `taken`: a snapshot that counts and has everything applied until now. */
-  take(request: number): void {
+  takeSnapshot(request: number): void {
     this.takes.add(request, { atLeast: this.applied, untilMs: this.nowMs + WAIT_MS_MAX });
     this.list.renew();
   }

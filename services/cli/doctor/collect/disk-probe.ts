@@ -2,6 +2,7 @@
 import { constants, existsSync } from 'node:fs';
 import { open, statfs, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { messageOf } from '../../../../shared/errors.js';
 import type { DiskFacts } from '../facts.js';
 
 /**
@@ -57,7 +58,7 @@ const REASONS: Readonly<Record<string, string>> = {
 
 function whyNot(error: unknown): string {
   const { code = '' } = error as NodeJS.ErrnoException;
-  return REASONS[code] ?? (error instanceof Error ? error.message : String(error));
+  return REASONS[code] ?? messageOf(error);
 }
 
 function existing(path: string): string {

@@ -4,6 +4,7 @@
  */
 import { type JetStreamAccountStats, JetStreamApiError, jetstreamManager } from '@nats-io/jetstream';
 import { headers, type NatsConnection, NoRespondersError, PermissionViolationError } from '@nats-io/nats-core';
+import { messageOf } from '../../../../shared/errors.js';
 import { natsAddress } from '../../../../shared/wire/connection.js';
 import { INBOX_PREFIX_DEFAULT } from '../../../../shared/wire/inbox-prefix.js';
 import type { Subjects } from '../../../../shared/wire/subjects.js';
@@ -37,7 +38,7 @@ export async function connectDoctor(options: GlobalOptions, environment: Facts['
       const right = `let it subscribe to ${inboxPrefix}.>, or run this as the user operator: deploy/nats/README.md`;
       throw new LookError(why, right, { cause: error });
     }
-    throw new LookError(error instanceof Error ? error.message : String(error), remedy, { cause: error });
+    throw new LookError(messageOf(error), remedy, { cause: error });
   }
 }
 

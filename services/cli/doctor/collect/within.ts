@@ -1,12 +1,13 @@
 /** Every look at the world ends in time, and says why when nothing comes of it. */
 import { PermissionViolationError, RequestError, TimeoutError } from '@nats-io/nats-core';
+import { messageOf, NamedError } from '../../../../shared/errors.js';
 import type { Fact } from '../facts.js';
 
 /** For one look (milliseconds). */
 export const LOOK_MS_MAX = 4_000;
 
 /** A look whose failure is explained by the one who takes it. */
-export class LookError extends Error {
+export class LookError extends NamedError {
   readonly code = 'LOOK';
   constructor(
     message: string,
@@ -14,7 +15,6 @@ export class LookError extends Error {
     options?: { cause?: unknown },
   ) {
     super(message, options);
-    this.name = 'LookError';
   }
 }
 
@@ -46,5 +46,5 @@ function explained(error: unknown, remedy: string): Fact<never> {
     const isSilence = at instanceof TimeoutError || (at instanceof RequestError && at.isNoResponders());
     if (isSilence) return { is: 'failed', why: 'could not look: there was no answer', remedy };
   }
-  return { is: 'failed', why: `could not look: ${error instanceof Error ? error.message : String(error)}`, remedy };
+  return { is: 'failed', why: `could not look: ${messageOf(error)}`, remedy };
 }

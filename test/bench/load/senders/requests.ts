@@ -79,7 +79,7 @@ function sending(target: RequestTarget, workload: Workload): (line: Line, onOutc
 }
 
 /** The two kinds of good reply are recognised by how they begin; everything else is looked at. */
-export function failureOf(reply: Msg | RequestFailure): string | undefined {
+function failureOf(reply: Msg | RequestFailure): string | undefined {
   if (typeof reply === 'string') return reply;
   const text = reply.string();
   if (text.startsWith('{"ok":true') || (text.startsWith('{"stream":') && !text.includes('"error"'))) return undefined;

@@ -51,7 +51,7 @@ export const STREAMS = [
   stream('ORDERS', ['orders.>', 'craft']),
 ];
 
-export const DATABASE: DatabaseFacts = {
+const DATABASE: DatabaseFacts = {
   ...{ place: 'db:5432/craft_s1', isTls: true, isLocal: false, versionNumber: 180_001, version: '18.1' },
   ...{ role: 'craft_s1', quoted: { role: 'craft_s1', database: '"bank-1"' }, isSuperuser: false, encoding: 'UTF8' },
   ...{ missingRights: known([]), isReadOnly: false, isStandby: false },

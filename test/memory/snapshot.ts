@@ -2,10 +2,10 @@
  * The memory engine's state as the bytes of a snapshot, and back: a line of JSON for each row and
  * each result, in their order.
  */
-import type { KvRow } from './kv/execute.js';
-import { type EnginePosition, SnapshotFormatError } from './port.js';
-import type { StoredResult } from './results.js';
-import { FRAMING, type Frame, FrameReader, FrameWriter } from './snapshot-frames.js';
+import type { KvRow } from '../../shared/engine/kv/execute.js';
+import { type EnginePosition, SnapshotFormatError } from '../../shared/engine/port.js';
+import type { StoredResult } from '../../shared/engine/results.js';
+import { FRAMING, type Frame, FrameReader, FrameWriter } from '../../shared/engine/snapshot-frames.js';
 
 export const MEMORY_FORMAT = `memory/${FRAMING}/kv`;
 /** Characters of lines that are gathered into one frame. */

@@ -2,9 +2,10 @@
  * What a write leaves of a log that is held as an array: for the adapters that have their log in
  * memory.
  */
-import type { LogEntry } from '../raft/entry.js';
-import { type GroupHead, headOnBase } from './head.js';
-import type { GroupWrite } from './port.js';
+
+import { type GroupHead, headOnBase } from '../../shared/log-store/head.js';
+import type { GroupWrite } from '../../shared/log-store/port.js';
+import type { LogEntry } from '../../shared/raft/entry.js';
 
 /**
  * Those of `entries` (of which the first has index `before.base.index` + 1) that stay when `write`

@@ -3,14 +3,10 @@
  * Synchronous inside, so that it can stand where time is simulated. It forgets everything with the
  * process.
  */
-import { EMPTY_CHECKSUM } from '../merge/checksum.js';
-import type { MergedIndex } from '../raft/entry.js';
-import { MACHINE_COMMAND } from '../wire/machine.js';
-import { RESERVED_PREFIX } from '../wire/restore.js';
-import { kvContract } from './kv/contract.js';
-import { KvOverlay, type KvRow, readKvCommand } from './kv/execute.js';
-import type { GetInput, ListInput } from './kv/schema.js';
-import { encodeState, MEMORY_FORMAT, StateDecoder } from './memory-snapshot.js';
+
+import { kvContract } from '../../shared/engine/kv/contract.js';
+import { KvOverlay, type KvRow, readKvCommand } from '../../shared/engine/kv/execute.js';
+import type { GetInput, ListInput } from '../../shared/engine/kv/schema.js';
 import {
   type AppliedBatch,
   abandon,
@@ -27,14 +23,19 @@ import {
   VersionMissingError,
   versionAt,
   versionField,
-} from './port.js';
-import { validateQuery } from './registry.js';
-import { originsOf, type StoredResult, settle } from './results.js';
-import { EMPTY_RESULTS_CHECKSUM } from './results-checksum.js';
-import { checksumText, rowDigest } from './rows-checksum.js';
-import { wrongFormat } from './snapshot-frames.js';
-import type { CommandOutcome, MachineVersion } from './state-machine.js';
-import { FIRST_VERSION, switched, switchOf } from './switch.js';
+} from '../../shared/engine/port.js';
+import { validateQuery } from '../../shared/engine/registry.js';
+import { originsOf, type StoredResult, settle } from '../../shared/engine/results.js';
+import { EMPTY_RESULTS_CHECKSUM } from '../../shared/engine/results-checksum.js';
+import { checksumText, rowDigest } from '../../shared/engine/rows-checksum.js';
+import { wrongFormat } from '../../shared/engine/snapshot-frames.js';
+import type { CommandOutcome, MachineVersion } from '../../shared/engine/state-machine.js';
+import { FIRST_VERSION, switched, switchOf } from '../../shared/engine/switch.js';
+import { EMPTY_CHECKSUM } from '../../shared/merge/checksum.js';
+import type { MergedIndex } from '../../shared/raft/entry.js';
+import { MACHINE_COMMAND } from '../../shared/wire/machine.js';
+import { RESERVED_PREFIX } from '../../shared/wire/restore.js';
+import { encodeState, MEMORY_FORMAT, StateDecoder } from './snapshot.js';
 
 /** A snapshot whose bytes are there at once. */
 export interface MemorySnapshot extends Omit<EngineSnapshot, 'data'> {

@@ -3,10 +3,11 @@
  * its own: its driver says when a write becomes durable, when its caller hears of that, and
  * when the machine crashes.
  */
-import type { GroupId, LogEntry, LogIndex, Timestamp } from '../raft/entry.js';
-import { demand, EMPTY_HEAD, type GroupHead, headsAfter } from './head.js';
-import { keptEntries } from './kept.js';
-import { type LoadedState, type LogStore, LogStoreWriteError, type WriteBatch } from './port.js';
+
+import { demand, EMPTY_HEAD, type GroupHead, headsAfter } from '../../shared/log-store/head.js';
+import { type LoadedState, type LogStore, LogStoreWriteError, type WriteBatch } from '../../shared/log-store/port.js';
+import type { GroupId, LogEntry, LogIndex, Timestamp } from '../../shared/raft/entry.js';
+import { keptEntries } from './kept-entries.js';
 
 /** A write on its way to the disk. */
 export interface PendingWrite {
