@@ -36,7 +36,7 @@ export const UNKNOWN_PLACE = '(0,0)';
  * behind, which a transaction that is kept open keeps for as long: a look for the last version meets
  * all of them, and one at its place (ctid) none.
  */
-export const isAtPlace = (n: number): string => `ctid = coalesce(
+const isAtPlace = (n: number): string => `ctid = coalesce(
     (select ctid from craft.position where ctid = $${n}::tid), (select ctid from craft.position where id = 1))`;
 
 export const READ_POSITION = `select ${COLUMNS} from craft.position where id = 1`;
