@@ -32,9 +32,10 @@ export const TAKE_FENCE = `update craft.position set epoch = epoch + 1, server =
 export const UNKNOWN_PLACE = '(0,0)';
 
 /**
- * The row, if it is where parameter $n says, or else wherever it is. Each move leaves an old version
- * behind, which a transaction that is kept open keeps for as long: a look for the last version meets
- * all of them, and one at its place (ctid) none.
+ * The row, if it is where parameter $n says, or else wherever it is. Each move leaves an old
+ * version behind, which stays for as long as a transaction that may see it. A look for the last
+ * version meets all of these; a look at its place (ctid) meets none. When the row is changed while
+ * its lock is waited for, it is found at neither: then the position says why.
  */
 const isAtPlace = (n: number): string => `ctid = coalesce(
     (select ctid from craft.position where ctid = $${n}::tid), (select ctid from craft.position where id = 1))`;
@@ -73,8 +74,8 @@ export const SET_POSITION = `update craft.position
 export const MOVE_PARAMETERS = 10;
 
 /**
- * $1 where the row was last, $2 epoch, $3 merged index before; $4 .. $10 the position after. Returns
- * where the row is then (`place`). Moves nothing when epoch or merged index has changed.
+ * $1 where the row was last, $2 epoch, $3 merged index before; $4 .. $10 the position after.
+ * Returns where the row is then (`place`). Moves nothing when epoch or merged index has changed.
  */
 export const MOVE_POSITION = `update craft.position
   set merged_index = $4::bigint, checksum = $5, results_checksum = $6, "timestamp" = $7::bigint,

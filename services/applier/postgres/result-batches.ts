@@ -113,14 +113,14 @@ export const LIST_RESULT_BATCHES = `select number, "timestamp", ids from craft.r
   where number > $1::bigint and "timestamp" >= $2::bigint order by number limit $3::integer`;
 
 /**
- * Removes rows from number $3 on and below $4 whose outcomes are all of before timestamp $5, at most
- * $6; says how many. On its own, not as part of a batch. Such a result counts as absent to every
- * entry still to come. So it does not matter when it goes, or whether a crash brings it back. Null,
- * and nothing removed, where epoch $1 is not the state's, or the state has gone back behind merged
- * index $2: what was expired there may count.
+ * Removes rows from number $3 on and below $4 whose outcomes are all of before timestamp $5, at
+ * most $6; says how many. On its own, not as part of a batch. Such a result counts as absent to
+ * every entry still to come. So it does not matter when it goes, or whether a crash brings it back.
+ * Null, and nothing removed, where epoch $1 is not the state's, or the state has gone back behind
+ * merged index $2: what was expired there may count.
  *
- * Below $3 nothing is left: but the index has what was removed there, for as long as any transaction
- * may see it, and a look from the beginning would meet all of it.
+ * Below $3 nothing is left. But the index keeps what was removed there for as long as a transaction
+ * may see it. A look from the beginning would meet all of it.
  */
 export const PRUNE_RESULT_BATCHES = `${WHERE_REACHED}, removed as (
     delete from craft.result_batches where number = any(array(

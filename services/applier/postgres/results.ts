@@ -82,8 +82,8 @@ export function readResults(rows: Rows): Map<string, StoredResult> {
 export const LAST_RESULT = 'select max("timestamp") from craft.results';
 
 /**
- * The beginning and the end of a removal: of what has expired at merged index $2, where the state of
- * epoch $1 has reached it. `own` has a row then. The answer: how many are `removed`, or null.
+ * The beginning and the end of a removal: of what has expired at merged index $2, where the state
+ * of epoch $1 has reached it. `own` has a row then. The answer: how many are `removed`, or null.
  */
 export const WHERE_REACHED = `with own as (
     select from craft.position where id = 1 and epoch = $1::bigint and merged_index >= $2::bigint

@@ -29,8 +29,8 @@ const SET = 'setval(kept.name::regclass, kept.last_value, kept.is_called)';
 export const SET_SEQUENCES = `select count(${SET}) from craft.sequences as kept where to_regclass(kept.name) is not null`;
 
 /**
- * Locks the position, which was last at $1, and, if it is that of $2 epoch and $3 merged index, sets
- * the sequences; those of an engine that is fenced off are another one's. The last column has their
+ * Locks the position, which was last at $1. Sets the sequences if it is that of $2 epoch and $3
+ * merged index; those of an engine that is fenced off are another one's. The last column has their
  * values.
  */
 export const LOCK_STATE = `with at as (${LOCK_POSITION_AT}), given as (

@@ -42,7 +42,9 @@ it.each([
   const databaseUrl = await databases.create();
   const admin = databases.admin(databaseUrl);
   const holder = databases.admin(databaseUrl);
-  /** Opens an engine, has it apply batches of one command, a window's quarter apart, and closes it. */
+  /**
+   * Opens an engine, has it apply batches of one command, a window's quarter apart, and closes it.
+   */
   const applyFrom = async (first: number): Promise<void> => {
     const options = { databaseUrl, server: 's1', resultWindowMs: WINDOW_MS };
     const engine = new PostgresEngine(machine === undefined ? options : { ...options, machine });
