@@ -8,6 +8,7 @@
  * that sends expensive commands, all of which are refused, beside a few ordinary requests: whether
  * leaders keep their leaderships, and how long nothing is answered.
  */
+import { cpus } from 'node:os';
 import { Command } from 'commander';
 import { connect } from 'nats';
 import { Requester } from '../../shared/client/requester.js';
@@ -105,8 +106,8 @@ class Overload {
     const part = (100 * measured.perSecond) / peak;
     console.log(`done: ${measured.perSecond}/s, ${part.toFixed(0)} % of the peak`);
     if (offered < due) console.log(`the load could send only ${offered} of ${due}`);
-    const processors = (processorSeconds['load'] ?? 0) / seconds;
-    console.log(`the load itself took ${processors.toFixed(2)} processors of the same machine`);
+    const processors = Object.entries(processorSeconds).map(([name, used]) => `${name} ${(used / seconds).toFixed(2)}`);
+    console.log(`processors, of the ${cpus().length} that all share with the load: ${processors.join(', ')}`);
     console.log(`not done: ${countsOf(failures)}`);
     console.log(`accepted: p50 ${p50} ms, p99 ${p99} ms; longest time without an answer ${longest(gaps)} ms`);
     console.log(`elections: ${(await this.terms()) - before}`);
