@@ -131,7 +131,10 @@ export async function applyHandlerBatch(
       ...(storing?.parameters ?? []),
       ...(moved.length === 0 ? [] : sequenceParameters(moved)),
     ]);
-    onMoved(String(written?.[0]));
+    // The commands themselves have changed the position.
+    if (written === undefined)
+      explainPosition(readPosition(await transaction.run(READ_POSITION, [])), epoch, before.mergedIndex);
+    onMoved(String(written[0]));
     return settled;
   });
 }

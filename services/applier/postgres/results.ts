@@ -100,6 +100,7 @@ export const COUNT_REMOVED = `select set_config('synchronous_commit', 'off', tru
 export const PRUNE_RESULTS = `${WHERE_REACHED}, old as (
     select id from craft.results where "timestamp" < $3::bigint order by "timestamp" limit $4::integer
   ), removed as (
-    delete from craft.results using old where results.id = old.id and exists (select from own) returning 1
+    delete from craft.results using old where results.id = old.id and results."timestamp" < $3::bigint
+      and exists (select from own) returning 1
   )
   ${COUNT_REMOVED}`;

@@ -218,3 +218,24 @@ it('a removal waits for what replaces the tables, and holds none of them meanwhi
   });
   await removalOf(engine);
 });
+
+it('a removal leaves a result alone that takes the place of an expired one meanwhile', async () => {
+  const engine = await open({ idsMax: 10 });
+  await apply(engine, puts(1, idsOf(1, 100)));
+  await removalOf(engine);
+  expect((await countsOf()).rows).toBe(100);
+  const { known, epoch } = Reflect.get(engine, 'state') as OwnState;
+  const { results, position } = known;
+  if (results === undefined || position === undefined) throw new Error('not open');
+  const later = { ...position, timestamp: position.timestamp + 2 * WINDOW_US };
+  await admin.begin(async (sql) => {
+    // As a batch does that has the id again, after its window.
+    await sql`update craft.results set "timestamp" = ${later.timestamp} where id = ${'id 1'}`;
+    (Reflect.get(engine, 'pruner') as Pruner).prune(results, later, epoch);
+    await eventually('the removal waits', async () => {
+      return (await sql`select from pg_locks where not granted`).length > 0;
+    });
+  });
+  await removalOf(engine);
+  expect(await admin`select id from craft.results`).toEqual([{ id: 'id 1' }]);
+});
