@@ -10,7 +10,8 @@ import type { Check, Sighting } from './check.js';
 import { type Facts, factOf } from './facts.js';
 import { serverNumber } from './settings.js';
 
-const NODE_MIN = 22;
+/** The first with `crc32` in node:zlib. */
+const NODE_MIN = [22, 2] as const;
 /** Of an entry with its frame, whatever it says. */
 const COMMAND_BYTES_MIN = 64;
 /** A snapshot is late when it is due twice. */
@@ -65,7 +66,7 @@ export const SERVER_CHECKS: readonly Check[] = [
   {
     code: 'node-version',
     level: 'warning',
-    about: `Node.js is older than ${NODE_MIN}, or the servers run several major versions of it.`,
+    about: `Node.js is older than ${NODE_MIN.join('.')}, or the servers run several major versions of it.`,
     find: (facts) => {
       const found: Sighting[] = [];
       const all = [{ where: 'this machine', node: facts.here.node }];
@@ -73,9 +74,9 @@ export const SERVER_CHECKS: readonly Check[] = [
         if (node !== undefined) all.push({ where: server, node });
       }
       for (const { where, node } of all) {
-        if (majorOf(node) >= NODE_MIN) continue;
+        if (isNewEnough(node)) continue;
         const what = `Node.js ${node} is too old for craft`;
-        found.push({ where, what, remedy: `install Node.js ${NODE_MIN} or newer` });
+        found.push({ where, what, remedy: `install Node.js ${NODE_MIN.join('.')} or newer` });
       }
       const majors = differing(
         facts,
@@ -175,7 +176,12 @@ function lateSnapshot({ snapshots, servers, environment, cluster }: Facts): Sigh
   return [{ where: `${cluster} snapshots`, what, remedy }];
 }
 
-/** Of what is no version: 0, which is too old. */
+function isNewEnough(node: string): boolean {
+  const [major = 0, minor = 0] = node.replace(/^v/, '').split('.').map(Number);
+  return major > NODE_MIN[0] || (major === NODE_MIN[0] && minor >= NODE_MIN[1]);
+}
+
+/** Of what is no version: 0. */
 function majorOf(node: string): number {
   return Number(/^v?(\d+)/.exec(node)?.[1] ?? 0);
 }

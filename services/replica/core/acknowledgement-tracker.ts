@@ -1,7 +1,7 @@
 /**
  * Commands of one led group that the owner is told of when they are committed or ordered (T7).
- * Commands that are answered by the applier or by nobody, and are not traced, are not in here:
- * nothing is kept for them.
+ * It keeps nothing of a command that the applier answers, or that wants no answer, unless that
+ * command is traced.
  */
 import type { LogIndex, Timestamp } from '../../../shared/raft/entry.js';
 import type { Placed, QueuedCommand } from './effect.js';

@@ -29,9 +29,9 @@ it('both packages have one version, licence and range of Node versions, and may 
 });
 
 it('.nvmrc, README.md, the image and the examples name the versions of Node that the packages want', () => {
-  expect(server.engines.node).toBe('>=22');
+  expect(server.engines.node).toBe('>=22.2');
   expect(read('.nvmrc').trim()).toBe('22');
-  expect(read('README.md')).toMatch(/^craft needs Node\.js 22 or 24, and npm/m);
+  expect(read('README.md')).toMatch(/^craft needs Node\.js 22 \(22\.2 or later\) or 24, and npm/m);
   expect(read('deploy', 'compose', 'Dockerfile').match(/^FROM node:.*$/gm)).toEqual([
     expect.stringMatching(/^FROM node:22\.\d+\.\d+-slim AS build$/),
     expect.stringMatching(/^FROM node:22\.\d+\.\d+-slim$/),

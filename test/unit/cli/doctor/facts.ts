@@ -21,7 +21,7 @@ export function server(name: string, more: Partial<StatusLine> = {}): StatusLine
     ...{ baseIndex: 0, lastIndex: 20, commitIndex: 20, voters: VOTERS, learners: [] },
   }));
   return {
-    ...{ server: name, cluster: 'craft', version: '1.0.0', node: 'v22.1.0', groups, mergedIndex: 60 },
+    ...{ server: name, cluster: 'craft', version: '1.0.0', node: 'v22.2.0', groups, mergedIndex: 60 },
     clock: { offsetUs: 900, ok: true, nowUs: 0 },
     state: { server: name, appliedIndex: 60, ok: true, machine: { name: 'kv', version: 1, loaded: [] } },
     ...more,
@@ -88,7 +88,7 @@ export const HEALTHY: Facts = {
     CRAFT_SNAPSHOT_REPLICAS: '3',
   },
   unreadableFiles: [],
-  here: { version: '1.0.0', node: 'v22.1.0' },
+  here: { version: '1.0.0', node: 'v22.2.0' },
   nats: known({
     ...{ address: 'n1:4222', version: '2.11.4', hasJetStream: true, payloadBytesMax: 4 * 1024 ** 2 },
     ...{ isTls: true, isLocal: false, nodesMax: 3 },

@@ -29,14 +29,15 @@ itFinds(SERVER_CHECKS, [
   ],
   [
     'release-here',
-    { here: { version: '0.9.0', node: 'v22.1.0' } },
+    { here: { version: '0.9.0', node: 'v22.2.0' } },
     /this craft is 0\.9\.0, the servers are 1\.0\.0; install/,
   ],
   [
     'node-version',
     { here: { version: '1.0.0', node: 'v20.2.0' } },
-    /^this machine: Node\.js v20\.2\.0 is too old.*install Node\.js 22/,
+    /^this machine: Node\.js v20\.2\.0 is too old.*install Node\.js 22\.2/,
   ],
+  ['node-version', { here: { version: '1.0.0', node: 'v22.1.0' } }, /v22\.1\.0 is too old/],
   ['node-version', servers(s1, s2, { ...s3, node: 'v24.0.0' }), /s1, s2 22; s3 24; run one version/],
   [
     'snapshot-late',
